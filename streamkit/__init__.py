@@ -1,0 +1,89 @@
+"""streamkit: replies of language models as bounded channels, for code that blocks.
+
+::
+
+    import streamkit
+
+    for chunk in streamkit.stream("demo/storyteller", "Tell me a story"):
+        print(chunk.text, end="", flush=True)
+"""
+
+from streamkit import providers
+from streamkit.chunks import Chunk, ToolCallDelta, Usage
+from streamkit.client import Client, complete, stream
+from streamkit.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BrokenStreamError,
+    ChannelClosed,
+    ConfigError,
+    ConflictError,
+    ConnectError,
+    MisuseError,
+    NotFoundError,
+    OverloadedError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    StreamError,
+    StreamkitError,
+    StreamTimeout,
+    TruncatedStreamError,
+)
+from streamkit.fanin import first, merge
+from streamkit.messages import Choice, Completion, ImagePart, Message, TextPart, ToolCall, fold
+from streamkit.observers import Observer, Report, Stats
+from streamkit.settings import Retry, Timeout
+from streamkit.stop import StopEvent
+from streamkit.stream import Stream
+from streamkit.version import __version__
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BrokenStreamError",
+    "ChannelClosed",
+    "Choice",
+    "Chunk",
+    "Client",
+    "Completion",
+    "ConfigError",
+    "ConflictError",
+    "ConnectError",
+    "ImagePart",
+    "Message",
+    "MisuseError",
+    "NotFoundError",
+    "Observer",
+    "OverloadedError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitError",
+    "Report",
+    "Retry",
+    "ServerError",
+    "Stats",
+    "StopEvent",
+    "Stream",
+    "StreamError",
+    "StreamTimeout",
+    "StreamkitError",
+    "TextPart",
+    "Timeout",
+    "ToolCall",
+    "ToolCallDelta",
+    "TruncatedStreamError",
+    "Usage",
+    "__version__",
+    "complete",
+    "first",
+    "fold",
+    "merge",
+    "providers",
+    "stream",
+]

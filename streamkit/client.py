@@ -1,0 +1,239 @@
+"""``Client``: which provider a model's name means, and everything that is common to its streams."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.messages import Completion, Message, messages_of
+from streamkit.observers import Observer
+from streamkit.providers.base import ChatRequest, Provider
+from streamkit.providers.demo import Demo
+from streamkit.providers.openai import OpenAI
+from streamkit.settings import Retry, Timeout
+from streamkit.stop import StopEvent
+from streamkit.stream import Stream
+from streamkit.transport.http import Transport
+from streamkit.worker import Job
+
+__all__ = ["Client", "complete", "default_client", "stream"]
+
+Messages = str | Iterable[Message | Mapping[str, Any]]
+Stop = StopEvent | threading.Event
+
+_DEFAULT: Any = object()  # stands for "the client's own", as None has a meaning for a timeout
+
+_BUILT_IN: dict[str, Callable[[], Provider]] = {"openai": OpenAI}
+
+# Bare names, by what they begin with; the longest match counts.
+_PREFIXES = {
+    "chatgpt-": "openai",
+    "claude-": "anthropic",
+    "command-": "cohere",
+    "deepseek-": "deepseek",
+    "gemini-": "gemini",
+    "gpt-": "openai",
+    "grok-": "xai",
+    "mistral-": "mistral",
+    "o1": "openai",
+    "o3": "openai",
+    "o4": "openai",
+    "sonar": "perplexity",
+}
+
+
+class Client:
+    """Starts streams. Share one between threads; it keeps connections for the next stream.
+
+    Args:
+        providers: which services it knows; ``None`` for those of the library, each with the key that the
+            environment has for it.
+        timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
+        retry: a ``Retry``, or a number of tries.
+        buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
+        observers: are told of each stream.
+
+    Raises:
+        ConfigError: two providers have the same name, or a setting is impossible.
+    """
+
+    def __init__(
+        self,
+        providers: Iterable[Provider] | None = None,
+        *,
+        timeout: Timeout | float | None = _DEFAULT,
+        retry: Retry | int | None = None,
+        buffer: int = 256,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._providers: dict[str, Provider] | None = None if providers is None else _by_name(providers)
+        self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
+        self._retry = Retry() if retry is None else Retry.of(retry)
+        self._buffer = _checked_buffer(buffer)
+        self._observers = tuple(observers)
+        self._transport = Transport()
+        self._closed = False
+        # The streams that may be open. No lock, for a forked child could inherit it locked; each step on a
+        # dict is one step under the interpreter's lock.
+        self._streams: dict[int, weakref.ref[Stream]] = {}
+
+    def stream(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stop: Stop | None = None,
+        timeout: Timeout | float | None = _DEFAULT,
+        retry: Retry | int | None = None,
+        buffer: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Stream:
+        """Start a reply, and return it at once.
+
+        Args:
+            model: ``provider/model``; only the first segment is ours. A bare name such as ``gpt-4o-mini``
+                is resolved by its beginning.
+            messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
+            stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
+                is looked at every 50 ms.
+            timeout, retry, buffer: in place of the client's.
+            extra_body, extra_headers: go into the request as they stand.
+            params: the request's parameters in OpenAI's names; ``None`` leaves one out.
+
+        Raises:
+            ConfigError: the call cannot work as it stands; nothing was sent.
+
+        Threads: any.
+        """
+        if self._closed:
+            raise ConfigError("this client was closed; make a new one")
+        if not isinstance(model, str):
+            raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
+        if stop is not None and not isinstance(stop, threading.Event):
+            raise ConfigError(f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}")
+        provider, name = self._resolve(model)
+        chat = ChatRequest(
+            name,
+            messages_of(messages),
+            {key: value for key, value in params.items() if value is not None},
+            extra_body or {},
+            extra_headers or {},
+        )
+        job = Job(
+            provider.request(chat),
+            provider,
+            self._transport,
+            self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
+            self._retry if retry is None else Retry.of(retry),
+        )
+        size = self._buffer if buffer is None else _checked_buffer(buffer)
+        started = Stream(job, model=name, buffer=size, stop=stop, observers=self._observers)
+        self._remember(started)
+        return started
+
+    def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
+        """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors."""
+        with self.stream(model, messages, **options) as started:
+            return started.collect()
+
+    def _remember(self, started: Stream) -> None:
+        key, streams = id(started), self._streams
+        streams[key] = weakref.ref(started, lambda _: streams.pop(key, None))
+
+    def _resolve(self, model: str) -> tuple[Provider, str]:
+        """Return the provider of a model's name, and the rest of the name."""
+        segment, slash, rest = model.partition("/")
+        if not slash:
+            segment, rest = _provider_by_prefix(model), model
+        if not rest:
+            raise ConfigError(f"{model!r} names no model; write it as {segment}/MODEL")
+        return self._provider(segment, model), rest
+
+    def _provider(self, name: str, model: str) -> Provider:
+        known = _BUILT_IN if self._providers is None else self._providers
+        if name in known:
+            return _BUILT_IN[name]() if self._providers is None else self._providers[name]
+        if name == "demo":
+            from streamkit.testing import demo_server
+
+            return Demo(demo_server().url)
+        names = ", ".join(sorted({*known, "demo"}))
+        raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
+
+    def close(self) -> None:
+        """Cancel what is open and close the connections. Closing again changes nothing.
+
+        Threads: any; waits for no stream.
+        """
+        self._closed = True
+        for reference in list(self._streams.values()):
+            started = reference()
+            if started is not None and started.status == "open" and not started.inherited:
+                started.cancel()
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        names = "the environment's providers" if self._providers is None else ", ".join(self._providers)
+        return f"<Client {state}, {names or 'no providers'}>"
+
+
+def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
+    by_name: dict[str, Provider] = {}
+    for provider in providers:
+        if not isinstance(provider, Provider):
+            raise ConfigError(f"{provider!r} is not a provider; pass instances such as providers.OpenAI()")
+        if provider.name in by_name:
+            raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
+        by_name[provider.name] = provider
+    return by_name
+
+
+def _checked_buffer(buffer: int) -> int:
+    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        raise ConfigError(f"buffer is a number of chunks from 1, not {buffer!r}")
+    return buffer
+
+
+def _provider_by_prefix(model: str) -> str:
+    matching = [prefix for prefix in _PREFIXES if model.startswith(prefix)]
+    if not matching:
+        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model}")
+    return _PREFIXES[max(matching, key=len)]
+
+
+_default: Client | None = None
+_default_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """Return the client that ``streamkit.stream()`` and ``streamkit.complete()`` use, made on first use."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Client()
+        return _default
+
+
+def stream(model: str, messages: Messages, **options: Any) -> Stream:
+    """Start a reply with the default client; see ``Client.stream``."""
+    return default_client().stream(model, messages, **options)
+
+
+def complete(model: str, messages: Messages, **options: Any) -> Completion:
+    """Return a whole reply with the default client; see ``Client.complete``."""
+    return default_client().complete(model, messages, **options)

@@ -1,0 +1,96 @@
+"""Which limit of a stream runs out next: one clock a stream, with its phase."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from streamkit.errors import StreamTimeout
+from streamkit.settings import Timeout
+
+__all__ = ["Clock"]
+
+_MEANING = {
+    "connect": "no connection within {limit:g} s",
+    "first": "no chunk within {limit:g} s of sending the request",
+    "idle": "no chunk for {limit:g} s",
+    "total": "not complete within {limit:g} s",
+}
+
+
+class Clock:
+    """Deadlines of one stream: ``connect``, then ``first``, then ``idle``, and ``total`` over them all.
+
+    Threads: the worker moves it on. Any thread may read ``due`` or ``error``: a moment and its phase are one
+    tuple, so that a reader never sees half of a change.
+
+    Args:
+        timeout: the limits.
+        now: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, timeout: Timeout, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
+        self.started_at = now()
+        self._timeout = timeout
+        self._total_at = self._after(timeout.total)
+        self._due: tuple[float, str, float] = (math.inf, "total", 0.0)
+        self.connecting()
+
+    def _after(self, limit: float | None) -> float:
+        return math.inf if limit is None else self.now() + limit
+
+    def _enter(self, phase: str, limit: float | None) -> None:
+        at = self._after(limit)
+        if self._total_at <= at:
+            self._due = (self._total_at, "total", self._timeout.total or 0.0)
+        else:
+            self._due = (at, phase, limit or 0.0)
+
+    def connecting(self) -> None:
+        """Begin a try: the limit is ``connect``."""
+        self._enter("connect", self._timeout.connect)
+
+    def sending(self) -> None:
+        """Begin to send: the limit is ``first``."""
+        self._enter("first", self._timeout.first)
+
+    def arrived(self) -> None:
+        """Note that chunks came, and were taken: the limit is ``idle``, from now."""
+        self._enter("idle", self._timeout.idle)
+
+    def waiting(self) -> None:
+        """Begin to wait before another try: only ``total`` runs."""
+        self._enter("total", None)
+
+    def stood_still(self, seconds: float) -> None:
+        """Take out the time that the consumer kept the worker waiting."""
+        self._total_at += seconds
+        at, phase, limit = self._due
+        self._due = (at + seconds, phase, limit)
+
+    @property
+    def due(self) -> float:
+        """The moment when the next limit runs out; infinite for none."""
+        return self._due[0]
+
+    @property
+    def total_due(self) -> float:
+        """The moment when the limit over everything runs out; infinite for none."""
+        return self._total_at
+
+    def remaining(self) -> float:
+        """Seconds until the next limit, negative when it has passed."""
+        return self._due[0] - self.now()
+
+    def error(self) -> StreamTimeout:
+        """Return the error for the limit that runs out next."""
+        _, phase, limit = self._due
+        text = _MEANING[phase].format(limit=limit)
+        return StreamTimeout(
+            f"{text}; raise Timeout({phase}=...) if the model needs longer", phase=phase, limit=limit
+        )
+
+    def __repr__(self) -> str:
+        return f"<Clock {self._due[1]} in {self.remaining():.3f} s>"

@@ -1,0 +1,323 @@
+"""What goes in and what comes out as a whole: messages, tool calls, ``Completion``, and the fold to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import attrs
+import orjson
+
+from streamkit.chunks import Chunk, FinishReason, Usage
+from streamkit.errors import ConfigError
+
+__all__ = ["Choice", "Completion", "Fold", "ImagePart", "Message", "TextPart", "ToolCall", "fold", "messages_of"]
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+@attrs.frozen
+class TextPart:
+    """A piece of text in a message of several parts."""
+
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": "text", "text": self.text}
+
+
+@attrs.frozen
+class ImagePart:
+    """An image in a message.
+
+    Attributes:
+        url: an ``https:`` address or a ``data:`` URL.
+        detail: ``low``, ``high`` or ``auto``, where the provider knows it.
+    """
+
+    url: str
+    detail: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        image: dict[str, Any] = {"url": self.url}
+        if self.detail is not None:
+            image["detail"] = self.detail
+        return {"type": "image_url", "image_url": image}
+
+
+@attrs.frozen
+class ToolCall:
+    """A tool call, assembled.
+
+    Attributes:
+        id: the provider's id, to be sent back with the result.
+        name: the tool's name.
+        arguments: decoded from JSON; ``{}`` where no argument came, ``None`` where it is not valid JSON (a
+            stream cut in the middle of it, or a model's mistake).
+        raw_arguments: the JSON text, exactly as it came.
+    """
+
+    id: str
+    name: str
+    arguments: Any
+    raw_arguments: str
+
+    @classmethod
+    def of(cls, id: str, name: str, raw_arguments: str) -> ToolCall:
+        """Build one from the text of its arguments; never fails on what a model wrote."""
+        try:
+            arguments = orjson.loads(raw_arguments) if raw_arguments.strip() else {}
+        except orjson.JSONDecodeError:
+            arguments = None
+        return cls(id, name, arguments, raw_arguments)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape."""
+        function = {"name": self.name, "arguments": self.raw_arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+@attrs.frozen
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        role: ``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``.
+        content: text, or a list of parts (``TextPart``, ``ImagePart`` or dicts in the OpenAI shape), or
+            ``None`` beside tool calls.
+        tool_calls: what an assistant asked for.
+        tool_call_id: which call a ``tool`` message answers.
+        name: of the participant, where the provider knows such a thing.
+    """
+
+    role: Role
+    content: str | Sequence[TextPart | ImagePart | Mapping[str, Any]] | None = None
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tuple)
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape."""
+        content: Any = self.content
+        if content is not None and not isinstance(content, str):
+            content = [part if isinstance(part, Mapping) else part.to_dict() for part in content]
+        shape: dict[str, Any] = {"role": self.role, "content": content}
+        if self.tool_calls:
+            shape["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            shape["tool_call_id"] = self.tool_call_id
+        if self.name is not None:
+            shape["name"] = self.name
+        return shape
+
+
+def messages_of(value: str | Iterable[Message | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Read what a user passed as messages into dicts of the OpenAI shape.
+
+    Raises:
+        ConfigError: it is neither text nor a list of messages, or one of them has no known role.
+    """
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    if isinstance(value, (Message, Mapping)) or not isinstance(value, Iterable):
+        raise ConfigError(
+            f"messages is a string, or a list of Message or dict, not {type(value).__name__}; "
+            "put a single message into a list"
+        )
+    shapes = [_shape_of(position, item) for position, item in enumerate(value)]
+    if not shapes:
+        raise ConfigError("messages is empty; pass at least one message")
+    return shapes
+
+
+def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(item, Message):
+        shape = item.to_dict()
+    elif isinstance(item, Mapping):
+        shape = dict(item)
+    else:
+        raise ConfigError(f"messages[{position}] is a Message or a dict, not {type(item).__name__}")
+    if shape.get("role") not in get_args(Role):
+        raise ConfigError(
+            f"messages[{position}] has the role {shape.get('role')!r}; known are {', '.join(get_args(Role))}"
+        )
+    return shape
+
+
+@attrs.frozen
+class Choice:
+    """One of several replies to one request; see ``Completion`` for the fields."""
+
+    index: int = 0
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
+
+
+@attrs.frozen
+class Completion:
+    """A reply as a whole, or as much of it as there is; ``str()`` is its text.
+
+    Attributes:
+        text: the answer, of choice 0.
+        reasoning: the reasoning that was shown.
+        refusal: the refusal, where the provider keeps it apart.
+        tool_calls: assembled, in order.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``cancelled``, ``error`` or
+            ``other``; ``None`` while the reply is under way.
+        raw_finish_reason: the provider's own word, or ``None``.
+        usage: as the provider counts; all ``None`` where it did not say.
+        id: the provider's id of the reply.
+        model: the model that answered, by the provider's account.
+        provider: the name of the provider.
+        choices: all choices in order of their index; the first is what the fields above show.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
+    usage: Usage = attrs.field(factory=Usage)
+    id: str = ""
+    model: str = ""
+    provider: str = ""
+    choices: tuple[Choice, ...] = (Choice(),)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def message(self) -> Message:
+        """The reply as a message, for the history of a conversation."""
+        content = self.text if self.text or not self.tool_calls else None
+        return Message("assistant", content, tool_calls=self.tool_calls)
+
+
+class _ToolCallParts:
+    """The pieces of one tool call so far."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        return ToolCall.of(self.id, self.name, _joined(self.arguments))
+
+
+class _ChoiceParts:
+    """The pieces of one choice so far."""
+
+    __slots__ = ("finish_reason", "raw_finish_reason", "reasoning", "refusal", "text", "tool_calls")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.tool_calls: dict[int, _ToolCallParts] = {}
+        self.finish_reason: FinishReason | None = None
+        self.raw_finish_reason: str | None = None
+
+    def whole(self, index: int, interrupted: FinishReason | None) -> Choice:
+        return Choice(
+            index,
+            _joined(self.text),
+            _joined(self.reasoning),
+            _joined(self.refusal),
+            tuple(self.tool_calls[key].whole() for key in sorted(self.tool_calls)),
+            interrupted or self.finish_reason,
+            self.raw_finish_reason,
+        )
+
+
+def _joined(parts: list[str]) -> str:
+    """Join, and keep the result as the only part, so that looking often stays cheap."""
+    if len(parts) > 1:
+        parts[:] = ["".join(parts)]
+    return parts[0] if parts else ""
+
+
+class Fold:
+    """The one place where chunks become a ``Completion``.
+
+    Not locked: whoever shares one between threads holds a lock around it.
+    """
+
+    def __init__(self, provider: str = "", model: str = "") -> None:
+        self._provider = provider
+        self._id = ""
+        self._model = model
+        self._usage: Usage | None = None
+        self._identified = False
+        self._first = _ChoiceParts()
+        self._choices: dict[int, _ChoiceParts] = {0: self._first}
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Take in further chunks, in order."""
+        append = self._first.text.append
+        for chunk in chunks:
+            # The hot path first: a piece of the answer of the only choice.
+            if chunk.type == "text" and not chunk.index and chunk.usage is None and self._identified:
+                append(chunk.text)
+            else:
+                self._add_any(chunk)
+
+    def _add_any(self, chunk: Chunk) -> None:
+        self._id = chunk.id or self._id
+        self._model = chunk.model or self._model
+        self._identified = True
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        choice = self._choices.get(chunk.index)
+        if choice is None:
+            choice = self._choices[chunk.index] = _ChoiceParts()
+        if chunk.text:
+            choice.text.append(chunk.text)
+        elif chunk.reasoning:
+            choice.reasoning.append(chunk.reasoning)
+        elif chunk.refusal:
+            choice.refusal.append(chunk.refusal)
+        elif chunk.tool_call is not None:
+            call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
+            call.id = call.id or chunk.tool_call.id
+            call.name = call.name or chunk.tool_call.name
+            call.arguments.append(chunk.tool_call.arguments)
+        if chunk.finish_reason is not None:
+            choice.finish_reason = chunk.finish_reason
+            choice.raw_finish_reason = chunk.raw_finish_reason
+
+    def completion(self, interrupted: FinishReason | None = None) -> Completion:
+        """Return the reply so far.
+
+        Args:
+            interrupted: the finish reason of a reply that did not come to its own end.
+        """
+        choices = tuple(self._choices[index].whole(index, interrupted) for index in sorted(self._choices))
+        first = choices[0]
+        return Completion(
+            first.text,
+            first.reasoning,
+            first.refusal,
+            first.tool_calls,
+            first.finish_reason,
+            first.raw_finish_reason,
+            self._usage or Usage(),
+            self._id,
+            self._model,
+            self._provider,
+            choices,
+        )
+
+
+def fold(chunks: Iterable[Chunk], *, provider: str = "", model: str = "") -> Completion:
+    """Return the completion that the chunks add up to."""
+    folded = Fold(provider, model)
+    folded.add(chunks)
+    return folded.completion()

@@ -1,0 +1,6 @@
+"""Translation between streamkit's values and each provider's wire format, without any I/O, thread or clock."""
+
+from streamkit.providers.base import ChatRequest, Decoder, Provider
+from streamkit.providers.openai import OpenAI
+
+__all__ = ["ChatRequest", "Decoder", "OpenAI", "Provider"]

@@ -1,0 +1,359 @@
+"""Events of a chat-completions stream to chunks, with every deviation that servers are known for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import orjson
+
+from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
+from streamkit.errors import APIError, ProtocolError
+from streamkit.providers.base import Event
+from streamkit.providers.tool_index import ToolIndex
+
+__all__ = ["ChatDecoder", "api_error"]
+
+_MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "error": "error",
+}
+
+
+class ChatDecoder:
+    """Decodes one stream of chat completions; see ``Decoder`` for the contract."""
+
+    def __init__(self, provider: str) -> None:
+        self.ended = False
+        self._provider = provider
+        self._id = ""
+        self._model = ""
+        self._usage: Usage | None = None
+        self._usage_sent: Any = None  # what _usage was read from
+        self._usage_told = True
+        self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
+        self._tools: dict[int, ToolIndex] = {}
+        self._arguments = 0
+        self._last: Any = None  # the last event, for the done chunk
+
+    @property
+    def whole(self) -> bool:
+        """Whether every choice that was begun has its finish reason."""
+        return bool(self._finish) and None not in self._finish.values()
+
+    def decode(self, event: Event) -> Sequence[Chunk]:
+        """Return the chunks of one event."""
+        data = event.data
+        if data == "[DONE]":
+            self.ended = True
+            return ()
+        try:
+            raw = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return self._not_json(event)
+        try:
+            # The hot path: a piece of text and nothing else. Whatever is different falls through.
+            (choice,) = raw["choices"]
+            delta = choice["delta"]
+            text = delta["content"]
+            if (
+                len(delta) == 1
+                and text.__class__ is str
+                and text
+                and choice["finish_reason"] is None
+                and not raw.get("usage")
+                and "error" not in raw
+                and choice["index"] in self._finish
+                and raw["id"] == self._id
+            ):
+                self._last = raw
+                return (text_chunk(text, choice["index"], raw, self._id, self._model),)
+        except (KeyError, TypeError, ValueError):
+            pass
+        return self._decode_any(raw, event.event == "error")
+
+    def _not_json(self, event: Event) -> Sequence[Chunk]:
+        if event.data.strip() == "[DONE]":
+            self.ended = True
+            return ()
+        if event.event == "error":
+            raise api_error(self._provider, event.data, None, in_stream=True)
+        raise ProtocolError("an event is not JSON", excerpt=event.data[:512])
+
+    def _decode_any(self, raw: Any, is_error: bool) -> list[Chunk]:
+        if not isinstance(raw, dict):
+            if is_error:
+                raise api_error(self._provider, raw, None, in_stream=True)
+            raise ProtocolError("an event is not a JSON object", excerpt=orjson.dumps(raw)[:512].decode())
+        self._last = raw
+        self._id = _text(raw.get("id")) or self._id
+        self._model = _text(raw.get("model")) or self._model
+        self._note_usage(raw)
+        choices = [choice for choice in _list(raw.get("choices")) if isinstance(choice, dict)]
+        if is_error or _reports_error(raw) or any(_chose_error(choice) for choice in choices):
+            raise api_error(self._provider, raw, None, in_stream=True)
+        chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
+        if chunks and not self._usage_told:
+            chunks[-1] = _with(chunks[-1], usage=self._usage)
+            self._usage_told = True
+        return chunks
+
+    def _note_usage(self, raw: Mapping[str, Any]) -> None:
+        sent = raw.get("usage") or _dict(raw.get("x_groq")).get("usage")
+        if not sent:
+            sent = next((u for c in _list(raw.get("choices")) if (u := _dict(c).get("usage"))), None)
+        if isinstance(sent, dict) and sent != self._usage_sent:
+            self._usage_sent = sent
+            self._usage = _usage(sent)
+            self._usage_told = False
+
+    def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
+        index = choice.get("index")
+        index = index if isinstance(index, int) else 0
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = _dict(choice.get("message"))
+        chunks = self._decode_delta(delta, index, raw)
+        finish = _text(choice.get("finish_reason")) or None
+        self._finish[index] = finish or self._finish.get(index)
+        if finish and index != 0:
+            chunks.append(self._chunk("text", index, raw, finish_reason=_finish_reason(finish), raw_finish_reason=finish))
+        return chunks
+
+    def _decode_delta(self, delta: Mapping[str, Any], index: int, raw: Any) -> list[Chunk]:
+        chunks = []
+        if reasoning := _reasoning(delta):
+            chunks.append(self._chunk("reasoning", index, raw, reasoning=reasoning))
+        content = delta.get("content")
+        if isinstance(content, list):
+            chunks += self._decode_parts(content, index, raw)
+        elif text := _text(content):
+            chunks.append(text_chunk(text, index, raw, self._id, self._model))
+        if refusal := _text(delta.get("refusal")):
+            chunks.append(self._chunk("refusal", index, raw, refusal=refusal))
+        for piece in _list(delta.get("tool_calls")):
+            chunks.append(self._tool_call(_dict(piece), index, raw))
+        if call := delta.get("function_call"):
+            chunks.append(self._tool_call({"index": 0, "function": call}, index, raw))
+        return chunks
+
+    def _decode_parts(self, parts: list[Any], index: int, raw: Any) -> list[Chunk]:
+        """Read content that is a list of parts, as Mistral sends it."""
+        chunks = []
+        for part in parts:
+            part = {"type": "text", "text": part} if isinstance(part, str) else _dict(part)
+            if part.get("type") == "thinking":
+                inner = part.get("thinking")
+                pieces = [inner] if isinstance(inner, str) else [_dict(i).get("text") for i in _list(inner)]
+                if thought := "".join(_text(piece) for piece in pieces):
+                    chunks.append(self._chunk("reasoning", index, raw, reasoning=thought))
+            elif part.get("type") == "text" and (text := _text(part.get("text"))):
+                chunks.append(text_chunk(text, index, raw, self._id, self._model))
+        return chunks
+
+    def _tool_call(self, piece: Mapping[str, Any], index: int, raw: Any) -> Chunk:
+        function = _dict(piece.get("function"))
+        arguments = function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = orjson.dumps(arguments).decode()  # some servers send the object itself
+        self._arguments += len(arguments or "")
+        if self._arguments > _MAX_ARGUMENTS:
+            raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
+        id, name = _text(piece.get("id")), _text(function.get("name"))
+        tools = self._tools.setdefault(index, ToolIndex())
+        which, is_new = tools.of(piece.get("index"), id, name)
+        delta = ToolCallDelta(which, id if is_new else "", name if is_new else "", arguments or "")
+        return self._chunk("tool_call", index, raw, tool_call=delta)
+
+    def _chunk(self, type: Any, index: int, raw: Any, **fields: Any) -> Chunk:
+        return Chunk(type, index=index, raw=raw, id=self._id, model=self._model, **fields)
+
+    def decode_whole(self, body: Any) -> Sequence[Chunk]:
+        """Return the chunks of a reply that came as one JSON object."""
+        if not isinstance(body, dict) or not (_reports_error(body) or "choices" in body):
+            excerpt = orjson.dumps(body)[:512].decode()
+            raise ProtocolError("the JSON reply is not a chat completion", excerpt=excerpt)
+        chunks = self._decode_any(body, False)
+        self.ended = True
+        return chunks
+
+    def leftover(self) -> Sequence[Chunk]:
+        """Return a chunk for the usage and the finish reason that no chunk has told yet."""
+        finish = self._finish.get(0)
+        if self._usage_told and finish is None:
+            return ()
+        return (self._chunk("text", 0, self._last, usage=self._usage, raw_finish_reason=finish),)
+
+    def finish(self) -> Chunk:
+        """Return the ``done`` chunk."""
+        finish = self._finish.get(0)
+        return self._chunk(
+            "done",
+            0,
+            self._last,
+            finish_reason=_finish_reason(finish),
+            raw_finish_reason=finish,
+            usage=self._usage,
+        )
+
+
+def _finish_reason(raw: str | None) -> FinishReason:
+    return _FINISH_REASONS.get(raw or "", "other")
+
+
+def _with(chunk: Chunk, **changes: Any) -> Chunk:
+    return attrs.evolve(chunk, **changes)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _reasoning(delta: Mapping[str, Any]) -> str:
+    """Return the reasoning from the one field that has it: some servers send the same text in two."""
+    direct = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+    if direct:
+        return direct
+    details = [_dict(detail) for detail in _list(delta.get("reasoning_details"))]
+    return "".join(_text(detail.get("text")) or _text(detail.get("summary")) for detail in details)
+
+
+def _usage(sent: Mapping[str, Any]) -> Usage:
+    given, made = _count(sent.get("prompt_tokens")), _count(sent.get("completion_tokens"))
+    total = _count(sent.get("total_tokens"))
+    if total is None and given is not None and made is not None:
+        total = given + made
+    cost = sent.get("cost")
+    return Usage(
+        given,
+        made,
+        total,
+        _count(_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
+        _count(_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
+        float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _reports_error(raw: Mapping[str, Any]) -> bool:
+    return bool(
+        raw.get("error")
+        or (raw.get("error") is not None and not raw.get("choices"))  # {"error": {}}
+        or raw.get("object") == "error"
+        or raw.get("type") == "error"
+        or _dict(raw.get("x_groq")).get("error")
+    )
+
+
+def _chose_error(choice: Mapping[str, Any]) -> bool:
+    return choice.get("finish_reason") == "error" or bool(choice.get("error"))
+
+
+_STATUS_BY_WORD = {
+    "invalid_request_error": 400,
+    "invalid_request": 400,
+    "bad_request": 400,
+    "BadRequestError": 400,
+    "context_length_exceeded": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "insufficient_credits": 402,
+    "spending_limit_exceeded": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "NotFoundError": 404,
+    "timeout": 408,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "too_many_requests": 429,
+    "server_error": 500,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "InternalServerError": 500,
+    "api_error": 500,
+    "service_unavailable": 503,
+    "overloaded": 529,
+    "overloaded_error": 529,
+}
+
+
+def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool = False) -> APIError:
+    """Return the error that a body reports, in any of the shapes that are about.
+
+    ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}`` with ``message`` or
+    ``error_description`` beside it, ``{"object": "error", "message"}``, ``{"detail": ...}``, an error inside a
+    choice, and plain text.
+
+    Args:
+        body: decoded JSON, or text.
+        status: the HTTP status; ``None`` inside a stream, where code and type have to tell it.
+    """
+    outer = _dict(body)
+    inner = _inner_error(outer)
+    code = inner.get("code", outer.get("code"))
+    kind = _text(inner.get("type")) or _text(outer.get("type")) or None
+    if status is None:
+        status = _status_told(inner, outer, code, kind)
+    message = _message(inner, outer) or (body.strip()[:512] if isinstance(body, str) else "")
+    shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
+    return APIError.class_for(status)(
+        shown,
+        status=status,
+        code=None if code is None else str(code),
+        type=kind,
+        body=body,
+        in_stream=in_stream,
+        retryable=APIError.is_retryable(status),
+    )
+
+
+def _inner_error(outer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object that describes the error; text becomes one of its code."""
+    candidates = [outer.get("error"), _dict(outer.get("x_groq")).get("error")]
+    candidates += [_dict(choice).get("error") for choice in _list(outer.get("choices"))]
+    found = next((candidate for candidate in candidates if candidate), None)
+    return {"code": found} if isinstance(found, str) else _dict(found)
+
+
+def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
+    told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
+    for text in (*told, inner.get("code")):
+        if text:
+            return text if isinstance(text, str) else orjson.dumps(text).decode()[:512]
+    return ""
+
+
+def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: Any, kind: str | None) -> int | None:
+    for value in (inner.get("status_code"), inner.get("status"), code, outer.get("status_code"), outer.get("status")):
+        number = int(value) if isinstance(value, str) and value.isdigit() else value
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
+    return next((_STATUS_BY_WORD[word] for word in (str(code), str(kind)) if word in _STATUS_BY_WORD), None)

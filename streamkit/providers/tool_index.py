@@ -1,0 +1,47 @@
+"""Which tool call a fragment belongs to, for servers that number them well, badly or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ToolIndex"]
+
+
+class ToolIndex:
+    """The tool calls of one choice so far.
+
+    A fragment belongs to the call of its number, unless it brings another id: some servers give the number 0
+    to every parallel call. Without a number its id decides, and without an id its name: a fragment that
+    names a tool begins a call, one that does not carries the last one on.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}  # each call by our number, with its id once known
+        self._named: set[int] = set()
+        self._by_number: dict[int, int] = {}  # the server's number to ours
+        self._last = -1
+
+    def of(self, number: Any, id: str, name: str) -> tuple[int, bool]:
+        """Return our number of the call, and whether the fragment brings its id or name for the first time."""
+        which = self._known(number, id, name)
+        if which is None:
+            free = max(self._ids, default=-1) + 1
+            which = number if isinstance(number, int) and number >= 0 and number not in self._ids else free
+            self._ids[which] = ""
+        if isinstance(number, int):
+            self._by_number[number] = which
+        news = bool(id and not self._ids[which]) or bool(name and which not in self._named)
+        self._ids[which] = self._ids[which] or id
+        if name:
+            self._named.add(which)
+        self._last = which
+        return which, news
+
+    def _known(self, number: Any, id: str, name: str) -> int | None:
+        if isinstance(number, int):
+            which = self._by_number.get(number)
+            if which is None or not id or not self._ids[which] or self._ids[which] == id:
+                return which
+        if id:
+            return next((which for which, known in self._ids.items() if known == id), None)
+        return None if name or self._last < 0 else self._last

@@ -1,0 +1,142 @@
+"""What a consumer has had of a stream, and how it ended for it.
+
+It stands apart from ``Stream`` because it must outlive it by a moment: when the last reference to a stream
+is dropped, what was received is still reported to the observers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from streamkit.chunks import Chunk, FinishReason
+from streamkit.errors import StreamError
+from streamkit.messages import Completion, Fold
+from streamkit.observers import Observer, Report, Stats, tell
+from streamkit.worker import Link, Status
+
+__all__ = ["Reception"]
+
+_INTERRUPTED: dict[Status, FinishReason] = {
+    "cancelled": "cancelled",
+    "truncated": "error",
+    "timeout": "error",
+    "error": "error",
+}
+
+
+class Reception:
+    """The receiving half of one stream: the batch being handed out, the fold, the status.
+
+    ``batch`` and ``position`` belong to the consumer's thread; a chunk counts as delivered when ``position``
+    is past it. ``_lock`` guards the fold, ``_folded`` and the change of ``status`` from ``open``, which
+    happens once. It is reentrant, as a cancel may come from a signal handler or the garbage collector.
+    """
+
+    def __init__(self, link: Link, number: int, provider: str, model: str, observers: Sequence[Observer]) -> None:
+        self.batch: Sequence[Chunk] = ()
+        self.position = 0
+        self.status: Status = "open"
+        self.error: BaseException | None = None
+        self.left = False  # closed, or its loop left, by its holder before the end
+        self._link = link
+        self._number = number
+        self._provider = provider
+        self._model = model
+        self._observers = observers
+        self._lock = threading.RLock()
+        self._fold = Fold(provider, model)
+        self._folded = 0
+
+    def take(self, batch: Sequence[Chunk]) -> bool:
+        """Make a new batch the current one, the last having been delivered; ``False`` if it is too late."""
+        with self._lock:
+            if self.status != "open":
+                return False
+            self._catch_up_locked()
+            self.batch, self.position, self._folded = batch, 0, 0
+            return True
+
+    def _catch_up_locked(self) -> None:
+        delivered = min(self.position, len(self.batch))
+        if delivered > self._folded:
+            self._fold.add(self.batch[self._folded : delivered])
+            self._folded = delivered
+
+    def completion(self) -> Completion:
+        """Return what was delivered so far."""
+        with self._lock:
+            self._catch_up_locked()
+            return self._fold.completion(_INTERRUPTED.get(self.status))
+
+    def settle(self, status: Status, error: BaseException | None = None) -> bool:
+        """Let the stream end for its consumer; the first to say so is right.
+
+        Returns:
+            Whether this call was the first.
+
+        Threads: any. The observers are called in this one.
+        """
+        with self._lock:
+            if self.status != "open":
+                return False
+            self._catch_up_locked()
+            self.status = status
+            self.error = error
+            self.batch = ()  # a loop in another thread ends with this
+            if isinstance(error, StreamError):
+                error.partial = self.completion()
+        self._tell("stream_ended")
+        return True
+
+    def abandon(self) -> None:
+        """End an open stream at once: what cancelling and dropping it come to. Must not reach ``Stream``.
+
+        A stream that has ended is left alone: its reader may be busy saving the connection for the next.
+
+        Threads: any; never waits.
+        """
+        if self.status == "open" and not self._link.inherited:
+            self._link.halt()
+            self.settle("cancelled")
+
+    def inherit(self) -> None:
+        """In a forked child, take the place of the parent's reception, whose lock may be held for ever."""
+        self._lock = threading.RLock()
+        self.batch = ()
+
+    def started(self) -> None:
+        """Tell the observers of the start."""
+        self._tell("stream_started")
+
+    def _tell(self, method: str) -> None:
+        if self._observers:
+            tell(self._observers, method, self._report())
+
+    def _report(self) -> Report:
+        response = self._link.response
+        return Report(
+            self._number,
+            self._provider,
+            self._model,
+            self.status,
+            self.stats(),
+            self.completion(),
+            self.error,
+            response.request_id if response else None,
+        )
+
+    def stats(self) -> Stats:
+        """Return the figures so far."""
+        link = self._link
+        started, first = link.clock.started_at, link.first_chunk_at
+        return Stats(
+            None if first is None else first - started,
+            (link.ended_at or time.monotonic()) - started,
+            link.chunks,
+            link.bytes,
+            link.attempts,
+            link.channel.peak,
+            link.blocked,
+        )

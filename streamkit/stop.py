@@ -1,0 +1,104 @@
+"""Ending from outside: ``StopEvent`` for users, ``SocketGuard`` for what blocks in the kernel."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable
+
+__all__ = ["SocketGuard", "StopEvent"]
+
+
+class StopEvent(threading.Event):
+    """A ``threading.Event`` that also wakes sockets and queues.
+
+    Pass one as ``stop=`` to any number of streams: ``set()`` cancels them all at once, and a stream that is
+    started with a set one ends before it sends anything. It is never cleared by the library; after
+    ``clear()`` it serves new streams.
+
+    Threads: any thread may call any method; ``set()`` never waits for a stream to end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Guarded by nothing: each operation on the dict is one step under the interpreter's lock, and a
+        # lock here could be held by the very thread that a signal handler interrupts to call set().
+        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._keys = itertools.count()
+
+    def set(self) -> None:
+        """Set the event and cancel every stream that was started with it."""
+        super().set()
+        for callback in list(self._callbacks.values()):
+            callback()
+
+    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have ``callback`` called in the thread of each ``set()``; at once if it is set already.
+
+        Returns:
+            A function that ends the subscription, any number of times.
+        """
+        key = next(self._keys)
+        self._callbacks[key] = callback
+        if self.is_set():  # either this sees the set, or set() sees the callback; perhaps both
+            callback()
+        return lambda: self._callbacks.pop(key, None) and None
+
+    def __repr__(self) -> str:
+        return f"<StopEvent {'set' if self.is_set() else 'clear'}, {len(self._callbacks)} streams>"
+
+
+class SocketGuard:
+    """The socket that a stream is blocked on at present, for another thread to shut down.
+
+    ``close()`` on a socket that another thread reads leaves the reader blocked; ``shutdown()`` ends its read
+    in milliseconds. The socket is ours only between ``register`` and ``release``: afterwards it may serve
+    another stream, which a late cancel must not touch.
+    """
+
+    def __init__(self) -> None:
+        # Reentrant, for a cancel may come from a signal handler or the garbage collector at any point of
+        # this very thread. Guards _socket and _shut.
+        self._lock = threading.RLock()
+        self._socket: socket.socket | None = None
+        self._shut = False
+
+    def register(self, sock: socket.socket) -> None:
+        """Make this the socket to shut down, in place of any before; at once if that was asked already."""
+        with self._lock:
+            self._socket = sock
+            if self._shut:
+                self._shut_down_locked()
+
+    def release(self) -> None:
+        """Let the socket go: from here on a cancel does not touch it."""
+        with self._lock:
+            self._socket = None
+
+    def shut_down(self) -> None:
+        """End whatever blocks on the socket, now and for any that is registered later.
+
+        Threads: any; never blocks.
+        """
+        with self._lock:
+            self._shut = True
+            self._shut_down_locked()
+
+    def _shut_down_locked(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        try:
+            # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
+            # from under the thread that reads through it.
+            if isinstance(sock, socket.socket):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            else:
+                sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # not connected yet, or closed already: there is nothing left to end
+
+    def __repr__(self) -> str:
+        state = "shut" if self._shut else "idle" if self._socket is None else "armed"
+        return f"<SocketGuard {state}>"

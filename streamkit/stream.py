@@ -1,0 +1,346 @@
+"""What a user holds: ``Stream``, the receiving end of one reply."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from streamkit import text
+from streamkit.channel import Channel
+from streamkit.chunks import Chunk
+from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
+from streamkit.messages import Completion
+from streamkit.observers import Observer, Stats
+from streamkit.reception import Reception
+from streamkit.stop import StopEvent
+from streamkit.wire import ResponseInfo
+from streamkit.worker import Job, Link, Outcome, Status, read
+
+__all__ = ["Stream"]
+
+_POLL = 0.05  # seconds between looks at a plain threading.Event
+_GRACE = 0.15  # seconds that the worker has to report a timeout itself, before the consumer does it
+_JOIN = 1.0  # seconds that close() waits for the worker
+
+_numbers = itertools.count(1)
+# The streams of this process that are open, for a forked child to find those that it inherited. No lock: a
+# child could inherit it locked; each step on a dict is one step under the interpreter's lock.
+_open: dict[int, weakref.ref[Stream]] = {}
+
+
+class Stream:
+    """A reply as it comes: an iterator of ``Chunk``, and a context manager.
+
+    ::
+
+        with client.stream("openai/gpt-4o-mini", "Write a haiku") as stream:
+            for chunk in stream:
+                print(chunk.text, end="", flush=True)
+        print(stream.completion.usage)
+
+    The loop gives the chunks in order. It ends at the end of the reply or after ``cancel()``, and raises on
+    anything else, after the chunks that came before. Leaving the loop early, by ``break`` or an exception,
+    cancels the stream; to take a few chunks and go on later, use ``next(stream)`` or ``recv()``.
+
+    A reader thread fills a bounded queue and is halted with its socket when the stream ends in whichever
+    way: it is closed, cancelled, left, or dropped.
+
+    Threads: one thread consumes; ``cancel()`` and all properties are for any thread.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        model: str,
+        buffer: int,
+        stop: StopEvent | threading.Event | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
+        self._link = link = Link(buffer, job.timeout, plain)
+        self._number = number = next(_numbers)
+        self._reception = Reception(link, number, job.provider.name, model, observers)
+        self._worker: threading.Thread | None = None
+        _open[number] = weakref.ref(self)
+        self._finalizer = weakref.finalize(self, self._reception.abandon)
+        self._reception.started()
+        unsubscribe = stop.subscribe(self._reception.abandon) if isinstance(stop, StopEvent) else None
+
+        def on_end() -> None:
+            _open.pop(number, None)
+            if unsubscribe is not None:
+                unsubscribe()
+
+        if link.stop_asked():
+            self._reception.settle("cancelled")
+        if link.halted:
+            on_end()
+            return
+        self._worker = threading.Thread(
+            target=read, args=(link, job, on_end), name=f"streamkit-{number}", daemon=True
+        )
+        try:
+            self._worker.start()
+        except RuntimeError as error:  # out of threads, or the interpreter is shutting down
+            self._worker = None
+            on_end()
+            self._reception.settle("error", StreamError(f"no reader thread could be started: {error}"))
+
+    # -- taking chunks -----------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Iterate the chunks that are still to come; leaving the loop early cancels the stream."""
+        reception = self._reception
+        self._check_use()
+        try:
+            while self._receive():
+                while True:
+                    batch, position = reception.batch, reception.position
+                    if position >= len(batch):
+                        break
+                    reception.position = position + 1
+                    yield batch[position]
+        finally:
+            if reception.status == "open":
+                self._leave()
+
+    def __next__(self) -> Chunk:
+        """Return the next chunk; unlike a loop, it leaves the stream open when the program goes on."""
+        try:
+            return self.recv()
+        except ChannelClosed:
+            raise StopIteration from None
+
+    def recv(self, timeout: float | None = None) -> Chunk:
+        """Return the next chunk.
+
+        Args:
+            timeout: seconds to wait, ``None`` for as long as the stream's own limits let it.
+
+        Raises:
+            queue.Empty: nothing came in time; the stream goes on.
+            ChannelClosed: the reply has ended, or was cancelled.
+            StreamError: the stream failed, after all the chunks that came before; again on each call.
+        """
+        self._check_use()
+        if not self._receive(timeout):
+            raise ChannelClosed(f"the stream has ended: {self.status}")
+        reception = self._reception
+        position = reception.position
+        reception.position = position + 1
+        return reception.batch[position]
+
+    def _receive(self, timeout: float | None = None) -> bool:
+        """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
+        reception, link = self._reception, self._link
+        if reception.position < len(reception.batch):
+            return True
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while reception.status == "open":
+            try:
+                if reception.take(link.channel.get_many(self._patience(deadline))):
+                    return True
+            except queue.Empty:
+                self._check_clock()
+                if time.monotonic() >= deadline:
+                    raise
+            except ChannelClosed:
+                self._settle()
+            except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
+                self.cancel()
+                raise
+        if reception.error is not None:
+            raise reception.error
+        return False
+
+    def _patience(self, deadline: float) -> float | None:
+        """Return how long to wait for the channel before the clock or a plain event must be looked at."""
+        now = time.monotonic()
+        wait = min(deadline, self._link.clock.due + _GRACE) - now
+        if self._link.plain_stop is not None:
+            wait = min(wait, _POLL)
+        return None if wait == math.inf else max(wait, 0.0)
+
+    def _check_clock(self) -> None:
+        """Do the worker's part where it is stuck in a call that nothing ends, such as a name lookup."""
+        link = self._link
+        if link.stop_asked():
+            self._reception.settle("cancelled")
+        elif link.clock.remaining() <= -_GRACE and not link.channel.ready:
+            self._reception.settle("timeout", link.clock.error())
+            link.halt()
+
+    def _settle(self) -> None:
+        """Take over how the worker says it ended."""
+        outcome: Outcome | None = self._link.channel.outcome
+        if outcome is None or self._link.halted:
+            self._reception.settle("cancelled")
+        else:
+            self._reception.settle(outcome.status, outcome.error)
+
+    def _check_use(self) -> None:
+        if self._link.inherited:
+            raise MisuseError(
+                "this stream belongs to the parent process; start a stream of its own in a forked child"
+            )
+        if self._reception.left:
+            raise MisuseError(
+                "this stream was closed before its end; leaving a loop over it does that too, so use next() "
+                "or recv() to take single chunks"
+            )
+
+    # -- several at once; see fanin ----------------------------------------------------------------------
+
+    @property
+    def channel(self) -> Channel[Chunk, Outcome]:
+        """The queue between the reader and this stream, for ``select``."""
+        return self._link.channel
+
+    def poll(self) -> bool:
+        """Say whether a chunk can be taken, or the stream has ended, without waiting."""
+        try:
+            return self._receive(0.0) or True
+        except queue.Empty:
+            return False
+        except StreamkitError:
+            return True  # recv() raises it again
+
+    def listen(self, event: threading.Event) -> None:
+        """Have ``event`` set whenever the reader puts something, until ``unlisten``."""
+        self._check_use()
+        self._link.channel.listen(event)
+
+    def unlisten(self, event: threading.Event) -> None:
+        """Undo ``listen``."""
+        self._link.channel.unlisten(event)
+
+    # -- text --------------------------------------------------------------------------------------------
+
+    def iter_text(self) -> Iterator[str]:
+        """Iterate the answer's text in the pieces in which it comes."""
+        for chunk in self:
+            if chunk.text and not chunk.index:
+                yield chunk.text
+
+    def iter_words(self) -> Iterator[str]:
+        """Iterate words with the white space around them, each as soon as it is whole."""
+        return text.words(self.iter_text())
+
+    def iter_lines(self) -> Iterator[str]:
+        """Iterate lines without their ends, each as soon as it is whole."""
+        return text.lines(self.iter_text())
+
+    def iter_sentences(self) -> Iterator[str]:
+        """Iterate sentences, each as soon as the next one begins."""
+        return text.sentences(self.iter_text())
+
+    def collect(self) -> Completion:
+        """Take all that is still to come and return the whole reply.
+
+        Raises:
+            StreamError: the stream failed; ``partial`` has what came.
+        """
+        if self._reception.status == "open" or self._reception.error is not None:
+            for _ in self:
+                pass
+        return self.completion
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """End the stream: the loop over it ends, the socket is closed, the reader goes.
+
+        What was delivered stays in ``completion``. A stream that has ended already stays as it is.
+
+        Threads: any, any number of times; never waits.
+        """
+        self._check_owner()
+        self._reception.abandon()
+
+    def _leave(self) -> None:
+        self._reception.left = True
+        self._reception.abandon()
+
+    def close(self) -> None:
+        """Cancel the stream if it is open, and wait for its reader, at most a second.
+
+        A reader that is stuck in a name lookup is left to end by itself.
+        """
+        self._check_owner()
+        if self._reception.status == "open":
+            self._leave()
+        if self._worker is not None and self._worker is not threading.current_thread():
+            self._worker.join(_JOIN)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._link.inherited:
+            self.close()
+
+    def _check_owner(self) -> None:
+        if self._link.inherited:
+            self._check_use()
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    @property
+    def completion(self) -> Completion:
+        """What was delivered so far, at any time, also after a failure."""
+        return self._reception.completion()
+
+    @property
+    def status(self) -> Status:
+        """``open``, ``complete``, ``cancelled``, ``truncated``, ``timeout`` or ``error``, for the consumer.
+
+        It stays ``open`` until the end was taken from the queue, as the last thing in it.
+        """
+        return self._reception.status
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the stream, if an error did."""
+        return self._reception.error
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy of a stream of its parent, which is of no use here."""
+        return self._link.inherited
+
+    @property
+    def stats(self) -> Stats:
+        """Figures so far."""
+        return self._reception.stats()
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """Status, headers, request id and rate limits of the response, once they have arrived."""
+        return self._link.response
+
+    def __repr__(self) -> str:
+        return f"<Stream {self._number} {self.status}, {self._link.chunks} chunks>"
+
+
+def _mark_inherited() -> None:
+    """In a forked child: no worker runs here, and the sockets are the parent's."""
+    for reference in list(_open.values()):
+        stream = reference()
+        if stream is not None:
+            stream._link.inherited = stream._link.halted = True
+            stream._reception.inherit()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_inherited)

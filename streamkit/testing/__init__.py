@@ -1,0 +1,119 @@
+"""A real server on loopback that plays scripts of replies and of faults, for tests over real sockets.
+
+    from streamkit.testing import Reset, Server, error_reply, text_reply
+
+    with Server(error_reply(503), text_reply("Hello world").first(2).then(Reset())) as server:
+        ...                             # point a client at server.url
+        server.requests[0].json()       # what it asked
+        server.requests[0].gone.wait(1) # and whether it let go
+
+Without replies a `Server` tells a story, which is also what the model `demo/storyteller` does. Fixtures for
+pytest are in `streamkit.testing.plugin`.
+
+What is in this folder must not import the client: it stands on the other side of the wire, and has to be
+right about it without asking.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamkit.testing.demo import demo_server
+    from streamkit.testing.events import (
+        DONE,
+        USAGE,
+        chunk_event,
+        error_body,
+        split_tokens,
+        sse_event,
+    )
+    from streamkit.testing.output import Output
+    from streamkit.testing.replies import (
+        error_in_stream_reply,
+        error_reply,
+        html_reply,
+        huge_event_reply,
+        json_reply,
+        recording_reply,
+        redirect_reply,
+        text_reply,
+        tool_call_reply,
+        whole_reply,
+    )
+    from streamkit.testing.request import Headers, Request
+    from streamkit.testing.script import (
+        Cut,
+        Mark,
+        Paced,
+        Raw,
+        Repeat,
+        Reply,
+        Reset,
+        Send,
+        Step,
+        Trickle,
+        Wait,
+        WaitFor,
+    )
+    from streamkit.testing.server import Answer, Server
+    from streamkit.testing.story import STORY, tell
+
+__all__ = [
+    "DONE",
+    "STORY",
+    "USAGE",
+    "Answer",
+    "Cut",
+    "Headers",
+    "Mark",
+    "Output",
+    "Paced",
+    "Raw",
+    "Repeat",
+    "Reply",
+    "Request",
+    "Reset",
+    "Send",
+    "Server",
+    "Step",
+    "Trickle",
+    "Wait",
+    "WaitFor",
+    "chunk_event",
+    "demo_server",
+    "error_body",
+    "error_in_stream_reply",
+    "error_reply",
+    "html_reply",
+    "huge_event_reply",
+    "json_reply",
+    "recording_reply",
+    "redirect_reply",
+    "split_tokens",
+    "sse_event",
+    "tell",
+    "text_reply",
+    "tool_call_reply",
+    "whole_reply",
+]
+
+_MODULES = ("script", "request", "output", "events", "replies", "story", "server", "demo")
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is asked for.
+
+    pytest loads the plugin, and with it this file, in every project of everybody who has the package
+    installed; most of those runs want no server.
+    """
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(import_module(f"{__name__}.{module}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,226 @@
+"""urllib3 connections whose every wait has a watch over it.
+
+urllib3's own timeouts restart with each byte and cannot be cut short by another thread. Here the thread that
+opens a request sets its ``Watch``; the connection asks it before each wait in the kernel how long to wait,
+tells it when that was in vain, and registers the socket with its guard, so that a cancel can end the wait.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from streamkit.stop import SocketGuard
+
+__all__ = ["POOL_CLASSES", "Watch", "watching"]
+
+_BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
+
+# Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
+
+
+class Watch(Protocol):
+    """What a stream does around each wait of its connection. All in the stream's worker thread."""
+
+    guard: SocketGuard
+
+    def before_read(self) -> float | None:
+        """Return how many seconds to wait for bytes, ``None`` for ever; raise to give up."""
+
+    def limit(self) -> float | None:
+        """Return the seconds for a step that cannot be taken up again, such as a handshake; raise to give up."""
+
+    def in_vain(self) -> None:
+        """Take note that the time was over without a byte; raise to give up, return to wait again."""
+
+    def sending(self, *, reused: bool) -> None:
+        """Take note that a connection stands and that the request goes out on it."""
+
+
+_current = threading.local()
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Have the connections that this thread uses in the block ask ``watch``."""
+    _current.watch = watch
+    try:
+        yield
+    finally:
+        _current.watch = None
+
+
+def _watch() -> Watch:
+    watch: Watch = _current.watch
+    return watch
+
+
+class _Reader(io.RawIOBase):
+    """Reads a socket under the watch of the stream that asked for the response."""
+
+    def __init__(self, sock: Any, raw: Any) -> None:
+        self._sock = sock
+        self._raw = raw  # the socket's own file object: closing it is how the socket is let go
+        self._watch = _watch()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        watch, sock = self._watch, self._sock
+        while True:
+            sock.settimeout(watch.before_read())
+            try:
+                return sock.recv_into(buffer)  # type: ignore[no-any-return]
+            except TimeoutError:
+                watch.in_vain()
+
+    def close(self) -> None:
+        if not self.closed:
+            # The body is over, and the next moment the connection may be in the pool.
+            self._watch.guard.release()
+            self._raw.close()
+            super().close()
+
+
+class _Readable:
+    """What ``http.client`` takes for a socket: all that it does with it is ``makefile``."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        raw = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_Reader(self._sock, raw), _BUFFER)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose status line, headers and body are read under a watch."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _Watched:
+    """The parts that plain and TLS connections share; mixed into urllib3's classes."""
+
+    response_class = _Response
+    sock: Any
+    host: str
+    port: int
+    _dns_host: str
+    source_address: tuple[str, int] | None
+    socket_options: Any
+    timeout: Any
+
+    def _new_conn(self) -> socket.socket:
+        """Connect, address by address, in sight of the guard.
+
+        urllib3's function keeps the socket to itself until it is connected, and gives each address the whole
+        time limit; a name with two addresses would take twice the limit, and no cancel would reach it.
+        """
+        watch = _watch()
+        try:
+            watch.limit()
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        failure: OSError = OSError("the name has no address")
+        for family, kind, proto, _, address in addresses:
+            sock = socket.socket(family, kind, proto)
+            try:
+                watch.guard.register(sock)
+                self._set_options(sock)
+                sock.settimeout(watch.limit())
+                sock.connect(address)
+                sock.settimeout(watch.limit())
+                # TLS will take the descriptor over into an object of its own; until that stands, the guard
+                # has a duplicate, which ends the handshake as well.
+                return self._lend(sock)
+            except TimeoutError as error:
+                sock.close()
+                failure = error
+                watch.in_vain()
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+        raise urllib3.exceptions.NewConnectionError(self, f"cannot connect: {failure}") from failure  # type: ignore[arg-type]
+
+    def _lend(self, sock: socket.socket) -> socket.socket:
+        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        self._handshaking = duplicate
+        _watch().guard.register(duplicate)
+        return sock
+
+    def _set_options(self, sock: socket.socket) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if self.source_address:
+            sock.bind(self.source_address)
+
+    _handshaking: socket.socket | None = None
+    _requests = 0  # on this connection
+
+    def connect(self) -> None:
+        watch = _watch()
+        try:
+            self._requests = 0
+            super().connect()  # type: ignore[misc]
+            watch.guard.register(self.sock)
+        finally:
+            # Only now: the guard must never hold a descriptor whose number may belong to another file.
+            if self._handshaking is not None:
+                self._handshaking.close()
+                self._handshaking = None
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        watch = _watch()
+        if self.sock is None:
+            self.connect()
+        else:
+            watch.guard.register(self.sock)
+        watch.sending(reused=self._requests > 0)
+        self._requests += 1
+        super().putrequest(*args, **kwargs)  # type: ignore[misc]
+
+    def send(self, data: Any) -> None:
+        # A socket's time limit bounds the whole of one sendall(), not its single writes.
+        self.sock.settimeout(_watch().limit())
+        super().send(data)  # type: ignore[misc]
+
+
+class _PlainConnection(_Watched, HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _TLSConnection(_Watched, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}

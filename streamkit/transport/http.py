@@ -1,0 +1,236 @@
+"""HTTP by requests: one session a process, responses as pieces of bytes, errors of ours alone."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from streamkit.errors import (
+    BrokenStreamError,
+    ConfigError,
+    ConnectError,
+    ProtocolError,
+    StreamError,
+    TruncatedStreamError,
+)
+from streamkit.transport.connection import POOL_CLASSES, Watch, watching
+from streamkit.wire import HttpRequest, ResponseInfo, mask
+
+__all__ = ["Reply", "Transport"]
+
+_READ = 65536  # bytes
+_POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over connections that a watch can end, directly or through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
+            manager.pool_classes_by_scheme = POOL_CLASSES
+        return manager
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # no cookies
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, _Adapter(pool_maxsize=_POOL_SIZE))
+    return session
+
+
+def _keep_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Stand in for requests' own authentication, or it would put a password of ``.netrc`` in our header."""
+    return request
+
+
+class Transport:
+    """Opens responses; its connections are pooled, and kept apart by process.
+
+    Threads: safe to share. A forked child gets a session of its own: two processes writing on one inherited
+    connection would mix their requests.
+    """
+
+    def __init__(self) -> None:
+        self._session = _new_session()
+        self._pid = os.getpid()
+
+    def _own_session(self) -> requests.Session:
+        if self._pid != os.getpid():
+            self._session = _new_session()
+            self._pid = os.getpid()
+        return self._session
+
+    def open(self, request: HttpRequest, watch: Watch) -> Reply:
+        """Send the request and wait for the head of the response.
+
+        Redirects are not followed, or the key would travel to wherever the server points.
+
+        Raises:
+            ConnectError: no connection came about.
+            BrokenStreamError: it failed before the head of the response was there.
+            Whatever ``watch`` raises.
+        """
+        session = self._own_session()
+        try:
+            prepared = session.prepare_request(
+                requests.Request(
+                    request.method, request.url, dict(request.headers), data=request.body, auth=_keep_auth
+                )
+            )
+            url = prepared.url or request.url
+            settings = session.merge_environment_settings(url, {}, True, None, None)
+            if request.direct:
+                settings["proxies"] = {}
+            with watching(watch):
+                response = session.get_adapter(url).send(prepared, timeout=None, **settings)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
+            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+        except _FAILURES as error:
+            raise _opening_error(error, request) from error
+        return Reply(response, request)
+
+    def close(self) -> None:
+        """Close the idle connections. Streams that are open keep theirs until they end."""
+        if self._pid == os.getpid():
+            self._session.close()
+
+
+class Reply:
+    """A response whose head has arrived, and its body as it comes.
+
+    Owned by one worker thread. Close it on every path.
+    """
+
+    def __init__(self, response: requests.Response, request: HttpRequest) -> None:
+        self._raw: urllib3.HTTPResponse = response.raw
+        self._request = request
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self.info = ResponseInfo(response.status_code, headers)
+        self.received = 0  # bytes of the body so far, decompressed
+
+    def pieces(self) -> Iterator[bytes]:
+        """Iterate the body, each piece as soon as it is there, until its end.
+
+        ``read1`` is the one call that neither waits for a buffer to fill nor splits what came together.
+
+        Raises:
+            TruncatedStreamError: the peer closed before the body was whole by its own framing.
+            BrokenStreamError: the connection failed.
+            ProtocolError: the compression is broken.
+        """
+        raw = self._raw
+        while True:
+            try:
+                data = raw.read1(_READ, decode_content=True)
+            except _FAILURES as error:
+                raise _body_error(error) from error
+            if not data:
+                return
+            self.received += len(data)
+            yield data
+
+    def read(self, limit: int) -> bytes:
+        """Return the body up to ``limit`` bytes, however much there is, and whatever ends it."""
+        body = b""
+        try:
+            for data in self.pieces():
+                body += data
+                if len(body) >= limit:
+                    break
+        except StreamError:
+            pass  # an error's body is worth reading as far as it goes
+        return body[:limit]
+
+    def read_whole(self, limit: int) -> bytes:
+        """Return the body, all of it.
+
+        Raises:
+            ProtocolError: it is longer than ``limit`` bytes.
+            What ``pieces`` raises.
+        """
+        body = bytearray()
+        for data in self.pieces():
+            body += data
+            if len(body) > limit:
+                raise ProtocolError(f"the reply is larger than {limit} bytes", excerpt=self.excerpt(body))
+        return bytes(body)
+
+    def drain(self, limit: int) -> bool:
+        """Read on to the end of the body, at most ``limit`` bytes, so that the connection can be used again."""
+        try:
+            for data in self.pieces():
+                limit -= len(data)
+                if limit < 0:
+                    return False
+        except StreamError:
+            return False
+        return True
+
+    def excerpt(self, data: bytes | bytearray | str) -> str:
+        """Return the beginning of what came as text that is safe to show."""
+        text = data[:512] if isinstance(data, str) else bytes(data[:512]).decode("utf-8", "replace")
+        return mask(text, self._request.secrets)
+
+    def close(self) -> None:
+        """Let the connection go: into the pool if the body was read to its end, closed if not."""
+        self._raw.close()
+        self._raw.release_conn()
+
+
+def _opening_error(error: BaseException, request: HttpRequest) -> StreamError:
+    reason = mask(_root(error), request.secrets)
+    host = urllib3.util.parse_url(request.url).netloc or request.url
+    if isinstance(error, requests.exceptions.SSLError):
+        return ConnectError(f"no secure connection to {host}: {reason}")
+    if _caused_by(error, urllib3.exceptions.NameResolutionError):
+        return ConnectError(f"the name of {host} could not be looked up: {reason}", retryable=True)
+    if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
+        return ConnectError(f"no connection to {host}: {reason}", retryable=True)
+    return BrokenStreamError(
+        f"{host} closed the connection before it answered: {reason}", retryable=True
+    )
+
+
+def _body_error(error: BaseException) -> StreamError:
+    if _caused_by(error, urllib3.exceptions.DecodeError):
+        return ProtocolError("the body is not compressed as its header says")
+    if _caused_by(error, http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
+        return TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
+    return BrokenStreamError(f"the connection failed in the middle of the reply: {_root(error)}", retryable=True)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Iterate an error and what it came from: causes, ``reason`` of urllib3's, and errors among arguments."""
+    pending, seen = [error], set()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        related = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
+        pending.extend(item for item in related if isinstance(item, BaseException))
+
+
+def _caused_by(error: BaseException, *classes: type[BaseException]) -> bool:
+    return any(isinstance(item, classes) for item in _chain(error))
+
+
+def _root(error: BaseException) -> str:
+    """Return the words of the innermost error, which name the fault without a library's wrapping."""
+    innermost = list(_chain(error))[-1]
+    return str(innermost) or type(innermost).__name__

@@ -1,0 +1,164 @@
+"""Bytes to server-sent events: sseclient-py behind a guard.
+
+sseclient-py does the parsing. ``Guard`` stands before it and makes of whatever bytes arrive, cut wherever,
+whole events with plain line ends in valid UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import sseclient
+
+from streamkit.errors import ProtocolError
+
+__all__ = ["MAX_EVENT", "Guard", "events"]
+
+MAX_EVENT = 16 * 1024 * 1024  # bytes; the longest real event seen, an encrypted reasoning blob, has under 1 MiB
+# sseclient-py joins an event line by line, each time copying what it has. Real events have a line or two;
+# 2**30 bytes of copying, a quarter of a second, are granted before an event is taken for an attack.
+_MAX_COPIED = 2**30
+_MANY_LINES = 2048
+_BOM = b"\xef\xbb\xbf"
+_STATEFUL_FIELD = re.compile(rb"^(id|retry)(?::|$)", re.MULTILINE)
+_ID_OR_RETRY = re.compile(rb"^(id|retry)(?:: ?(.*))?$", re.MULTILINE)
+
+
+class Guard:
+    """Iterate blocks of whole events, made safe for sseclient-py.
+
+    It strips a byte order mark, turns CR and CRLF into LF, replaces invalid UTF-8 by U+FFFD, keeps an
+    incomplete event back until it is whole, and refuses one that grows over ``max_event``. An event that the
+    end of the bytes cut short is never given out: ``torn`` tells of it.
+
+    Attributes:
+        last_event_id: the last ``id`` so far; it carries over to later events.
+        retry: the last valid ``retry`` so far, in milliseconds, or ``None``.
+        torn: whether the bytes ended inside an event.
+
+    Args:
+        source: the bytes as they arrive, in pieces of any size.
+        max_event: the longest event to accept, in bytes.
+
+    Source: WHATWG HTML, 9.2.6 "Interpreting an event stream", read 2026-11-20.
+    """
+
+    def __init__(self, source: Iterable[bytes], max_event: int = MAX_EVENT) -> None:
+        self._source = source
+        self._max_event = max_event
+        self._held: list[bytes] = []  # the beginning of an event, in pieces: joined once, when it is whole
+        self._held_size = 0
+        self._after_cr = False  # the last byte was a CR, already given as LF: an LF after it is its other half
+        self.last_event_id = ""
+        self.retry: int | None = None
+        self.torn = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in _without_bom(self._source):
+            block = self._whole_events(self._plain_line_ends(data))
+            if not block:
+                continue
+            block = _valid_utf8(block)
+            if _STATEFUL_FIELD.search(block) is None:
+                yield block
+            else:
+                yield from self._one_by_one(block)
+        self.torn = any(piece.strip(b"\n") for piece in self._held)
+
+    def _plain_line_ends(self, data: bytes) -> bytes:
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        if b"\r" in data:
+            self._after_cr = data[-1:] == b"\r"
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data
+
+    def _whole_events(self, data: bytes) -> bytes:
+        """Return all that is complete up to here, and hold the rest back."""
+        if self._held and self._held[-1][-1:] == b"\n" and data[:1] == b"\n":
+            end = data.rfind(b"\n\n")
+            end = end + 2 if end >= 0 else 1
+        else:
+            end = data.rfind(b"\n\n") + 2
+            if end < 2:
+                self._hold(data)
+                return b""
+        block = data[:end]
+        if self._held:
+            first = block.find(b"\n\n") + 2 or len(block)
+            self._check_size(self._held_size + first)
+            block = b"".join((*self._held, block))
+        self._held, self._held_size = [], 0
+        self._hold(data[end:])
+        if block.count(b"\n") > _MANY_LINES:
+            self._check_lines(block)
+        return block
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_size += len(data)
+            self._check_size(self._held_size)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_event:
+            excerpt = b"".join(self._held[:8])[:512].decode("utf-8", "replace")
+            raise ProtocolError(f"an event is larger than {self._max_event} bytes", excerpt=excerpt)
+
+    def _check_lines(self, block: bytes) -> None:
+        for event in block.split(b"\n\n"):
+            if event.count(b"\n") * len(event) > _MAX_COPIED:
+                raise ProtocolError("an event has too many lines", excerpt=event[:512].decode("utf-8", "replace"))
+
+    def _one_by_one(self, block: bytes) -> Iterator[bytes]:
+        """Give out single events, with ``id`` and ``retry`` as they are at each one's end."""
+        for event in re.findall(rb"(?s).+?\n\n", block):
+            for field, value in _ID_OR_RETRY.findall(event):
+                if field == b"retry":
+                    if value.isdigit():
+                        self.retry = int(value[:18])
+                elif b"\0" not in value:
+                    self.last_event_id = value.decode("utf-8")
+            yield event
+
+
+def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass the pieces on without one byte order mark at the very beginning, however it is cut."""
+    head = b""
+    pieces = iter(source)
+    for data in pieces:
+        head += data
+        if len(head) >= len(_BOM) or not _BOM.startswith(head):
+            break
+    head = head[len(_BOM) :] if head.startswith(_BOM) else head
+    if head:
+        yield head
+    yield from pieces
+
+
+def _valid_utf8(block: bytes) -> bytes:
+    """Replace what is not UTF-8. A block ends with line ends, which no character spans."""
+    if block.isascii():
+        return block
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError:
+        return block.decode("utf-8", "replace").encode("utf-8")
+    return block
+
+
+def events(guard: Guard) -> Iterator[sseclient.Event]:
+    """Iterate the events: ``event`` (type), ``data`` (text), ``id`` (the last one so far).
+
+    An event is given as soon as its blank line has arrived. Pulling the next one reads on in ``guard``.
+
+    Raises:
+        ProtocolError: an event is over the bound.
+        Whatever the source of the bytes raises.
+    """
+    for event in sseclient.SSEClient(guard).events():
+        event.id = guard.last_event_id
+        yield event
