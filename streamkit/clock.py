@@ -34,6 +34,7 @@ class Clock:
         self.now = now
         self.started_at = now()
         self._timeout = timeout
+        self._idle = math.inf if timeout.idle is None else timeout.idle
         self._total_at = self._after(timeout.total)
         self._due: tuple[float, str, float] = (math.inf, "total", 0.0)
         self.connecting()
@@ -56,9 +57,15 @@ class Clock:
         """Begin to send: the limit is ``first``."""
         self._enter("first", self._timeout.first)
 
-    def arrived(self) -> None:
-        """Note that chunks came, and were taken: the limit is ``idle``, from now."""
-        self._enter("idle", self._timeout.idle)
+    def arrived(self) -> float:
+        """Note that chunks came, and were taken: the limit is ``idle``, from now; return ``remaining()``."""
+        now, idle = self.now(), self._idle
+        at = now + idle
+        if self._total_at <= at:
+            self._due = (self._total_at, "total", self._timeout.total or 0.0)
+            return self._total_at - now
+        self._due = (at, "idle", idle)
+        return idle
 
     def waiting(self) -> None:
         """Begin to wait before another try: only ``total`` runs."""

@@ -54,7 +54,10 @@ class Reception:
         with self._lock:
             if self.status != "open":
                 return False
-            self._catch_up_locked()
+            if self._folded == 0:
+                self._fold.add(self.batch)
+            else:
+                self._catch_up_locked()
             self.batch, self.position, self._folded = batch, 0, 0
             return True
 
@@ -135,7 +138,7 @@ class Reception:
             None if first is None else first - started,
             (link.ended_at or time.monotonic()) - started,
             link.chunks,
-            link.bytes,
+            link.reply.received if link.reply else 0,
             link.attempts,
             link.channel.peak,
             link.blocked,

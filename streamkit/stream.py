@@ -145,8 +145,12 @@ class Stream:
             return True
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while reception.status == "open":
+            # The reader reports a limit that has passed; a moment later its clock must be looked at here.
+            look_at = min(deadline, link.clock.due + _GRACE)
+            if link.plain_stop is not None:
+                look_at = min(look_at, time.monotonic() + _POLL)
             try:
-                if reception.take(link.channel.get_many(self._patience(deadline))):
+                if reception.take(link.channel.get_many(look_at)):
                     return True
             except queue.Empty:
                 self._check_clock()
@@ -160,14 +164,6 @@ class Stream:
         if reception.error is not None:
             raise reception.error
         return False
-
-    def _patience(self, deadline: float) -> float | None:
-        """Return how long to wait for the channel before the clock or a plain event must be looked at."""
-        now = time.monotonic()
-        wait = min(deadline, self._link.clock.due + _GRACE) - now
-        if self._link.plain_stop is not None:
-            wait = min(wait, _POLL)
-        return None if wait == math.inf else max(wait, 0.0)
 
     def _check_clock(self) -> None:
         """Do the worker's part where it is stuck in a call that nothing ends, such as a name lookup."""

@@ -7,9 +7,10 @@ it puts the outcome, once. Everything that it shares with the consumer is in ``L
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -93,11 +94,11 @@ class Link:
         self._stop = threading.Event()
         self.attempts = 0
         self.chunks = 0
-        self.bytes = 0
         self.blocked = 0.0  # seconds that the consumer kept the worker waiting
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
         self.response: ResponseInfo | None = None
+        self.reply: Reply | None = None  # for its count of bytes alone
 
     def halt(self) -> None:
         """End the worker: in a back-off, in a full queue, or blocked in the kernel.
@@ -150,25 +151,31 @@ class _Watch:
         self._drain_until: float | None = None
         self._before_waiting: Callable[[], object] | None = None
 
-    def before_read(self) -> float | None:
+    def before_read(self) -> float:
         if self._before_waiting is not None:
             return _DRAIN_AT_ONCE
         if self._drain_until is not None:
             return max(self._drain_until - time.monotonic(), 0.001)
-        if self.ready:
-            self.hand_over()
-        limit = self.limit()
+        # After chunks the limit is known without another look at the clock.
+        limit = self.hand_over() if self.ready else self._remaining()
+        if self._link.halted:
+            raise _Interrupt
         if self._link.plain_stop is not None:
-            return _POLL if limit is None else min(limit, _POLL)
+            return min(limit, _POLL)
         return limit
 
     def limit(self) -> float | None:
+        limit = self._remaining()
+        return None if limit == math.inf else limit
+
+    def _remaining(self) -> float:
+        """Return the seconds to the next limit; raise when it has passed, after one last chance."""
         if self._link.stop_asked():
             raise _Interrupt
         remaining = self._clock.remaining()
         if remaining > 0:
             self._overdue = False
-            return None if remaining == float("inf") else max(remaining, 0.001)
+            return max(remaining, 0.001)
         if self._overdue:
             raise _Interrupt(self._clock.error())
         self._overdue = True
@@ -191,8 +198,8 @@ class _Watch:
         self.reused = reused
         self._clock.sending()
 
-    def hand_over(self) -> None:
-        """Put what is ready into the channel, waiting for room."""
+    def hand_over(self) -> float:
+        """Put what is ready into the channel, waiting for room; return the seconds to the next limit."""
         link, ready = self._link, self.ready
         if link.first_chunk_at is None:
             link.first_chunk_at = time.monotonic()
@@ -205,8 +212,8 @@ class _Watch:
         if blocked:
             link.blocked += blocked
             self._clock.stood_still(blocked)
-        self._clock.arrived()
         self._overdue = False
+        return self._clock.arrived()
 
     def drain(self, before_waiting: Callable[[], object]) -> None:
         """From now on only the rest of a finished body is read: let that take a moment, and no longer."""
@@ -309,7 +316,7 @@ class _Attempt:
     def _open(self) -> Reply:
         self._link.clock.connecting()
         reply = self._reply = self._job.transport.open(self._job.request, self._watch)
-        self._link.response = reply.info
+        self._link.reply, self._link.response = reply, reply.info
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -328,19 +335,14 @@ class _Attempt:
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
     def _consume_events(self, reply: Reply) -> None:
-        guard = sse.Guard(self._counted(reply))
-        decode, decoder, watch = self._decoder.decode, self._decoder, self._watch
-        for event in sse.events(guard):
+        decoder, watch = self._decoder, self._watch
+        decode = decoder.decode
+        for event in sse.events(sse.Guard(reply.pieces())):
             chunks = decode(event)
             if chunks:
                 watch.ready += chunks
-            if decoder.ended:
+            elif decoder.ended:
                 return
-
-    def _counted(self, reply: Reply) -> Iterator[bytes]:
-        for piece in reply.pieces():
-            self._link.bytes += len(piece)
-            yield piece
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)

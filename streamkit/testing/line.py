@@ -93,17 +93,22 @@ class Line:
     def send(self, data: bytes) -> None:
         """Write all the data, in one call where the kernel has room, and wait for room where not."""
         rest: bytes | memoryview = data
-        while True:
-            try:
-                sent = self._sock.send(rest)
-            except _AGAIN as again:
-                self._until_ready(None, write=not isinstance(again, ssl.SSLWantReadError))
-                continue
-            except OSError:
-                raise ClientGone from None
-            if sent == len(rest):
-                return
-            rest = memoryview(rest)[sent:]
+        while rest:
+            if sent := self._send_some(rest):
+                rest = memoryview(rest)[sent:] if sent < len(rest) else b""
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """Write what the kernel takes; if that is nothing, wait for room and return 0."""
+        write = True
+        try:
+            if sent := self._sock.send(data):
+                return sent  # 0 is what gevent's TLS sockets say instead of raising
+        except _AGAIN as again:
+            write = not isinstance(again, ssl.SSLWantReadError)
+        except OSError:
+            raise ClientGone from None
+        self._until_ready(None, write=write)
+        return 0
 
     def wait(self, seconds: float | None) -> None:
         """Wait; None waits for the end of the client or of the server."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import zlib
 from http import HTTPStatus
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from streamkit.testing.line import Line
 from streamkit.testing.request import Request
-from streamkit.testing.script import Encoding, Reply
+from streamkit.testing.script import Encoding, HangUp, Reply
 
 _BODILESS = (204, 304)
 
@@ -87,6 +87,10 @@ class Output:
         """
         if not self._line.wait_for(event, seconds):
             raise AssertionError(f"WaitFor: nobody set the event within {seconds:g} s, for {self.request!r}")
+
+    def hang_up(self, *, reset: bool) -> NoReturn:
+        """End the connection here, with a RST or a FIN, and the reply with it."""
+        raise HangUp(reset=reset)
 
     def finish(self) -> None:
         """Write what ends the encoding and the framing."""

@@ -63,9 +63,7 @@ def text_reply(
         pause: seconds between two events.
     """
     events = [chunk_event("", role="assistant", model=model)]
-    events += [
-        chunk_event(piece, model=model) for piece in (split_tokens(text) if pieces is None else pieces)
-    ]
+    events += [chunk_event(piece, model=model) for piece in (split_tokens(text) if pieces is None else pieces)]
     return _stream([*events, *_ending(finish_reason, usage, done, model)], pause)
 
 
@@ -175,9 +173,7 @@ def huge_event_reply(
 def json_reply(body: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a JSON body with its Content-Length."""
     steps = [Send(to_json(body))]
-    return Reply(
-        steps, status=status, content_type="application/json", framing="length", headers=headers or {}
-    )
+    return Reply(steps, status=status, content_type="application/json", framing="length", headers=headers or {})
 
 
 def whole_reply(
@@ -244,18 +240,14 @@ def redirect_reply(location: str, status: int = 307) -> Reply:
     return Reply(status=status, content_type=None, framing="length", headers=headers)
 
 
-def _tool_deltas(
-    index: int, call_id: str, name: str, arguments: str, fragment: int
-) -> Iterator[dict[str, Any]]:
+def _tool_deltas(index: int, call_id: str, name: str, arguments: str, fragment: int) -> Iterator[dict[str, Any]]:
     function = {"name": name, "arguments": ""}
     yield {"index": index, "id": call_id, "type": "function", "function": function}
     for at in range(0, len(arguments), fragment):
         yield {"index": index, "function": {"arguments": arguments[at : at + fragment]}}
 
 
-def _ending(
-    finish_reason: str | None, usage: bool | Mapping[str, Any], done: bool, model: str
-) -> Iterator[bytes]:
+def _ending(finish_reason: str | None, usage: bool | Mapping[str, Any], done: bool, model: str) -> Iterator[bytes]:
     if finish_reason is not None:
         yield chunk_event(finish_reason=finish_reason, model=model)
     if usage is not False:

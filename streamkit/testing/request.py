@@ -60,7 +60,8 @@ class Request:
         arrived_at: when the last byte of it had been read, on the clock of `time.monotonic`.
         sent: bytes of the reply's body that went out, encoded, without framing.
         answered: set when the reply is over, however it ended.
-        gone: set when the client's end of the connection was seen closed, while it was answered or after.
+        gone: set when the client's end of the connection was seen closed, while it was answered or after. A
+            client that closes only its sending half is taken for one that left.
         gone_at: when that was, on the clock of `time.monotonic`.
     """
 

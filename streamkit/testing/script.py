@@ -168,7 +168,7 @@ class Mark(Step):
 
     event: threading.Event
 
-    def play(self, out: Output) -> None:
+    def play(self, out: Output) -> None:  # noqa: ARG002 - nothing goes out
         """Set the event."""
         self.event.set()
 
@@ -190,7 +190,7 @@ class Cut(Step):
 
     def play(self, out: Output) -> None:
         """End the reply."""
-        raise HangUp(reset=False)
+        out.hang_up(reset=False)
 
 
 @attrs.frozen
@@ -199,7 +199,7 @@ class Reset(Step):
 
     def play(self, out: Output) -> None:
         """End the reply."""
-        raise HangUp(reset=True)
+        out.hang_up(reset=True)
 
 
 def _all_steps(steps: Iterable[Step | bytes | str]) -> tuple[Step, ...]:

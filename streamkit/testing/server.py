@@ -233,9 +233,9 @@ class Server:
 
     def _launch(self, line: Line) -> None:
         number = self._enter(line)
-        connection = Connection(self, line, number)
-        thread = threading.Thread(target=connection.run, name=f"{self._name}-{number}", daemon=True)
         try:
+            connection = Connection(self, line, number)
+            thread = threading.Thread(target=connection.run, name=f"{self._name}-{number}", daemon=True)
             thread.start()
         except BaseException:
             self.leave(number)

@@ -168,9 +168,7 @@ def _read_pace(body: Mapping[str, Any], tokens_per_second: float) -> float:
     """Return the seconds a token takes."""
     pace = body.get("tokens_per_second", tokens_per_second)
     if isinstance(pace, bool) or not isinstance(pace, (int, float)) or not pace >= 0:
-        raise _BadRequest(
-            f"'tokens_per_second' is a number of at least 0, not {pace!r}.", "tokens_per_second"
-        )
+        raise _BadRequest(f"'tokens_per_second' is a number of at least 0, not {pace!r}.", "tokens_per_second")
     return 1 / pace if pace else 0.0
 
 
@@ -221,10 +219,7 @@ def _stream(order: _Order) -> Reply:
     begin = [chunk_event("", role="assistant", index=index, **same) for index in range(order.choices)]
     pace = order.seconds_a_token
     spoken = Paced(_spoken(choices, same), every=pace, first=pace * _LEAD_TOKENS)
-    end = [
-        chunk_event(finish_reason=choice.finish_reason, index=index, **same)
-        for index, choice in enumerate(choices)
-    ]
+    end = [chunk_event(finish_reason=choice.finish_reason, index=index, **same) for index, choice in enumerate(choices)]
     if order.include_usage:
         end.append(chunk_event(usage=_usage(order, choices), **same))
     return Reply([*begin, spoken, *end, DONE], headers=_headers())

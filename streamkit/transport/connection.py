@@ -22,8 +22,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from streamkit.stop import SocketGuard
 
-__all__ = ["POOL_CLASSES", "Watch", "watching"]
+__all__ = ["POOL_CLASSES", "Watch", "last_response", "watching"]
 
+_LONGEST = 3600.0  # seconds of one wait; then the watch is asked again
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 
 # Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
@@ -35,11 +36,14 @@ class Watch(Protocol):
 
     guard: SocketGuard
 
-    def before_read(self) -> float | None:
-        """Return how many seconds to wait for bytes, ``None`` for ever; raise to give up."""
+    def before_read(self) -> float:
+        """Return how many seconds to wait for bytes, infinite for no limit; raise to give up."""
 
     def limit(self) -> float | None:
-        """Return the seconds for a step that cannot be taken up again, such as a handshake; raise to give up."""
+        """Return the seconds for a step that cannot be taken up again, such as a handshake; raise to give up.
+
+        ``None`` is no limit.
+        """
 
     def in_vain(self) -> None:
         """Take note that the time was over without a byte; raise to give up, return to wait again."""
@@ -54,11 +58,18 @@ _current = threading.local()
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """Have the connections that this thread uses in the block ask ``watch``."""
-    _current.watch = watch
+    _current.watch, _current.response = watch, None
     try:
         yield
     finally:
         _current.watch = None
+
+
+def last_response() -> http.client.HTTPResponse | None:
+    """Return the response that this thread's last request brought, below urllib3; ``None`` for a mocked one."""
+    response: http.client.HTTPResponse | None = _current.response
+    _current.response = None
+    return response
 
 
 def _watch() -> Watch:
@@ -73,6 +84,7 @@ class _Reader(io.RawIOBase):
         self._sock = sock
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
         self._watch = _watch()
+        self._limit = 0.0  # seconds; what the socket is set to by this reader
 
     def readable(self) -> bool:
         return True
@@ -80,7 +92,12 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         watch, sock = self._watch, self._sock
         while True:
-            sock.settimeout(watch.before_read())
+            limit = watch.before_read()
+            # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
+            # does no harm, as the watch is asked again.
+            if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
+                self._limit = limit
+                sock.settimeout(min(limit, _LONGEST))
             try:
                 return sock.recv_into(buffer)  # type: ignore[no-any-return]
             except TimeoutError:
@@ -110,6 +127,7 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
+        _current.response = self
 
 
 class _Watched:

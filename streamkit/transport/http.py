@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -20,7 +21,7 @@ from streamkit.errors import (
     StreamError,
     TruncatedStreamError,
 )
-from streamkit.transport.connection import POOL_CLASSES, Watch, watching
+from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
 from streamkit.wire import HttpRequest, ResponseInfo, mask
 
 __all__ = ["Reply", "Transport"]
@@ -101,7 +102,7 @@ class Transport:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except _FAILURES as error:
             raise _opening_error(error, request) from error
-        return Reply(response, request)
+        return Reply(response, last_response(), request)
 
     def close(self) -> None:
         """Close the idle connections. Streams that are open keep theirs until they end."""
@@ -113,10 +114,18 @@ class Reply:
     """A response whose head has arrived, and its body as it comes.
 
     Owned by one worker thread. Close it on every path.
+
+    Args:
+        response: with a body that nobody has read.
+        below: the response that urllib3 read it from, ``None`` where there is no such thing.
+        request: for its secrets.
     """
 
-    def __init__(self, response: requests.Response, request: HttpRequest) -> None:
+    def __init__(
+        self, response: requests.Response, below: http.client.HTTPResponse | None, request: HttpRequest
+    ) -> None:
         self._raw: urllib3.HTTPResponse = response.raw
+        self._below = below
         self._request = request
         headers = {name.lower(): value for name, value in response.headers.items()}
         self.info = ResponseInfo(response.status_code, headers)
@@ -132,16 +141,31 @@ class Reply:
             BrokenStreamError: the connection failed.
             ProtocolError: the compression is broken.
         """
-        raw = self._raw
+        read1 = self._read1()
         while True:
             try:
-                data = raw.read1(_READ, decode_content=True)
+                data = read1(_READ)
             except _FAILURES as error:
                 raise _body_error(error) from error
             if not data:
-                return
+                break
             self.received += len(data)
             yield data
+        if self._below is not None and self._below.length:
+            raise TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
+        if self._below is not None:
+            self._below.close()
+        self._raw.release_conn()
+
+    def _read1(self) -> Callable[[int], bytes]:
+        """Return the function that reads what is there.
+
+        urllib3's decompresses, within bounds. Where there is nothing to decompress, the one below it does
+        the same at a third of the cost, which is the larger part of what a single chunk costs.
+        """
+        if self._below is None or "content-encoding" in self.info.headers:
+            return partial(self._raw.read1, decode_content=True)
+        return self._below.read1
 
     def read(self, limit: int) -> bytes:
         """Return the body up to ``limit`` bytes, however much there is, and whatever ends it."""

@@ -21,7 +21,7 @@ MAX_EVENT = 16 * 1024 * 1024  # bytes; the longest real event seen, an encrypted
 _MAX_COPIED = 2**30
 _MANY_LINES = 2048
 _BOM = b"\xef\xbb\xbf"
-_STATEFUL_FIELD = re.compile(rb"^(id|retry)(?::|$)", re.MULTILINE)
+_MAYBE_ID_OR_RETRY = re.compile(rb"\n(?:id|retry)")  # four times as fast as an anchor with re.MULTILINE
 _ID_OR_RETRY = re.compile(rb"^(id|retry)(?:: ?(.*))?$", re.MULTILINE)
 
 
@@ -56,14 +56,21 @@ class Guard:
 
     def __iter__(self) -> Iterator[bytes]:
         for data in _without_bom(self._source):
-            block = self._whole_events(self._plain_line_ends(data))
-            if not block:
+            if b"\r" in data or self._after_cr:
+                data = self._plain_line_ends(data)
+            if not self._held and data.endswith(b"\n\n"):
+                block = data  # the common case: a write an event
+            elif not (block := self._whole_events(data)):
                 continue
-            block = _valid_utf8(block)
-            if _STATEFUL_FIELD.search(block) is None:
-                yield block
-            else:
+            if not block.isascii():
+                block = _valid_utf8(block)
+            if len(block) > _MANY_LINES and block.count(b"\n") > _MANY_LINES:
+                self._check_lines(block)
+            # A false alarm, such as a field called "idea", only costs time.
+            if _MAYBE_ID_OR_RETRY.search(block) or block.startswith((b"id", b"retry")):
                 yield from self._one_by_one(block)
+            else:
+                yield block
         self.torn = any(piece.strip(b"\n") for piece in self._held)
 
     def _plain_line_ends(self, data: bytes) -> bytes:
@@ -93,8 +100,6 @@ class Guard:
             block = b"".join((*self._held, block))
         self._held, self._held_size = [], 0
         self._hold(data[end:])
-        if block.count(b"\n") > _MANY_LINES:
-            self._check_lines(block)
         return block
 
     def _hold(self, data: bytes) -> None:
@@ -141,8 +146,6 @@ def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
 
 def _valid_utf8(block: bytes) -> bytes:
     """Replace what is not UTF-8. A block ends with line ends, which no character spans."""
-    if block.isascii():
-        return block
     try:
         block.decode("utf-8")
     except UnicodeDecodeError:

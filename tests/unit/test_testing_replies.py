@@ -111,9 +111,7 @@ def test_tool_calls_come_in_fragments() -> None:
     """Id and name come first, then the arguments piece by piece, call by call."""
     reply = tool_call_reply("f", {"city": "Paris"}, ("g", "{broken"), text="Wait", fragment=5)
     calls = [delta["tool_calls"][0] for delta in deltas(reply) if "tool_calls" in delta]
-    for index, (id, name, arguments) in enumerate(
-        [("call_1", "f", '{"city":"Paris"}'), ("call_2", "g", "{broken")]
-    ):
+    for index, (id, name, arguments) in enumerate([("call_1", "f", '{"city":"Paris"}'), ("call_2", "g", "{broken")]):
         first, *rest = [call for call in calls if call["index"] == index]
         assert first == {
             "index": index,
@@ -220,7 +218,7 @@ def test_the_fixtures(elsewhere: pytest.Pytester) -> None:
         def test_closed():
             assert len(servers) == 3 and not any(server.running for server in servers)
 
-        def test_leak(no_streamkit_leaks, monkeypatch):
+        def test_leak(monkeypatch, no_streamkit_leaks):
             monkeypatch.setattr("streamkit.testing.plugin._LEAK_SECONDS", 0.05)
             threading.Thread(target=let_go.wait, args=(10,), name="streamkit-7", daemon=True).start()
 
