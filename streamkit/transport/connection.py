@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import os
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -233,12 +234,26 @@ class _TLSConnection(_Watched, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
+class _Idle(queue.LifoQueue[Any]):
+    """The idle connections of a pool.
+
+    urllib3 fills a new pool with ``None`` to its bound, which costs more than a request when the bound is
+    made for hundreds of streams. A pool that never blocks needs none of them.
+    """
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:
+            super().put(item, block, timeout)
+
+
 class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
+    QueueCls = _Idle
 
 
 class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
+    QueueCls = _Idle
 
 
 POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}
