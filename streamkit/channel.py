@@ -148,7 +148,7 @@ class Channel(Generic[T, Outcome]):
             wait = deadline - time.monotonic()
             if wait <= 0:
                 raise queue.Empty
-            self._bell.acquire(timeout=wait if wait < _SLICE else _SLICE)
+            self._bell.acquire(timeout=min(wait, _SLICE))
 
     def close(self) -> None:
         """Close the receiving end: wake both sides and drop what is inside. Closing again changes nothing.

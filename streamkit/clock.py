@@ -95,9 +95,7 @@ class Clock:
         """Return the error for the limit that runs out next."""
         _, phase, limit = self._due
         text = _MEANING[phase].format(limit=limit)
-        return StreamTimeout(
-            f"{text}; raise Timeout({phase}=...) if the model needs longer", phase=phase, limit=limit
-        )
+        return StreamTimeout(f"{text}; raise Timeout({phase}=...) if the model needs longer", phase=phase, limit=limit)
 
     def __repr__(self) -> str:
         return f"<Clock {self._due[1]} in {self.remaining():.3f} s>"

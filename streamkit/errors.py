@@ -95,9 +95,7 @@ class StreamError(StreamkitError):
         retryable: whether the same request may well succeed when sent again.
     """
 
-    def __init__(
-        self, message: str = "", *, partial: Completion | None = None, retryable: bool = False
-    ) -> None:
+    def __init__(self, message: str = "", *, partial: Completion | None = None, retryable: bool = False) -> None:
         super().__init__(message)
         self.partial = partial
         self.retryable = retryable

@@ -23,6 +23,7 @@ class TextPart:
     text: str
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape."""
         return {"type": "text", "text": self.text}
 
 
@@ -39,6 +40,7 @@ class ImagePart:
     detail: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape."""
         image: dict[str, Any] = {"url": self.url}
         if self.detail is not None:
             image["detail"] = self.detail
@@ -92,7 +94,7 @@ class Message:
 
     role: Role
     content: str | Sequence[TextPart | ImagePart | Mapping[str, Any]] | None = None
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tuple)
+    tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
 

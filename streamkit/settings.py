@@ -17,8 +17,7 @@ def _positive_or_none(instance: object, attribute: attrs.Attribute[Any], value: 
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ConfigError(
-            f"Timeout({attribute.name}=...) is a number of seconds above 0, or None for no limit, "
-            f"not {value!r}"
+            f"Timeout({attribute.name}=...) is a number of seconds above 0, or None for no limit, not {value!r}"
         )
 
 
@@ -98,5 +97,5 @@ class Retry:
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is not None:
             return asked if asked <= self.max_retry_after else None
-        longest = min(self.backoff * 2 ** (attempt - 1), self.max_backoff)
+        longest: float = min(self.backoff * 2 ** (attempt - 1), self.max_backoff)
         return longest * random.uniform(0.75, 1.0)

@@ -92,12 +92,11 @@ class SocketGuard:
         try:
             # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
             # from under the thread that reads through it.
-            if isinstance(sock, socket.socket):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            else:
-                sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
         except OSError:
             pass  # not connected yet, or closed already: there is nothing left to end
+        except TypeError:
+            sock.shutdown(socket.SHUT_RDWR)  # TLS inside TLS, through a proxy: an object that is no socket
 
     def __repr__(self) -> str:
         state = "shut" if self._shut else "idle" if self._socket is None else "armed"

@@ -84,9 +84,7 @@ class Stream:
         if link.halted:
             on_end()
             return
-        self._worker = threading.Thread(
-            target=read, args=(link, job, on_end), name=f"streamkit-{number}", daemon=True
-        )
+        self._worker = threading.Thread(target=read, args=(link, job, on_end), name=f"streamkit-{number}", daemon=True)
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down
@@ -184,9 +182,7 @@ class Stream:
 
     def _check_use(self) -> None:
         if self._link.inherited:
-            raise MisuseError(
-                "this stream belongs to the parent process; start a stream of its own in a forked child"
-            )
+            raise MisuseError("this stream belongs to the parent process; start a stream of its own in a forked child")
         if self._reception.left:
             raise MisuseError(
                 "this stream was closed before its end; leaving a loop over it does that too, so use next() "

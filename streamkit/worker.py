@@ -258,6 +258,7 @@ def _read(link: Link, job: Job, attempt: _Attempt) -> tuple[_Attempt, Outcome]:
     free = _FREE_TRIES
     while True:
         link.attempts += 1
+        failure: StreamError | None
         try:
             return attempt, attempt.run()
         except _Interrupt as interrupt:

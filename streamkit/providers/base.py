@@ -21,7 +21,7 @@ class Event(Protocol):
 
     event: str
     data: str
-    id: str
+    id: str | None
 
 
 @attrs.frozen
@@ -51,8 +51,11 @@ class Decoder(Protocol):
         whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well.
     """
 
-    ended: bool
-    whole: bool
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def whole(self) -> bool: ...
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event, none for one that carries nothing of the reply.
@@ -80,7 +83,8 @@ class Provider(Protocol):
         name: the first segment of model names, as in ``openai/gpt-4o-mini``.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply.

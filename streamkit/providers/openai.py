@@ -73,8 +73,7 @@ class OpenAI:
         """Return the request for a streamed reply."""
         if self._key is None and self._key_needed:
             raise ConfigError(
-                f"{self.name} needs an API key: set the environment variable {self.key_variable}, "
-                "or pass api_key="
+                f"{self.name} needs an API key: set the environment variable {self.key_variable}, or pass api_key="
             )
         headers = {
             "Accept": "text/event-stream, application/json",
@@ -132,4 +131,3 @@ class OpenAI:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url}>"
-

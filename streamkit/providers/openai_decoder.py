@@ -131,7 +131,8 @@ class ChatDecoder:
         finish = _text(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
         if finish and index != 0:
-            chunks.append(self._chunk("text", index, raw, finish_reason=_finish_reason(finish), raw_finish_reason=finish))
+            told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish}
+            chunks.append(self._chunk("text", index, raw, **told))
         return chunks
 
     def _decode_delta(self, delta: Mapping[str, Any], index: int, raw: Any) -> list[Chunk]:

@@ -88,16 +88,19 @@ class Transport:
         session = self._own_session()
         try:
             prepared = session.prepare_request(
-                requests.Request(
-                    request.method, request.url, dict(request.headers), data=request.body, auth=_keep_auth
-                )
+                requests.Request(request.method, request.url, dict(request.headers), data=request.body, auth=_keep_auth)
             )
             url = prepared.url or request.url
             settings = session.merge_environment_settings(url, {}, True, None, None)
-            if request.direct:
-                settings["proxies"] = {}
             with watching(watch):
-                response = session.get_adapter(url).send(prepared, timeout=None, **settings)
+                response = session.get_adapter(url).send(
+                    prepared,
+                    stream=True,
+                    timeout=None,
+                    verify=True if settings["verify"] is None else settings["verify"],
+                    cert=settings["cert"],
+                    proxies={} if request.direct else settings["proxies"],
+                )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except _FAILURES as error:
@@ -224,9 +227,7 @@ def _opening_error(error: BaseException, request: HttpRequest) -> StreamError:
         return ConnectError(f"the name of {host} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
-    return BrokenStreamError(
-        f"{host} closed the connection before it answered: {reason}", retryable=True
-    )
+    return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
 
 
 def _body_error(error: BaseException) -> StreamError:

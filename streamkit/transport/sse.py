@@ -138,7 +138,7 @@ def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
         head += data
         if len(head) >= len(_BOM) or not _BOM.startswith(head):
             break
-    head = head[len(_BOM) :] if head.startswith(_BOM) else head
+    head = head.removeprefix(_BOM)
     if head:
         yield head
     yield from pieces
@@ -162,6 +162,6 @@ def events(guard: Guard) -> Iterator[sseclient.Event]:
         ProtocolError: an event is over the bound.
         Whatever the source of the bytes raises.
     """
-    for event in sseclient.SSEClient(guard).events():
+    for event in sseclient.SSEClient(iter(guard)).events():
         event.id = guard.last_event_id
         yield event
