@@ -126,6 +126,7 @@ class Client:
             extra_headers or {},
         )
         job = Job(
+            chat,
             provider.request(chat),
             provider,
             self._transport,

@@ -31,7 +31,7 @@ from streamkit.errors import (
     StreamTimeout,
     TruncatedStreamError,
 )
-from streamkit.providers.base import Decoder, Provider
+from streamkit.providers.base import ChatRequest, Decoder, Provider
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import SocketGuard
 from streamkit.transport import sse
@@ -65,6 +65,7 @@ class Outcome:
 class Job:
     """What one stream is to do; never changes."""
 
+    chat: ChatRequest
     request: HttpRequest
     provider: Provider
     transport: Transport
@@ -289,7 +290,7 @@ class _Attempt:
         self._link = link
         self._job = job
         self._watch = _Watch(link)
-        self._decoder: Decoder = job.provider.decoder()
+        self._decoder: Decoder = job.provider.decoder(job.chat)
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:

@@ -52,10 +52,12 @@ class Decoder(Protocol):
     """
 
     @property
-    def ended(self) -> bool: ...
+    def ended(self) -> bool:
+        """Whether the terminator has come."""
 
     @property
-    def whole(self) -> bool: ...
+    def whole(self) -> bool:
+        """Whether all of the reply has come."""
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event, none for one that carries nothing of the reply.
@@ -84,7 +86,8 @@ class Provider(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The first segment of model names."""
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply.
@@ -93,8 +96,8 @@ class Provider(Protocol):
             ConfigError: the key is missing, or the provider has no word for a parameter.
         """
 
-    def decoder(self) -> Decoder:
-        """Return a decoder for one stream."""
+    def decoder(self, chat: ChatRequest) -> Decoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""

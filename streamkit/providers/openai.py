@@ -112,9 +112,10 @@ class OpenAI:
             body["stream_options"] = {"include_usage": True}
         return {**body, **params, **chat.extra_body}
 
-    def decoder(self) -> ChatDecoder:
-        """Return a decoder for one stream."""
-        return ChatDecoder(self.name)
+    def decoder(self, chat: ChatRequest) -> ChatDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        choices = chat.extra_body.get("n", chat.params.get("n", 1))
+        return ChatDecoder(self.name, choices if isinstance(choices, int) else 1)
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""

@@ -35,9 +35,15 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class ChatDecoder:
-    """Decodes one stream of chat completions; see ``Decoder`` for the contract."""
+    """Decodes one stream of chat completions; see ``Decoder`` for the contract.
 
-    def __init__(self, provider: str) -> None:
+    Args:
+        provider: its name, for errors.
+        choices: how many replies were asked for; until all have their finish reason there is more to come.
+    """
+
+    def __init__(self, provider: str, choices: int = 1) -> None:
+        self._wanted = choices
         self.ended = False
         self._provider = provider
         self._id = ""
@@ -52,8 +58,8 @@ class ChatDecoder:
 
     @property
     def whole(self) -> bool:
-        """Whether every choice that was begun has its finish reason."""
-        return bool(self._finish) and None not in self._finish.values()
+        """Whether every choice that was begun, and as many as were asked for, has its finish reason."""
+        return len(self._finish) >= self._wanted and None not in self._finish.values()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -197,7 +203,8 @@ class ChatDecoder:
         finish = self._finish.get(0)
         if self._usage_told and finish is None:
             return ()
-        return (self._chunk("text", 0, self._last, usage=self._usage, raw_finish_reason=finish),)
+        told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish} if finish else {}
+        return (self._chunk("text", 0, self._last, usage=self._usage, **told),)
 
     def finish(self) -> Chunk:
         """Return the ``done`` chunk."""
