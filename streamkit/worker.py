@@ -24,10 +24,10 @@ from streamkit.errors import (
     APIError,
     BrokenStreamError,
     ChannelClosed,
+    ConfigError,
     ConnectError,
     ProtocolError,
     StreamError,
-    StreamkitError,
     StreamTimeout,
     TruncatedStreamError,
 )
@@ -36,7 +36,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.stop import SocketGuard
 from streamkit.transport import sse
 from streamkit.transport.http import Reply, Transport
-from streamkit.wire import HttpRequest, ResponseInfo
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask
 
 __all__ = ["Job", "Link", "Outcome", "Status", "read"]
 
@@ -158,9 +158,9 @@ class _Watch:
         if self._drain_until is not None:
             return max(self._drain_until - time.monotonic(), 0.001)
         # After chunks the limit is known without another look at the clock.
-        limit = self.hand_over() if self.ready else self._remaining()
-        if self._link.halted:
-            raise _Interrupt
+        limit = self.hand_over() if self.ready else 0.0
+        if limit <= 0 or self._link.halted:
+            limit = self._remaining()
         if self._link.plain_stop is not None:
             return min(limit, _POLL)
         return limit
@@ -236,7 +236,7 @@ def read(link: Link, job: Job, on_end: Callable[[], object]) -> None:
     attempt = _Attempt(link, job)
     try:
         attempt, outcome = _read(link, job, attempt)
-    except StreamkitError as error:
+    except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
         failure = StreamError(f"streamkit failed by itself, please report it: {error!r}")
@@ -374,6 +374,8 @@ class _Attempt:
                 self._watch.hand_over()
             except _Interrupt:
                 return Outcome("cancelled")
+        _drop_frames(error)
+        _mask_secrets(error, self._job.request.secrets)
         if isinstance(error, StreamTimeout):
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)
@@ -404,3 +406,27 @@ class _Attempt:
         """Let the response go."""
         if self._reply is not None:
             self._reply.close()
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Take the tracebacks off an error and its causes.
+
+    They end in this thread, which has nothing to show for it, and their frames would keep the response, its
+    connection and the request alive for as long as a user keeps the error.
+    """
+    current: BaseException | None = error
+    while current is not None:
+        current.__traceback__ = None
+        current = current.__cause__ or current.__context__
+
+
+def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
+    """Take the key out of what the server said: some repeat it."""
+    error.args = tuple(mask(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
+    if isinstance(error, ProtocolError):
+        error.excerpt = mask(error.excerpt, secrets)
+    elif isinstance(error, APIError):
+        error.code, error.type = mask(error.code or "", secrets) or None, mask(error.type or "", secrets) or None
+        text = error.body if isinstance(error.body, str) else orjson.dumps(error.body).decode()
+        if text != (masked := mask(text, secrets)):
+            error.body = masked if isinstance(error.body, str) else orjson.loads(masked)

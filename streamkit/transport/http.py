@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -43,6 +44,13 @@ class _Adapter(HTTPAdapter):
         if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
             manager.pool_classes_by_scheme = POOL_CLASSES
         return manager
+
+    def close_pools(self) -> None:
+        """Close every idle connection now; urllib3 itself leaves that to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - no dict, and its keys() is a snapshot
+                with suppress(KeyError):
+                    manager.pools[key].close()
 
 
 def _new_session() -> requests.Session:
@@ -110,6 +118,9 @@ class Transport:
     def close(self) -> None:
         """Close the idle connections. Streams that are open keep theirs until they end."""
         if self._pid == os.getpid():
+            for adapter in self._session.adapters.values():
+                if isinstance(adapter, _Adapter):
+                    adapter.close_pools()
             self._session.close()
 
 

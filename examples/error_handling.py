@@ -1,0 +1,28 @@
+"""Lose the connection in the middle of a reply, and keep what came before.
+
+An embedded server plays three ways to fail: one that is retried without a word, one that is not, because
+chunks were delivered already, and a refusal that no retry could help.
+"""
+
+from streamkit import APIError, Client, StreamError, providers
+from streamkit.testing import STORY, Cut, Server, error_reply, text_reply
+
+whole = text_reply(STORY.partition("\n\n")[0], pause=0.02)
+cut_midway = whole.first(60).then(Cut())
+busy, refusal = error_reply(503, "Too many stories at once."), error_reply(400, "No stories before noon.")
+
+with Server(busy, cut_midway, refusal) as server:
+    client = Client([providers.OpenAI(api_key="", base_url=server.url, name="local")])
+
+    for question in ("Tell me a story about a lighthouse", "Tell me another one"):
+        print(f"> {question}")
+        stream = client.stream("local/storyteller", question)
+        try:
+            for chunk in stream:
+                print(chunk.text, end="", flush=True)
+        except APIError as error:
+            print(f"refused with status {error.status}: {error}")
+        except StreamError as error:
+            kept = error.partial.text if error.partial else ""
+            print(f"\n\n{type(error).__name__}: {error}")
+            print(f"requests: {stream.stats.attempts}, status: {stream.status}, kept: {len(kept)} characters\n")

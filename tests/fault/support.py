@@ -1,0 +1,50 @@
+"""What the fault tests share: a client for a server, bounded waits, and counting what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamkit import Client, Retry, Timeout, providers
+from streamkit.testing import Server
+
+SOON = 5.0  # seconds; the longest that any test waits for what takes milliseconds
+LATE = 0.3  # seconds; how far beyond its limit a timeout may fire
+NOISE = 2.0  # seconds; granted on top of it, for machines are slow at times
+
+
+def client_of(server: Server, **options: object) -> Client:
+    settings: dict[str, object] = {"timeout": Timeout(connect=5, first=5, idle=5), "retry": Retry(1)}
+    settings.update(options)
+    return Client([providers.OpenAI(api_key="sk-SECRET", base_url=server.url)], **settings)  # type: ignore[arg-type]
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("streamkit-")]
+
+
+def join_readers() -> None:
+    """Wait until no reader is left."""
+    deadline = time.monotonic() + SOON
+    for thread in readers():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert readers() == []
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextmanager
+def nothing_left(slack: int = 0) -> Iterator[None]:
+    """Check that the block leaves no reader and no descriptor behind, beyond ``slack`` descriptors."""
+    gc.collect()
+    before = descriptors()
+    yield
+    join_readers()
+    gc.collect()
+    assert descriptors() <= before + slack
