@@ -29,5 +29,6 @@ with stream:
     ended_at = time.monotonic()
 
 print(" ...")
-print(f"\nThe loop ended {(ended_at - pressed_at) * 1000:.1f} ms after the button was pressed.")
+if stream.status == "cancelled":
+    print(f"\nThe loop ended {(ended_at - pressed_at) * 1000:.1f} ms after the button was pressed.")
 print(f"status: {stream.status}, kept: {len(stream.completion.text)} characters")

@@ -12,7 +12,8 @@ model = sys.argv[1] if len(sys.argv) > 1 else "demo/storyteller"
 
 
 def show(completion: Completion) -> None:
-    print(textwrap.fill(completion.text, width=80, initial_indent="  ", subsequent_indent="  "))
+    text = " ".join(completion.text.split())
+    print(textwrap.fill(text, width=80, initial_indent="  ", subsequent_indent="  "))
     print(f"  [{completion.finish_reason}, {completion.usage.total_tokens} tokens]\n")
 
 
@@ -22,7 +23,7 @@ with Client() as client:
     completion = client.complete(model, history, max_tokens=50)
     show(completion)
 
-    print("collect() takes what a stream has left, here after its first five words:")
+    print("collect() takes what a stream has left, and returns the whole; here five words were taken before:")
     history += [completion.message, Message("user", "And one about the moon")]
     stream = client.stream(model, history, max_tokens=50)
     print("  " + "".join(next(stream).text for _ in range(5)), "...")

@@ -5,8 +5,8 @@ Chunks come in the order of their arrival; a slow stream holds up no other one.
 
 from streamkit import Client, merge
 
-WIDTH = 22
-PACES = {"the sea": 30, "a fox": 20, "the moon": 10}  # tokens a second, which only the demo model lets you choose
+WIDTH = 26  # characters
+PACES = {"the sea": 48, "a fox": 32, "the moon": 16}  # tokens a second, which only the demo model lets you choose
 
 with Client() as client:
     streams = {
@@ -18,11 +18,14 @@ with Client() as client:
         ): topic
         for topic, pace in PACES.items()
     }
-    topics = list(streams.values())
-    print("".join(f"{topic.upper():<{WIDTH}}" for topic in topics))
+    column = {stream: " " * WIDTH * number for number, stream in enumerate(streams)}
+    line = dict.fromkeys(streams, "")
+
+    print("".join(f"{topic.upper():<{WIDTH}}" for topic in streams.values()))
     for stream, chunk in merge(streams):
-        column = topics.index(streams[stream])
-        if chunk.text:
-            print(" " * WIDTH * column + chunk.text.strip(), flush=True)
-        elif chunk.finished:
-            print(" " * WIDTH * column + f"({stream.completion.usage.output_tokens} words)", flush=True)
+        line[stream] += chunk.text
+        if len(line[stream]) > WIDTH - 10 or chunk.finished:
+            print(column[stream] + " ".join(line[stream].split()), flush=True)
+            line[stream] = ""
+        if chunk.finished:
+            print(f"{column[stream]}({chunk.usage.output_tokens if chunk.usage else '?'} words)", flush=True)

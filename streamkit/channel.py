@@ -144,6 +144,7 @@ class Channel(Generic[T, Outcome]):
                     return items
                 if self._closed or self._outcome is not None:
                     raise ChannelClosed("the channel has ended")
+                self._bell.acquire(blocking=False)  # a ring that an earlier call did not wait for
                 self._receiver_waits = True
             wait = deadline - time.monotonic()
             if wait <= 0:

@@ -11,6 +11,7 @@ from streamkit.settings import Timeout
 
 __all__ = ["Clock"]
 
+_STANDING = (math.inf, "total", 0.0)
 _MEANING = {
     "connect": "no connection within {limit:g} s",
     "first": "no chunk within {limit:g} s of sending the request",
@@ -71,11 +72,13 @@ class Clock:
         """Begin to wait before another try: only ``total`` runs."""
         self._enter("total", None)
 
+    def stand(self) -> None:
+        """Stand still while chunks are handed over, until ``arrived``: no limit runs out meanwhile."""
+        self._due = _STANDING
+
     def stood_still(self, seconds: float) -> None:
-        """Take out the time that the consumer kept the worker waiting."""
+        """Take out of the total the time that the consumer kept the worker waiting."""
         self._total_at += seconds
-        at, phase, limit = self._due
-        self._due = (at + seconds, phase, limit)
 
     @property
     def due(self) -> float:

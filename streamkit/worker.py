@@ -206,6 +206,7 @@ class _Watch:
             link.first_chunk_at = time.monotonic()
         link.chunks += len(ready)
         self.ready = []
+        self._clock.stand()
         try:
             blocked = link.channel.put_many(ready)
         except ChannelClosed:

@@ -146,14 +146,21 @@ def test_a_refusal_is_its_own_class_and_not_retried(status: int, kind: type[APIE
     reply = error_reply(status, "No.", type="t", code="c", headers={"x-request-id": "req_1"})
     error, _, server = fails(reply, retry=Retry(3, backoff=0.01))
     assert isinstance(error, kind)
-    assert (status, "c", "t", "req_1", False) == (error.status, error.code, error.type, error.request_id, error.in_stream)
+    assert (status, "c", "t", "req_1", False) == (
+        error.status,
+        error.code,
+        error.type,
+        error.request_id,
+        error.in_stream,
+    )
     assert "No." in str(error)
     assert not error.retryable
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("header", "value"), [("Retry-After", "0.05"), ("retry-after-ms", "50"), ("Retry-After", "Thu, 01 Jan 2026 00:00:00 GMT")]
+    ("header", "value"),
+    [("Retry-After", "0.05"), ("retry-after-ms", "50"), ("Retry-After", "Thu, 01 Jan 2026 00:00:00 GMT")],
 )
 def test_a_rate_limit_is_waited_for(header: str, value: str) -> None:
     """429 is tried again after the time that the server asks for, in seconds, milliseconds or as a date."""

@@ -1,0 +1,116 @@
+"""``streamkit chat``: one answer, or a dialogue."""
+
+from __future__ import annotations
+
+import io
+import sys
+from functools import partial
+
+import click
+
+from streamkit.cli.answer import show
+from streamkit.cli.dialogue import hold
+from streamkit.cli.options import Number, json_option
+from streamkit.cli.output import sink
+from streamkit.client import Client
+from streamkit.messages import Message
+from streamkit.settings import Timeout
+
+__all__ = ["chat"]
+
+_DEFAULT_MODEL = "demo/storyteller"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  streamkit chat "Tell me a story about a pier"
+  streamkit chat -m openai/gpt-4o-mini -s "Be brief." "What is a monad?"
+  streamkit chat -m openai/gpt-4o-mini "Summarize this:" < notes.txt
+  echo "What is 2 + 2?" | streamkit chat -
+  streamkit chat --json "Hello" | jq -j '.text // empty'
+  streamkit chat
+"""
+)
+@click.argument("words", metavar="[PROMPT | -]", nargs=-1)
+@click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    envvar="STREAMKIT_MODEL",
+    show_envvar=True,
+    default=_DEFAULT_MODEL,
+    show_default=True,
+    help="The model, as provider/model.",
+)
+@click.option("-s", "--system", metavar="SYSTEM", help="The system prompt.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Number(min=0, min_open=True),
+    help="How long the whole answer may take, retries included. By default there is no such limit, but 60 "
+    "seconds without anything from the model are too long.",
+)
+@click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="The longest answer, in tokens.")
+@click.option("--temperature", metavar="T", type=Number(min=0), help="0 for the likeliest words, more for others.")
+@json_option
+def chat(
+    words: tuple[str, ...],
+    model: str,
+    system: str | None,
+    timeout: float | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    as_json: bool,
+) -> int:
+    """Ask a model, and stream its answer.
+
+    A PROMPT of - is read from standard input. What is piped in besides a PROMPT is put after it. Without a
+    PROMPT, on a terminal, this is a dialogue that remembers what was said: /exit or Ctrl-D ends it.
+
+    Ctrl-C stops an answer, and what has come of it stays. On a terminal the model's reasoning, where it shows
+    any, comes dimmed before the answer, and control characters are taken out. Into a pipe goes the answer
+    alone, as it is.
+    """
+    prompt = _prompt(words, as_json)
+    to = sink(as_json=as_json)
+    history = [Message("system", system)] if system else []
+    # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
+    limits = Timeout() if timeout is None else Timeout(first=None, idle=None, total=timeout)
+    with Client(timeout=limits) as client:
+        ask = partial(client.stream, model, max_tokens=max_tokens, temperature=temperature)
+        if prompt is None:
+            return hold(ask, history, to, model)
+        with ask([*history, Message("user", prompt)]) as stream:
+            return 0 if show(stream, to) else 130
+
+
+def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:
+    """Return what to ask, or ``None`` for a dialogue.
+
+    Raises:
+        click.UsageError: it is nothing, or in several arguments.
+    """
+    if len(words) > 1:
+        raise click.UsageError("put the prompt into quotes, as one argument")
+    given = words[0] if words else ""
+    piped = sys.stdin is not None and not sys.stdin.isatty()
+    if not words and not piped and not as_json and sys.stdout is not None and sys.stdout.isatty():
+        return None
+    parts = [given] if given != "-" else []
+    if piped or given == "-" or not words:
+        parts.append(_standard_input())
+    prompt = "\n\n".join(part for part in parts if part.strip())
+    if not prompt:
+        raise click.UsageError("the prompt is empty")
+    return prompt
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        click.echo("The prompt, please; Ctrl-D on a line of its own ends it.", err=True)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read().strip("\r\n")

@@ -1,0 +1,76 @@
+"""A dialogue on a terminal: ask, answer, and remember both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from streamkit.cli.answer import show
+from streamkit.cli.failures import advised, tell
+from streamkit.cli.output import Sink
+from streamkit.errors import StreamError
+from streamkit.messages import Message
+from streamkit.stream import Stream
+
+__all__ = ["hold"]
+
+Ask = Callable[[list[Message]], Stream]
+
+_PROMPT = "> "
+_END = "/exit"
+
+
+def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
+    """Hold a dialogue until the user ends it.
+
+    Args:
+        ask: starts the answer to a list of messages.
+        history: what was said before, such as a system prompt; what is said is added to it.
+        to: the terminal.
+        model: its name, for the user.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: the first question could not be asked, and so no other could.
+    """
+    with suppress(ImportError):  # not on Windows, whose console edits lines itself
+        import readline  # noqa: F401 - gives input() its keys and its history
+    to.note(f"{model} listens. {_END} or Ctrl-D ends the dialogue, Ctrl-C stops an answer.")
+    warned = False
+    while True:
+        try:
+            line = input(_PROMPT).strip()
+            warned = False
+            if line == _END:
+                return 0
+            if line:
+                _turn(ask, history, to, line)
+        except EOFError:
+            to.note("")
+            return 0
+        except KeyboardInterrupt:
+            to.note("")
+            if warned:
+                return 0
+            warned = True
+            to.note("Ctrl-C once more, or Ctrl-D, ends the dialogue.")
+
+
+def _turn(ask: Ask, history: list[Message], to: Sink, line: str) -> None:
+    """Ask, and take question and answer into the history, as far as the answer came.
+
+    A question that nothing came back to is left out, as if it had not been asked: the next one may be the
+    same again.
+    """
+    question = Message("user", line)
+    with ask([*history, question]) as stream:
+        try:
+            show(stream, to)
+        except StreamError as error:
+            tell(advised(error))
+        finally:
+            said = stream.completion.text or stream.completion.refusal
+            if said:
+                history += [question, Message("assistant", said)]

@@ -1,0 +1,151 @@
+"""Where answers go: ``Plain`` text for pipes, ``Lines`` of JSON, and the terminal's own in ``screen``."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import sys
+from typing import Any, Protocol, TextIO
+
+import attrs
+import click
+import orjson
+
+from streamkit.chunks import Chunk
+
+__all__ = ["Lines", "Plain", "Sink", "Unwritable", "sink", "without_controls"]
+
+# C0 but tab and line feed, DEL, and C1: among them are all that a terminal takes for a command.
+_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
+_C1 = re.compile("[\x7f-\x9f]")
+
+
+def without_controls(text: str) -> str:
+    """Return the text without the characters that could command a terminal."""
+    return text.translate(_CONTROLS)
+
+
+class Unwritable(Exception):
+    """Standard output takes no more.
+
+    Attributes:
+        reader_left: whether it is a pipe whose reader has had enough, which is nobody's error.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        # Windows reports a closed pipe as an invalid argument.
+        self.reader_left = isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+
+
+class Sink(Protocol):
+    """Takes the chunks of one answer after another."""
+
+    def show(self, chunk: Chunk) -> None:
+        """Write one chunk, flushed.
+
+        Raises:
+            Unwritable: what is written goes nowhere any more.
+        """
+
+    def end(self, *, interrupted: bool = False) -> None:
+        """Finish an answer, also one that was cut short: what comes next begins on a line of its own."""
+
+    def note(self, text: str) -> None:
+        """Write a line of our own after an answer."""
+
+
+class Plain:
+    """The answer's text as it is, and nothing else.
+
+    A refusal is shown in its place. The state is whether a line was begun and not ended yet.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="replace")  # a locale without the model's letters is no reason to stop
+        self._file = file
+        self._in_line = False
+
+    def show(self, chunk: Chunk) -> None:
+        if not chunk.index:
+            self.write(chunk.text or chunk.refusal)
+
+    def end(self, *, interrupted: bool = False) -> None:
+        if self._in_line:
+            self.write("\n")
+
+    def note(self, text: str) -> None:
+        self.end()
+        self.write(f"{text}\n")
+
+    def write(self, text: str) -> None:
+        """Write a piece, flushed.
+
+        Raises:
+            Unwritable: what is written goes nowhere any more.
+        """
+        if text:
+            self._in_line = not text.endswith("\n")
+            _write(self._file, text)
+
+
+class Lines:
+    """One JSON object a chunk, a line each, in UTF-8 whatever the locale."""
+
+    def __init__(self, file: TextIO) -> None:
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(encoding="utf-8", newline="\n")
+        self._file = file
+
+    def show(self, chunk: Chunk) -> None:
+        _write(self._file, f"{_to_json(chunk)}\n")
+
+    def end(self, *, interrupted: bool = False) -> None:
+        pass  # a line is whole when it is written
+
+    def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def _to_json(chunk: Chunk) -> str:
+    shape: dict[str, Any] = {"type": chunk.type, "index": chunk.index}
+    for name in ("text", "reasoning", "refusal", "finish_reason"):
+        if value := getattr(chunk, name):
+            shape[name] = value
+    if chunk.tool_call is not None:
+        shape["tool_call"] = attrs.asdict(chunk.tool_call)
+    if chunk.usage is not None:
+        shape["usage"] = attrs.asdict(chunk.usage, filter=lambda _, value: value is not None)
+    # JSON escapes C0 only, and this may go to a terminal.
+    return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(shape).decode())
+
+
+def _write(file: TextIO, text: str) -> None:
+    try:
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        _discard(file)
+        raise Unwritable(error) from error
+
+
+def _discard(file: TextIO) -> None:
+    """Let what is still in the buffer go nowhere, or the interpreter would fail to flush it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
+
+
+def sink(*, as_json: bool) -> Sink:
+    """Return what suits standard output."""
+    file = sys.stdout or io.StringIO()  # None: the process was started without one
+    if as_json:
+        return Lines(file)
+    if not file.isatty():
+        return Plain(file)
+    from streamkit.cli.screen import Screen
+
+    return Screen(file)

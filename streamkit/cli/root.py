@@ -1,0 +1,71 @@
+"""The group of the commands, and what becomes of their errors: one line, one exit code."""
+
+from __future__ import annotations
+
+import click
+
+from streamkit.cli.chat import chat
+from streamkit.cli.demo import demo
+from streamkit.cli.failures import advised, tell
+from streamkit.cli.output import Unwritable
+from streamkit.errors import StreamkitError
+from streamkit.version import __version__
+
+__all__ = ["root", "run"]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings=_SETTINGS,
+    epilog="""\b
+Examples:
+  streamkit demo                                 see tokens come; needs no key
+  streamkit chat -m openai/gpt-4o-mini "Hello"   ask once
+  streamkit chat -m openai/gpt-4o-mini           talk; /exit ends it
+  git diff | streamkit chat "Review this:"       ask about what is piped in
+
+\b
+Keys come from the environment, such as OPENAI_API_KEY; OPENAI_BASE_URL goes to
+another server. The model demo/storyteller is always there and needs no key.
+
+\b
+Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C.
+""",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Stream replies of language models to the terminal or into a pipe."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+root.add_command(demo)
+root.add_command(chat)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; ``None`` for those of the process.
+    """
+    try:
+        # Not in click's standalone mode, which has its own ideas of errors: several lines, or a traceback.
+        code = root.main(arguments, prog_name="streamkit", standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "streamkit"
+        tell(f"{error.format_message().rstrip('.')}; see {path} --help")
+        return 2
+    except click.Abort:  # Ctrl-C, other than during an answer
+        return 130
+    except StreamkitError as error:
+        tell(advised(error))
+        return 1
+    except Unwritable as error:
+        if not error.reader_left:
+            tell(f"the answer could not be written: {error}")
+        return 0 if error.reader_left else 1
+    return code if isinstance(code, int) else 0

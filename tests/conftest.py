@@ -1,0 +1,56 @@
+"""What every test gets: an environment without keys and proxies, and a detector of the threads it left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from streamkit.stream import _open as open_streams
+
+LEAK_SECONDS = 5.0  # that a thread has to end after its test, all of a test's threads together
+REPAIR_SECONDS = 2.0  # that it has once its stream was cancelled
+PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
+# A deadline would be an assertion about time, and machines that run tests are busy.
+hypothesis.settings.register_profile("streamkit", deadline=None)
+hypothesis.settings.load_profile("streamkit")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what would let a test reach a provider, or a proxy, of whoever runs it."""
+    for name in list(os.environ):
+        if name.endswith("_API_KEY") or name == "OPENAI_BASE_URL" or name.lower() in PROXIES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fail a test whose `streamkit-` threads outlive it, and cancel their streams so that the next one is not hurt."""
+    threads, streams = set(threading.enumerate()), set(open_streams)
+    yield
+    ours = [t for t in threading.enumerate() if t.name.startswith("streamkit-") and t not in threads]
+    if not ours:
+        return
+    left = still_alive(ours, LEAK_SECONDS)
+    if left:
+        for number in set(open_streams) - streams:
+            stream = open_streams[number]()
+            if stream is not None:
+                stream.cancel()
+        stuck = [thread.name for thread in still_alive(left, REPAIR_SECONDS)]
+        names = ", ".join(thread.name for thread in left)
+        pytest.fail(f"alive {LEAK_SECONDS:g} s after the test: {names}; still so after a cancel: {stuck or 'none'}")
+
+
+def still_alive(threads: list[threading.Thread], seconds: float) -> list[threading.Thread]:
+    """Return those that do not end in time."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread for thread in threads if thread.is_alive()]

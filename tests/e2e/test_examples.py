@@ -1,0 +1,188 @@
+"""Each file of examples/ runs as it stands, without a key, and shows what it is there to show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDS = 30  # for one example; none takes six on an idle machine
+
+LAST_WORDS = 'I only kept talking until you were here."'
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python without keys, proxies or anything else of this environment, and with warnings as errors."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", *arguments],
+        cwd=cwd,
+        env={**kept, "HOME": str(cwd), "PYTHONUTF8": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def output_of(name: str, cwd: Path) -> str:
+    """Return what an example prints; it has nothing to say on stderr."""
+    result = run(str(EXAMPLES / name), cwd=cwd)
+    assert result.stderr == ""
+    return result.stdout
+
+
+def number(pattern: str, output: str) -> float:
+    found = re.search(pattern, output)
+    assert found, output
+    return float(found[1])
+
+
+def test_basic_streaming(tmp_path: Path) -> None:
+    """It prints the story to its last word, and the provider's count of it."""
+    output = output_of("basic_streaming.py", tmp_path)
+
+    assert output.startswith("A story, then, for “a lighthouse”.\n\nAt the end of a long grey pier")
+    assert LAST_WORDS in output
+    assert "7 tokens asked, 158 answered, in 159 chunks\n" in output
+    first = number(r"first word after (\d+) ms", output)
+    last = number(r"all of them after ([\d.]+) s", output)
+    assert first / 1000 < last / 2, "it came as a whole, and not as a stream"
+
+
+def test_collecting(tmp_path: Path) -> None:
+    """Both ways give the whole reply, and the second request carries the first reply with it."""
+    output = output_of("collecting.py", tmp_path)
+
+    assert "A story, then, for “a lighthouse”. At the end" in output
+    assert "A story, then, for “the ...\n  A story, then, for “the moon”. At the end" in output
+    # 7 tokens are asked at first; then those, the 50 of the reply and the 5 of the next question.
+    assert re.findall(r"\[length, (\d+) tokens\]", output) == ["57", "112"]
+
+
+def test_sentence_buffering(tmp_path: Path) -> None:
+    """Whole sentences come one by one, long before the end of the reply."""
+    output = output_of("sentence_buffering.py", tmp_path)
+
+    numbered = re.findall(r"^ *(\d+)\. +([\d.]+) s  (\S.*(?:\n {12}.*)*)$", output, re.MULTILINE)
+    assert [int(place) for place, _, _ in numbered] == list(range(1, 15))
+    assert [sentence for _, _, sentence in numbered if sentence[-1] not in '.?”"'] == []
+    assert numbered[2][2] == "Its name was Pip."
+    assert float(numbered[2][1]) < float(numbered[-1][1]) / 2, "the third sentence came no earlier than the last"
+
+
+@pytest.mark.parametrize("bar", [True, False], ids=["tqdm", "plain"])
+def test_progress(bar: bool, tmp_path: Path) -> None:
+    """stdout has the reply alone; stderr counts up to its length, by a bar or without one."""
+    script = str(EXAMPLES / "progress.py")
+    if bar:
+        pytest.importorskip("tqdm")
+        result = run(script, cwd=tmp_path)
+    else:
+        without_tqdm = f"import runpy, sys; sys.modules['tqdm'] = None; runpy.run_path({script!r}, run_name='__main__')"
+        result = run("-c", without_tqdm, cwd=tmp_path)
+
+    assert result.stdout.startswith("A story, then, for “a lighthouse”.")
+    assert result.stdout.endswith(f"{LAST_WORDS}\n")
+    assert result.stderr.isascii() or bar
+    counts = [int(count) for count in re.findall(r"Receiving: (\d+) characters", result.stderr)]
+    assert counts == sorted(counts)
+    assert len(counts) > 10
+    assert counts[-1] == len(result.stdout.removesuffix("\n"))
+    assert ("characters/s" in result.stderr) == bar
+
+
+def test_cancel_after_n_chunks(tmp_path: Path) -> None:
+    """Exactly so many chunks are printed and kept, of a story that is longer."""
+    output = output_of("cancel_after_n_chunks.py", tmp_path)
+
+    story, _, summary = output.partition(" ...\n")
+    assert len(story.split()) == 40
+    assert "status: cancelled, finish reason: cancelled\n" in summary
+    assert f"kept: 40 words, of which the last is {story.split()[-1]!r}\n" in summary
+
+
+def test_cancel_from_another_thread(tmp_path: Path) -> None:
+    """The loop ends in the middle of the story, at once, and what was printed is what is kept."""
+    output = output_of("cancel_from_another_thread.py", tmp_path)
+
+    story, _, summary = output.partition(" ...\n")
+    assert story.startswith("A story, then, for “a lighthouse”.")
+    assert LAST_WORDS not in output
+    assert number(r"The loop ended ([\d.]+) ms after", summary) < 1000  # the contract says 100, on an idle machine
+    assert f"status: cancelled, kept: {len(story)} characters\n" in summary
+
+
+def test_error_handling(tmp_path: Path) -> None:
+    """A retry nobody hears of, a partial reply that is kept to the character, and a refusal."""
+    output = output_of("error_handling.py", tmp_path)
+
+    torn = re.search(r"^> Tell me a story about a lighthouse\n(.*)\n\nTruncatedStreamError: ", output)
+    assert torn, output
+    assert torn[1].startswith("At the end of a long grey pier")
+    assert f"requests: 2, status: truncated, kept: {len(torn[1])} characters\n" in output
+    assert "> Tell me another one\nrefused with status 400: " in output
+    assert "No stories before noon." in output
+
+
+def test_timeouts(tmp_path: Path) -> None:
+    """Each silence is noticed by its limit, pings change nothing, and a server that behaves is left alone."""
+    output = output_of("timeouts.py", tmp_path)
+
+    said = "Once upon a time there was a robot that"
+    ends = re.findall(r"^A server that (.*?): (.*)\n(?:  after ([\d.]+) s: the limit '(\w+)')?", output, re.MULTILINE)
+    assert [(server, text, phase) for server, text, _, phase in ends] == [
+        ("never answers", "", "first"),
+        ("falls silent", said, "idle"),
+        ("sends pings for ever", said, "idle"),
+        ("behaves", f"{said}.", ""),
+    ]
+    assert [waited for _, _, waited, phase in ends if phase and not 1.0 <= float(waited) < 4.0] == []
+
+
+def test_merge(tmp_path: Path) -> None:
+    """All three replies come whole and in order, in their own columns, and at the same time."""
+    output = output_of("merge.py", tmp_path)
+
+    heading, *lines = output.splitlines()
+    columns = [heading.index(topic) for topic in ("THE SEA", "A FOX", "THE MOON")]
+    texts = ["", "", ""]
+    for line in lines:
+        column = columns.index(len(line) - len(line.lstrip()))
+        texts[column] += f"{line.strip()} "
+    for text, topic, words in zip(texts, ("the sea", "a fox", "the moon"), (48, 32, 16), strict=True):
+        assert text.startswith(f"A story, then, for “{topic}”. At the ")
+        assert text.endswith(f" ({words} words) ")
+        assert len(text.split()) == words + 2
+    starts = [next(at for at, line in enumerate(lines) if f"“{topic}”" in line) for topic in ("a fox", "the moon")]
+    assert max(starts) < lines.index("(48 words)"), "one after the other, and not at once"
+
+
+def test_first(tmp_path: Path) -> None:
+    """The fast model wins, the others are cancelled, and none of the winner's words is lost."""
+    output = output_of("first.py", tmp_path)
+
+    assert re.findall(r"^ *(the \w+): (\w+)$", output, re.MULTILINE) == [
+        ("the tortoise", "cancelled"),
+        ("the hare", "first"),
+        ("the hedgehog", "cancelled"),
+    ]
+    _, _, story = output.partition("\n\n")
+    assert story.startswith("A story, then, for “a race”.\n\nAt the end of a long grey pier")
+    assert len(story.removesuffix(" ...\n").split()) == 100
+
+
+def test_every_example_is_tested_and_listed() -> None:
+    """A file without a test here, or without its line in the README, is a file that nobody looks after."""
+    files = {path.stem for path in EXAMPLES.glob("*.py")}
+    listed = set(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\)", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE))
+
+    assert files == listed
+    assert {name for name in files if f"test_{name}" not in globals()} == set()

@@ -1,0 +1,287 @@
+"""Many streams: in a row, at once, over one connection, in forked children, and in a process that ends."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from streamkit import Client, MisuseError, Retry, Stream, first, merge
+from streamkit.testing import Cut, Raw, Repeat, Reply, Reset, Server, Wait, chunk_event, error_reply, text_reply
+from tests.fault.support import SOON, client_of, descriptors, join_readers, nothing_left
+
+HELLO = chunk_event("Hello", role="assistant")
+
+
+def end_by_break(stream: Stream) -> None:
+    for _ in stream:
+        break
+
+
+def end_by_raise(stream: Stream) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for _ in stream:
+            raise ZeroDivisionError
+
+
+def end_by_drop(stream: Stream) -> None:
+    next(stream)
+
+
+@pytest.mark.parametrize("end", [end_by_break, end_by_raise, end_by_drop, Stream.cancel, Stream.close])
+def test_200_in_a_row_leave_nothing(end: Callable[[Stream], None]) -> None:
+    """200 streams that are left early leave threads and descriptors where they were."""
+    with Server(Reply([HELLO, Wait(None)])) as server, client_of(server) as client:
+        end(client.stream("openai/m", "Hi"))
+        join_readers()
+        server.wait_for_open_connections(0)
+        gc.collect()
+        before = descriptors()
+        for _ in range(200):
+            end(client.stream("openai/m", "Hi"))
+        join_readers()
+        server.wait_for_open_connections(0)
+        gc.collect()
+        assert descriptors() <= before
+
+
+def test_200_refusals_leave_nothing() -> None:
+    """200 streams that fail use one connection, and leave threads and descriptors where they were."""
+    with Server(error_reply(401)) as server, client_of(server) as client:
+        for count in range(201):
+            if count == 1:
+                before = descriptors()
+            stream = client.stream("openai/m", "Hi")
+            with pytest.raises(Exception, match="401"):
+                stream.collect()
+            stream.close()
+        assert descriptors() <= before
+        assert server.connections == 1
+
+
+def test_200_at_once_all_complete() -> None:
+    """200 streams at once each give their own reply."""
+    with (
+        nothing_left(),
+        Server(lambda request: text_reply(request.json()["messages"][0]["content"], pause=0.002)) as server,
+    ):
+        with client_of(server) as client:
+            streams = {f"This is number {number}": None for number in range(200)}
+            started = [(text, client.stream("openai/m", text)) for text in streams]
+            for text, stream in started:
+                assert stream.collect().text == text
+
+
+def test_64_threads_share_a_client() -> None:
+    """Streams that many threads start on one client never mix."""
+    wrong: list[str] = []
+
+    def work(client: Client, name: int) -> None:
+        for turn in range(10):
+            text = f"thread {name} turn {turn}"
+            if client.complete("openai/m", text).text != text:
+                wrong.append(text)
+
+    with nothing_left(), Server(lambda request: text_reply(request.json()["messages"][0]["content"])) as server:
+        with client_of(server) as client:
+            threads = [threading.Thread(target=work, args=(client, name)) for name in range(64)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_streams_in_a_row_use_one_connection(framing: str) -> None:
+    """20 streams, one after the other, use one TCP connection, without any close() between them."""
+    reply = text_reply("One two three").but(framing=framing)
+    with nothing_left(), Server(reply) as server, client_of(server) as client:
+        for _ in range(20):
+            for _ in client.stream("openai/m", "Hi"):
+                pass
+        assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_unannounced() -> None:
+    """A pooled connection that turns out dead costs the user nothing, not even one of his tries."""
+    dead = text_reply("One").but(keep_alive=True)
+    with Server(dead, Reply(before_head=[Reset()]), text_reply("Two")) as server:
+        with client_of(server, retry=Retry(1)) as client:
+            assert client.complete("openai/m", "Hi").text == "One"
+            with client.stream("openai/m", "Hi") as stream:
+                assert stream.collect().text == "Two"
+                assert stream.stats.attempts == 1
+
+
+def test_a_new_connection_that_fails_counts() -> None:
+    """Without a pooled connection in play, a failure is a failure."""
+    with Server(Reply(before_head=[Cut()])) as server, client_of(server, retry=Retry(2, backoff=0.01)) as client:
+        stream = client.stream("openai/m", "Hi")
+        with pytest.raises(Exception, match="before it answered"):
+            stream.collect()
+        assert stream.stats.attempts == 2
+        assert len(server.requests) == 2
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def test_a_sleeping_consumer_holds_the_server_up() -> None:
+    """An endless stream with a consumer that sleeps: the queue stays in its bound, memory flat, the server stalls."""
+    event = chunk_event("x" * 1000)
+    with nothing_left(), Server(Reply([Repeat(event)])) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi", buffer=64)
+        next(stream)
+        (request,) = server.requests
+        deadline, never, sent = time.monotonic() + SOON * 2, threading.Event(), -1
+        before = resident()
+        while sent != request.sent:  # until nothing more goes out for a while
+            assert time.monotonic() < deadline, "the server was never held up"
+            sent = request.sent
+            never.wait(0.3)
+        assert stream.stats.queue_peak <= 64
+        assert len(stream.channel) == 64
+        assert resident() - before < 20 * 2**20
+        assert stream.status == "open"
+        stream.close()
+
+
+def test_a_client_works_after_a_fork() -> None:
+    """A client that was used before a fork works in the child, beside the parent's open stream, which is out of reach."""
+    with Server(
+        text_reply("One"), Reply([HELLO, Wait(2), chunk_event(finish_reason="stop")]), text_reply("Three")
+    ) as server:
+        with client_of(server) as client:
+            assert client.complete("openai/m", "Hi").text == "One"
+            inherited = client.stream("openai/m", "Hi")
+            next(inherited)
+            context = multiprocessing.get_context("fork")
+            results = context.SimpleQueue()
+
+            def child() -> None:
+                errors = []
+                for use in (lambda: next(inherited), lambda: list(inherited), inherited.cancel, inherited.close):
+                    try:
+                        use()
+                    except MisuseError as error:
+                        errors.append("parent" in str(error))
+                text = client.complete("openai/m", "Hi").text
+                client.close()
+                results.put((errors, text))
+
+            process = context.Process(target=child)
+            process.start()
+            process.join(30)
+            assert process.exitcode == 0
+            assert results.get() == ([True] * 4, "Three")
+            assert inherited.collect().text == "Hello"
+            assert inherited.status == "complete"
+
+
+def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *args],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={key: value for key, value in os.environ.items() if key != "COVERAGE_PROCESS_START"},
+    )
+
+
+@pytest.mark.parametrize("ending", ["pass", "raise SystemExit(0)", "del stream, client", "threading.current_thread()"])
+def test_the_interpreter_exits(ending: str) -> None:
+    """A program that ends with open streams ends at once and without a word, and its server is left."""
+    with Server(Reply([Repeat(HELLO, 3), Wait(None)])) as server:
+        result = run(
+            f"""
+            import sys, threading, streamkit
+            client = streamkit.Client([streamkit.providers.OpenAI(api_key="k", base_url=sys.argv[1])])
+            stream = client.stream("openai/m", "Hi")
+            other = client.stream("openai/m", "Hi")
+            print(next(stream).text)
+            {ending}
+            """,
+            server.url,
+        )
+        assert (result.returncode, result.stdout, result.stderr) == (0, "Hello\n", "")
+        for request in server.requests:
+            assert request.gone.wait(SOON)
+
+
+def test_merge_gives_all_chunks_in_order() -> None:
+    """merge gives every chunk with its stream, each stream's own in order, and lets a slow one have its turn."""
+    with (
+        nothing_left(),
+        Server(lambda request: text_reply(request.json()["messages"][0]["content"], pause=0.001)) as server,
+    ):
+        with client_of(server) as client:
+            streams = [client.stream("openai/m", f"{name} one two three four") for name in "abc"]
+            texts: dict[int, str] = {id(stream): "" for stream in streams}
+            for stream, chunk in merge(streams):
+                texts[id(stream)] += chunk.text
+            assert [f"{name} one two three four" for name in "abc"] == [texts[id(stream)] for stream in streams]
+            assert ["complete"] * 3 == [stream.status for stream in streams]
+
+
+def test_merge_raises_and_cancels_the_rest() -> None:
+    """A stream that fails raises through merge after its own chunks; the others are cancelled."""
+    replies = [Reply([HELLO, Wait(None)]), Reply([HELLO, Wait(0.05), Cut()])]
+    with nothing_left(), Server(*replies) as server, client_of(server) as client:
+        endless = client.stream("openai/m", "Hi")
+        server.wait_for_requests(1)
+        failing = client.stream("openai/m", "Hi")
+        with pytest.raises(Exception, match="closed before the reply was over"):
+            list(merge([endless, failing]))
+        assert endless.status == "cancelled"
+        assert failing.completion.text == "Hello"
+
+
+def test_leaving_merge_cancels_all() -> None:
+    """break out of merge ends every stream."""
+    with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server) as client:
+        streams = [client.stream("openai/m", "Hi") for _ in range(3)]
+        for _ in merge(streams):
+            break
+        assert ["cancelled"] * 3 == [stream.status for stream in streams]
+
+
+def test_first_takes_the_quickest() -> None:
+    """first returns the stream that has a chunk before the others, whole, and cancels the rest."""
+    silent, quick, failing = Reply([Wait(None)]), text_reply("I won"), error_reply(401)
+    with nothing_left(), Server(silent, failing, quick) as server, client_of(server) as client:
+        streams = []
+        for number in range(3):
+            streams.append(client.stream("openai/m", "Hi"))
+            server.wait_for_requests(number + 1)
+        winner = first(streams)
+        assert winner is streams[2]
+        assert winner.collect().text == "I won"
+        assert streams[0].status == "cancelled"
+
+
+def test_first_raises_when_all_fail() -> None:
+    """Where no stream has a chunk, first raises what the last one to fail raised."""
+    with Server(error_reply(401)) as server, client_of(server) as client:
+        with pytest.raises(Exception, match="401"):
+            first([client.stream("openai/m", "Hi") for _ in range(3)])
+
+
+def test_a_raw_answer_that_is_no_http() -> None:
+    """A server that does not speak HTTP is a documented error."""
+    reply = Reply(before_head=[Raw(b"SSH-2.0-OpenSSH_9.6\r\n"), Cut()], head=False)
+    with nothing_left(), Server(reply) as server, client_of(server) as client:
+        with pytest.raises(Exception, match="before it answered"):
+            client.complete("openai/m", "Hi")
