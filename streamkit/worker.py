@@ -157,9 +157,13 @@ class _Watch:
             return _DRAIN_AT_ONCE
         if self._drain_until is not None:
             return max(self._drain_until - time.monotonic(), 0.001)
-        # After chunks the limit is known without another look at the clock.
-        limit = self.hand_over() if self.ready else 0.0
-        if limit <= 0 or self._link.halted:
+        if self.ready:
+            limit = self.hand_over()  # after chunks the limit is known without another look at the clock
+            if limit <= 0:
+                raise _Interrupt(self._clock.error())
+            if self._link.halted:
+                raise _Interrupt
+        else:
             limit = self._remaining()
         if self._link.plain_stop is not None:
             return min(limit, _POLL)

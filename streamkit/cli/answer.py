@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from streamkit.cli.output import Sink
+from streamkit.errors import StreamError
 from streamkit.stream import Stream
 
 __all__ = ["show"]
@@ -27,9 +28,12 @@ def show(stream: Stream, to: Sink) -> bool:
         try:
             for chunk in stream:
                 to.show(chunk)
-        finally:
-            to.end(interrupted=stream.status == "cancelled")
-    return stream.status != "cancelled"
+        except StreamError:
+            to.end()
+            raise
+        cancelled = stream.status == "cancelled"
+        to.end(interrupted=cancelled)
+    return not cancelled
 
 
 @contextmanager

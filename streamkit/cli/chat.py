@@ -102,7 +102,7 @@ def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:
         parts.append(_standard_input())
     prompt = "\n\n".join(part for part in parts if part.strip())
     if not prompt:
-        raise click.UsageError("the prompt is empty")
+        raise click.UsageError("there is no prompt: pass one as an argument, or on standard input")
     return prompt
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from streamkit.chunks import Chunk
 
-__all__ = ["Lines", "Plain", "Sink", "Unwritable", "sink", "without_controls"]
+__all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "sink", "without_controls"]
 
 # C0 but tab and line feed, DEL, and C1: among them are all that a terminal takes for a command.
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
@@ -128,12 +128,14 @@ def _write(file: TextIO, text: str) -> None:
         file.write(text)
         file.flush()
     except OSError as error:
-        _discard(file)
+        discard(file)
         raise Unwritable(error) from error
 
 
-def _discard(file: TextIO) -> None:
+def discard(file: TextIO | None) -> None:
     """Let what is still in the buffer go nowhere, or the interpreter would fail to flush it at exit."""
+    if file is None:
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, file.fileno())
     os.close(nowhere)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from streamkit.cli.chat import chat
 from streamkit.cli.demo import demo
 from streamkit.cli.failures import advised, tell
-from streamkit.cli.output import Unwritable
+from streamkit.cli.output import Unwritable, discard
 from streamkit.errors import StreamkitError
 from streamkit.version import __version__
 
@@ -59,7 +61,8 @@ def run(arguments: list[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else "streamkit"
         tell(f"{error.format_message().rstrip('.')}; see {path} --help")
         return 2
-    except click.Abort:  # Ctrl-C, other than during an answer
+    except click.Abort:  # Ctrl-C other than during an answer, or twice during one that cannot be written
+        discard(sys.stdout)
         return 130
     except StreamkitError as error:
         tell(advised(error))
@@ -68,4 +71,8 @@ def run(arguments: list[str] | None = None) -> int:
         if not error.reader_left:
             tell(f"the answer could not be written: {error}")
         return 0 if error.reader_left else 1
+    except OSError as error:  # nowhere to write the help, no sockets left, and the like
+        discard(sys.stdout)
+        tell(error.strerror or str(error))
+        return 1
     return code if isinstance(code, int) else 0

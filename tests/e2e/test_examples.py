@@ -144,7 +144,8 @@ def test_timeouts(tmp_path: Path) -> None:
         ("sends pings for ever", said, "idle"),
         ("behaves", f"{said}.", ""),
     ]
-    assert [waited for _, _, waited, phase in ends if phase and not 1.0 <= float(waited) < 4.0] == []
+    # Each limit is 1 s; the total one, 10 s. A busy machine may print a chunk late, and wake up late.
+    assert [waited for _, _, waited, phase in ends if phase and not 0.5 <= float(waited) < 5.0] == []
 
 
 def test_merge(tmp_path: Path) -> None:

@@ -139,6 +139,20 @@ def test_the_extras_to_install_exist() -> None:
     assert named <= set(setup["options.extras_require"])
 
 
+def test_the_commands_it_shows_exist(tmp_path: Path) -> None:
+    """Each command is one, and has the options that are given to it."""
+    pytest.importorskip("click")
+    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+    commands = re.findall(r"\bstreamkit (\w+)([^|#\n]*)", shell)
+
+    assert {name for name, _ in commands} >= {"demo", "chat"}
+    for name, arguments in commands:
+        result = run("-m", "streamkit", name, "--help", cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        known = re.findall(r"(?<![\w-])--?\w[\w-]*", result.stdout)
+        assert set(re.findall(r"(?<!\S)--?\w[\w-]*", arguments)) <= set(known)
+
+
 def test_the_files_it_links_to_exist() -> None:
     linked = re.findall(r"\]\(([^)#:]+)\)", README)
 

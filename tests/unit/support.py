@@ -1,0 +1,57 @@
+"""What the unit tests share: waits that are bounded, and threads that fail loudly."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Generic, TypeVar
+
+SOON = 10.0  # seconds; the longest that any test waits for what takes milliseconds
+
+T = TypeVar("T")
+
+
+class Task(Generic[T]):
+    """A call in a thread of its own; `result()` waits for it, bounded, and raises what it raised."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="task", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._function())
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> T:
+        self._thread.join(SOON)
+        assert not self._thread.is_alive(), f"not over after {SOON:g} s"
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+@contextmanager
+def bounded(seconds: float = SOON) -> Iterator[None]:
+    """Fail the block, in the main thread, when it takes longer: for what would otherwise hang the whole run."""
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise AssertionError(f"not over after {seconds:g} s")
+
+    if not hasattr(signal, "setitimer"):  # Windows has no alarm; there the run's own limit has to do
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
