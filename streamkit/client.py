@@ -218,16 +218,17 @@ def _provider_by_prefix(model: str) -> str:
 
 
 _default: Client | None = None
-_default_lock = threading.Lock()
 
 
 def default_client() -> Client:
     """Return the client that ``streamkit.stream()`` and ``streamkit.complete()`` use, made on first use."""
     global _default
-    with _default_lock:
-        if _default is None:
-            _default = Client()
-        return _default
+    # No lock, which a forked child could inherit locked. Two threads that come first at once may each make
+    # one; the one that is not kept goes when its stream does.
+    client = _default
+    if client is None:
+        client = _default = Client()
+    return client
 
 
 def stream(model: str, messages: Messages, **options: Any) -> Stream:

@@ -97,5 +97,6 @@ class Retry:
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is not None:
             return asked if asked <= self.max_retry_after else None
-        longest: float = min(self.backoff * 2 ** (attempt - 1), self.max_backoff)
+        doubled = self.backoff * 2.0 ** min(attempt - 1, 1000)  # 2.0 ** 1024 is no float any more
+        longest = min(doubled, self.max_backoff)
         return longest * random.uniform(0.75, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ class ChatDecoder:
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
         self._arguments = 0
+        self._halves: dict[tuple[int, str], str] = {}  # first halves of characters, by choice and field
         self._last: Any = None  # the last event, for the done chunk
 
     @property
@@ -70,7 +72,7 @@ class ChatDecoder:
         try:
             raw = orjson.loads(data)
         except orjson.JSONDecodeError:
-            return self._not_json(event)
+            return self._decode_odd(event)
         try:
             # The hot path: a piece of text and nothing else. Whatever is different falls through.
             (choice,) = raw["choices"]
@@ -84,6 +86,7 @@ class ChatDecoder:
                 and not raw.get("usage")
                 and "error" not in raw
                 and choice["index"] in self._finish
+                and not self._halves
                 and raw["id"] == self._id
             ):
                 self._last = raw
@@ -92,13 +95,29 @@ class ChatDecoder:
             pass
         return self._decode_any(raw, event.event == "error")
 
-    def _not_json(self, event: Event) -> Sequence[Chunk]:
+    def _decode_odd(self, event: Event) -> Sequence[Chunk]:
+        """Read what orjson refuses: half a character, NaN, control characters, or no JSON at all."""
         if event.data.strip() == "[DONE]":
             self.ended = True
             return ()
-        if event.event == "error":
-            raise api_error(self._provider, event.data, None, in_stream=True)
-        raise ProtocolError("an event is not JSON", excerpt=event.data[:512])
+        try:
+            raw = json.loads(event.data, strict=False)
+        except (ValueError, RecursionError):
+            if event.event == "error":
+                raise api_error(self._provider, event.data, None, in_stream=True) from None
+            raise ProtocolError("an event is not JSON", excerpt=event.data[:512]) from None
+        return self._decode_any(raw, event.event == "error")
+
+    def _characters(self, text: str, index: int, field: str) -> str:
+        """Join a character that the server cut in two, each half escaped in an event of its own."""
+        held = self._halves.pop((index, field), "")
+        if not held and text.isprintable():  # surrogates are not
+            return text
+        text = held + text
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._halves[index, field] = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _decode_any(self, raw: Any, is_error: bool) -> list[Chunk]:
         if not isinstance(raw, dict):
@@ -143,12 +162,12 @@ class ChatDecoder:
 
     def _decode_delta(self, delta: Mapping[str, Any], index: int, raw: Any) -> list[Chunk]:
         chunks = []
-        if reasoning := _reasoning(delta):
+        if reasoning := self._characters(_reasoning(delta), index, "reasoning"):
             chunks.append(self._chunk("reasoning", index, raw, reasoning=reasoning))
         content = delta.get("content")
         if isinstance(content, list):
             chunks += self._decode_parts(content, index, raw)
-        elif text := _text(content):
+        elif text := self._characters(_text(content), index, "text"):
             chunks.append(text_chunk(text, index, raw, self._id, self._model))
         if refusal := _text(delta.get("refusal")):
             chunks.append(self._chunk("refusal", index, raw, refusal=refusal))
@@ -177,13 +196,14 @@ class ChatDecoder:
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
             arguments = orjson.dumps(arguments).decode()  # some servers send the object itself
-        self._arguments += len(arguments or "")
+        arguments = self._characters(arguments or "", index, f"arguments {piece.get('index')}")
+        self._arguments += len(arguments)
         if self._arguments > _MAX_ARGUMENTS:
             raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
         id, name = _text(piece.get("id")), _text(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
         which, is_new = tools.of(piece.get("index"), id, name)
-        delta = ToolCallDelta(which, id if is_new else "", name if is_new else "", arguments or "")
+        delta = ToolCallDelta(which, id if is_new else "", name if is_new else "", arguments)
         return self._chunk("tool_call", index, raw, tool_call=delta)
 
     def _chunk(self, type: Any, index: int, raw: Any, **fields: Any) -> Chunk:

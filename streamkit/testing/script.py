@@ -168,7 +168,7 @@ class Mark(Step):
 
     event: threading.Event
 
-    def play(self, out: Output) -> None:  # noqa: ARG002 - nothing goes out
+    def play(self, out: Output) -> None:
         """Set the event."""
         self.event.set()
 

@@ -152,16 +152,19 @@ class _Watched:
         watch = _watch()
         try:
             watch.limit()
-            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            family = urllib3.util.connection.allowed_gai_family()
+            addresses = socket.getaddrinfo(self._dns_host, self.port, family, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
         failure: OSError = OSError("the name has no address")
-        for family, kind, proto, _, address in addresses:
+        for number, (family, kind, proto, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, proto)
             try:
                 watch.guard.register(sock)
                 self._set_options(sock)
-                sock.settimeout(watch.limit())
+                # Each address gets its share of the time, or one that is dead would take it all.
+                limit = watch.limit()
+                sock.settimeout(limit and limit / (len(addresses) - number))
                 sock.connect(address)
                 sock.settimeout(watch.limit())
                 # TLS will take the descriptor over into an object of its own; until that stands, the guard

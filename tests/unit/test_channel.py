@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def test_more_items_than_capacity() -> None:
     batches: list[list[int]] = []
     while sum(map(len, batches)) < 10:
         batches.append(channel.get_many(later()))
-    assert list(range(10)) == sum(batches, [])
+    assert list(range(10)) == list(chain.from_iterable(batches))
     assert 3 == max(map(len, batches)) == channel.peak
     assert sender.result() > 0.0
 

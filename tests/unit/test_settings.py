@@ -1,0 +1,117 @@
+"""Settings say clearly what they do not take, and waits between tries grow up to their caps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamkit import APIError, ConfigError, ConnectError, Retry, StreamError, StreamTimeout, Timeout
+
+
+class TestTimeout:
+    def test_defaults(self) -> None:
+        """The defaults are those of the documentation."""
+        timeout = Timeout()
+        assert (10.0, 60.0, 60.0, None) == (timeout.connect, timeout.first, timeout.idle, timeout.total)
+
+    @pytest.mark.parametrize("seconds", [30, 0.5])
+    def test_a_number_is_the_limit_over_everything(self, seconds: float) -> None:
+        """`timeout=30` is `Timeout(total=30)`, the other limits as they are by default."""
+        assert Timeout(total=seconds) == Timeout.of(seconds)
+
+    def test_none_is_no_limit_at_all(self) -> None:
+        """`timeout=None` takes every limit away."""
+        assert Timeout(connect=None, first=None, idle=None, total=None) == Timeout.of(None)
+
+    def test_a_timeout_is_itself(self) -> None:
+        """A `Timeout` is taken as it stands."""
+        timeout = Timeout(idle=5)
+        assert timeout is Timeout.of(timeout)
+
+    @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, "30", True, False, [30], (1, 2), object])
+    def test_anything_else_is_refused(self, value: Any) -> None:
+        """What is no number of seconds above 0 is a `ConfigError` that names the setting and the value."""
+        with pytest.raises(ConfigError, match=r"Timeout\(total=\.\.\.\) is a number of seconds above 0, or None"):
+            Timeout.of(value)
+        for name in ("connect", "first", "idle", "total"):
+            with pytest.raises(ConfigError, match=rf"Timeout\({name}=\.\.\.\) is .*, not ") as caught:
+                Timeout(**{name: value})
+            assert repr(value) in str(caught.value)
+
+    def test_frozen(self) -> None:
+        """A shared setting cannot be changed under those who share it."""
+        with pytest.raises(AttributeError):
+            Timeout().total = 1.0  # type: ignore[misc]
+
+
+class TestRetry:
+    def test_of(self) -> None:
+        """A number counts the tries; a `Retry` is taken as it stands."""
+        retry = Retry(2, backoff=1)
+        assert retry is Retry.of(retry)
+        assert (Retry(attempts=1), 3) == (Retry.of(1), Retry().attempts)
+
+    @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
+    def test_impossible_attempts(self, value: Any) -> None:
+        """What is no count of tries from 1 is a `ConfigError` that says what the number counts."""
+        with pytest.raises(ConfigError, match="counts all tries, from 1") as caught:
+            Retry.of(value)
+        assert repr(value) in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["backoff", "max_backoff", "max_retry_after"])
+    @pytest.mark.parametrize("value", [-1, "1", None, True, math.nan])
+    def test_impossible_seconds(self, name: str, value: Any) -> None:
+        """What is no number of seconds from 0 is a `ConfigError` that names the setting."""
+        with pytest.raises(ConfigError, match=rf"Retry\({name}=\.\.\.\) is a number of seconds from 0"):
+            Retry(**{name: value})
+
+
+def api_error(retry_after: float | None = None, *, retryable: bool = True) -> APIError:
+    return APIError("no", status=429, retry_after=retry_after, retryable=retryable)
+
+
+class TestDelay:
+    def test_attempts_count_all_tries(self) -> None:
+        """With three attempts the first and second failure are followed by another try, the third is not."""
+        retry, error = Retry(3), ConnectError("no", retryable=True)
+        assert [True, True, False, False] == [retry.delay(error, attempt) is not None for attempt in (1, 2, 3, 4)]
+        assert Retry(1).delay(error, 1) is None
+
+    @pytest.mark.parametrize(
+        "error", [StreamError("no"), StreamTimeout("late", phase="first"), api_error(1.0, retryable=False)], ids=repr
+    )
+    def test_what_is_not_retryable_is_final(self, error: StreamError) -> None:
+        """An error that another try would meet again is not tried again, whatever the server says of waiting."""
+        assert Retry(9).delay(error, 1) is None
+
+    @pytest.mark.parametrize(
+        ("asked", "expected"), [(0.0, 0.0), (0.25, 0.25), (59.9, 59.9), (60.0, 60.0), (60.1, None), (1e9, None)]
+    )
+    def test_what_the_server_asks_for(self, asked: float, expected: float | None) -> None:
+        """The server's wait is taken exactly, also above the back-off's cap; beyond a minute there is no other try."""
+        assert expected == Retry(3).delay(api_error(asked), 2)
+
+    def test_the_cap_is_a_setting(self) -> None:
+        """How long a server may ask for is up to the user."""
+        retry = Retry(3, max_retry_after=2)
+        assert (2.0, None) == (retry.delay(api_error(2.0), 1), retry.delay(api_error(2.5), 1))
+
+    @given(
+        backoff=st.floats(0, 10),
+        max_backoff=st.floats(0, 20),
+        attempt=st.integers(1, 12) | st.integers(1, 100_000),
+    )
+    def test_back_off_doubles_up_to_its_cap(self, backoff: float, max_backoff: float, attempt: int) -> None:
+        """The wait doubles with each try up to the cap, with up to a quarter taken off, at any number of tries."""
+        delay = Retry(10**6, backoff=backoff, max_backoff=max_backoff).delay(api_error(), attempt)
+        longest = min(backoff * 2.0 ** min(attempt - 1, 1000), max_backoff)
+        assert delay is not None
+        assert longest * 0.75 <= delay <= longest
+
+    def test_waits_differ(self) -> None:
+        """Clients that failed together do not come back together."""
+        assert 1 < len({Retry(3).delay(api_error(), 1) for _ in range(20)})
