@@ -140,8 +140,8 @@ def measure(client: str, work: str, base: str, scale: float) -> float:
         return lag(read, f"{base}|/paced/{int(1500 * scale)}/2000")
     if work == "first":
         return first_chunk(read, f"{base}|/ok")
-    count = int(100 * scale)
-    return many(read, f"{base}|/paced/{count}/20000", 100, count)
+    count, streams = int(100 * abs(scale)), 100 if scale > 0 else 10
+    return many(read, f"{base}|/paced/{count}/20000", streams, count)
 
 
 WORK = {
@@ -178,6 +178,7 @@ def table(rounds: int, scale: float) -> None:
     finally:
         server.terminate()
         server.wait(10)
+    growth(rounds, scale)
     took = {"streamkit": [], "by hand": []}
     for _ in range(max(3, rounds)):
         took["streamkit"].append(import_time("import streamkit"))
@@ -185,8 +186,26 @@ def table(rounds: int, scale: float) -> None:
     line("import, whole process, ms", {client: statistics.median(figures) for client, figures in took.items()})
 
 
+def growth(rounds: int, scale: float) -> None:
+    """Print what a chunk costs in a stream ten times as long, and among ten times as many streams."""
+    server = subprocess.Popen([sys.executable, str(HERE / "server.py")], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    base = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+    try:
+        for work, title in (("burst", "a stream ten times as long"), ("many", "ten times as many streams")):
+            small, large = scale / 10 if work == "burst" else -scale, scale
+            once = statistics.median(in_process("streamkit", work, base, small) for _ in range(rounds))
+            tenfold = statistics.median(in_process("streamkit", work, base, large) for _ in range(rounds))
+            print(f"{title:42} {tenfold:8.1f}   = {tenfold / once:5.2f}x what a chunk costs otherwise", flush=True)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
 def line(title: str, medians: dict[str, float]) -> None:
-    ratios = [f"{medians['streamkit'] / figure:5.2f}x {name}" for name, figure in medians.items() if name != "streamkit"]
+    ratios = [
+        f"{medians['streamkit'] / figure:5.2f}x {name}" for name, figure in medians.items() if name != "streamkit"
+    ]
     print(f"{title:42} {medians['streamkit']:8.1f}   = {', '.join(ratios)}", flush=True)
 
 

@@ -401,7 +401,9 @@ class TestSelect:
             assert [] == select([], threading.Event(), None)
 
     @pytest.mark.parametrize(
-        "act", [lambda c: c.put_many([1]), lambda c: c.finish("complete"), lambda c: c.close()], ids=["put", "finish", "close"]
+        "act",
+        [lambda c: c.put_many([1]), lambda c: c.finish("complete"), lambda c: c.close()],
+        ids=["put", "finish", "close"],
     )
     def test_woken_by_any_of_them(self, act: Callable[[Channel[int, str]], object]) -> None:
         """A wait without limit ends when one of them has something."""

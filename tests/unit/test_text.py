@@ -168,9 +168,7 @@ def arrivals(cutter: Cutter, pieces: list[str]) -> list[tuple[int, str]]:
         (sentences, ["はい", "。", "次", "。"], [(3, "はい。"), (4, "次。")]),
     ],
 )
-def test_each_comes_as_soon_as_it_is_whole(
-    cutter: Cutter, pieces: list[str], expected: list[tuple[int, str]]
-) -> None:
+def test_each_comes_as_soon_as_it_is_whole(cutter: Cutter, pieces: list[str], expected: list[tuple[int, str]]) -> None:
     """A piece comes with the first character that shows that it is over, not later."""
     assert expected == arrivals(cutter, pieces)
 
