@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from streamkit.errors import ChannelClosed
@@ -71,8 +71,13 @@ class Channel(Generic[T, Outcome]):
 
     # -- the sending end ---------------------------------------------------------------------------------
 
-    def put_many(self, items: Sequence[T]) -> float:
+    def put_many(self, items: Sequence[T], look: Callable[[], object] | None = None, every: float = _SLICE) -> float:
         """Put items in order, as many at once as there is room for, and wait for room for the rest.
+
+        Args:
+            items: at least one.
+            look: called while it waits, so that it may ``close()`` the channel.
+            every: seconds between two such calls.
 
         Returns:
             Seconds that it waited for the receiver; 0.0 if there was room.
@@ -97,8 +102,10 @@ class Channel(Generic[T, Outcome]):
                         return waited
                 began = time.monotonic()
                 self._sender_waits = True
-                inner.not_full.wait(_SLICE)
+                inner.not_full.wait(every)
                 self._sender_waits = False
+                if look is not None:
+                    look()
                 waited += time.monotonic() - began
         raise ChannelClosed("the receiving end was closed")
 

@@ -116,7 +116,10 @@ class Client:
         if not isinstance(model, str):
             raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
         if stop is not None and not isinstance(stop, threading.Event):
-            raise ConfigError(f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}")
+            raise ConfigError(
+                f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
+                "texts that end the reply go in stop_sequences="
+            )
         provider, name = self._resolve(model)
         chat = ChatRequest(
             name,

@@ -4,7 +4,7 @@
 
     StreamkitError                 picklable; no key in str(), repr() or a traceback's locals of ours
     |- ConfigError                 before any I/O: the call cannot work as it stands
-    |- StreamError                 .partial (Completion or None)  .retryable
+    |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
     |  |- StreamTimeout            also a TimeoutError; .phase connect|first|idle|total, .limit (seconds)
     |  |- BrokenStreamError        the connection was made and then failed
@@ -97,7 +97,8 @@ class StreamError(StreamkitError):
 
     def __init__(self, message: str = "", *, partial: Completion | None = None, retryable: bool = False) -> None:
         super().__init__(message)
-        self.partial = partial
+        # None only on an error that no stream raised; in a handler around a stream it is always there.
+        self.partial: Completion = partial  # type: ignore[assignment]
         self.retryable = retryable
 
 

@@ -188,7 +188,7 @@ class Completion:
     id: str = ""
     model: str = ""
     provider: str = ""
-    choices: tuple[Choice, ...] = (Choice(),)
+    choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -265,8 +265,8 @@ class Fold:
         """Take in further chunks, in order."""
         append = self._first.text.append
         for chunk in chunks:
-            # The hot path first: a piece of the answer of the only choice.
-            if chunk.type == "text" and not chunk.index and chunk.usage is None and self._identified:
+            # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
+            if chunk.text and not chunk.index and chunk.usage is None and self._identified:
                 append(chunk.text)
             else:
                 self._add_any(chunk)

@@ -100,7 +100,11 @@ class Reception:
 
         Threads: any; never waits.
         """
-        if self.status == "open" and not self._link.inherited:
+        if self.status != "open" or self._link.inherited:
+            return
+        if self.position and self.batch[self.position - 1 : self.position] and self.batch[self.position - 1].finished:
+            self.settle("complete")  # the end itself is all that was not taken
+        else:
             self._link.halt()
             self.settle("cancelled")
 

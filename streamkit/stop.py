@@ -22,6 +22,9 @@ class StopEvent(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
+        # Reentrant, unlike the standard one, for set() is what a signal handler calls, and the handler may
+        # have interrupted this very thread inside set() or wait().
+        self._cond = threading.Condition(threading.RLock())
         # Guarded by nothing: each operation on the dict is one step under the interpreter's lock, and a
         # lock here could be held by the very thread that a signal handler interrupts to call set().
         self._callbacks: dict[int, Callable[[], object]] = {}

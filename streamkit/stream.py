@@ -96,11 +96,11 @@ class Stream:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Iterate the chunks that are still to come; leaving the loop early cancels the stream."""
-        reception = self._reception
+        reception, link = self._reception, self._link
         self._check_use()
         try:
             while self._receive():
-                while True:
+                while not link.halted:
                     batch, position = reception.batch, reception.position
                     if position >= len(batch):
                         break
@@ -139,6 +139,8 @@ class Stream:
     def _receive(self, timeout: float | None = None) -> bool:
         """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
         reception, link = self._reception, self._link
+        if link.halted:  # a plain event, which the reader saw
+            reception.settle("cancelled")
         if reception.position < len(reception.batch):
             return True
         deadline = math.inf if timeout is None else time.monotonic() + timeout

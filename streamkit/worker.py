@@ -159,10 +159,10 @@ class _Watch:
             return max(self._drain_until - time.monotonic(), 0.001)
         if self.ready:
             limit = self.hand_over()  # after chunks the limit is known without another look at the clock
+            if self._link.stop_asked():
+                raise _Interrupt
             if limit <= 0:
                 raise _Interrupt(self._clock.error())
-            if self._link.halted:
-                raise _Interrupt
         else:
             limit = self._remaining()
         if self._link.plain_stop is not None:
@@ -212,7 +212,10 @@ class _Watch:
         self.ready = []
         self._clock.stand()
         try:
-            blocked = link.channel.put_many(ready)
+            if link.plain_stop is None:
+                blocked = link.channel.put_many(ready)
+            else:
+                blocked = link.channel.put_many(ready, link.stop_asked, _POLL)
         except ChannelClosed:
             raise _Interrupt from None
         if blocked:

@@ -15,10 +15,25 @@ from streamkit.version import __version__
 
 __all__ = ["root", "run"]
 
+_INTERRUPTED = 130  # as shells count it: 128 and the number of SIGINT
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class _Root(click.Group):
+    """A group that Ctrl-C ends quietly; click would write an empty line into whatever stderr is."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # other than during an answer, or twice during one that cannot be written
+            discard(sys.stdout)
+            if sys.stderr is not None and sys.stderr.isatty():
+                click.echo(err=True)  # after the ^C that the terminal has shown
+            return _INTERRUPTED
+
+
 @click.group(
+    cls=_Root,
     invoke_without_command=True,
     context_settings=_SETTINGS,
     epilog="""\b
@@ -61,9 +76,8 @@ def run(arguments: list[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else "streamkit"
         tell(f"{error.format_message().rstrip('.')}; see {path} --help")
         return 2
-    except click.Abort:  # Ctrl-C other than during an answer, or twice during one that cannot be written
-        discard(sys.stdout)
-        return 130
+    except click.Abort:  # Ctrl-C before a command had begun
+        return _INTERRUPTED
     except StreamkitError as error:
         tell(advised(error))
         return 1

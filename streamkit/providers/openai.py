@@ -7,6 +7,7 @@ recordings in ``tests/recordings`` and of the services' own documentation.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import orjson
@@ -33,7 +34,8 @@ class OpenAI:
     """Chat completions of OpenAI, or of any server that speaks the same format.
 
     Args:
-        api_key: by default what ``OPENAI_API_KEY`` holds. A server of one's own needs none.
+        api_key: by default what the environment has under the provider's name: ``OPENAI_API_KEY``, or
+            ``MY_SERVER_API_KEY`` for ``name="my-server"``. A server of one's own needs none.
         base_url: up to and including ``/v1``; by default ``OPENAI_BASE_URL``, or OpenAI itself.
         organization: sent as ``OpenAI-Organization``.
         project: sent as ``OpenAI-Project``.
@@ -46,8 +48,6 @@ class OpenAI:
     Raises:
         ConfigError: the key or the URL cannot be one.
     """
-
-    key_variable = "OPENAI_API_KEY"
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class OpenAI:
     ) -> None:
         self.name = name
         self.base_url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
+        self.key_variable = re.sub(r"\W", "_", name).upper() + "_API_KEY"
         self._key = key_of(api_key, self.key_variable)
         self._include_usage = include_usage
         official = self.base_url == _OFFICIAL

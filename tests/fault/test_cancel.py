@@ -395,3 +395,38 @@ def test_a_slow_consumer_causes_no_timeout() -> None:
                 go.set()
         assert stream.status == "complete"
         assert stream.stats.blocked > 0.5
+
+
+@pytest.mark.parametrize("how", ["in a flood", "while the queue is full", "in a batch"])
+def test_a_plain_event_is_looked_at_while_chunks_come(how: str) -> None:
+    """A threading.Event ends a stream that is never silent, one whose reader waits for room, and a batch."""
+    stop = threading.Event()
+    with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi", stop=stop, buffer=64)
+        next(stream)
+        if how == "while the queue is full":
+            wait_until(lambda: len(stream.channel) == 64)
+            stop.set()
+            join_readers()
+        count = 0
+        for count, _ in enumerate(stream):
+            if count == 3:
+                stop.set()
+                if how == "in a batch":
+                    join_readers()
+        assert stream.status == "cancelled"
+        if how == "in a batch":
+            assert count == 3
+
+
+def test_leaving_at_the_done_chunk_is_no_cancel() -> None:
+    """A loop that is left when the done chunk came has had the whole reply, and so it is called."""
+    with nothing_left(), Server(text_reply("Hi")) as server, client_of(server) as client:
+        for _ in range(3):
+            stream = client.stream("openai/m", "Hi")
+            for chunk in stream:
+                if chunk.finished:
+                    break
+            assert (stream.status, stream.completion.finish_reason) == ("complete", "stop")
+            stream.close()
+        assert server.connections == 1

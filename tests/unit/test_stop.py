@@ -120,8 +120,6 @@ class TestStopEvent:
         event.subscribe(lambda: None)
         assert "<StopEvent clear, 1 streams>" == repr(event)
 
-    # A bug that is not fixed yet: the lock of threading.Event is not reentrant, so the thread waits for itself.
-    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="threading.Event has a lock that is not reentrant")
     def test_a_signal_handler_may_set_it_while_its_thread_is_inside(self) -> None:
         """A handler that interrupts `set()` or `wait()` inside the event's lock may call `set()` itself."""
         event = StopEvent()

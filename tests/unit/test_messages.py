@@ -1,0 +1,317 @@
+"""Chunks fold into one completion however they come, and messages are read from whatever users pass."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamkit import (
+    Choice,
+    Chunk,
+    Completion,
+    ConfigError,
+    ImagePart,
+    Message,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    fold,
+)
+from streamkit.chunks import text_chunk
+from streamkit.messages import Fold, messages_of
+
+DONE = Chunk("done", finish_reason="stop", raw_finish_reason="stop", usage=Usage(1, 2, 3), id="r1", model="m1")
+
+
+def split_at(text: str, cuts: list[int]) -> list[str]:
+    edges = [0, *sorted(cuts), len(text)]
+    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+
+
+def texts(pieces: list[str], index: int = 0) -> list[Chunk]:
+    return [text_chunk(piece, index, None, "r1", "m1") for piece in pieces]
+
+
+def call(index: int = 0, id: str = "", name: str = "", arguments: str = "", choice: int = 0) -> Chunk:
+    return Chunk("tool_call", index=choice, tool_call=ToolCallDelta(index, id, name, arguments))
+
+
+class TestFold:
+    @given(st.text(min_size=1), st.text(), st.data())
+    def test_any_chunking_gives_the_same_completion(self, text: str, reasoning: str, data: st.DataObject) -> None:
+        """However the text is cut into chunks, and the chunks into batches, the completion is the same."""
+        whole = [Chunk("reasoning", reasoning=reasoning)] if reasoning else []
+        expected = fold([*whole, *texts([text]), DONE])
+        cuts = st.lists(st.integers(0, 40), max_size=8)
+        chunks = [Chunk("reasoning", reasoning=piece) for piece in split_at(reasoning, data.draw(cuts))]
+        chunks += [*texts(split_at(text, data.draw(cuts))), DONE]
+        folded = Fold()
+        for batch in split_list(chunks, data.draw(cuts)):
+            folded.add(batch)
+            if data.draw(st.booleans()):
+                folded.completion()
+        assert expected == folded.completion()
+        assert (text, reasoning) == (expected.text, expected.reasoning)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(0, 3), st.sampled_from(["text", "reasoning", "refusal"]), st.text(min_size=1, max_size=5)
+            ),
+            max_size=30,
+        )
+    )
+    def test_choices_do_not_mix(self, parts: list[tuple[int, str, str]]) -> None:
+        """Pieces of several choices, in any order, end up in their own choice and kind, in order."""
+        completion = fold(Chunk(kind, index=index, **{kind: piece}) for index, kind, piece in parts)  # type: ignore[arg-type]
+        indexes = sorted({0, *(index for index, _, _ in parts)})
+        assert indexes == [choice.index for choice in completion.choices]
+        for choice in completion.choices:
+            for kind in ("text", "reasoning", "refusal"):
+                expected = "".join(piece for index, its, piece in parts if (index, its) == (choice.index, kind))
+                assert expected == getattr(choice, kind)
+        first = completion.choices[0]
+        assert (first.text, first.refusal) == (completion.text, completion.refusal)
+
+    def test_nothing_is_an_empty_completion(self) -> None:
+        """Without any chunk there is one empty choice, and no claim about anything."""
+        assert Completion(provider="p", model="m") == fold([], provider="p", model="m")
+        assert (None, Usage(), (Choice(),)) == (fold([]).finish_reason, fold([]).usage, fold([]).choices)
+
+    def test_done_tells_the_end(self) -> None:
+        """Finish reason, usage, id and model come from the chunks; the provider and the model asked for stay."""
+        completion = fold([*texts(["Hi"]), DONE], provider="p", model="asked")
+        expected = Completion(
+            "Hi",
+            finish_reason="stop",
+            raw_finish_reason="stop",
+            usage=Usage(1, 2, 3),
+            id="r1",
+            model="m1",
+            provider="p",
+            choices=(Choice(0, "Hi", finish_reason="stop", raw_finish_reason="stop"),),
+        )
+        assert expected == completion
+        assert "asked" == fold([Chunk("text", text="Hi")], model="asked").model
+
+    def test_usage_that_nobody_sent_is_unknown(self) -> None:
+        """Without usage every count is None; with one, the last that came counts, whole."""
+        assert Usage() == fold([Chunk("text", text="a"), Chunk("done")]).usage
+        chunks = [Chunk("text", text="a", usage=Usage(5, 1)), Chunk("text", text="b", usage=Usage(5, 2)), Chunk("done")]
+        assert Usage(5, 2) == fold(chunks).usage
+
+    def test_each_choice_has_its_end(self) -> None:
+        """A further choice ends with a text chunk without text, choice 0 with the done chunk."""
+        other = Chunk("text", index=1, finish_reason="length", raw_finish_reason="max_tokens")
+        completion = fold([*texts(["a"]), *texts(["b"], 1), other, DONE])
+        ends = [(choice.finish_reason, choice.raw_finish_reason) for choice in completion.choices]
+        assert [("stop", "stop"), ("length", "max_tokens")] == ends
+
+    def test_an_end_without_text_is_not_overlooked(self) -> None:
+        """A text chunk without text that tells how choice 0 ended counts as well, wherever it comes."""
+        completion = fold([*texts(["a", "b"]), Chunk("text", finish_reason="length", raw_finish_reason="max_tokens")])
+        assert ("ab", "length", "max_tokens") == (
+            completion.text,
+            completion.finish_reason,
+            completion.raw_finish_reason,
+        )
+
+    def test_an_interrupted_reply_says_so(self) -> None:
+        """The reason of an interruption goes before what the provider said, in every choice."""
+        folded = Fold()
+        folded.add([*texts(["a"]), *texts(["b"], 1), DONE])
+        completion = folded.completion("cancelled")
+        assert ["cancelled", "cancelled"] == [choice.finish_reason for choice in completion.choices]
+        assert ("cancelled", "stop") == (completion.finish_reason, completion.raw_finish_reason)
+        assert "stop" == folded.completion().finish_reason
+
+    def test_a_look_in_the_middle_is_right(self) -> None:
+        """At any time the completion is what a fold of the chunks so far gives, and looking changes nothing."""
+        chunks = [*texts(list("Once upon")), call(0, "c1", "f", "{"), call(0, arguments="}"), *texts(["x"], 1), DONE]
+        folded = Fold()
+        for count, chunk in enumerate(chunks, 1):
+            folded.add([chunk])
+            assert fold(chunks[:count]) == folded.completion() == folded.completion()
+
+    def test_a_look_in_the_middle_is_cheap(self) -> None:
+        """Looking again joins nothing again: the text is the same object until a chunk has come."""
+        folded = Fold()
+        folded.add(texts(["word "] * 1000))
+        look = folded.completion().text
+        assert look is folded.completion().text
+        folded.add(texts(["end"]))
+        assert look + "end" == folded.completion().text
+        assert look == "word " * 1000
+
+    def test_a_completion_is_a_value(self) -> None:
+        """One that was taken earlier does not change, and goes to another process."""
+        folded = Fold()
+        folded.add([*texts(["a"]), call(0, "c", "f", "{}")])
+        early = folded.completion()
+        folded.add([*texts(["b"]), call(1, "d", "g", "{}")])
+        assert ("a", 1) == (early.text, len(early.tool_calls))
+        assert early == pickle.loads(pickle.dumps(early))
+
+    def test_str_is_the_text(self) -> None:
+        """Printing a completion prints the answer."""
+        assert "Hi" == str(fold(texts(["H", "i"])))
+
+
+def split_list(items: list[Chunk], cuts: list[int]) -> Iterator[list[Chunk]]:
+    edges = [0, *sorted(min(cut, len(items)) for cut in cuts), len(items)]
+    return (items[a:b] for a, b in zip(edges, edges[1:], strict=False))
+
+
+class TestToolCalls:
+    def test_fragments_are_joined(self) -> None:
+        """Id and name come once, the arguments in pieces, those of several calls in any order."""
+        chunks = [
+            call(0, "c0", "add"),
+            call(1, "c1", "sub"),
+            call(0, arguments='{"a":'),
+            call(1, arguments='{"b": 2'),
+            call(0, arguments=" 1}"),
+            call(1, arguments="}"),
+        ]
+        expected = (ToolCall("c0", "add", {"a": 1}, '{"a": 1}'), ToolCall("c1", "sub", {"b": 2}, '{"b": 2}'))
+        assert expected == fold(chunks).tool_calls
+
+    def test_order_is_that_of_their_numbers(self) -> None:
+        """Calls come in the order of their index, with gaps where the provider leaves some."""
+        names = [made.name for made in fold([call(7, "c", "last"), call(2, "a", "first")]).tool_calls]
+        assert ["first", "last"] == names
+
+    def test_id_and_name_are_not_overwritten(self) -> None:
+        """The first id and the first name that are not empty count."""
+        (made,) = fold([call(0, "", ""), call(0, "c", "f", "{"), call(0, "other", "other", "}")]).tool_calls
+        assert ("c", "f", {}) == (made.id, made.name, made.arguments)
+
+    def test_calls_belong_to_their_choice(self) -> None:
+        """The same index in two choices is two calls."""
+        completion = fold([call(0, "a", "f"), call(0, "b", "g", choice=1)])
+        assert [["f"], ["g"]] == [[made.name for made in choice.tool_calls] for choice in completion.choices]
+
+    @pytest.mark.parametrize(
+        ("raw", "expected"),
+        [
+            ("", {}),
+            ("  ", {}),
+            ("{}", {}),
+            ('{"a": [1, "ä"]}', {"a": [1, "ä"]}),
+            ('{"a": 1', None),
+            ("{'a': 1}", None),
+            ('{"a": NaN}', None),
+            ("[1]", [1]),
+            ("[" * 5000, None),
+            ('{"a": "\ud800"}', None),
+        ],
+    )
+    def test_arguments(self, raw: str, expected: Any) -> None:
+        """Arguments are decoded, `{}` where none came, and None where a stream was cut or a model erred."""
+        made = ToolCall.of("c", "f", raw)
+        assert (expected, raw) == (made.arguments, made.raw_arguments)
+
+    @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=4), st.data())
+    def test_every_prefix_is_decoded_or_none(self, arguments: dict[str, Any], data: st.DataObject) -> None:
+        """In the middle of its arguments a call is there with what came, and its arguments are None until whole."""
+        raw = json.dumps(arguments)
+        cut = data.draw(st.integers(1, len(raw)))
+        (made,) = fold([call(0, "c", "f"), call(0, arguments=raw[:cut])]).tool_calls
+        assert raw[:cut] == made.raw_arguments
+        if cut < len(raw):
+            assert made.arguments is None
+        elif all(not isinstance(value, int) or abs(value) < 2**53 for value in arguments.values()):
+            assert arguments == made.arguments
+
+    def test_to_dict(self) -> None:
+        """A call goes back to the provider with exactly the text of its arguments."""
+        expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{ }"}}
+        assert expected == ToolCall.of("c", "f", "{ }").to_dict()
+
+
+class TestMessage:
+    def test_of_a_completion(self) -> None:
+        """A reply goes into the history as the assistant's message, with its calls; without text it has none."""
+        calls = [call(0, "c", "f", "{}")]
+        assert Message("assistant", "Hi") == fold(texts(["Hi"])).message
+        assert Message("assistant", "") == fold([]).message
+        made = ToolCall("c", "f", {}, "{}")
+        assert Message("assistant", None, (made,)) == fold(calls).message
+        assert Message("assistant", "Hi", (made,)) == fold([*texts(["Hi"]), *calls]).message
+
+    def test_to_dict(self) -> None:
+        """Only what is set is in the OpenAI shape, the content always."""
+        assert {"role": "user", "content": "Hi"} == Message("user", "Hi").to_dict()
+        made = ToolCall("c", "f", {}, "{}")
+        assert {"role": "assistant", "content": None, "tool_calls": [made.to_dict()]} == Message(
+            "assistant", tool_calls=(made,)
+        ).to_dict()
+        assert {"role": "tool", "content": "3", "tool_call_id": "c", "name": "f"} == Message(
+            "tool", "3", tool_call_id="c", name="f"
+        ).to_dict()
+
+    def test_parts(self) -> None:
+        """Text, images and dicts may be mixed in one message."""
+        own = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+        message = Message("user", [TextPart("see"), ImagePart("data:x"), ImagePart("https://x", "low"), own])
+        assert [
+            {"type": "text", "text": "see"},
+            {"type": "image_url", "image_url": {"url": "data:x"}},
+            {"type": "image_url", "image_url": {"url": "https://x", "detail": "low"}},
+            own,
+        ] == message.to_dict()["content"]
+
+
+class TestMessagesOf:
+    def test_text_is_one_message_of_the_user(self) -> None:
+        """A string is the user's message."""
+        assert [{"role": "user", "content": "Hi"}] == messages_of("Hi")
+
+    def test_messages_and_dicts_may_be_mixed(self) -> None:
+        """Each is read by its kind, dicts are taken as they are, and any iterable will do."""
+        own = {"role": "system", "content": "Be brief", "cache_control": {"type": "ephemeral"}}
+        expected = [own, {"role": "user", "content": "Hi"}]
+        assert expected == messages_of([own, Message("user", "Hi")])
+        assert expected == messages_of(iter((own, Message("user", "Hi"))))
+
+    def test_the_users_dict_is_not_shared(self) -> None:
+        """What the library does with its copy does not reach the caller's dict."""
+        own = {"role": "user", "content": "Hi"}
+        messages_of([own])[0]["role"] = "system"
+        assert "user" == own["role"]
+
+    @pytest.mark.parametrize(
+        "role", ["system", "developer", "user", "assistant", "tool", "function"]
+    )
+    def test_known_roles(self, role: Any) -> None:
+        """Every role that the format knows is accepted."""
+        assert [{"role": role, "content": "x"}] == messages_of([{"role": role, "content": "x"}])
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ([], "messages is empty"),
+            (None, "not NoneType"),
+            (3, "not int"),
+            ({"role": "user", "content": "Hi"}, "not dict; put a single message into a list"),
+            (Message("user", "Hi"), "not Message; put a single message into a list"),
+            (["Hi"], r"messages\[0\] is a Message or a dict, not str"),
+            ([{"role": "user", "content": "Hi"}, 3], r"messages\[1\] is a Message or a dict, not int"),
+            ([{"content": "Hi"}], r"messages\[0\] has the role None; known are system, developer"),
+            ([{"role": "bot", "content": "Hi"}], r"messages\[0\] has the role 'bot'"),
+            ([{"role": ["user"], "content": "Hi"}], r"messages\[0\] has the role \['user'\]"),
+            ([Message("bot", "Hi")], r"messages\[0\] has the role 'bot'"),  # type: ignore[arg-type]
+            (b"Hi", "not int|not bytes"),
+        ],
+    )
+    def test_anything_else_is_refused(self, value: Any, words: str) -> None:
+        """What cannot be messages is a `ConfigError` that says what is wrong, and where."""
+        with pytest.raises(ConfigError, match=words):
+            messages_of(value)
