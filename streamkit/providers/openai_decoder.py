@@ -123,7 +123,7 @@ class ChatDecoder:
         if not isinstance(raw, dict):
             if is_error:
                 raise api_error(self._provider, raw, None, in_stream=True)
-            raise ProtocolError("an event is not a JSON object", excerpt=orjson.dumps(raw)[:512].decode())
+            raise ProtocolError("an event is not a JSON object", excerpt=_json(raw)[:512])
         self._last = raw
         self._id = _text(raw.get("id")) or self._id
         self._model = _text(raw.get("model")) or self._model
@@ -169,7 +169,7 @@ class ChatDecoder:
             chunks += self._decode_parts(content, index, raw)
         elif text := self._characters(_text(content), index, "text"):
             chunks.append(text_chunk(text, index, raw, self._id, self._model))
-        if refusal := _text(delta.get("refusal")):
+        if refusal := self._characters(_text(delta.get("refusal")), index, "refusal"):
             chunks.append(self._chunk("refusal", index, raw, refusal=refusal))
         for piece in _list(delta.get("tool_calls")):
             chunks.append(self._tool_call(_dict(piece), index, raw))
@@ -185,9 +185,12 @@ class ChatDecoder:
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
                 pieces = [inner] if isinstance(inner, str) else [_dict(i).get("text") for i in _list(inner)]
-                if thought := "".join(_text(piece) for piece in pieces):
+                thought = "".join(_text(piece) for piece in pieces)
+                if thought := self._characters(thought, index, "reasoning"):
                     chunks.append(self._chunk("reasoning", index, raw, reasoning=thought))
-            elif part.get("type") == "text" and (text := _text(part.get("text"))):
+            elif part.get("type") == "text" and (
+                text := self._characters(_text(part.get("text")), index, "text")
+            ):
                 chunks.append(text_chunk(text, index, raw, self._id, self._model))
         return chunks
 
@@ -195,14 +198,14 @@ class ChatDecoder:
         function = _dict(piece.get("function"))
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
-            arguments = orjson.dumps(arguments).decode()  # some servers send the object itself
-        arguments = self._characters(arguments or "", index, f"arguments {piece.get('index')}")
-        self._arguments += len(arguments)
-        if self._arguments > _MAX_ARGUMENTS:
-            raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
+            arguments = _json(arguments)  # some servers send the object itself
         id, name = _text(piece.get("id")), _text(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
         which, is_new = tools.of(piece.get("index"), id, name)
+        arguments = self._characters(arguments or "", index, f"arguments {which}")
+        self._arguments += len(arguments)
+        if self._arguments > _MAX_ARGUMENTS:
+            raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
         delta = ToolCallDelta(which, id if is_new else "", name if is_new else "", arguments)
         return self._chunk("tool_call", index, raw, tool_call=delta)
 
@@ -212,8 +215,7 @@ class ChatDecoder:
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""
         if not isinstance(body, dict) or not (_reports_error(body) or "choices" in body):
-            excerpt = orjson.dumps(body)[:512].decode()
-            raise ProtocolError("the JSON reply is not a chat completion", excerpt=excerpt)
+            raise ProtocolError("the JSON reply is not a chat completion", excerpt=_json(body)[:512])
         chunks = self._decode_any(body, False)
         self.ended = True
         return chunks
@@ -259,6 +261,20 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _json(value: Any) -> str:
+    """Return the JSON text of a value, "" for one that is nested beyond reason.
+
+    orjson refuses some of what it is not the one to read here: half a character, numbers of more than 64 bits.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        try:
+            return json.dumps(value, separators=(",", ":"))
+        except RecursionError:
+            return ""
+
+
 def _reasoning(delta: Mapping[str, Any]) -> str:
     """Return the reasoning from the one field that has it: some servers send the same text in two."""
     direct = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
@@ -273,15 +289,19 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
     total = _count(sent.get("total_tokens"))
     if total is None and given is not None and made is not None:
         total = given + made
-    cost = sent.get("cost")
     return Usage(
         given,
         made,
         total,
         _count(_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
         _count(_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
-        float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+        _cost(sent.get("cost")),
     )
+
+
+def _cost(value: Any) -> float | None:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
+    return float(value) if known else None
 
 
 def _count(value: Any) -> int | None:
@@ -344,9 +364,10 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
         body: decoded JSON, or text.
         status: the HTTP status; ``None`` inside a stream, where code and type have to tell it.
     """
-    outer = _dict(body)
+    outer = _dict(body[0] if isinstance(body, list) and body else body)  # Google's servers send a list of one
     inner = _inner_error(outer)
     code = inner.get("code", outer.get("code"))
+    code = code if isinstance(code, (str, int)) else None
     kind = _text(inner.get("type")) or _text(outer.get("type")) or None
     if status is None:
         status = _status_told(inner, outer, code, kind)
@@ -375,13 +396,13 @@ def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
     told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
     for text in (*told, inner.get("code")):
         if text:
-            return text if isinstance(text, str) else orjson.dumps(text).decode()[:512]
+            return text if isinstance(text, str) else _json(text)[:512]
     return ""
 
 
 def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: Any, kind: str | None) -> int | None:
     for value in (inner.get("status_code"), inner.get("status"), code, outer.get("status_code"), outer.get("status")):
-        number = int(value) if isinstance(value, str) and value.isdigit() else value
+        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value
         if isinstance(number, int) and 400 <= number < 600:
             return number
     return next((_STATUS_BY_WORD[word] for word in (str(code), str(kind)) if word in _STATUS_BY_WORD), None)
