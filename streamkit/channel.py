@@ -122,7 +122,10 @@ class Channel(Generic[T, Outcome]):
     def _wake_receiver_locked(self) -> None:
         if self._receiver_waits:
             self._receiver_waits = False
-            self._bell.release()
+            try:  # noqa: SIM105 - suppress() costs more than what it would be around
+                self._bell.release()
+            except RuntimeError:
+                pass  # a signal handler closed the channel a moment ago, in this very thread
         for listener in self._listeners:
             listener.set()
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from streamkit.channel import select
 from streamkit.chunks import Chunk
 from streamkit.errors import ConfigError, StreamError
+from streamkit.stop import ReentrantEvent
 from streamkit.stream import Stream
 
 __all__ = ["first", "merge"]
@@ -19,7 +20,7 @@ _LOOK = 0.1  # seconds between looks at the clocks of streams whose readers do n
 @contextmanager
 def _watching(streams: Sequence[Stream]) -> Iterator[threading.Event]:
     """Have one event set whenever any of the streams has something."""
-    event = threading.Event()
+    event = ReentrantEvent()
     for stream in streams:
         stream.listen(event)
     try:

@@ -7,10 +7,22 @@ import socket
 import threading
 from collections.abc import Callable
 
-__all__ = ["SocketGuard", "StopEvent"]
+__all__ = ["ReentrantEvent", "SocketGuard", "StopEvent"]
 
 
-class StopEvent(threading.Event):
+class ReentrantEvent(threading.Event):
+    """A ``threading.Event`` that a signal handler, or the garbage collector, may set at any point.
+
+    The standard one has a plain lock: a handler that interrupts its thread inside ``set()`` or ``wait()`` and
+    calls ``set()`` would wait for that thread, which is its own, for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cond = threading.Condition(threading.RLock())
+
+
+class StopEvent(ReentrantEvent):
     """A ``threading.Event`` that also wakes sockets and queues.
 
     Pass one as ``stop=`` to any number of streams: ``set()`` cancels them all at once, and a stream that is
@@ -22,9 +34,6 @@ class StopEvent(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        # Reentrant, unlike the standard one, for set() is what a signal handler calls, and the handler may
-        # have interrupted this very thread inside set() or wait().
-        self._cond = threading.Condition(threading.RLock())
         # Guarded by nothing: each operation on the dict is one step under the interpreter's lock, and a
         # lock here could be held by the very thread that a signal handler interrupts to call set().
         self._callbacks: dict[int, Callable[[], object]] = {}

@@ -27,7 +27,7 @@ __all__ = ["Stream"]
 
 _POLL = 0.05  # seconds between looks at a plain threading.Event
 _GRACE = 0.15  # seconds that the worker has to report a timeout itself, before the consumer does it
-_JOIN = 1.0  # seconds that close() waits for the worker
+_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
 
 _numbers = itertools.count(1)
 # The streams of this process that are open, for a forked child to find those that it inherited. No lock: a
@@ -145,24 +145,30 @@ class Stream:
             return True
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while reception.status == "open":
-            # The reader reports a limit that has passed; a moment later its clock must be looked at here.
-            look_at = min(deadline, link.clock.due + _GRACE)
-            if link.plain_stop is not None:
-                look_at = min(look_at, time.monotonic() + _POLL)
-            try:
-                if reception.take(link.channel.get_many(look_at)):
-                    return True
-            except queue.Empty:
-                self._check_clock()
-                if time.monotonic() >= deadline:
-                    raise
-            except ChannelClosed:
-                self._settle()
-            except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
-                self.cancel()
-                raise
+            if self._take(deadline):
+                return True
         if reception.error is not None:
             raise reception.error
+        return False
+
+    def _take(self, deadline: float) -> bool:
+        """Take what is in the queue, or wait for it; ``False`` for another look at the status."""
+        link = self._link
+        # The reader reports a limit that has passed; a moment later its clock must be looked at here.
+        look_at = min(deadline, link.clock.due + _GRACE)
+        if link.plain_stop is not None:
+            look_at = min(look_at, time.monotonic() + _POLL)
+        try:
+            return self._reception.take(link.channel.get_many(look_at))
+        except queue.Empty:
+            self._check_clock()
+            if time.monotonic() >= deadline:
+                raise
+        except ChannelClosed:
+            self._settle()
+        except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
+            self.cancel()
+            raise
         return False
 
     def _check_clock(self) -> None:
@@ -264,7 +270,7 @@ class Stream:
         self._reception.abandon()
 
     def close(self) -> None:
-        """Cancel the stream if it is open, and wait for its reader, at most a second.
+        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.
 
         A reader that is stuck in a name lookup is left to end by itself.
         """

@@ -33,7 +33,7 @@ from streamkit.errors import (
 )
 from streamkit.providers.base import ChatRequest, Decoder, Provider
 from streamkit.settings import Retry, Timeout
-from streamkit.stop import SocketGuard
+from streamkit.stop import ReentrantEvent, SocketGuard
 from streamkit.transport import sse
 from streamkit.transport.http import Reply, Transport
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask
@@ -92,7 +92,7 @@ class Link:
         self.plain_stop = plain_stop
         self.halted = False
         self.inherited = False  # by a forked child, where no worker runs and the socket is the parent's
-        self._stop = threading.Event()
+        self._stop = ReentrantEvent()
         self.attempts = 0
         self.chunks = 0
         self.blocked = 0.0  # seconds that the consumer kept the worker waiting
@@ -347,7 +347,7 @@ class _Attempt:
     def _consume_events(self, reply: Reply) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
-        for event in sse.events(sse.Guard(reply.pieces())):
+        for event in sse.parse(sse.Guard(reply.pieces())):
             chunks = decode(event)
             if chunks:
                 watch.ready += chunks

@@ -21,7 +21,6 @@ class Event(Protocol):
 
     event: str
     data: str
-    id: str | None
 
 
 @attrs.frozen

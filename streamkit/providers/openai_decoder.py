@@ -65,12 +65,8 @@ class ChatDecoder:
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
-        data = event.data
-        if data == "[DONE]":
-            self.ended = True
-            return ()
         try:
-            raw = orjson.loads(data)
+            raw = orjson.loads(event.data)
         except orjson.JSONDecodeError:
             return self._decode_odd(event)
         try:
@@ -96,7 +92,7 @@ class ChatDecoder:
         return self._decode_any(raw, event.event == "error")
 
     def _decode_odd(self, event: Event) -> Sequence[Chunk]:
-        """Read what orjson refuses: half a character, NaN, control characters, or no JSON at all."""
+        """Read what orjson refuses: [DONE], half a character, NaN, control characters, or no JSON at all."""
         if event.data.strip() == "[DONE]":
             self.ended = True
             return ()
@@ -188,9 +184,7 @@ class ChatDecoder:
                 thought = "".join(_text(piece) for piece in pieces)
                 if thought := self._characters(thought, index, "reasoning"):
                     chunks.append(self._chunk("reasoning", index, raw, reasoning=thought))
-            elif part.get("type") == "text" and (
-                text := self._characters(_text(part.get("text")), index, "text")
-            ):
+            elif part.get("type") == "text" and (text := self._characters(_text(part.get("text")), index, "text")):
                 chunks.append(text_chunk(text, index, raw, self._id, self._model))
         return chunks
 

@@ -23,12 +23,19 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
+from streamkit.version import __version__
 from streamkit.wire import HttpRequest, ResponseInfo, mask
 
 __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
+_USER_AGENT = f"streamkit/{__version__}"
+# What requests and urllib look at to find proxies and certificates.
+_ENVIRONMENT = (
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUEST_METHOD"),
+)
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
@@ -76,6 +83,7 @@ class Transport:
     def __init__(self) -> None:
         self._session = _new_session()
         self._pid = os.getpid()
+        self._environment_known: tuple[tuple[object, ...], tuple[bool | str, dict[str, str]]] = ((), (True, {}))
 
     def _own_session(self) -> requests.Session:
         if self._pid != os.getpid():
@@ -95,25 +103,35 @@ class Transport:
         """
         session = self._own_session()
         try:
-            prepared = session.prepare_request(
-                requests.Request(request.method, request.url, dict(request.headers), data=request.body, auth=_keep_auth)
-            )
-            url = prepared.url or request.url
-            settings = session.merge_environment_settings(url, {}, True, None, None)
+            prepared = requests.PreparedRequest()
+            headers = {"User-Agent": _USER_AGENT, **request.headers}
+            prepared.prepare(request.method, request.url, headers=headers, data=request.body, auth=_keep_auth)
+            verify, proxies = self._environment(session, request)
             with watching(watch):
-                response = session.get_adapter(url).send(
-                    prepared,
-                    stream=True,
-                    timeout=None,
-                    verify=True if settings["verify"] is None else settings["verify"],
-                    cert=settings["cert"],
-                    proxies={} if request.direct else settings["proxies"],
+                response = session.get_adapter(request.url).send(
+                    prepared, stream=True, timeout=None, verify=verify, proxies=proxies
                 )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except _FAILURES as error:
             raise _opening_error(error, request) from error
         return Reply(response, last_response(), request)
+
+    def _environment(self, session: requests.Session, request: HttpRequest) -> tuple[bool | str, dict[str, str]]:
+        """Return what requests makes of the environment for this request: CA bundle and proxies.
+
+        Finding out is a tenth of the time to the first chunk, so the last answer is kept for as long as the
+        variables that it depends on stay as they are.
+        """
+        origin = request.url.split("/", 3)[:3]
+        key = (request.direct, *origin, *map(os.environ.get, _ENVIRONMENT))
+        known, answer = self._environment_known
+        if known != key:
+            settings = session.merge_environment_settings(request.url, {}, True, None, None)
+            verify = True if settings["verify"] is None else settings["verify"]
+            answer = (verify, {} if request.direct else dict(settings["proxies"]))
+            self._environment_known = (key, answer)  # one step, as other threads may do the same
+        return answer
 
     def close(self) -> None:
         """Close the idle connections. Streams that are open keep theirs until they end."""

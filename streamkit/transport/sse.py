@@ -13,7 +13,7 @@ import sseclient
 
 from streamkit.errors import ProtocolError
 
-__all__ = ["MAX_EVENT", "Guard", "events"]
+__all__ = ["MAX_EVENT", "Guard", "events", "parse"]
 
 MAX_EVENT = 16 * 1024 * 1024  # bytes; the longest real event seen, an encrypted reasoning blob, has under 1 MiB
 # sseclient-py joins an event line by line, each time copying what it has. Real events have a line or two;
@@ -85,18 +85,17 @@ class Guard:
 
     def _whole_events(self, data: bytes) -> bytes:
         """Return all that is complete up to here, and hold the rest back."""
-        if self._held and self._held[-1][-1:] == b"\n" and data[:1] == b"\n":
-            end = data.rfind(b"\n\n")
-            end = end + 2 if end >= 0 else 1
-        else:
-            end = data.rfind(b"\n\n") + 2
-            if end < 2:
+        # The first byte may be the second half of the blank line that ends what is held.
+        closes = bool(self._held) and self._held[-1][-1:] == b"\n" and data[:1] == b"\n"
+        end = data.rfind(b"\n\n") + 2
+        if end < 2:
+            if not closes:
                 self._hold(data)
                 return b""
+            end = 1
         block = data[:end]
         if self._held:
-            first = block.find(b"\n\n") + 2 or len(block)
-            self._check_size(self._held_size + first)
+            self._check_size(self._held_size + (1 if closes else block.find(b"\n\n") + 2))
             block = b"".join((*self._held, block))
         self._held, self._held_size = [], 0
         self._hold(data[end:])
@@ -153,15 +152,21 @@ def _valid_utf8(block: bytes) -> bytes:
     return block
 
 
-def events(guard: Guard) -> Iterator[sseclient.Event]:
-    """Iterate the events: ``event`` (type), ``data`` (text), ``id`` (the last one so far).
+def parse(guard: Guard) -> Iterator[sseclient.Event]:
+    """Iterate the events: ``event`` is the type, ``data`` the text.
 
-    An event is given as soon as its blank line has arrived. Pulling the next one reads on in ``guard``.
+    An event is given as soon as its blank line has arrived, and until the next one is asked for,
+    ``guard.last_event_id`` is its id.
 
     Raises:
         ProtocolError: an event is over the bound.
         Whatever the source of the bytes raises.
     """
-    for event in sseclient.SSEClient(iter(guard)).events():
+    return sseclient.SSEClient(iter(guard)).events()
+
+
+def events(guard: Guard) -> Iterator[sseclient.Event]:
+    """Iterate the events as ``parse`` does, each with its ``id``, the last one so far."""
+    for event in parse(guard):
         event.id = guard.last_event_id
         yield event

@@ -287,9 +287,7 @@ class TestMessagesOf:
         messages_of([own])[0]["role"] = "system"
         assert "user" == own["role"]
 
-    @pytest.mark.parametrize(
-        "role", ["system", "developer", "user", "assistant", "tool", "function"]
-    )
+    @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "function"])
     def test_known_roles(self, role: Any) -> None:
         """Every role that the format knows is accepted."""
         assert [{"role": role, "content": "x"}] == messages_of([{"role": role, "content": "x"}])

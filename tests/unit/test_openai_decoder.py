@@ -62,7 +62,9 @@ class TestPlainStream:
     def test_an_ordinary_reply(self) -> None:
         """Role, text, finish reason, usage, terminator: text chunks, and one done chunk with the rest."""
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-        completion = reply_of(START, text("Hi"), text(" you"), STOP, {"id": "r1", "choices": [], "usage": usage}, "[DONE]")
+        completion = reply_of(
+            START, text("Hi"), text(" you"), STOP, {"id": "r1", "choices": [], "usage": usage}, "[DONE]"
+        )
         assert ("Hi you", "stop", "stop") == (
             completion.text,
             completion.finish_reason,
@@ -227,7 +229,12 @@ class TestKinds:
             {"reasoning": "hm"},
             {"reasoning": "hm", "reasoning_content": "hm"},
             {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
-            {"reasoning_details": [{"type": "reasoning.text", "text": "h"}, {"type": "reasoning.summary", "summary": "m"}]},
+            {
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "h"},
+                    {"type": "reasoning.summary", "summary": "m"},
+                ]
+            },
             {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
             {"content": [{"type": "thinking", "thinking": "hm"}]},
         ],
@@ -252,7 +259,13 @@ class TestKinds:
 
     def test_content_lists(self) -> None:
         """Content that is a list of parts gives its texts in order; parts of other kinds are not text."""
-        content = [{"type": "text", "text": "a"}, "b", {"type": "reference", "reference_ids": [1]}, {"type": "text"}, None]
+        content = [
+            {"type": "text", "text": "a"},
+            "b",
+            {"type": "reference", "reference_ids": [1]},
+            {"type": "text"},
+            None,
+        ]
         assert ["a", "b"] == [chunk.text for chunk in chunks_of(text(content))]
 
     def test_several_choices(self) -> None:
@@ -302,9 +315,13 @@ class TestToolCalls:
             tools(tool(1, arguments="{}"), tool(0, arguments="1}")),
         )
         deltas = [chunk.tool_call for chunk in chunks if chunk.tool_call]
-        assert [(0, "c0", "add", ""), (1, "c1", "sub", ""), (0, "", "", '{"a":'), (1, "", "", "{}"), (0, "", "", "1}")] == [
-            attrs.astuple(delta) for delta in deltas
-        ]
+        assert [
+            (0, "c0", "add", ""),
+            (1, "c1", "sub", ""),
+            (0, "", "", '{"a":'),
+            (1, "", "", "{}"),
+            (0, "", "", "1}"),
+        ] == [attrs.astuple(delta) for delta in deltas]
         expected = (ToolCall("c0", "add", {"a": 1}, '{"a":1}'), ToolCall("c1", "sub", {}, "{}"))
         assert expected == fold(chunks).tool_calls
 
@@ -372,7 +389,16 @@ class TestUsage:
             [text("a", usage=USAGE), piece({}, finish="stop", usage=None)],
             [text("a", usage=USAGE), piece({}, finish="stop", usage={})],
         ],
-        ids=["no choices", "choices missing", "last chunk", "x_groq", "in the choice", "on every chunk", "null after", "empty after"],
+        ids=[
+            "no choices",
+            "choices missing",
+            "last chunk",
+            "x_groq",
+            "in the choice",
+            "on every chunk",
+            "null after",
+            "empty after",
+        ],
     )
     def test_wherever_it_comes(self, events: list[Any]) -> None:
         """The usage is on the done chunk, wherever the server puts it; the last one counts."""
@@ -452,7 +478,11 @@ class TestErrors:
             (event('"quoted text"', "error"), "APIError", "quoted text"),
             (event("[]", "error"), "APIError", "no reason"),
             (event(piece({"content": ""}, finish="error")), "APIError", "no reason"),
-            (event(piece({"content": "x"}, finish="error", error={"code": 502, "message": "gone"})), "ServerError", "gone"),
+            (
+                event(piece({"content": "x"}, finish="error", error={"code": 502, "message": "gone"})),
+                "ServerError",
+                "gone",
+            ),
             (
                 event({"id": "r1", "choices": [{"index": 0, "delta": {}, "error": {"code": 429, "message": "wait"}}]}),
                 "RateLimitError",
@@ -523,7 +553,13 @@ class TestWholeBody:
     def test_a_reply_in_one_piece(self) -> None:
         """A JSON reply to a request for a stream gives the same completion as a stream."""
         made = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-        message = {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "refusal": None, "tool_calls": [made]}
+        message = {
+            "role": "assistant",
+            "content": "Hi",
+            "reasoning_content": "hm",
+            "refusal": None,
+            "tool_calls": [made],
+        }
         body = {
             "id": "r1",
             "model": "m1",
@@ -551,7 +587,9 @@ class TestWholeBody:
         with pytest.raises(APIError, match="slow down"):
             ChatDecoder("p").decode_whole({"error": RATE})
 
-    @pytest.mark.parametrize("body", [[], "text", 3, None, {}, {"status": "ok"}, ["ä" * 600]], ids=lambda b: str(b)[:20])
+    @pytest.mark.parametrize(
+        "body", [[], "text", 3, None, {}, {"status": "ok"}, ["ä" * 600]], ids=lambda b: str(b)[:20]
+    )
     def test_no_completion(self, body: Any) -> None:
         """JSON that is no completion is a `ProtocolError` that shows it."""
         with pytest.raises(ProtocolError, match="not a chat completion") as caught:
@@ -567,15 +605,17 @@ JSON = st.recursive(
     | st.floats()
     | st.text(max_size=4)
     | st.sampled_from(["text", "stop", "error", "f", "²", "\ud800"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            "id model choices index delta message content type text thinking refusal reasoning reasoning_details summary "
-            "tool_calls function_call function name arguments finish_reason usage prompt_tokens cost x_groq error code "
-            "status object detail prompt_tokens_details".split()
-        ),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                "id model choices index delta message content type text thinking refusal reasoning reasoning_details summary "
+                "tool_calls function_call function name arguments finish_reason usage prompt_tokens cost x_groq error code "
+                "status object detail prompt_tokens_details".split()
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -592,8 +632,12 @@ DELTA = st.fixed_dictionaries(
         "refusal": JSON,
     },
 )
-CHOICE = st.fixed_dictionaries({}, optional={"index": JSON, "delta": DELTA | JSON, "finish_reason": JSON, "usage": JSON})
-CHUNK = st.fixed_dictionaries({}, optional={"id": JSON, "model": JSON, "choices": st.lists(CHOICE, max_size=2), "usage": JSON, "error": JSON})
+CHOICE = st.fixed_dictionaries(
+    {}, optional={"index": JSON, "delta": DELTA | JSON, "finish_reason": JSON, "usage": JSON}
+)
+CHUNK = st.fixed_dictionaries(
+    {}, optional={"id": JSON, "model": JSON, "choices": st.lists(CHOICE, max_size=2), "usage": JSON, "error": JSON}
+)
 
 
 def nested(depth: int) -> Any:

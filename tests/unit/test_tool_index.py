@@ -113,17 +113,21 @@ def test_ids_never_mix(order: list[int], dialect: str) -> None:
     assert len(set(order)) == len(set(zip(order, ours, strict=True)))
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.none() | st.integers(-2, 3) | st.booleans(), st.sampled_from(["", "a", "b"]), st.sampled_from(["", "f"])
-        )
-    )
-)
-def test_any_fragments_at_all(fragments: list[Fragment]) -> None:
-    """Whatever comes, the call has a number from 0, and an id is told to the same call each time it comes."""
+IDS, NAMES = st.sampled_from(["", "a", "b"]), st.sampled_from(["", "f"])
+
+
+@given(st.lists(st.tuples(st.none(), IDS, NAMES)))
+def test_without_numbers_an_id_is_one_call(fragments: list[Fragment]) -> None:
+    """Where a server numbers nothing, an id means the same call each time it comes."""
     by_id: dict[str, int] = {}
     for (_, id, _), (which, _) in zip(fragments, calls_of(fragments), strict=True):
-        assert which >= 0
         if id:
             assert which == by_id.setdefault(id, which)
+
+
+@given(st.lists(st.tuples(st.none() | st.integers(-2, 3) | st.booleans() | st.text(max_size=1), IDS, NAMES)))
+def test_any_fragments_at_all(fragments: list[Fragment]) -> None:
+    """Whatever comes, a call has a number from 0, and only a fragment with an id or a name brings news."""
+    for (_, id, name), (which, is_new) in zip(fragments, calls_of(fragments), strict=True):
+        assert which >= 0
+        assert bool(id or name) or not is_new

@@ -23,7 +23,7 @@ class TestMasked:
     def test_repr_does_not_show_it(self) -> None:
         """Neither alone nor inside a container nor with `!r` is it to be seen."""
         key = Masked("sk-secret")
-        shown = f"{key!r} {[key]} {({'Authorization': key})} {(key,)!r}"
+        shown = f"{key!r} {[key]} { ({'Authorization': key}) } {(key,)!r}"
         assert "sk-secret" not in shown
         assert "'***'" == repr(key)
 

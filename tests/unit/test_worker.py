@@ -1,0 +1,132 @@
+"""What a worker shares with its stream ends its waits; what it reports of a failure holds no key."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from streamkit import APIError, Chunk, Client, StreamError, Timeout, providers
+from streamkit.testing import Reply, Server
+from streamkit.worker import Link
+from tests.unit.support import SOON, Task, bounded
+
+
+def link_of(plain: threading.Event | None = None) -> Link:
+    return Link(2, Timeout(), plain)
+
+
+class TestLink:
+    def test_halt_ends_everything(self) -> None:
+        """Halting closes the channel and shuts the guard, any number of times."""
+        link = link_of()
+        assert not link.stop_asked()
+        for _ in range(3):
+            link.halt()
+            assert (True, True, "<SocketGuard shut>") == (link.stop_asked(), link.channel.closed, repr(link.guard))
+
+    def test_a_childs_copy_touches_nothing(self) -> None:
+        """In a forked child halting leaves the parent's socket alone."""
+        link = link_of()
+        link.inherited = True
+        link.halt()
+        assert (True, False, "<SocketGuard idle>") == (link.halted, link.channel.closed, repr(link.guard))
+
+    def test_halt_ends_a_back_off(self) -> None:
+        """A wait between two tries ends with the stream, not with its time."""
+        link = link_of()
+        sleeper = Task(lambda: link.sleep(600))
+        link.halt()
+        sleeper.result()
+
+    @pytest.mark.parametrize("seconds", [0, -1, 0.01])
+    def test_a_back_off_ends_by_itself(self, seconds: float) -> None:
+        """It lasts as long as it should, and halts nothing."""
+        link, began = link_of(), time.monotonic()
+        with bounded():
+            link.sleep(seconds)
+        assert time.monotonic() - began >= seconds
+        assert not link.halted
+
+    def test_a_plain_event_is_looked_at(self) -> None:
+        """A `threading.Event` halts the stream whenever it is looked at, and ends a back-off by itself."""
+        plain = threading.Event()
+        link = link_of(plain)
+        assert not link.stop_asked()
+        sleeper = Task(lambda: link.sleep(600))
+        plain.set()
+        sleeper.result()
+        assert (True, True) == (link.halted, link.channel.closed)
+
+    def test_a_cancel_inside_a_cancel(self) -> None:
+        """A signal handler may cancel, or the collector drop, a stream while its thread is inside `halt` or `sleep`."""
+        link = link_of()
+        with bounded(), link._stop._cond:  # type: ignore[attr-defined] # where it would be interrupted
+            link.halt()
+
+    def test_halt_ends_a_full_queue(self) -> None:
+        """A worker that waits for a slow consumer is let go."""
+        link = link_of()
+        sender = Task(lambda: link.channel.put_many([Chunk("text", text="x")] * 9))
+        link.halt()
+        with pytest.raises(Exception, match="closed"):
+            sender.result()
+
+
+def failure_of(body: str, *, key: str = "sk-SECRET", status: int = 400, **options: Any) -> StreamError:
+    """The error of a stream whose server answers with this."""
+    reply = Reply([body], status=status, **{"content_type": "application/json", "framing": "length", **options})
+    with (
+        Server(reply) as server,
+        Client([providers.OpenAI(api_key=key, base_url=server.url)], timeout=SOON, retry=1) as client,
+        pytest.raises(StreamError) as caught,
+    ):
+        client.complete("openai/m", "hi")
+    return caught.value
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"error": {"message": "wrong key sk-SECRET", "code": "sk-SECRET", "type": "sk-SECRET"}}',
+            '{"error": "sk-SECRET"}',
+            '["sk-SECRET"]',
+            "wrong key sk-SECRET",
+        ],
+    )
+    @pytest.mark.parametrize("status", [400, 500])
+    def test_no_key_in_an_error(self, body: str, status: int) -> None:
+        """A server that repeats the key does not bring it into the error, wherever it puts it."""
+        error = failure_of(body, status=status)
+        assert isinstance(error, APIError)
+        shown = f"{error!s} {error!r} {error.args} {vars(error)}"
+        assert "sk-SECRET" not in shown
+        assert "***" in shown
+
+    def test_no_key_in_an_error_inside_a_stream(self) -> None:
+        """Nor does an error inside a 200."""
+        error = failure_of('data: {"error": {"message": "wrong key sk-SECRET"}}\n\n', status=200, content_type=None)
+        assert isinstance(error, APIError)
+        assert "wrong key ***" in str(error)
+        assert {"error": {"message": "wrong key ***"}} == error.body
+
+    # Bugs that are not fixed yet: the body goes through orjson to be searched for the key. orjson refuses what is
+    # nested deep and numbers beyond 64 bits, and a key that is part of a number or a word of JSON spoils the text.
+    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="masking an error's body may fail")
+    @pytest.mark.parametrize(
+        ("body", "options"),
+        [
+            ('{"error": {"message": "no", "param": ' + "[" * 300 + "]" * 300 + "}}", {}),
+            ('{"error": {"message": "no", "code": 401}}', {"key": "1"}),
+            ('{"error": {"message": "no", "param": null}}', {"key": "null"}),
+            ('data: {"error": {"message": "no", "param": "\\ud800"}}\n\n', {"status": 200, "content_type": None}),
+        ],
+        ids=["deep", "digit", "null", "half a character"],
+    )
+    def test_masking_does_not_fail(self, body: str, options: dict[str, Any]) -> None:
+        """Whatever the error's body and the key are, the error is the provider's."""
+        error = failure_of(body, **options)
+        assert isinstance(error, APIError), repr(error)
