@@ -70,23 +70,23 @@ class ChatDecoder:
         except orjson.JSONDecodeError:
             return self._decode_odd(event)
         try:
-            # The hot path: a piece of text and nothing else. Whatever is different falls through.
+            # The hot path: a piece of text, of a choice that has begun, and nothing else. Whatever is different
+            # falls through.
             (choice,) = raw["choices"]
             delta = choice["delta"]
             text = delta["content"]
             if (
-                len(delta) == 1
+                text
                 and text.__class__ is str
-                and text
+                and len(delta) == 1
                 and choice["finish_reason"] is None
-                and not raw.get("usage")
-                and "error" not in raw
-                and choice["index"] in self._finish
+                and (index := choice["index"]) in self._finish
                 and not self._halves
-                and raw["id"] == self._id
+                and "error" not in raw
+                and not raw.get("usage")
             ):
                 self._last = raw
-                return (text_chunk(text, choice["index"], raw, self._id, self._model),)
+                return (text_chunk(text, index, raw, self._id, self._model),)
         except (KeyError, TypeError, ValueError):
             pass
         return self._decode_any(raw, event.event == "error")

@@ -152,6 +152,21 @@ def _valid_utf8(block: bytes) -> bytes:
     return block
 
 
+class _Client(sseclient.SSEClient):
+    """sseclient-py's parser, spared the search for the ends of events, which the guard has found already.
+
+    Its own search copies an event anew for each of its lines, and is a tenth of what a chunk costs.
+    """
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        super().__init__(blocks)
+        self._blocks = blocks
+
+    def _read(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            yield from block.split(b"\n\n")[:-1]
+
+
 def parse(guard: Guard) -> Iterator[sseclient.Event]:
     """Iterate the events: ``event`` is the type, ``data`` the text.
 
@@ -162,7 +177,7 @@ def parse(guard: Guard) -> Iterator[sseclient.Event]:
         ProtocolError: an event is over the bound.
         Whatever the source of the bytes raises.
     """
-    return sseclient.SSEClient(iter(guard)).events()
+    return _Client(iter(guard)).events()
 
 
 def events(guard: Guard) -> Iterator[sseclient.Event]:
