@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from streamkit.link import Status
 from streamkit.messages import Completion
-from streamkit.worker import Status
 
 __all__ = ["Observer", "Report", "Stats", "tell"]
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from streamkit.chunks import Chunk, FinishReason
 from streamkit.errors import StreamError
+from streamkit.link import Link, Status
 from streamkit.messages import Completion, Fold
 from streamkit.observers import Observer, Report, Stats, tell
-from streamkit.worker import Link, Status
 
 __all__ = ["Reception"]
 

@@ -16,16 +16,16 @@ from streamkit import text
 from streamkit.channel import Channel
 from streamkit.chunks import Chunk
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
+from streamkit.link import POLL, Link, Outcome, Status
 from streamkit.messages import Completion
 from streamkit.observers import Observer, Stats
 from streamkit.reception import Reception
 from streamkit.stop import StopEvent
 from streamkit.wire import ResponseInfo
-from streamkit.worker import Job, Link, Outcome, Status, read
+from streamkit.worker import Job, read
 
 __all__ = ["Stream"]
 
-_POLL = 0.05  # seconds between looks at a plain threading.Event
 _GRACE = 0.15  # seconds that the worker has to report a timeout itself, before the consumer does it
 _JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
 
@@ -157,7 +157,7 @@ class Stream:
         # The reader reports a limit that has passed; a moment later its clock must be looked at here.
         look_at = min(deadline, link.clock.due + _GRACE)
         if link.plain_stop is not None:
-            look_at = min(look_at, time.monotonic() + _POLL)
+            look_at = min(look_at, time.monotonic() + POLL)
         try:
             return self._reception.take(link.channel.get_many(look_at))
         except queue.Empty:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ RANDOM_CUTS = 20  # ways to cut each case
 
 def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted(at), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def cuts_of(case: dict[str, Any], data: bytes) -> Iterator[tuple[str, list[bytes]]]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 SOON = 10.0  # seconds; the longest that any test waits for what takes milliseconds
 
 T = TypeVar("T")
+Whole = TypeVar("Whole", bound=Sequence[Any])
+
+
+def split_at(whole: Whole, cuts: Iterable[int]) -> list[Whole]:
+    """Cut text, bytes or a list at some places; joined, the parts are the whole again."""
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    return [whole[a:b] for a, b in pairwise(edges)]  # type: ignore[misc]
 
 
 class Task(Generic[T]):

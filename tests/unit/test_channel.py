@@ -23,12 +23,13 @@ from streamkit.channel import Channel, select
 from tests.unit.support import SOON, Task, bounded
 
 NOW = 0.0  # a deadline that has passed: no waiting at all
+NEVER = 600.0  # seconds
 
 
 @pytest.fixture(autouse=True)
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wake-up that is lost must not be made good by the look that each wait takes once a second."""
-    monkeypatch.setattr(channel_module, "_SLICE", 600.0)
+    monkeypatch.setattr(channel_module, "_SLICE", NEVER)
 
 
 def drain(channel: Channel[int, str]) -> Iterator[list[int]]:
@@ -73,7 +74,7 @@ def waiting_sender(channel: Channel[int, str], items: list[int]) -> Task[float]:
         return wait(timeout)
 
     condition.wait = tell_and_wait  # type: ignore[method-assign]
-    task = Task(lambda: channel.put_many(items))
+    task = Task(lambda: channel.put_many(items, every=NEVER))
     assert at_wait.wait(SOON)
     return task
 
@@ -258,6 +259,25 @@ def test_room_wakes_the_sender() -> None:
     assert [1] == channel.get_many(NOW)
     assert sender.result() > 0.0
     assert [2] == channel.get_many(NOW)
+
+
+def test_a_sender_looks_while_it_waits() -> None:
+    """A sender that waits for room calls back again and again, so that what cannot wake it is seen as well."""
+    channel: Channel[int, str] = Channel(1)
+    looked = threading.Semaphore(0)
+    sender = Task(lambda: channel.put_many([1, 2], looked.release, 0.001))
+    for _ in range(3):
+        assert looked.acquire(timeout=SOON)
+    channel.close()
+    with pytest.raises(ChannelClosed):
+        sender.result()
+
+
+def test_a_look_may_close() -> None:
+    """What a sender looks at may close the channel, in the sender's own thread."""
+    channel: Channel[int, str] = Channel(1)
+    with bounded(), pytest.raises(ChannelClosed):
+        channel.put_many([1, 2], channel.close, 0.001)
 
 
 def test_close_wakes_the_sender_and_drops() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,13 +25,9 @@ from streamkit import (
 )
 from streamkit.chunks import text_chunk
 from streamkit.messages import Fold, messages_of
+from tests.unit.support import split_at
 
 DONE = Chunk("done", finish_reason="stop", raw_finish_reason="stop", usage=Usage(1, 2, 3), id="r1", model="m1")
-
-
-def split_at(text: str, cuts: list[int]) -> list[str]:
-    edges = [0, *sorted(cuts), len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
 
 
 def texts(pieces: list[str], index: int = 0) -> list[Chunk]:
@@ -50,10 +45,10 @@ class TestFold:
         whole = [Chunk("reasoning", reasoning=reasoning)] if reasoning else []
         expected = fold([*whole, *texts([text]), DONE])
         cuts = st.lists(st.integers(0, 40), max_size=8)
-        chunks = [Chunk("reasoning", reasoning=piece) for piece in split_at(reasoning, data.draw(cuts))]
-        chunks += [*texts(split_at(text, data.draw(cuts))), DONE]
+        chunks = [Chunk("reasoning", reasoning=piece) for piece in split_at(reasoning, data.draw(cuts)) if piece]
+        chunks += [*texts([piece for piece in split_at(text, data.draw(cuts)) if piece]), DONE]
         folded = Fold()
-        for batch in split_list(chunks, data.draw(cuts)):
+        for batch in split_at(chunks, data.draw(cuts)):
             folded.add(batch)
             if data.draw(st.booleans()):
                 folded.completion()
@@ -162,11 +157,6 @@ class TestFold:
     def test_str_is_the_text(self) -> None:
         """Printing a completion prints the answer."""
         assert "Hi" == str(fold(texts(["H", "i"])))
-
-
-def split_list(items: list[Chunk], cuts: list[int]) -> Iterator[list[Chunk]]:
-    edges = [0, *sorted(min(cut, len(items)) for cut in cuts), len(items)]
-    return (items[a:b] for a, b in zip(edges, edges[1:], strict=False))
 
 
 class TestToolCalls:

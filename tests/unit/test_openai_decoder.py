@@ -8,11 +8,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import APIError, Chunk, Completion, ProtocolError, ToolCall, Usage, errors, fold
 from streamkit.providers.openai_decoder import ChatDecoder, api_error
+from tests.unit.support import split_at
 
 
 @attrs.define
@@ -133,15 +134,20 @@ class TestPlainStream:
     @given(st.text(min_size=1), st.lists(st.integers(0, 60), max_size=10))
     def test_any_chunking_gives_the_same_text(self, whole: str, cuts: list[int]) -> None:
         """However the server cuts the text into deltas, and however it escapes it, the text is the same."""
-        edges = [0, *sorted(cuts), len(whole)]
-        parts = [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-        completion = reply_of(START, *(text(part) for part in parts), STOP)
+        completion = reply_of(START, *(text(part) for part in split_at(whole, cuts)), STOP)
         assert whole == completion.text
 
     def test_a_character_cut_in_two(self) -> None:
         """Halves of one character, each escaped in an event of its own, are joined again."""
         events = [START, *(Event(json.dumps(text("@")).replace("@", half)) for half in (r"a\ud83d", r"\ude00b")), STOP]
         assert "a😀b" == reply_of(*events).text
+
+    @pytest.mark.parametrize("kind", ["content", "reasoning", "refusal"])
+    def test_half_a_character(self, kind: str) -> None:
+        """A half whose other half never comes is replaced, where it stood, in every kind of text."""
+        half = Event(json.dumps(piece({kind: "a@"})).replace("@", r"\ud83d"))
+        completion = reply_of(START, half, piece({kind: "b"}), piece({kind: "c"}), STOP)
+        assert "a\ufffdbc" == f"{completion.text}{completion.reasoning}{completion.refusal}"
 
 
 class TestOddChunks:
@@ -325,6 +331,11 @@ class TestToolCalls:
         expected = (ToolCall("c0", "add", {"a": 1}, '{"a":1}'), ToolCall("c1", "sub", {}, "{}"))
         assert expected == fold(chunks).tool_calls
 
+    def test_id_and_name_on_every_fragment(self) -> None:
+        """A server that repeats id and name does not have them told twice."""
+        chunks = chunks_of(*(tools(tool(0, "c", "f", part)) for part in ("{", "}")))
+        assert [(0, "c", "f", "{"), (0, "", "", "}")] == [attrs.astuple(c.tool_call) for c in chunks if c.tool_call]
+
     def test_legacy_function_call(self) -> None:
         """The old `function_call` is a tool call without an id."""
         completion = reply_of(
@@ -490,6 +501,8 @@ class TestErrors:
             ),
             (event(piece({}, x_groq={"id": "q", "error": "over_capacity"})), "APIError", "over_capacity"),
             (event({"x_groq": {"error": {"message": "no", "status_code": 500}}}), "ServerError", "no"),
+            (event({"type": "error", "message": "no", "code": 500}), "ServerError", "no"),
+            (event({**text("last words"), "error": RATE}), "RateLimitError", "slow down"),
             (event({"error": {"message": "no", "code": "²"}}), "APIError", "no"),
             (event({"error": {"message": "no", "code": "9" * 5000}}), "APIError", "no"),
             (event({"error": {"message": "no", "code": {"odd": 1}}}), "APIError", "no"),
@@ -609,9 +622,9 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "id model choices index delta message content type text thinking refusal reasoning reasoning_details summary "
-                "tool_calls function_call function name arguments finish_reason usage prompt_tokens cost x_groq error code "
-                "status object detail prompt_tokens_details".split()
+                "id model choices index delta message content type text thinking refusal reasoning reasoning_details "
+                "summary tool_calls function_call function name arguments finish_reason usage prompt_tokens cost "
+                "prompt_tokens_details x_groq error code status object detail".split()
             ),
             inner,
             max_size=4,
@@ -650,6 +663,7 @@ def nested(depth: int) -> Any:
 DEEP = nested(400)
 
 
+@settings(max_examples=400)
 @given(st.lists(CHUNK | JSON, max_size=4), st.sampled_from(["message", "error"]))
 @example([tools(tool(0, "c", "f", {"a": DEEP}))], "message")
 @example([DEEP], "message")
@@ -666,8 +680,7 @@ def test_nothing_that_a_server_sends_breaks_it(raws: Sequence[Any], kind: str) -
         for raw in raws:
             chunks += decoder.decode(event(json.dumps(raw), kind))
         chunks.append(decoder.finish())
-    except (APIError, ProtocolError) as error:
-        assert isinstance(str(error), str)
+    except (APIError, ProtocolError):
         chunks += decoder.leftover()
     assert all(isinstance(chunk.text, str) and isinstance(chunk.index, int) for chunk in chunks)
     completion = fold(chunks)
@@ -675,6 +688,26 @@ def test_nothing_that_a_server_sends_breaks_it(raws: Sequence[Any], kind: str) -
     for choice in completion.choices:
         for call in choice.tool_calls:
             call.raw_arguments.encode()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "@",
+        '{"error": {"message": @}}',
+        '{"error": {"code": @}}',
+        '{"choices": [{"delta": {"tool_calls": [{"index": @, "function": {"arguments": @}}]}}]}',
+    ],
+)
+@pytest.mark.parametrize("depth", [300, 1010, 100_000])
+def test_nested_without_end(frame: str, depth: int) -> None:
+    """JSON that is nested beyond what anybody can write back is read as far as it goes, or refused."""
+    decoder = ChatDecoder("p")
+    try:
+        chunks = decoder.decode(Event(frame.replace("@", "[" * depth + "]" * depth)))
+    except (APIError, ProtocolError):
+        return
+    assert ["tool_call"] == [chunk.type for chunk in chunks]
 
 
 @given(JSON, st.sampled_from([None, 200, 400, 500]))

@@ -113,5 +113,7 @@ class TestDelay:
         assert longest * 0.75 <= delay <= longest
 
     def test_waits_differ(self) -> None:
-        """Clients that failed together do not come back together."""
-        assert 1 < len({Retry(3).delay(api_error(), 1) for _ in range(20)})
+        """Clients that failed together do not come back together: up to a quarter is taken off, and no more."""
+        delays = [Retry(3, backoff=1).delay(api_error(), 1) or 0.0 for _ in range(400)]
+        assert 0.75 <= min(delays) < 0.8
+        assert 0.95 < max(delays) <= 1.0

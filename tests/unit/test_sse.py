@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import ProtocolError
 from streamkit.transport.sse import MAX_EVENT, Guard, events
-from tests.unit.support import bounded
+from tests.unit.support import bounded, split_at
 
 Found = list[tuple[str, str, str]]  # type, data, last id
 
@@ -48,16 +48,12 @@ def reference(stream: bytes) -> tuple[Found, str, int | None]:
     return found, last_id, told_retry
 
 
-def split_at(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
-    edges = [0, *sorted(cuts), len(stream)]
-    return [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-
-
 TOKENS = [
-    b"\n", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b": ", b":", b" ", b"data: a\n", b"data", b"data:", b"event: x\n",
-    b"event:", b"id: 1\n", b"id\n", b"id: \0\n", b"ids: 2\n", b"retry: 30\n", b"retry: 3x\n", b"retry", b"\xef\xbb\xbf",
-    b"\xc3\xa4", b"\xc3", b"\xe2\x80\xa8", b"\xe2\x80", b"\xc2\x85", b"\xff", b"\0", b"\x0b", b"\x0c", b"\x1c", b"{}", b"x",
-]  # fmt: skip
+    *(b"\n", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b": ", b":", b" ", b"{}", b"x"),
+    *(b"data: a\n", b"data", b"data:", b"event: x\n", b"event:", b"id: 1\n", b"id\n", b"id: \0\n", b"ids: 2\n"),
+    *(b"retry: 30\n", b"retry: 3x\n", b"retry", b"\xef\xbb\xbf", b"\xc3\xa4", b"\xc3", b"\xe2\x80\xa8", b"\xe2\x80"),
+    *(b"\xc2\x85", b"\xff", b"\0", b"\x0b", b"\x0c", b"\x1c"),
+]
 STREAMS = st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join)
 
 
@@ -68,7 +64,10 @@ def cut_streams() -> st.SearchStrategy[tuple[bytes, list[bytes]]]:
     return STREAMS.flatmap(cut)
 
 
+@settings(max_examples=600)
 @given(cut_streams())
+@example((b"data: a\r\ndata: b\r\n\r\n", [b"data: a\r", b"\ndata: b\r\n\r\n"]))
+@example((b"id: 1\nid: \0\nretry: 3\nretry: 3x\ndata: a\n\n", [b"id: 1\nid: \0\nretry: 3\nretry: 3x\ndata: a\n\n"]))
 @example((b"data: a\r\n\r\ndata: b\r\n\r\n", [b"data: a\r\n\r", b"\ndata: b\r", b"\n\r\n"]))
 @example((b"data: \xe2\x80\xa8\n\n", [b"data: \xe2", b"\x80", b"\xa8\n", b"\n"]))
 @example((b"\xef\xbb\xbfdata: a\n\n", [b"\xef", b"\xbb", b"", b"\xbfdata: a\n\n"]))

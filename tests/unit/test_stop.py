@@ -96,6 +96,25 @@ class TestStopEvent:
                 task.result()
             assert 2 <= len(calls) <= 4
 
+    def test_a_set_between_the_steps_of_subscribing(self) -> None:
+        """A set that comes just after `subscribe` has looked, and before it returns, calls back."""
+
+        class Raced(StopEvent):
+            """Set by another thread right after the first look at it."""
+
+            looks = 0
+
+            def is_set(self) -> bool:
+                answer = super().is_set()
+                self.looks += 1
+                if self.looks == 1:
+                    Task(self.set).result()
+                return answer
+
+        event, calls = Raced(), []
+        event.subscribe(lambda: calls.append(1))
+        assert [1] == calls
+
     def test_unsubscribing_while_it_is_set(self) -> None:
         """Streams that end by themselves while everything is stopped disturb nobody."""
         for _ in range(100):

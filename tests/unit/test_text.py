@@ -6,22 +6,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit.text import lines, sentences, words
-from tests.unit.support import bounded
+from tests.unit.support import bounded, split_at
 
 Cutter = Callable[[Iterable[str]], Iterator[str]]
 
 # Letters of both cases, all that can end a word, a line or a sentence, and white space of every kind.
 ALPHABET = "aB1é .!?…。！？」』”’)\"'\t\n\r\u2028\u3000"
 TEXTS = st.text(alphabet=ALPHABET, max_size=40) | st.text(max_size=40)
-
-
-def split_at(text: str, cuts: Iterable[int]) -> list[str]:
-    edges = [0, *sorted(cuts), len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
 def cut_texts() -> st.SearchStrategy[tuple[str, list[str]]]:
@@ -33,6 +28,7 @@ def cut_texts() -> st.SearchStrategy[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("cutter", [words, lines, sentences])
+@settings(max_examples=400)
 @given(cut_texts())
 @example(("a  b", ["a ", " b"]))
 @example(("a\r\nb", ["a\r", "\nb"]))

@@ -85,6 +85,11 @@ def calls_of(fragments: list[Fragment]) -> list[tuple[int, bool]]:
         ),
         pytest.param([(0, "a", "f"), (None, "", "")], [(0, True), (0, False)], id="numbers stop"),
         pytest.param(
+            [(0, "a", "f"), (1, "a", "f"), (1, "a", ""), (0, "a", "")],
+            [(0, True), (1, True), (1, False), (0, False)],
+            id="two calls of one id",
+        ),
+        pytest.param(
             [(-1, "a", "f"), (-1, "", ""), (1, "b", "g")],
             [(0, True), (0, False), (1, True)],
             id="a negative number is a number of the server's only",

@@ -10,7 +10,7 @@ import pytest
 
 from streamkit import APIError, Chunk, Client, StreamError, Timeout, providers
 from streamkit.testing import Reply, Server
-from streamkit.worker import Link
+from streamkit.link import Link
 from tests.unit.support import SOON, Task, bounded
 
 

@@ -1,0 +1,84 @@
+"""What a reader and its stream share: ``Link``, and the ``Outcome`` that goes over it last."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Literal
+
+import attrs
+
+from streamkit.channel import Channel
+from streamkit.chunks import Chunk
+from streamkit.clock import Clock
+from streamkit.settings import Timeout
+from streamkit.stop import ReentrantEvent, SocketGuard
+from streamkit.transport.http import Reply
+from streamkit.wire import ResponseInfo
+
+__all__ = ["POLL", "Link", "Outcome", "Status"]
+
+Status = Literal["open", "complete", "cancelled", "truncated", "timeout", "error"]
+
+POLL = 0.05  # seconds between looks at a plain threading.Event, which cannot wake anybody
+
+
+@attrs.frozen
+class Outcome:
+    """How a stream ended, as its worker saw it."""
+
+    status: Status
+    error: BaseException | None = None
+
+
+class Link:
+    """What a worker and its stream share.
+
+    ``halted`` goes from False to True once, set by ``halt``. The channel, the guard and the clock have their
+    own rules; the counters and ``response`` are written by the worker alone and may be read by anybody.
+
+    Args:
+        buffer: the channel's capacity, in chunks.
+        timeout: the limits.
+        plain_stop: a user's ``threading.Event`` to look at, or ``None``.
+    """
+
+    def __init__(self, buffer: int, timeout: Timeout, plain_stop: threading.Event | None) -> None:
+        self.channel: Channel[Chunk, Outcome] = Channel(buffer)
+        self.clock = Clock(timeout)
+        self.guard = SocketGuard()
+        self.plain_stop = plain_stop
+        self.halted = False
+        self.inherited = False  # by a forked child, where no worker runs and the socket is the parent's
+        self._stop = ReentrantEvent()
+        self.attempts = 0
+        self.chunks = 0
+        self.blocked = 0.0  # seconds that the consumer kept the worker waiting
+        self.first_chunk_at: float | None = None
+        self.ended_at: float | None = None
+        self.response: ResponseInfo | None = None
+        self.reply: Reply | None = None  # for its count of bytes alone
+
+    def halt(self) -> None:
+        """End the worker: in a back-off, in a full queue, or blocked in the kernel.
+
+        Threads: any, any number of times; never waits.
+        """
+        self.halted = True
+        if self.inherited:
+            return  # a shutdown here would cut the parent's connection
+        self._stop.set()
+        self.channel.close()
+        self.guard.shut_down()
+
+    def stop_asked(self) -> bool:
+        """Look whether the stream is to end, at the user's plain event too."""
+        if not self.halted and self.plain_stop is not None and self.plain_stop.is_set():
+            self.halt()
+        return self.halted
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until the time is over or the stream is to end."""
+        until = time.monotonic() + seconds
+        while not self.stop_asked() and (left := until - time.monotonic()) > 0:
+            self._stop.wait(left if self.plain_stop is None else min(left, POLL))

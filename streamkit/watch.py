@@ -1,0 +1,130 @@
+"""What stands by each wait of a stream's connection: limits, halts, and the hand-over of chunks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from streamkit.chunks import Chunk
+from streamkit.errors import ChannelClosed, StreamTimeout
+from streamkit.link import POLL, Link
+
+__all__ = ["Interrupt", "StreamWatch"]
+
+_DRAIN_SECONDS = 0.1
+# How long the outcome waits for the rest of the body, in seconds. Most servers send it in the same moment; a
+# connection that is back in the pool before the consumer asks again saves it the set-up of another.
+_DRAIN_AT_ONCE = 0.005
+
+
+class Interrupt(Exception):
+    """Ends a try from inside a wait; passes through urllib3 and requests, which know nothing of it."""
+
+    def __init__(self, error: StreamTimeout | None = None) -> None:
+        super().__init__()
+        self.error = error  # None: the stream was halted
+
+
+class StreamWatch:
+    """Stands by each wait of a connection; see ``transport.connection.Watch``. Belongs to one try.
+
+    Chunks that were decoded wait in ``ready`` until the worker is about to wait for more bytes. So all that
+    one read of the kernel brought is handed over at once, and nothing is held back.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.guard = link.guard
+        self.ready: list[Chunk] = []
+        self.connected = False
+        self.reused = False
+        self._link = link
+        self._clock = link.clock
+        self._overdue = False  # a read past the deadline was granted, for bytes that are there already
+        self._drain_until: float | None = None
+        self._before_waiting: Callable[[], object] | None = None
+
+    def before_read(self) -> float:
+        """Hand over what is ready, and return how many seconds to wait for more."""
+        if self._before_waiting is not None:
+            return _DRAIN_AT_ONCE
+        if self._drain_until is not None:
+            return max(self._drain_until - time.monotonic(), 0.001)
+        if self.ready:
+            limit = self.hand_over()  # after chunks the limit is known without another look at the clock
+            if self._link.stop_asked():
+                raise Interrupt
+            if limit <= 0:
+                raise Interrupt(self._clock.error())
+        else:
+            limit = self._remaining()
+        if self._link.plain_stop is not None:
+            return min(limit, POLL)
+        return limit
+
+    def limit(self) -> float | None:
+        """Return the seconds that a step may take which cannot be taken up again."""
+        limit = self._remaining()
+        return None if limit == math.inf else limit
+
+    def _remaining(self) -> float:
+        """Return the seconds to the next limit; raise when it has passed, after one last chance."""
+        if self._link.stop_asked():
+            raise Interrupt
+        remaining = self._clock.remaining()
+        if remaining > 0:
+            self._overdue = False
+            return max(remaining, 0.001)
+        if self._overdue:
+            raise Interrupt(self._clock.error())
+        self._overdue = True
+        return 0.001
+
+    def in_vain(self) -> None:
+        """Raise if the wait is to end; return to wait again."""
+        if self._before_waiting is not None:
+            before_waiting, self._before_waiting = self._before_waiting, None
+            before_waiting()
+            return
+        if self._drain_until is not None:
+            raise Interrupt
+        if self._link.stop_asked():
+            raise Interrupt
+        if self._clock.remaining() <= 0:
+            raise Interrupt(self._clock.error())
+
+    def sending(self, *, reused: bool) -> None:
+        """Take note that the request goes out."""
+        self.connected = True
+        self.reused = reused
+        self._clock.sending()
+
+    def hand_over(self) -> float:
+        """Put what is ready into the channel, waiting for room; return the seconds to the next limit."""
+        link, ready = self._link, self.ready
+        if link.first_chunk_at is None:
+            link.first_chunk_at = time.monotonic()
+        link.chunks += len(ready)
+        self.ready = []
+        self._clock.stand()
+        try:
+            if link.plain_stop is None:
+                blocked = link.channel.put_many(ready)
+            else:
+                blocked = link.channel.put_many(ready, link.stop_asked, POLL)
+        except ChannelClosed:
+            raise Interrupt from None
+        if blocked:
+            link.blocked += blocked
+            self._clock.stood_still(blocked)
+        self._overdue = False
+        return self._clock.arrived()
+
+    def drain(self, before_waiting: Callable[[], object]) -> None:
+        """From now on only the rest of a finished body is read: let that take a moment, and no longer."""
+        self._before_waiting = before_waiting
+        self._drain_until = time.monotonic() + _DRAIN_SECONDS
+
+    def timed_out(self) -> bool:
+        """Say whether a limit has passed, as an error of the connection may be its effect."""
+        return self._clock.remaining() <= 0

@@ -1,0 +1,195 @@
+"""The public API has types that help: this file is only type-checked, never run.
+
+Where a type became wider, or `Any`, the checker fails here.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import streamkit
+from streamkit import (
+    APIError,
+    Choice,
+    Chunk,
+    Client,
+    Completion,
+    ImagePart,
+    Message,
+    Observer,
+    ProtocolError,
+    RateLimitError,
+    Report,
+    Retry,
+    Stats,
+    StopEvent,
+    Stream,
+    StreamError,
+    StreamTimeout,
+    TextPart,
+    Timeout,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    providers,
+)
+from streamkit.wire import ResponseInfo
+
+if sys.version_info >= (3, 11):
+    from typing import assert_type
+else:
+    from typing_extensions import assert_type
+
+if TYPE_CHECKING:
+    Status = Literal["open", "complete", "cancelled", "truncated", "timeout", "error"]
+    FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error", "other"]
+    Kind = Literal["text", "reasoning", "refusal", "tool_call", "tool_result", "done"]
+
+
+def the_module() -> None:
+    for chunk in streamkit.stream("openai/gpt-4o-mini", "Write a haiku"):
+        assert_type(chunk, Chunk)
+    assert_type(streamkit.complete("openai/gpt-4o-mini", "Hi", temperature=0, timeout=30), Completion)
+    assert_type(streamkit.__version__, str)
+
+
+def a_client(stop: threading.Event) -> None:
+    client = Client(
+        [providers.OpenAI(api_key="x", base_url="http://localhost:8000/v1", include_usage=False)],
+        timeout=Timeout(connect=10, first=60, idle=60, total=None),
+        retry=Retry(attempts=3),
+        buffer=256,
+        observers=[Watcher()],
+    )
+    Client(timeout=30, retry=1)
+    Client(timeout=None)
+    with client as entered:
+        assert_type(entered, Client)
+    messages: list[Message | dict[str, str]] = [Message("user", "Hi"), {"role": "assistant", "content": "Ho"}]
+    with client.stream("openai/m", messages, stop=stop, max_tokens=1024, extra_body={"a": 1}) as stream:
+        assert_type(stream, Stream)
+    assert_type(client.stream("openai/m", "Hi", stop=StopEvent(), timeout=3.5, retry=Retry(2)), Stream)
+    assert_type(client.complete("openai/m", (Message("user", "Hi"),)), Completion)
+    client.close()
+
+
+def wrong_calls(client: Client) -> None:
+    client.stream("openai/m", 3)  # type: ignore[arg-type]
+    client.stream(3, "Hi")  # type: ignore[arg-type]
+    client.stream("openai/m", "Hi", stop=["END"])  # type: ignore[arg-type]
+    client.stream("openai/m", "Hi", timeout="30")  # type: ignore[arg-type]
+    Client("openai")  # type: ignore[arg-type]
+    Message("bot", "Hi")  # type: ignore[arg-type]
+    Timeout(30)  # type: ignore[call-arg]
+    Chunk("text").text = "frozen"  # type: ignore[misc]
+    Completion().text = "frozen"  # type: ignore[misc]
+    streamkit.merge(client)  # type: ignore[arg-type]
+
+
+def a_stream(stream: Stream) -> None:
+    assert_type(iter(stream), Iterator[Chunk])
+    assert_type(next(stream), Chunk)
+    assert_type(stream.recv(timeout=1.0), Chunk)
+    assert_type(stream.iter_text(), Iterator[str])
+    assert_type(stream.iter_words(), Iterator[str])
+    assert_type(stream.iter_lines(), Iterator[str])
+    assert_type(stream.iter_sentences(), Iterator[str])
+    assert_type(stream.collect(), Completion)
+    assert_type(stream.completion, Completion)
+    assert_type(stream.status, "Status")
+    assert_type(stream.stats, Stats)
+    assert_type(stream.response, ResponseInfo | None)
+    stream.cancel()
+    stream.close()
+
+
+def several(a: Stream, b: Stream) -> None:
+    for stream, chunk in streamkit.merge([a, b]):
+        assert_type(stream, Stream)
+        assert_type(chunk, Chunk)
+    assert_type(streamkit.first((a, b)), Stream)
+
+
+def a_chunk(chunk: Chunk) -> None:
+    assert_type(chunk.type, "Kind")
+    assert_type(chunk.text, str)
+    assert_type(chunk.reasoning, str)
+    assert_type(chunk.refusal, str)
+    assert_type(chunk.index, int)
+    assert_type(chunk.tool_call, ToolCallDelta | None)
+    assert_type(chunk.finish_reason, "FinishReason | None")
+    assert_type(chunk.usage, Usage | None)
+    assert_type(chunk.finished, bool)
+    if chunk.tool_call is not None:
+        assert_type(chunk.tool_call.index, int)
+        assert_type(chunk.tool_call.arguments, str)
+
+
+def a_completion(completion: Completion) -> None:
+    assert_type(completion.text, str)
+    assert_type(str(completion), str)
+    assert_type(completion.tool_calls, tuple[ToolCall, ...])
+    assert_type(completion.tool_calls[0].arguments, Any)
+    assert_type(completion.finish_reason, "FinishReason | None")
+    assert_type(completion.raw_finish_reason, str | None)
+    assert_type(completion.usage, Usage)
+    assert_type(completion.usage.total_tokens, int | None)
+    assert_type(completion.usage.cost, float | None)
+    assert_type(completion.choices, tuple[Choice, ...])
+    assert_type(completion.message, Message)
+    assert_type(streamkit.fold([Chunk("text", text="Hi")]), Completion)
+
+
+def messages() -> list[Message]:
+    return [
+        Message("system", "Be brief"),
+        Message("user", [TextPart("What is it?"), ImagePart("https://host/image.png", detail="low")]),
+        Message("assistant", tool_calls=(ToolCall("id", "name", {}, "{}"),)),
+        Message("tool", "3", tool_call_id="id"),
+    ]
+
+
+def the_errors(stream: Stream) -> None:
+    try:
+        stream.collect()
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except APIError as error:
+        assert_type(error.status, int | None)
+        assert_type(error.code, str | None)
+        assert_type(error.request_id, str | None)
+        assert_type(error.body, Any)
+        assert_type(error.in_stream, bool)
+    except StreamTimeout as error:
+        assert_type(error.phase, str)
+        assert_type(error.limit, float)
+    except ProtocolError as error:
+        assert_type(error.excerpt, str)
+    except StreamError as error:
+        assert_type(error.partial, Completion)
+        assert_type(error.retryable, bool)
+        assert_type(error.message, str)
+    except queue.Empty:
+        pass
+
+
+class Watcher(Observer):
+    def stream_started(self, report: Report) -> None:
+        assert_type(report.provider, str)
+
+    def stream_ended(self, report: Report) -> None:
+        assert_type(report.status, "Status")
+        assert_type(report.stats, Stats)
+        assert_type(report.stats.time_to_first_chunk, float | None)
+        assert_type(report.completion, Completion)
+        assert_type(report.error, BaseException | None)
+
+
+def a_stop(stop: StopEvent) -> None:
+    as_event: threading.Event = stop
+    as_event.set()
+    assert_type(stop.wait(1.0), bool)
