@@ -54,18 +54,17 @@ class Reception:
         with self._lock:
             if self.status != "open":
                 return False
-            if self._folded == 0:
-                self._fold.add(self.batch)
-            else:
-                self._catch_up_locked()
+            rest = self.batch[self._folded :] if self._folded else self.batch
             self.batch, self.position, self._folded = batch, 0, 0
+            self._fold.add(rest)
             return True
 
     def _catch_up_locked(self) -> None:
         delivered = min(self.position, len(self.batch))
         if delivered > self._folded:
-            self._fold.add(self.batch[self._folded : delivered])
-            self._folded = delivered
+            # Counted first: a signal handler may look in the middle of it, and must not fold it again.
+            undone, self._folded = self.batch[self._folded : delivered], delivered
+            self._fold.add(undone)
 
     def completion(self) -> Completion:
         """Return what was delivered so far."""

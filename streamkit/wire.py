@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import email.utils
+import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import attrs
+import orjson
 
-__all__ = ["HttpRequest", "Masked", "ResponseInfo", "mask"]
+__all__ = ["HttpRequest", "Masked", "ResponseInfo", "mask", "mask_all", "parse_json"]
 
 
 class Masked(str):
@@ -23,6 +25,33 @@ class Masked(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Decode JSON, also what orjson refuses and servers send: half a character, NaN, control characters.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deep.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(text, strict=False)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def mask_all(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return decoded JSON with the secrets masked in every string of it."""
+    if isinstance(value, str):
+        return mask(value, secrets)
+    if isinstance(value, list):
+        return [mask_all(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {mask(key, secrets): mask_all(item, secrets) for key, item in value.items()}
+    return value
 
 
 def mask(text: str, secrets: tuple[str, ...]) -> str:

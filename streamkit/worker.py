@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
-import orjson
 
 from streamkit.errors import (
     APIError,
@@ -30,7 +29,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.transport import sse
 from streamkit.transport.http import Reply, Transport
 from streamkit.watch import Interrupt, StreamWatch
-from streamkit.wire import HttpRequest, Masked, mask
+from streamkit.wire import HttpRequest, Masked, mask, mask_all, parse_json
 
 __all__ = ["Job", "read"]
 
@@ -175,8 +174,8 @@ class _Attempt:
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)
         try:
-            decoded = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            decoded = parse_json(body)
+        except ValueError:
             raise ProtocolError("the JSON reply is malformed", excerpt=reply.excerpt(body)) from None
         self._watch.ready += self._decoder.decode_whole(decoded)
 
@@ -253,6 +252,7 @@ def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
         error.excerpt = mask(error.excerpt, secrets)
     elif isinstance(error, APIError):
         error.code, error.type = mask(error.code or "", secrets) or None, mask(error.type or "", secrets) or None
-        text = error.body if isinstance(error.body, str) else orjson.dumps(error.body).decode()
-        if text != (masked := mask(text, secrets)):
-            error.body = masked if isinstance(error.body, str) else orjson.loads(masked)
+        try:
+            error.body = mask_all(error.body, secrets)
+        except RecursionError:
+            error.body = None

@@ -15,7 +15,7 @@ import orjson
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, key_of
 from streamkit.providers.openai_decoder import ChatDecoder, api_error
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
 __all__ = ["OpenAI"]
 
@@ -60,10 +60,12 @@ class OpenAI:
         max_tokens_field: str | None = None,
         name: str = "openai",
     ) -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
         self.name = name
         self.base_url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
         self.key_variable = re.sub(r"\W", "_", name).upper() + "_API_KEY"
-        self._key = key_of(api_key, self.key_variable)
+        self._key = key_of(key, self.key_variable)
         self._include_usage = include_usage
         official = self.base_url == _OFFICIAL
         self._key_needed = official
@@ -104,10 +106,11 @@ class OpenAI:
                 f"{self.name} has no parameter {', '.join(unknown)}; if the server does, pass it in extra_body="
             )
         params = dict(chat.params)
-        if "stop_sequences" in params:
-            params["stop"] = params.pop("stop_sequences")
-        if "max_tokens" in params:
-            params[self._max_tokens_field] = params.pop("max_tokens")
+        for given, sent in (("stop_sequences", "stop"), ("max_tokens", self._max_tokens_field)):
+            if given in params:
+                if sent != given and sent in params:
+                    raise ConfigError(f"{given} and {sent} are the same parameter; give one of them")
+                params[sent] = params.pop(given)
         body: dict[str, Any] = {"model": chat.model, "messages": list(chat.messages), "stream": True}
         if self._include_usage:
             body["stream_options"] = {"include_usage": True}
@@ -121,8 +124,8 @@ class OpenAI:
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
         try:
-            decoded = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            decoded = parse_json(body)
+        except ValueError:
             decoded = body.decode("utf-8", "replace")
         error = api_error(self.name, decoded, info.status)
         error.request_id = info.request_id

@@ -13,6 +13,7 @@ from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chu
 from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.base import Event
 from streamkit.providers.tool_index import ToolIndex
+from streamkit.wire import parse_json
 
 __all__ = ["ChatDecoder", "api_error"]
 
@@ -97,8 +98,8 @@ class ChatDecoder:
             self.ended = True
             return ()
         try:
-            raw = json.loads(event.data, strict=False)
-        except (ValueError, RecursionError):
+            raw = parse_json(event.data)
+        except ValueError:
             if event.event == "error":
                 raise api_error(self._provider, event.data, None, in_stream=True) from None
             raise ProtocolError("an event is not JSON", excerpt=event.data[:512]) from None

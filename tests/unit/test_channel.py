@@ -451,6 +451,21 @@ class TestSelect:
         assert [channel] == select([channel], event, None)
         assert [channel] == select([channel], event, None)
 
+    def test_a_stale_event_is_no_busy_wait(self) -> None:
+        """An event that is set from before does not keep it spinning: it waits, for the time it was given."""
+        (channel,), _ = self.make(1)
+        waits: list[float | None] = []
+
+        class Counted(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waits.append(timeout)
+                return super().wait(timeout)
+
+        event = Counted()
+        event.set()
+        assert [] == select([channel], event, 0.02)
+        assert 1 <= len(waits) <= 3
+
     def test_unlisten(self) -> None:
         """After `unlisten` the event is left alone; others still hear, and doing it again changes nothing."""
         (channel,), event = self.make(1)

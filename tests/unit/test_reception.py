@@ -145,8 +145,6 @@ class TestSettling:
             assert [False] * 5 + [True] == sorted(task.result() for task in tasks)
             assert ["ended"] == [what for what, _ in recorder.told]
 
-    # A bug that is not fixed yet: the handler folds what is being folded once more, and "ab" becomes "aabb".
-    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a fold that is interrupted folds twice")
     @pytest.mark.parametrize("look", [lambda r: r.take(text("c")), lambda r: r.completion()], ids=["take", "look"])
     def test_a_cancel_in_the_middle_of_a_fold(self, look: Callable[[Reception], object]) -> None:
         """A signal handler may cancel while its thread folds a batch; each chunk is still folded once."""
