@@ -14,7 +14,8 @@ import orjson
 
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, key_of
-from streamkit.providers.openai_decoder import ChatDecoder, api_error
+from streamkit.providers.openai_decoder import ChatDecoder
+from streamkit.providers.openai_errors import api_error
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
 __all__ = ["OpenAI"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,14 @@ import attrs
 import orjson
 
 from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
-from streamkit.errors import APIError, ProtocolError
+from streamkit.errors import ProtocolError
 from streamkit.providers.base import Event
+from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
+from streamkit.providers.openai_errors import api_error, chose_error, reports_error
 from streamkit.providers.tool_index import ToolIndex
 from streamkit.wire import parse_json
 
-__all__ = ["ChatDecoder", "api_error"]
+__all__ = ["ChatDecoder"]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
 
@@ -120,13 +121,13 @@ class ChatDecoder:
         if not isinstance(raw, dict):
             if is_error:
                 raise api_error(self._provider, raw, None, in_stream=True)
-            raise ProtocolError("an event is not a JSON object", excerpt=_json(raw)[:512])
+            raise ProtocolError("an event is not a JSON object", excerpt=as_json(raw)[:512])
         self._last = raw
-        self._id = _text(raw.get("id")) or self._id
-        self._model = _text(raw.get("model")) or self._model
+        self._id = as_text(raw.get("id")) or self._id
+        self._model = as_text(raw.get("model")) or self._model
         self._note_usage(raw)
-        choices = [choice for choice in _list(raw.get("choices")) if isinstance(choice, dict)]
-        if is_error or _reports_error(raw) or any(_chose_error(choice) for choice in choices):
+        choices = [choice for choice in as_list(raw.get("choices")) if isinstance(choice, dict)]
+        if is_error or reports_error(raw) or any(chose_error(choice) for choice in choices):
             raise api_error(self._provider, raw, None, in_stream=True)
         chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
         if chunks and not self._usage_told:
@@ -135,9 +136,9 @@ class ChatDecoder:
         return chunks
 
     def _note_usage(self, raw: Mapping[str, Any]) -> None:
-        sent = raw.get("usage") or _dict(raw.get("x_groq")).get("usage")
+        sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
         if not sent:
-            sent = next((u for c in _list(raw.get("choices")) if (u := _dict(c).get("usage"))), None)
+            sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
         if isinstance(sent, dict) and sent != self._usage_sent:
             self._usage_sent = sent
             self._usage = _usage(sent)
@@ -148,9 +149,9 @@ class ChatDecoder:
         index = index if isinstance(index, int) else 0
         delta = choice.get("delta")
         if not isinstance(delta, dict):
-            delta = _dict(choice.get("message"))
+            delta = as_dict(choice.get("message"))
         chunks = self._decode_delta(delta, index, raw)
-        finish = _text(choice.get("finish_reason")) or None
+        finish = as_text(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
         if finish and index != 0:
             told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish}
@@ -164,12 +165,12 @@ class ChatDecoder:
         content = delta.get("content")
         if isinstance(content, list):
             chunks += self._decode_parts(content, index, raw)
-        elif text := self._characters(_text(content), index, "text"):
+        elif text := self._characters(as_text(content), index, "text"):
             chunks.append(text_chunk(text, index, raw, self._id, self._model))
-        if refusal := self._characters(_text(delta.get("refusal")), index, "refusal"):
+        if refusal := self._characters(as_text(delta.get("refusal")), index, "refusal"):
             chunks.append(self._chunk("refusal", index, raw, refusal=refusal))
-        for piece in _list(delta.get("tool_calls")):
-            chunks.append(self._tool_call(_dict(piece), index, raw))
+        for piece in as_list(delta.get("tool_calls")):
+            chunks.append(self._tool_call(as_dict(piece), index, raw))
         if call := delta.get("function_call"):
             chunks.append(self._tool_call({"index": 0, "function": call}, index, raw))
         return chunks
@@ -178,23 +179,23 @@ class ChatDecoder:
         """Read content that is a list of parts, as Mistral sends it."""
         chunks = []
         for part in parts:
-            part = {"type": "text", "text": part} if isinstance(part, str) else _dict(part)
+            part = {"type": "text", "text": part} if isinstance(part, str) else as_dict(part)
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
-                pieces = [inner] if isinstance(inner, str) else [_dict(i).get("text") for i in _list(inner)]
-                thought = "".join(_text(piece) for piece in pieces)
+                pieces = [inner] if isinstance(inner, str) else [as_dict(i).get("text") for i in as_list(inner)]
+                thought = "".join(as_text(piece) for piece in pieces)
                 if thought := self._characters(thought, index, "reasoning"):
                     chunks.append(self._chunk("reasoning", index, raw, reasoning=thought))
-            elif part.get("type") == "text" and (text := self._characters(_text(part.get("text")), index, "text")):
+            elif part.get("type") == "text" and (text := self._characters(as_text(part.get("text")), index, "text")):
                 chunks.append(text_chunk(text, index, raw, self._id, self._model))
         return chunks
 
     def _tool_call(self, piece: Mapping[str, Any], index: int, raw: Any) -> Chunk:
-        function = _dict(piece.get("function"))
+        function = as_dict(piece.get("function"))
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
-            arguments = _json(arguments)  # some servers send the object itself
-        id, name = _text(piece.get("id")), _text(function.get("name"))
+            arguments = as_json(arguments)  # some servers send the object itself
+        id, name = as_text(piece.get("id")), as_text(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
         which, is_new = tools.of(piece.get("index"), id, name)
         arguments = self._characters(arguments or "", index, f"arguments {which}")
@@ -209,8 +210,8 @@ class ChatDecoder:
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""
-        if not isinstance(body, dict) or not (_reports_error(body) or "choices" in body):
-            raise ProtocolError("the JSON reply is not a chat completion", excerpt=_json(body)[:512])
+        if not isinstance(body, dict) or not (reports_error(body) or "choices" in body):
+            raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:512])
         chunks = self._decode_any(body, False)
         self.ended = True
         return chunks
@@ -244,39 +245,13 @@ def _with(chunk: Chunk, **changes: Any) -> Chunk:
     return attrs.evolve(chunk, **changes)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _json(value: Any) -> str:
-    """Return the JSON text of a value, "" for one that is nested beyond reason.
-
-    orjson refuses some of what it is not the one to read here: half a character, numbers of more than 64 bits.
-    """
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        try:
-            return json.dumps(value, separators=(",", ":"))
-        except RecursionError:
-            return ""
-
-
 def _reasoning(delta: Mapping[str, Any]) -> str:
     """Return the reasoning from the one field that has it: some servers send the same text in two."""
-    direct = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+    direct = as_text(delta.get("reasoning_content")) or as_text(delta.get("reasoning"))
     if direct:
         return direct
-    details = [_dict(detail) for detail in _list(delta.get("reasoning_details"))]
-    return "".join(_text(detail.get("text")) or _text(detail.get("summary")) for detail in details)
+    details = [as_dict(detail) for detail in as_list(delta.get("reasoning_details"))]
+    return "".join(as_text(detail.get("text")) or as_text(detail.get("summary")) for detail in details)
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage:
@@ -288,8 +263,8 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
         given,
         made,
         total,
-        _count(_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
-        _count(_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
+        _count(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
+        _count(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
         _cost(sent.get("cost")),
     )
 
@@ -301,103 +276,3 @@ def _cost(value: Any) -> float | None:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _reports_error(raw: Mapping[str, Any]) -> bool:
-    return bool(
-        raw.get("error")
-        or (raw.get("error") is not None and not raw.get("choices"))  # {"error": {}}
-        or raw.get("object") == "error"
-        or raw.get("type") == "error"
-        or _dict(raw.get("x_groq")).get("error")
-    )
-
-
-def _chose_error(choice: Mapping[str, Any]) -> bool:
-    return choice.get("finish_reason") == "error" or bool(choice.get("error"))
-
-
-_STATUS_BY_WORD = {
-    "invalid_request_error": 400,
-    "invalid_request": 400,
-    "bad_request": 400,
-    "BadRequestError": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "insufficient_credits": 402,
-    "spending_limit_exceeded": 402,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "NotFoundError": 404,
-    "timeout": 408,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "too_many_requests": 429,
-    "server_error": 500,
-    "internal_error": 500,
-    "internal_server_error": 500,
-    "InternalServerError": 500,
-    "api_error": 500,
-    "service_unavailable": 503,
-    "overloaded": 529,
-    "overloaded_error": 529,
-}
-
-
-def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool = False) -> APIError:
-    """Return the error that a body reports, in any of the shapes that are about.
-
-    ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}`` with ``message`` or
-    ``error_description`` beside it, ``{"object": "error", "message"}``, ``{"detail": ...}``, an error inside a
-    choice, and plain text.
-
-    Args:
-        body: decoded JSON, or text.
-        status: the HTTP status; ``None`` inside a stream, where code and type have to tell it.
-    """
-    outer = _dict(body[0] if isinstance(body, list) and body else body)  # Google's servers send a list of one
-    inner = _inner_error(outer)
-    code = inner.get("code", outer.get("code"))
-    code = code if isinstance(code, (str, int)) else None
-    kind = _text(inner.get("type")) or _text(outer.get("type")) or None
-    if status is None:
-        status = _status_told(inner, outer, code, kind)
-    message = _message(inner, outer) or (body.strip()[:512] if isinstance(body, str) else "")
-    shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
-    return APIError.class_for(status)(
-        shown,
-        status=status,
-        code=None if code is None else str(code),
-        type=kind,
-        body=body,
-        in_stream=in_stream,
-        retryable=APIError.is_retryable(status),
-    )
-
-
-def _inner_error(outer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object that describes the error; text becomes one of its code."""
-    candidates = [outer.get("error"), _dict(outer.get("x_groq")).get("error")]
-    candidates += [_dict(choice).get("error") for choice in _list(outer.get("choices"))]
-    found = next((candidate for candidate in candidates if candidate), None)
-    return {"code": found} if isinstance(found, str) else _dict(found)
-
-
-def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
-    told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
-    for text in (*told, inner.get("code")):
-        if text:
-            return text if isinstance(text, str) else _json(text)[:512]
-    return ""
-
-
-def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: Any, kind: str | None) -> int | None:
-    for value in (inner.get("status_code"), inner.get("status"), code, outer.get("status_code"), outer.get("status")):
-        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value
-        if isinstance(number, int) and 400 <= number < 600:
-            return number
-    return next((_STATUS_BY_WORD[word] for word in (str(code), str(kind)) if word in _STATUS_BY_WORD), None)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from streamkit import APIError, Chunk, Client, StreamError, Timeout, providers
-from streamkit.testing import Reply, Server
 from streamkit.link import Link
+from streamkit.testing import Reply, Server
 from tests.unit.support import SOON, Task, bounded
 
 

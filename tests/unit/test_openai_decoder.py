@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import APIError, Chunk, Completion, ProtocolError, ToolCall, Usage, errors, fold
-from streamkit.providers.openai_decoder import ChatDecoder, api_error
+from streamkit.providers.openai_decoder import ChatDecoder
+from streamkit.providers.openai_errors import api_error
 from tests.unit.support import split_at
 
 

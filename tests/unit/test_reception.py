@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeout
+from streamkit.link import Link, Status
 from streamkit.observers import tell
 from streamkit.reception import Reception
 from streamkit.wire import ResponseInfo
-from streamkit.link import Link, Status
 from tests.unit.support import SOON, Task
 
 DONE = Chunk("done", finish_reason="stop", raw_finish_reason="stop")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask, mask_all, parse_json
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -51,6 +53,56 @@ class TestMasked:
 def test_mask(text: str, secrets: tuple[str, ...], expected: str) -> None:
     """Every occurrence of every secret becomes asterisks; an empty secret is in no text."""
     assert expected == mask(text, secrets)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 99) | st.text(max_size=6) | st.just("a sk-1 b"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.just("sk-1") | st.text(max_size=3), inner, max_size=3)
+    ),
+)
+
+
+@given(JSON)
+def test_mask_all(value: Any) -> None:
+    """In decoded JSON every string and key is masked, and nothing else is touched."""
+    masked = mask_all(value, (Masked("sk-1"),))
+    assert "sk-1" not in repr(masked)
+    assert json.loads(json.dumps(value).replace("sk-1", "***")) == masked
+
+
+@pytest.mark.parametrize("secret", ["1", "null", "true", '"', "\\", "e"])
+def test_mask_all_keeps_what_is_no_text(secret: str) -> None:
+    """A secret that looks like a piece of JSON takes neither numbers nor words of JSON away."""
+    value = {"code": 1, "none": None, "flag": True, "list": [1.5, secret, f"a{secret}b"]}
+    masked = mask_all(value, (secret,))
+    assert [1, None, True] == list(masked.values())[:3]
+    assert [1.5, "***", "a***b"] == masked[mask("list", (secret,))]
+
+
+class TestParseJson:
+    @given(st.recursive(st.none() | st.floats() | st.integers(-(2**63), 2**64 - 1) | st.text(), st.lists))
+    def test_whatever_json_writes(self, value: Any) -> None:
+        """What Python's own encoder writes is read back, as text and as bytes."""
+        for text in (json.dumps(value), json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")):
+            try:
+                assert json.dumps(value) == json.dumps(parse_json(text))
+            except UnicodeDecodeError:
+                assert "\\ud" in json.dumps(value)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [('"a\\ud83d"', "a\ud83d"), ("[Infinity]", [float("inf")]), ('"a\tb"', "a\tb"), (b'{"a": 1}', {"a": 1})],
+    )
+    def test_what_servers_send(self, text: str | bytes, expected: Any) -> None:
+        """Half a character, numbers that are none and control characters are read all the same."""
+        assert expected == parse_json(text)
+
+    @pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, "[" * 2000 + "]" * 2000, b"\xff", b'"\xff"'])
+    def test_no_json(self, text: str | bytes) -> None:
+        """What is no JSON, or nested beyond reason, is a `ValueError` and nothing else."""
+        with pytest.raises(ValueError):
+            parse_json(text)
 
 
 def test_a_request_does_not_show_secrets() -> None:
