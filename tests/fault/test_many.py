@@ -160,7 +160,7 @@ def test_a_sleeping_consumer_holds_the_server_up() -> None:
 
 
 def test_a_client_works_after_a_fork() -> None:
-    """A client that was used before a fork works in the child, beside the parent's open stream, which is out of reach."""
+    """A client that was used before a fork works in the child, where the parent's open stream is out of reach."""
     with Server(
         text_reply("One"), Reply([HELLO, Wait(2), chunk_event(finish_reason="stop")]), text_reply("Three")
     ) as server:
