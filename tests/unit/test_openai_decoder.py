@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from streamkit import APIError, Chunk, Completion, ProtocolError, ToolCall, Usage, errors, fold
 from streamkit.providers.openai_decoder import ChatDecoder
-from streamkit.providers.openai_errors import api_error
 from tests.unit.support import split_at
 
 
@@ -536,32 +535,6 @@ class TestErrors:
         chunks = chunks_of(START, {**text("a"), **raw}, {**text("b"), **raw})
         assert ["a", "b"] == [chunk.text for chunk in chunks]
 
-    @pytest.mark.parametrize(
-        ("body", "status", "kind", "words"),
-        [
-            ({"error": {"message": "bad key", "type": "x", "code": 400}}, 401, "AuthenticationError", "401: bad key"),
-            ("<h1>Bad gateway</h1>", 502, "ServerError", "502: <h1>Bad gateway</h1>"),
-            ("", 503, "OverloadedError", "503: it gave no reason"),
-            ({"detail": [{"loc": ["body"], "msg": "missing"}]}, 422, "BadRequestError", "missing"),
-            ([{"error": {"code": 400, "message": "listed"}}], 400, "BadRequestError", "400: listed"),
-            (None, 404, "NotFoundError", "404: it gave no reason"),
-        ],
-        ids=str,
-    )
-    def test_bodies_of_refusals(self, body: Any, status: int, kind: str, words: str) -> None:
-        """With an HTTP status that status counts, and the reason is found in whatever the body is."""
-        error = api_error("p", body, status)
-        assert getattr(errors, kind) is type(error)
-        assert words in error.message
-        assert (status, False, body) == (error.status, error.in_stream, error.body)
-
-    def test_a_long_reason_is_cut(self) -> None:
-        """The text of an error stays readable, whatever the server sends; the body has it all."""
-        page = "<html>" + "x" * 10_000
-        error = api_error("p", page, 500)
-        assert len(error.message) < 600
-        assert page == error.body
-
 
 class TestWholeBody:
     def test_a_reply_in_one_piece(self) -> None:
@@ -709,14 +682,3 @@ def test_nested_without_end(frame: str, depth: int) -> None:
     except (APIError, ProtocolError):
         return
     assert ["tool_call"] == [chunk.type for chunk in chunks]
-
-
-@given(JSON, st.sampled_from([None, 200, 400, 500]))
-@example({"error": {"message": DEEP, "code": DEEP}}, 400)
-@example({"error": {"code": "9" * 5000}}, None)
-@example({"detail": DEEP}, 422)
-def test_no_error_body_breaks_it(body: Any, status: int | None) -> None:
-    """Any JSON at all as the body of a refusal is an `APIError`."""
-    error = api_error("p", body, status)
-    assert isinstance(error, APIError)
-    assert error.code is None or isinstance(error.code, str)

@@ -98,7 +98,7 @@ class TestParseJson:
         """Half a character, numbers that are none and control characters are read all the same."""
         assert expected == parse_json(text)
 
-    @pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, "[" * 2000 + "]" * 2000, b"\xff", b'"\xff"'])
+    @pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, "[" * 100_000 + "]" * 100_000, b"\xff", b'"\xff"'])
     def test_no_json(self, text: str | bytes) -> None:
         """What is no JSON, or nested beyond reason, is a `ValueError` and nothing else."""
         with pytest.raises(ValueError):
