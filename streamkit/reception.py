@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamkit.chunks import Chunk, FinishReason
 from streamkit.errors import StreamError
@@ -39,6 +39,9 @@ class Reception:
         self.position = 0
         self.status: Status = "open"
         self.error: BaseException | None = None
+        # Called once it is settled. Until then the stream's finalizer refers to this object; if it did so any
+        # longer, the traceback of an error would keep the stream alive, and so its own finalizer, for ever.
+        self.on_settled: Callable[[], object] = lambda: None
         self.left = False  # closed, or its loop left, by its holder before the end
         self._link = link
         self._number = number
@@ -89,6 +92,7 @@ class Reception:
             self.batch = ()  # a loop in another thread ends with this
             if isinstance(error, StreamError):
                 error.partial = self.completion()
+        self.on_settled()
         self._tell("stream_ended")
         return True
 

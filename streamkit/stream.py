@@ -70,7 +70,7 @@ class Stream:
         self._reception = Reception(link, number, job.provider.name, model, observers)
         self._worker: threading.Thread | None = None
         _open[number] = weakref.ref(self)
-        self._finalizer = weakref.finalize(self, self._reception.abandon)
+        self._reception.on_settled = weakref.finalize(self, self._reception.abandon).detach
         self._reception.started()
         unsubscribe = stop.subscribe(self._reception.abandon) if isinstance(stop, StopEvent) else None
 

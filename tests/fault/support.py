@@ -14,7 +14,7 @@ from streamkit.testing import Server
 
 SOON = 5.0  # seconds; the longest that any test waits for what takes milliseconds
 LATE = 0.3  # seconds; how far beyond its limit a timeout may fire
-NOISE = 2.0  # seconds; granted on top of it, for machines are slow at times
+NOISE = 4.0  # seconds; granted on top of it, for machines are slow at times
 
 
 def client_of(server: Server, **options: object) -> Client:

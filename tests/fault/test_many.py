@@ -11,11 +11,12 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 
-from streamkit import Client, MisuseError, Retry, Stream, first, merge
+from streamkit import Client, MisuseError, Retry, Stream, StreamError, first, merge
 from streamkit.testing import Cut, Raw, Repeat, Reply, Reset, Server, Wait, chunk_event, error_reply, text_reply
 from tests.fault.support import SOON, client_of, descriptors, join_readers, nothing_left
 
@@ -52,6 +53,26 @@ def test_200_in_a_row_leave_nothing(end: Callable[[Stream], None]) -> None:
         server.wait_for_open_connections(0)
         gc.collect()
         assert descriptors() <= before
+
+
+def test_no_stream_outlives_its_end() -> None:
+    """However a stream ended, it goes when its user lets it go, its error's traceback notwithstanding."""
+    replies = [error_reply(401), Reply([HELLO, Cut()]), Reply([HELLO, Wait(None)]), text_reply("Hi"), text_reply("Hi")]
+
+    def use(client: Client, number: int) -> weakref.ref[Stream]:
+        stream = client.stream("openai/m", "Hi", timeout=0.2 if number == 2 else 5)
+        try:
+            for _ in stream:
+                if number == 4:
+                    break
+        except StreamError as error:
+            assert error.partial == stream.completion
+        return weakref.ref(stream)
+
+    with nothing_left(), Server(*replies) as server, client_of(server) as client:
+        kept = [use(client, number) for number in range(len(replies))]
+        gc.collect()
+        assert [None] * len(replies) == [reference() for reference in kept]
 
 
 def test_200_refusals_leave_nothing() -> None:
