@@ -40,7 +40,8 @@ def no_thread_left() -> Iterator[None]:
     left = still_alive(ours, LEAK_SECONDS)
     if left:
         for number in set(open_streams) - streams:
-            stream = open_streams[number]()
+            reference = open_streams.get(number)
+            stream = reference() if reference else None
             if stream is not None:
                 stream.cancel()
         stuck = [thread.name for thread in still_alive(left, REPAIR_SECONDS)]
