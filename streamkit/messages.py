@@ -274,7 +274,7 @@ class Fold:
     def _add_any(self, chunk: Chunk) -> None:
         self._id = chunk.id or self._id
         self._model = chunk.model or self._model
-        self._identified = True
+        self._identified = bool(self._id)
         if chunk.usage is not None:
             self._usage = chunk.usage
         choice = self._choices.get(chunk.index)

@@ -37,7 +37,7 @@ _SENTENCE = _End(
     r"""|(?<=\S)[^\S\n]*\n[^\S\n]*\n\s*(?=\S)""",
     r""".!?…。！？"'”’)\]」』\s""",
 )
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|No|[A-Z])|\b[a-z]\.[a-z])\.\s+\Z")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|[A-Z])|\b[a-z]\.[a-z])\.\s+\Z")
 _LONGEST_ABBREVIATION = 4  # characters before its last full stop
 
 

@@ -92,8 +92,11 @@ class OpenAI:
             body = orjson.dumps(self.body(chat))
         except TypeError as error:
             raise ConfigError(f"the request cannot be written as JSON: {error}") from error
-        secrets = (self._key,) if self._key else ()
-        return HttpRequest(f"{self.base_url}/chat/completions", headers, body, secrets)
+        # Short values are versions and flags, whose masking would only garble an error's text.
+        secrets = [Masked(value) for value in chat.extra_headers.values() if len(value) >= 8]
+        if self._key is not None:
+            secrets.append(self._key)
+        return HttpRequest(f"{self.base_url}/chat/completions", headers, body, tuple(secrets))
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
         """Return the request's body, before it becomes JSON.

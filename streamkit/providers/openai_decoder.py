@@ -84,6 +84,7 @@ class ChatDecoder:
                 and choice["finish_reason"] is None
                 and (index := choice["index"]) in self._finish
                 and not self._halves
+                and self._id
                 and "error" not in raw
                 and not raw.get("usage")
             ):

@@ -261,16 +261,24 @@ class Server:
         self._close_sockets()
 
     def _join(self, deadline: float) -> None:
-        """Join all threads; the one that accepts comes first, since it starts others."""
-        self._acceptor.join(max(0.0, deadline - time.monotonic()))
-        with self._changed:
-            threads = [self._acceptor, *self._threads, *self._signals.threads()]
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
-        stuck = [thread.name for thread in threads if thread.is_alive()]
+        """Join all threads, each kind before the ones that it starts: accepting, connections, watches."""
+        joined: list[threading.Thread] = []
+        for kind in (self._acceptors, self._connection_threads, self._signals.threads):
+            threads = kind()
+            for thread in threads:
+                if thread is not threading.current_thread():
+                    thread.join(max(0.0, deadline - time.monotonic()))
+            joined += threads
+        stuck = [thread.name for thread in joined if thread.is_alive()]
         if stuck:
             raise RuntimeError(f"threads did not end within {_JOIN_SECONDS:g} s: {', '.join(stuck)}")
+
+    def _acceptors(self) -> list[threading.Thread]:
+        return [self._acceptor]
+
+    def _connection_threads(self) -> list[threading.Thread]:
+        with self._changed:
+            return list(self._threads)
 
     def _close_sockets(self) -> None:
         for sock in (self._listener, self._wake, self._waker):
