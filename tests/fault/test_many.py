@@ -18,7 +18,7 @@ import pytest
 
 from streamkit import Client, MisuseError, Retry, Stream, StreamError, first, merge
 from streamkit.testing import Cut, Raw, Repeat, Reply, Reset, Server, Wait, chunk_event, error_reply, text_reply
-from tests.fault.support import SOON, client_of, descriptors, join_readers, nothing_left
+from tests.fault.support import SOON, client_of, descriptors, join_readers, nothing_left, settle_at
 
 HELLO = chunk_event("Hello", role="assistant")
 
@@ -50,9 +50,7 @@ def test_200_in_a_row_leave_nothing(end: Callable[[Stream], None]) -> None:
         for _ in range(200):
             end(client.stream("openai/m", "Hi"))
         join_readers()
-        server.wait_for_open_connections(0)
-        gc.collect()
-        assert descriptors() <= before
+        settle_at(before)
 
 
 def test_no_stream_outlives_its_end() -> None:
@@ -85,7 +83,7 @@ def test_200_refusals_leave_nothing() -> None:
             with pytest.raises(Exception, match="401"):
                 stream.collect()
             stream.close()
-        assert descriptors() <= before
+        settle_at(before)
         assert server.connections == 1
 
 
