@@ -146,16 +146,17 @@ class Channel(Generic[T, Outcome]):
         inner = self._queue
         while True:
             with inner.mutex:
+                self._bell.acquire(blocking=False)  # a ring that an earlier call did not wait for
+                self._receiver_waits = True  # before the look, or a handler that closes after it would not ring
                 if inner.queue:
                     items = list(inner.queue)
                     inner.queue.clear()
+                    self._receiver_waits = False
                     if self._sender_waits:
                         inner.not_full.notify()
                     return items
                 if self._closed or self._outcome is not None:
                     raise ChannelClosed("the channel has ended")
-                self._bell.acquire(blocking=False)  # a ring that an earlier call did not wait for
-                self._receiver_waits = True
             wait = deadline - time.monotonic()
             if wait <= 0:
                 raise queue.Empty

@@ -18,6 +18,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
 from streamkit.stream import Stream
 from streamkit.transport.http import Transport
+from streamkit.wire import Masked
 from streamkit.worker import Job
 
 __all__ = ["Client", "complete", "default_client", "stream"]
@@ -126,7 +127,7 @@ class Client:
             messages_of(messages),
             {key: value for key, value in params.items() if value is not None},
             extra_body or {},
-            extra_headers or {},
+            {name: Masked(text) if isinstance(text, str) else text for name, text in (extra_headers or {}).items()},
         )
         job = Job(
             chat,
@@ -149,6 +150,8 @@ class Client:
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
         streams[key] = weakref.ref(started, lambda _: streams.pop(key, None))
+        if self._closed:  # by another thread, which did not see this stream yet
+            started.cancel()
 
     def _resolve(self, model: str) -> tuple[Provider, str]:
         """Return the provider of a model's name, and the rest of the name."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 __all__ = ["ReentrantEvent", "SocketGuard", "StopEvent"]
+
+
+_SLICE = 0.2  # seconds
 
 
 class ReentrantEvent(threading.Event):
@@ -20,6 +25,13 @@ class ReentrantEvent(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self._cond = threading.Condition(threading.RLock())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait as ``threading.Event`` does, in slices: a handler may set it just before the wait begins."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (left := until - time.monotonic()) > 0:
+            super().wait(min(left, _SLICE))
+        return self.is_set()
 
 
 class StopEvent(ReentrantEvent):

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from streamkit import text
@@ -26,7 +26,7 @@ from streamkit.worker import Job, read
 
 __all__ = ["Stream"]
 
-_GRACE = 0.15  # seconds that the worker has to report a timeout itself, before the consumer does it
+_LOOK = 0.12  # seconds between looks at the clock; a limit that the reader does not report is found by the third
 _JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
 
 _numbers = itertools.count(1)
@@ -69,27 +69,31 @@ class Stream:
         self._number = number = next(_numbers)
         self._reception = Reception(link, number, job.provider.name, model, observers)
         self._worker: threading.Thread | None = None
+        self._overdue = math.inf  # the limit that had passed at the last look at the clock
         _open[number] = weakref.ref(self)
-        self._reception.on_settled = weakref.finalize(self, self._reception.abandon).detach
-        self._reception.started()
-        unsubscribe = stop.subscribe(self._reception.abandon) if isinstance(stop, StopEvent) else None
+        finalizer = weakref.finalize(self, self._reception.abandon)
+        subscriptions: list[Callable[[], None]] = []
 
-        def on_end() -> None:
+        def on_settled() -> None:
+            finalizer.detach()
             _open.pop(number, None)
-            if unsubscribe is not None:
+            for unsubscribe in subscriptions:
                 unsubscribe()
 
+        self._reception.on_settled = on_settled
+        self._reception.started()
+        if isinstance(stop, StopEvent):
+            subscriptions.append(stop.subscribe(self._reception.abandon))
         if link.stop_asked():
             self._reception.settle("cancelled")
-        if link.halted:
-            on_end()
+        if self._reception.status != "open":
+            on_settled()
             return
-        self._worker = threading.Thread(target=read, args=(link, job, on_end), name=f"streamkit-{number}", daemon=True)
+        self._worker = threading.Thread(target=read, args=(link, job), name=f"streamkit-{number}", daemon=True)
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down
             self._worker = None
-            on_end()
             self._reception.settle("error", StreamError(f"no reader thread could be started: {error}"))
 
     # -- taking chunks -----------------------------------------------------------------------------------
@@ -97,10 +101,11 @@ class Stream:
     def __iter__(self) -> Iterator[Chunk]:
         """Iterate the chunks that are still to come; leaving the loop early cancels the stream."""
         reception, link = self._reception, self._link
+        plain = link.plain_stop
         self._check_use()
         try:
             while self._receive():
-                while not link.halted:
+                while not link.halted and (plain is None or not plain.is_set()):
                     batch, position = reception.batch, reception.position
                     if position >= len(batch):
                         break
@@ -139,25 +144,22 @@ class Stream:
     def _receive(self, timeout: float | None = None) -> bool:
         """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
         reception, link = self._reception, self._link
-        if link.halted:  # a plain event, which the reader saw
+        if link.inherited:
+            self._check_use()
+        if link.stop_asked():  # by a plain event, which the reader may have seen, or may have gone before
             reception.settle("cancelled")
-        if reception.position < len(reception.batch):
-            return True
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while reception.status == "open":
-            if self._take(deadline):
+            if reception.position < len(reception.batch) or self._take(deadline):
                 return True
         if reception.error is not None:
-            raise reception.error
+            raise reception.error.with_traceback(None)
         return False
 
     def _take(self, deadline: float) -> bool:
         """Take what is in the queue, or wait for it; ``False`` for another look at the status."""
         link = self._link
-        # The reader reports a limit that has passed; a moment later its clock must be looked at here.
-        look_at = min(deadline, link.clock.due + _GRACE)
-        if link.plain_stop is not None:
-            look_at = min(look_at, time.monotonic() + POLL)
+        look_at = min(deadline, time.monotonic() + (_LOOK if link.plain_stop is None else POLL))
         try:
             return self._reception.take(link.channel.get_many(look_at))
         except queue.Empty:
@@ -172,11 +174,19 @@ class Stream:
         return False
 
     def _check_clock(self) -> None:
-        """Do the worker's part where it is stuck in a call that nothing ends, such as a name lookup."""
-        link = self._link
+        """Do the worker's part where it is stuck in a call that nothing ends, such as a name lookup.
+
+        A limit that has passed is first of all the reader's to report, and the reader may not have had its
+        turn: the program held the interpreter, or was suspended. So it gets another look's time for it.
+        """
+        link, due = self._link, self._link.clock.due
         if link.stop_asked():
             self._reception.settle("cancelled")
-        elif link.clock.remaining() <= -_GRACE and not link.channel.ready:
+        elif due > time.monotonic() or link.channel.ready:
+            self._overdue = math.inf
+        elif self._overdue != due:
+            self._overdue = due
+        else:
             self._reception.settle("timeout", link.clock.error())
             link.halt()
 
@@ -266,8 +276,8 @@ class Stream:
         self._reception.abandon()
 
     def _leave(self) -> None:
-        self._reception.left = True
         self._reception.abandon()
+        self._reception.left = self._reception.status == "cancelled"
 
     def close(self) -> None:
         """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -41,15 +42,14 @@ class StreamWatch:
         self._link = link
         self._clock = link.clock
         self._overdue = False  # a read past the deadline was granted, for bytes that are there already
+        self._until: float | None = None  # an earlier end to what is read, beside the clock's
         self._drain_until: float | None = None
         self._before_waiting: Callable[[], object] | None = None
 
     def before_read(self) -> float:
         """Hand over what is ready, and return how many seconds to wait for more."""
-        if self._before_waiting is not None:
-            return _DRAIN_AT_ONCE
         if self._drain_until is not None:
-            return max(self._drain_until - time.monotonic(), 0.001)
+            return self._drain_left(self._drain_until - time.monotonic())
         if self.ready:
             limit = self.hand_over()  # after chunks the limit is known without another look at the clock
             if self._link.stop_asked():
@@ -62,16 +62,30 @@ class StreamWatch:
             return min(limit, POLL)
         return limit
 
+    def _drain_left(self, left: float) -> float:
+        """Return the seconds for the next read of a body that is over but for its end; raise after the last."""
+        if self._before_waiting is not None:
+            at_once = left - _DRAIN_SECONDS + _DRAIN_AT_ONCE
+            if at_once > 0:
+                return max(at_once, 0.001)
+            before_waiting, self._before_waiting = self._before_waiting, None
+            before_waiting()
+        if left <= 0:
+            raise Interrupt
+        return max(left, 0.001)
+
     def limit(self) -> float | None:
         """Return the seconds that a step may take which cannot be taken up again."""
         limit = self._remaining()
-        return None if limit == math.inf else limit
+        return None if limit == math.inf else min(limit, threading.TIMEOUT_MAX)
 
     def _remaining(self) -> float:
         """Return the seconds to the next limit; raise when it has passed, after one last chance."""
         if self._link.stop_asked():
             raise Interrupt
         remaining = self._clock.remaining()
+        if self._until is not None:
+            remaining = min(remaining, self._until - time.monotonic())
         if remaining > 0:
             self._overdue = False
             return max(remaining, 0.001)
@@ -82,15 +96,11 @@ class StreamWatch:
 
     def in_vain(self) -> None:
         """Raise if the wait is to end; return to wait again."""
-        if self._before_waiting is not None:
-            before_waiting, self._before_waiting = self._before_waiting, None
-            before_waiting()
-            return
         if self._drain_until is not None:
-            raise Interrupt
+            return
         if self._link.stop_asked():
             raise Interrupt
-        if self._clock.remaining() <= 0:
+        if self._clock.remaining() <= 0 or (self._until is not None and time.monotonic() >= self._until):
             raise Interrupt(self._clock.error())
 
     def sending(self, *, reused: bool) -> None:
@@ -119,6 +129,10 @@ class StreamWatch:
             self._clock.stood_still(blocked)
         self._overdue = False
         return self._clock.arrived()
+
+    def hurry(self, seconds: float) -> None:
+        """Let what is still to be read take no longer than this."""
+        self._until = time.monotonic() + seconds
 
     def drain(self, before_waiting: Callable[[], object]) -> None:
         """From now on only the rest of a finished body is read: let that take a moment, and no longer."""

@@ -34,8 +34,11 @@ from streamkit.wire import HttpRequest, Masked, mask, mask_all, parse_json
 __all__ = ["Job", "read"]
 
 _MAX_ERROR_BODY = 64 * 1024
+_MOST_SHOWN = 2048  # characters of an error's text
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
+_MOST_READY = 1024  # chunks of one read before they are handed over, although more are there already
+_REFUSAL_SECONDS = 2.0  # for the body of an error; its status says the most
 _FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
 
 
@@ -51,15 +54,12 @@ class Job:
     retry: Retry
 
 
-def read(link: Link, job: Job, on_end: Callable[[], object]) -> None:
-    """Read one stream from its request to its outcome: the body of the worker thread.
-
-    Args:
-        on_end: called at the very end, when the socket is gone as well.
-    """
+def read(link: Link, job: Job) -> None:
+    """Read one stream from its request to its outcome: the body of the worker thread."""
     outcome = Outcome("error", StreamError("the worker ended without a word"))
-    attempt = _Attempt(link, job)
+    attempt: _Attempt | None = None
     try:
+        attempt = _Attempt(link, job)
         attempt, outcome = _read(link, job, attempt)
     except ConfigError as error:
         outcome = Outcome("error", error)
@@ -70,13 +70,13 @@ def read(link: Link, job: Job, on_end: Callable[[], object]) -> None:
     finally:
         link.ended_at = time.monotonic()
         try:
-            if outcome.status == "complete":
+            if attempt is not None and outcome.status == "complete":
                 attempt.drain(before_waiting=lambda: link.channel.finish(outcome))
         finally:
             link.channel.finish(outcome)
-            attempt.close()
+            if attempt is not None:
+                attempt.close()
             link.guard.release()
-            on_end()
 
 
 def _read(link: Link, job: Job, attempt: _Attempt) -> tuple[_Attempt, Outcome]:
@@ -96,6 +96,7 @@ def _read(link: Link, job: Job, attempt: _Attempt) -> tuple[_Attempt, Outcome]:
         if attempt.found_dead_connection and free:
             free -= 1
             link.attempts -= 1
+            job.transport.close_idle()  # where one is dead the others are likely to be
         else:
             delay = None if attempt.has_chunks else job.retry.delay(failure, link.attempts)
             if delay is None or time.monotonic() + delay >= link.clock.total_due:
@@ -154,7 +155,7 @@ class _Attempt:
         if content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         elif content_type not in ("text/event-stream", ""):
-            excerpt = reply.excerpt(reply.read(512))
+            excerpt = reply.excerpt(reply.read(_MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
         else:
             self._consume_events(reply)
@@ -168,6 +169,9 @@ class _Attempt:
             chunks = decode(event)
             if chunks:
                 watch.ready += chunks
+                if len(watch.ready) >= _MOST_READY:  # one compressed read may hold any number
+                    watch.hand_over()
+                    watch.limit()
             elif decoder.ended:
                 return
 
@@ -180,7 +184,7 @@ class _Attempt:
         self._watch.ready += self._decoder.decode_whole(decoded)
 
     def _refusal(self, reply: Reply) -> StreamError:
-        body = reply.read(_MAX_ERROR_BODY)
+        body = self._refusal_body(reply)
         status = reply.info.status
         if 300 <= status < 400:
             return ProtocolError(
@@ -189,6 +193,22 @@ class _Attempt:
                 excerpt=reply.excerpt(body),
             )
         return self._job.provider.error(reply.info, body)
+
+    def _refusal_body(self, reply: Reply) -> bytes:
+        """Return the body of an error, as far as it comes within reason."""
+        self._watch.hurry(_REFUSAL_SECONDS)
+        body = bytearray()
+        try:
+            for data in reply.pieces():
+                body += data
+                if len(body) >= _MAX_ERROR_BODY:
+                    break
+        except StreamError:
+            pass
+        except Interrupt:
+            if self._link.stop_asked():
+                raise
+        return bytes(body[:_MAX_ERROR_BODY])
 
     def failed(self, error: StreamError) -> Outcome:
         """Hand over what came before the error, and return the outcome."""
@@ -201,6 +221,8 @@ class _Attempt:
                 return Outcome("cancelled")
         _drop_frames(error)
         _mask_secrets(error, self._job.request.secrets)
+        if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
+            error.request_id = self._reply.info.request_id
         if isinstance(error, StreamTimeout):
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)
@@ -247,9 +269,10 @@ def _drop_frames(error: BaseException) -> None:
 
 def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
     """Take the key out of what the server said: some repeat it."""
-    error.args = tuple(mask(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
+    # Masked before they are cut, as half a key would no longer be found.
+    error.args = tuple(mask(arg, secrets)[:_MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, ProtocolError):
-        error.excerpt = mask(error.excerpt, secrets)
+        error.excerpt = mask(error.excerpt, secrets)[:512]
     elif isinstance(error, APIError):
         error.code, error.type = mask(error.code or "", secrets) or None, mask(error.type or "", secrets) or None
         try:

@@ -87,14 +87,17 @@ class OpenAI:
         }
         if self._key is not None:
             headers["Authorization"] = Masked(f"Bearer {self._key}")
-        headers.update({name: Masked(value) for name, value in chat.extra_headers.items()})
+        for name, value in chat.extra_headers.items():
+            headers[name] = Masked(value) if isinstance(value, str) else value
+        for name, value in headers.items():
+            _check_header(name, value)
         try:
             body = orjson.dumps(self.body(chat))
         except TypeError as error:
             raise ConfigError(f"the request cannot be written as JSON: {error}") from error
         # Short values are versions and flags, whose masking would only garble an error's text.
         secrets = [Masked(value) for value in chat.extra_headers.values() if len(value) >= 8]
-        if self._key is not None:
+        if self._key is not None and len(self._key) >= 8:
             secrets.append(self._key)
         return HttpRequest(f"{self.base_url}/chat/completions", headers, body, tuple(secrets))
 
@@ -123,7 +126,7 @@ class OpenAI:
     def decoder(self, chat: ChatRequest) -> ChatDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         choices = chat.extra_body.get("n", chat.params.get("n", 1))
-        return ChatDecoder(self.name, choices if isinstance(choices, int) else 1)
+        return ChatDecoder(self.name, max(1, choices) if isinstance(choices, int) else 1)
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
@@ -140,3 +143,15 @@ class OpenAI:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+
+
+def _check_header(name: str, value: str) -> None:
+    """Raise a ConfigError for a header that cannot be sent."""
+    if not isinstance(value, str):
+        raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(f"the header {name} has characters that no header can carry") from None
+    if "\n" in value or "\r" in value:
+        raise ConfigError(f"the header {name} holds a line break")

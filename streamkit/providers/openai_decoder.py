@@ -36,6 +36,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 
+_MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
+
 
 class ChatDecoder:
     """Decodes one stream of chat completions; see ``Decoder`` for the contract.
@@ -104,7 +106,7 @@ class ChatDecoder:
         except ValueError:
             if event.event == "error":
                 raise api_error(self._provider, event.data, None, in_stream=True) from None
-            raise ProtocolError("an event is not JSON", excerpt=event.data[:512]) from None
+            raise ProtocolError("an event is not JSON", excerpt=event.data[:_MOST_KEPT]) from None
         return self._decode_any(raw, event.event == "error")
 
     def _characters(self, text: str, index: int, field: str) -> str:
@@ -122,7 +124,7 @@ class ChatDecoder:
         if not isinstance(raw, dict):
             if is_error:
                 raise api_error(self._provider, raw, None, in_stream=True)
-            raise ProtocolError("an event is not a JSON object", excerpt=as_json(raw)[:512])
+            raise ProtocolError("an event is not a JSON object", excerpt=as_json(raw)[:_MOST_KEPT])
         self._last = raw
         self._id = as_text(raw.get("id")) or self._id
         self._model = as_text(raw.get("model")) or self._model
@@ -147,7 +149,7 @@ class ChatDecoder:
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
         index = choice.get("index")
-        index = index if isinstance(index, int) else 0
+        index = index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else 0
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = as_dict(choice.get("message"))
@@ -212,7 +214,7 @@ class ChatDecoder:
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""
         if not isinstance(body, dict) or not (reports_error(body) or "choices" in body):
-            raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:512])
+            raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:_MOST_KEPT])
         chunks = self._decode_any(body, False)
         self.ended = True
         return chunks

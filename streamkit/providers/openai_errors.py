@@ -10,6 +10,8 @@ from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
 
 __all__ = ["api_error", "chose_error", "reports_error"]
 
+_MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
+
 
 def reports_error(raw: Mapping[str, Any]) -> bool:
     """Say whether an event, or a whole body, is about an error."""
@@ -76,7 +78,7 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
     kind = as_text(inner.get("type")) or as_text(outer.get("type")) or None
     if status is None:
         status = _status_told(inner, outer, code, kind)
-    message = _message(inner, outer) or (body.strip()[:512] if isinstance(body, str) else "")
+    message = _message(inner, outer) or (body.strip()[:_MOST_KEPT] if isinstance(body, str) else "")
     shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
     return APIError.class_for(status)(
         shown,
@@ -101,7 +103,7 @@ def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
     told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
     for text in (*told, inner.get("code")):
         if text:
-            return text if isinstance(text, str) else as_json(text)[:512]
+            return text if isinstance(text, str) else as_json(text)[:_MOST_KEPT]
     return ""
 
 

@@ -25,6 +25,8 @@ from streamkit.stop import SocketGuard
 
 __all__ = ["POOL_CLASSES", "Watch", "last_response", "watching"]
 
+_MOST_INTERIM = 16  # responses with a status of 1xx before the answer
+_LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
 _LONGEST = 3600.0  # seconds of one wait; then the watch is asked again
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 
@@ -36,6 +38,7 @@ class Watch(Protocol):
     """What a stream does around each wait of its connection. All in the stream's worker thread."""
 
     guard: SocketGuard
+    connected: bool
 
     def before_read(self) -> float:
         """Return how many seconds to wait for bytes, infinite for no limit; raise to give up."""
@@ -130,6 +133,16 @@ class _Response(http.client.HTTPResponse):
         super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
         _current.response = self
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
+        for _ in range(_MOST_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status in (100, 101) or not 100 <= status < 200:
+                return version, status, reason
+            while self.fp.readline(_LONGEST_LINE) not in (b"\r\n", b"\n", b""):
+                pass
+        raise http.client.HTTPException("interim responses without end")
+
 
 class _Watched:
     """The parts that plain and TLS connections share; mixed into urllib3's classes."""
@@ -212,6 +225,12 @@ class _Watched:
             if self._handshaking is not None:
                 self._handshaking.close()
                 self._handshaking = None
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
+        if self._handshaking is not None:
+            _watch().guard.register(self._handshaking)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         watch = _watch()

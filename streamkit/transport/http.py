@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
+import queue
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -52,12 +54,14 @@ class _Adapter(HTTPAdapter):
             manager.pool_classes_by_scheme = POOL_CLASSES
         return manager
 
-    def close_pools(self) -> None:
-        """Close every idle connection now; urllib3 itself leaves that to the garbage collector."""
+    def pools(self) -> list[urllib3.HTTPConnectionPool]:
+        """Return the pools there are, one a host."""
+        found = []
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - no dict, and its keys() is a snapshot
                 with suppress(KeyError):
-                    manager.pools[key].close()
+                    found.append(manager.pools[key])
+        return found
 
 
 def _new_session() -> requests.Session:
@@ -111,10 +115,12 @@ class Transport:
                 response = session.get_adapter(request.url).send(
                     prepared, stream=True, timeout=None, verify=verify, proxies=proxies
                 )
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+        except requests.exceptions.InvalidHeader as error:
+            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
         except _FAILURES as error:
-            raise _opening_error(error, request) from error
+            raise _opening_error(error, request, watch) from error
         return Reply(response, last_response(), request)
 
     def _environment(self, session: requests.Session, request: HttpRequest) -> tuple[bool | str, dict[str, str]]:
@@ -133,12 +139,23 @@ class Transport:
             self._environment_known = (key, answer)  # one step, as other threads may do the same
         return answer
 
+    def _pools(self) -> list[urllib3.HTTPConnectionPool]:
+        adapters = self._own_session().adapters.values()
+        return [pool for adapter in adapters if isinstance(adapter, _Adapter) for pool in adapter.pools()]
+
+    def close_idle(self) -> None:
+        """Close the idle connections; the next request gets a new one."""
+        for pool in self._pools():
+            idle = pool.pool  # None once it was closed
+            with suppress(queue.Empty):
+                while idle is not None:
+                    idle.get(block=False).close()
+
     def close(self) -> None:
         """Close the idle connections. Streams that are open keep theirs until they end."""
         if self._pid == os.getpid():
-            for adapter in self._session.adapters.values():
-                if isinstance(adapter, _Adapter):
-                    adapter.close_pools()
+            for pool in self._pools():
+                pool.close()  # urllib3 itself leaves that to the garbage collector
             self._session.close()
 
 
@@ -187,7 +204,8 @@ class Reply:
             raise TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
         if self._below is not None:
             self._below.close()
-        self._raw.release_conn()
+        if self.info.status >= 200:  # after anything less, more may come on the connection
+            self._raw.release_conn()
 
     def _read1(self) -> Callable[[int], bytes]:
         """Return the function that reads what is there.
@@ -238,8 +256,8 @@ class Reply:
 
     def excerpt(self, data: bytes | bytearray | str) -> str:
         """Return the beginning of what came as text that is safe to show."""
-        text = data[:512] if isinstance(data, str) else bytes(data[:512]).decode("utf-8", "replace")
-        return mask(text, self._request.secrets)
+        text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+        return mask(text, self._request.secrets)[:512]  # masked first: half a key is no longer found
 
     def close(self) -> None:
         """Let the connection go: into the pool if the body was read to its end, closed if not."""
@@ -247,15 +265,18 @@ class Reply:
         self._raw.release_conn()
 
 
-def _opening_error(error: BaseException, request: HttpRequest) -> StreamError:
+def _opening_error(error: BaseException, request: HttpRequest, watch: Watch) -> StreamError:
     reason = mask(_root(error), request.secrets)
     host = urllib3.util.parse_url(request.url).netloc or request.url
     if isinstance(error, requests.exceptions.SSLError):
-        return ConnectError(f"no secure connection to {host}: {reason}")
+        passing = not _caused_by(error, ssl.SSLCertVerificationError) and _caused_by(error, ssl.SSLEOFError)
+        return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
     if _caused_by(error, urllib3.exceptions.NameResolutionError):
         return ConnectError(f"the name of {host} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
+    if not watch.connected:
+        return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
 
 

@@ -430,3 +430,55 @@ def test_leaving_at_the_done_chunk_is_no_cancel() -> None:
             assert (stream.status, stream.completion.finish_reason) == ("complete", "stop")
             stream.close()
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("kind", [StopEvent, threading.Event])
+def test_a_stop_counts_when_the_reader_is_done(kind: type[threading.Event]) -> None:
+    """A stop event ends a stream of which everything has arrived and not everything was taken."""
+    stop = kind()
+    with nothing_left(), Server(text_reply("word " * 100)) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi", stop=stop)  # type: ignore[arg-type]
+        next(stream)
+        join_readers()
+        seen = 0
+        for seen, _ in enumerate(stream, start=1):
+            if seen == 3:
+                stop.set()
+        assert (seen, stream.status) == (3, "cancelled")
+        if isinstance(stop, StopEvent):
+            assert "0 streams" in repr(stop)
+
+
+def test_a_program_that_holds_the_interpreter_causes_no_timeout() -> None:
+    """A limit is judged by the reader, which has to have had its turn."""
+    reply = Reply([*[step for _ in range(30) for step in (Send(HELLO), Wait(0.05))], chunk_event(finish_reason="stop")])
+    timeout = Timeout(first=5, idle=0.4)
+    with Server(reply) as server, client_of(server, timeout=timeout) as client:
+        stream = client.stream("openai/m", "Hi")
+        for number, _ in enumerate(stream):
+            if number == 2:
+                began = time.monotonic()
+                while time.monotonic() - began < 1.0:
+                    sum(range(20_000_000))  # one call that lets no other thread run
+        assert stream.status == "complete"
+
+
+def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of a later try are kept as those of the first."""
+    import socket
+
+    release, calls = threading.Event(), []
+
+    def hang(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) > 1:
+            release.wait(SOON * 4)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    with Server() as server, client_of(server, retry=Retry(3, backoff=0.1)) as client:
+        monkeypatch.setattr("socket.getaddrinfo", hang)
+        with pytest.raises(StreamTimeout) as caught:
+            client.stream("openai/m", "Hi", timeout=Timeout(connect=0.3)).collect()
+        assert caught.value.phase == "connect"
+        release.set()
+        join_readers()

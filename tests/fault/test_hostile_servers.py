@@ -384,3 +384,81 @@ def test_a_reply_without_done_is_complete() -> None:
     body = HELLO + chunk_event(finish_reason="stop")
     with Server(recording_reply(body)) as server, client_of(server) as client:
         assert client.complete("openai/m", "Hi").finish_reason == "stop"
+
+
+def test_a_key_is_masked_before_its_text_is_cut() -> None:
+    """A key that stands where an excerpt ends shows none of its characters."""
+    key = "sk-" + "S3CRET" * 30
+    for reply in (
+        Reply([b"data: " + b"x" * 400 + key.encode() + b"\n\n"]),
+        Reply(["x" * 400 + key], content_type="text/html"),
+        Reply(["x" * 400 + key], status=401, content_type="text/plain"),
+    ):
+        with Server(reply) as server:
+            provider = streamkit.providers.OpenAI(api_key=key, base_url=server.url)
+            with streamkit.Client([provider], retry=1) as client, pytest.raises(StreamError) as caught:
+                client.complete("openai/m", "Hi")
+        assert "S3C" not in f"{caught.value} {caught.value.__dict__}"
+        assert len(getattr(caught.value, "excerpt", "")) <= 512
+
+
+def test_an_interim_response_is_passed_over() -> None:
+    """Early hints are no answer, and leave nothing behind for the next stream on the connection."""
+    hints = [Raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), Raw(b"HTTP/1.1 102 Processing\r\n\r\n")]
+    replies = [text_reply("One").but(before_head=hints), text_reply("Two")]
+    with Server(*replies) as server, client_of(server) as client:
+        assert [client.complete("openai/m", "Hi").text for _ in replies] == ["One", "Two"]
+        assert server.connections == 1
+
+
+def test_interim_responses_without_end() -> None:
+    """A server that never comes to its answer is a documented error."""
+    flood = Reply(before_head=[Raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50), Wait(None)])
+    error, _, _ = fails(flood, timeout=Timeout(first=5))
+    assert isinstance(error, BrokenStreamError)
+
+
+def test_bytes_after_done_delay_nobody() -> None:
+    """A server that trickles on after [DONE] neither holds the end up nor turns it into a timeout."""
+    began = time.monotonic()
+    with nothing_left(), Server(text_reply("Hi").then(Trickle(b": ping\n\n" * 2000, 0.002))) as server:
+        with client_of(server, timeout=Timeout(first=5, idle=1)) as client, client.stream("openai/m", "Hi") as stream:
+            assert stream.collect().text == "Hi"
+            assert stream.status == "complete"
+    assert time.monotonic() - began < NOISE
+
+
+def test_a_refusal_whose_body_hangs() -> None:
+    """The status of a refusal counts, although its body never ends."""
+    reply = Reply([Send('{"error": '), Wait(None)], status=401, content_type="application/json")
+    error, _, _ = fails(reply, timeout=Timeout(first=60, idle=60))
+    assert isinstance(error, AuthenticationError)
+
+
+def test_a_compressed_flood_is_handed_over_in_bounds() -> None:
+    """Some KB that decompress to half a million chunks stay where they are while nobody takes them."""
+    import gzip
+
+    body = gzip.compress(chunk_event("x") * 300_000)
+    reply = Reply([Send(body), Wait(None)], headers={"Content-Encoding": "gzip"})
+    with nothing_left(), Server(reply) as server, client_of(server) as client:
+        before = peak_memory()
+        stream = client.stream("openai/m", "Hi", buffer=16)
+        for _ in range(2000):
+            next(stream)
+        assert stream.stats.queue_peak <= 16
+        assert stream.stats.chunks < 10_000
+        stream.close()
+        assert peak_memory() - before < 60 * 2**20
+
+
+def test_a_provider_that_fails_is_heard_of() -> None:
+    """A provider of a user's own that cannot make its decoder ends the stream with an error, not in silence."""
+
+    class Broken(streamkit.providers.OpenAI):
+        def decoder(self, chat: object) -> object:  # type: ignore[override]
+            raise ZeroDivisionError
+
+    with Server() as server, streamkit.Client([Broken(api_key="k", base_url=server.url)], timeout=None) as client:
+        with pytest.raises(StreamError, match="ZeroDivisionError"):
+            client.complete("openai/m", "Hi")

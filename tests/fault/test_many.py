@@ -17,7 +17,19 @@ from collections.abc import Callable
 import pytest
 
 from streamkit import Client, MisuseError, Retry, Stream, StreamError, first, merge
-from streamkit.testing import Cut, Raw, Repeat, Reply, Reset, Server, Wait, chunk_event, error_reply, text_reply
+from streamkit.testing import (
+    Cut,
+    Raw,
+    Repeat,
+    Reply,
+    Reset,
+    Server,
+    Wait,
+    WaitFor,
+    chunk_event,
+    error_reply,
+    text_reply,
+)
 from tests.fault.support import SOON, client_of, descriptors, join_readers, nothing_left, settle_at
 
 HELLO = chunk_event("Hello", role="assistant")
@@ -141,6 +153,22 @@ def test_a_connection_that_the_server_closed_unannounced() -> None:
             with client.stream("openai/m", "Hi") as stream:
                 assert stream.collect().text == "Two"
                 assert stream.stats.attempts == 1
+
+
+def test_many_connections_that_died_while_idle() -> None:
+    """Where one pooled connection turns out dead, the others are not tried, and the request goes through."""
+    go = threading.Event()
+    warm = [Reply([HELLO, WaitFor(go), chunk_event(finish_reason="stop")]) for _ in range(8)]
+    with Server(*warm, Reply(before_head=[Reset()]), text_reply("Two")) as server:
+        with client_of(server, retry=Retry(1)) as client:
+            streams = [client.stream("openai/m", "Hi") for _ in warm]
+            server.wait_for_requests(8)
+            go.set()
+            for stream in streams:
+                stream.collect()
+                stream.close()
+            assert client.complete("openai/m", "Hi").text == "Two"
+            assert (len(server.requests), server.connections) == (10, 9)
 
 
 def test_a_new_connection_that_fails_counts() -> None:
