@@ -102,7 +102,8 @@ class Message:
         """Return the OpenAI shape."""
         content: Any = self.content
         if content is not None and not isinstance(content, str):
-            content = [part if isinstance(part, Mapping) else part.to_dict() for part in content]
+            parts = (TextPart(part) if isinstance(part, str) else part for part in content)
+            content = [part if isinstance(part, Mapping) else part.to_dict() for part in parts]
         shape: dict[str, Any] = {"role": self.role, "content": content}
         if self.tool_calls:
             shape["tool_calls"] = [call.to_dict() for call in self.tool_calls]

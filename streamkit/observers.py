@@ -67,7 +67,8 @@ class Observer:
     """Base of observers; override what is of interest.
 
     Each method is called in a thread of the program that uses the streams, never in a reader's. What one
-    raises is logged to the logger ``streamkit`` and does not touch the stream.
+    raises is logged to the logger ``streamkit`` and does not touch the stream. The garbage collector may end
+    a stream that was dropped at any point of a program, so a lock that is held in here is an ``RLock``.
     """
 
     def stream_started(self, report: Report) -> None:

@@ -7,6 +7,7 @@ it puts the outcome, once. Everything that it shares with the consumer is in ``L
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -277,5 +278,7 @@ def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
         error.code, error.type = mask(error.code or "", secrets) or None, mask(error.type or "", secrets) or None
         try:
             error.body = mask_all(error.body, secrets)
+            if len(text := error.body if isinstance(error.body, str) else json.dumps(error.body)) > _MAX_ERROR_BODY:
+                error.body = text[:_MAX_ERROR_BODY]
         except RecursionError:
             error.body = None

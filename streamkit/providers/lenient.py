@@ -7,12 +7,18 @@ from typing import Any
 
 import orjson
 
-__all__ = ["as_dict", "as_json", "as_list", "as_text"]
+__all__ = ["as_dict", "as_json", "as_list", "as_text", "as_word"]
 
 
 def as_text(value: Any) -> str:
     """Return a string, or "" for anything else."""
     return value if isinstance(value, str) else ""
+
+
+def as_word(value: Any) -> str:
+    """Return a string that can be printed: half characters, which JSON can escape, become U+FFFD."""
+    text = as_text(value)
+    return text if text.isprintable() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def as_list(value: Any) -> list[Any]:

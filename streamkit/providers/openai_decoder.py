@@ -11,7 +11,7 @@ import orjson
 from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.base import Event
-from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
+from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.openai_errors import api_error, chose_error, reports_error
 from streamkit.providers.tool_index import ToolIndex
 from streamkit.wire import parse_json
@@ -54,7 +54,6 @@ class ChatDecoder:
         self._id = ""
         self._model = ""
         self._usage: Usage | None = None
-        self._usage_sent: Any = None  # what _usage was read from
         self._usage_told = True
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
@@ -126,8 +125,8 @@ class ChatDecoder:
                 raise api_error(self._provider, raw, None, in_stream=True)
             raise ProtocolError("an event is not a JSON object", excerpt=as_json(raw)[:_MOST_KEPT])
         self._last = raw
-        self._id = as_text(raw.get("id")) or self._id
-        self._model = as_text(raw.get("model")) or self._model
+        self._id = as_word(raw.get("id")) or self._id
+        self._model = as_word(raw.get("model")) or self._model
         self._note_usage(raw)
         choices = [choice for choice in as_list(raw.get("choices")) if isinstance(choice, dict)]
         if is_error or reports_error(raw) or any(chose_error(choice) for choice in choices):
@@ -142,9 +141,8 @@ class ChatDecoder:
         sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
         if not sent:
             sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
-        if isinstance(sent, dict) and sent != self._usage_sent:
-            self._usage_sent = sent
-            self._usage = _usage(sent)
+        if isinstance(sent, dict) and (usage := _usage(sent)) != self._usage:
+            self._usage = usage
             self._usage_told = False
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
@@ -154,7 +152,7 @@ class ChatDecoder:
         if not isinstance(delta, dict):
             delta = as_dict(choice.get("message"))
         chunks = self._decode_delta(delta, index, raw)
-        finish = as_text(choice.get("finish_reason")) or None
+        finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
         if finish and index != 0:
             told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish}
@@ -198,7 +196,7 @@ class ChatDecoder:
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
             arguments = as_json(arguments)  # some servers send the object itself
-        id, name = as_text(piece.get("id")), as_text(function.get("name"))
+        id, name = as_word(piece.get("id")), as_word(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
         which, is_new = tools.of(piece.get("index"), id, name)
         arguments = self._characters(arguments or "", index, f"arguments {which}")
@@ -278,4 +276,4 @@ def _cost(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

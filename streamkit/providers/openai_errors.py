@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import APIError
-from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
+from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["api_error", "chose_error", "reports_error"]
 
@@ -79,6 +79,7 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
     if status is None:
         status = _status_told(inner, outer, code, kind)
     message = _message(inner, outer) or (body.strip()[:_MOST_KEPT] if isinstance(body, str) else "")
+    message = as_word(message)
     shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
     return APIError.class_for(status)(
         shown,

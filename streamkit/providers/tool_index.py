@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ToolIndex"]
+from streamkit.errors import ProtocolError
+
+__all__ = ["MOST_CALLS", "ToolIndex"]
+
+MOST_CALLS = 1024  # in one choice; looking one up takes time in proportion
 
 
 class ToolIndex:
@@ -25,6 +29,8 @@ class ToolIndex:
         """Return our number of the call, and whether the fragment brings its id or name for the first time."""
         which = self._known(number, id, name)
         if which is None:
+            if len(self._ids) >= MOST_CALLS:
+                raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
             free = max(self._ids, default=-1) + 1
             which = number if isinstance(number, int) and number >= 0 and number not in self._ids else free
             self._ids[which] = ""
