@@ -51,6 +51,8 @@ class Reception:
         self._lock = threading.RLock()
         self._fold = Fold(provider, model)
         self._folded = 0
+        self._folding = False
+        self._postponed: tuple[Status, BaseException | None] | None = None
 
     def take(self, batch: Sequence[Chunk]) -> bool:
         """Make a new batch the current one, the last having been delivered; ``False`` if it is too late."""
@@ -59,7 +61,7 @@ class Reception:
                 return False
             rest = self.batch[self._folded :] if self._folded else self.batch
             self.batch, self.position, self._folded = batch, 0, 0
-            self._fold.add(rest)
+            self._fold_locked(rest)
             return True
 
     def _catch_up_locked(self) -> None:
@@ -67,7 +69,18 @@ class Reception:
         if delivered > self._folded:
             # Counted first: a signal handler may look in the middle of it, and must not fold it again.
             undone, self._folded = self.batch[self._folded : delivered], delivered
-            self._fold.add(undone)
+            self._fold_locked(undone)
+
+    def _fold_locked(self, chunks: Sequence[Chunk]) -> None:
+        """Fold, and settle afterwards if a signal handler wanted to in the middle of it."""
+        self._folding = True
+        try:
+            self._fold.add(chunks)
+        finally:
+            self._folding = False
+        if self._postponed is not None:
+            postponed, self._postponed = self._postponed, None
+            self.settle(*postponed)
 
     def completion(self) -> Completion:
         """Return what was delivered so far."""
@@ -84,12 +97,14 @@ class Reception:
         Threads: any. The observers are called in this one.
         """
         with self._lock:
-            if self.status != "open":
+            if self.status != "open" or self._postponed is not None or self._link.inherited:
                 return False
-            self._catch_up_locked()
+            if self._folding:  # this very thread is; what it has in hand belongs to what was delivered
+                self._postponed = (status, error)
+                return True
             self.status = status
             self.error = error
-            self.batch = ()  # a loop in another thread ends with this
+            self._catch_up_locked()
             if isinstance(error, StreamError):
                 error.partial = self.completion()
         self.on_settled()

@@ -49,6 +49,7 @@ class Guard:
         self._source = source
         self._max_event = max_event
         self._held: list[bytes] = []  # the beginning of an event, in pieces: joined once, when it is whole
+        self._joined = 0  # how many of these are joined ones
         self._held_size = 0
         self._after_cr = False  # the last byte was a CR, already given as LF: an LF after it is its other half
         self.last_event_id = ""
@@ -98,7 +99,7 @@ class Guard:
         if self._held:
             self._check_size(self._held_size + (1 if closes else block.find(b"\n\n") + 2))
             block = b"".join((*self._held, block))
-        self._held, self._held_size = [], 0
+        self._held, self._held_size, self._joined = [], 0, 0
         self._hold(data[end:])
         return block
 
@@ -106,8 +107,9 @@ class Guard:
         if data:
             self._held.append(data)
             self._held_size += len(data)
-            if len(self._held) > _MANY_PIECES:  # each small piece costs ten times its size
-                self._held = [b"".join(self._held)]
+            if len(self._held) - self._joined > _MANY_PIECES:  # each small piece costs ten times its size
+                self._held[self._joined :] = [b"".join(self._held[self._joined :])]
+                self._joined += 1
             self._check_size(self._held_size)
 
     def _check_size(self, size: int) -> None:

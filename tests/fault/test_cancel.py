@@ -482,3 +482,49 @@ def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None
         assert caught.value.phase == "connect"
         release.set()
         join_readers()
+
+
+def test_a_cancel_between_the_look_and_the_take() -> None:
+    """A cancel in the middle of recv() costs no chunk that is counted, and gives none that is not."""
+    with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi")
+        next(stream)
+        next(stream)
+
+        class Racing(list[object]):
+            """A batch whose length is looked at while another thread cancels."""
+
+            def __len__(self) -> int:
+                stream.cancel()
+                return super().__len__()
+
+        reception = stream._reception
+        reception.batch = Racing([*reception.batch[: reception.position], *reception.batch[:1]])  # type: ignore[assignment]
+        assert stream.recv().text == "Hello"
+        assert stream.status == "cancelled"
+        assert stream.completion.text == "Hello" * 3
+        with pytest.raises(streamkit.ChannelClosed):
+            stream.recv()
+
+
+def test_a_cancel_in_the_middle_of_a_fold_is_told_once_and_whole() -> None:
+    """A signal handler that cancels while a batch is folded has one end reported, with all that was delivered."""
+    told: list[tuple[str, str]] = []
+
+    class Listener(streamkit.Observer):
+        def stream_ended(self, report: streamkit.Report) -> None:
+            told.append((report.status, report.completion.text))
+
+    with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server, observers=[Listener()]) as client:
+        stream = client.stream("openai/m", "Hi")
+        next(stream)
+        fold = stream._reception._fold
+        add = fold.add
+
+        def interrupted(chunks: object) -> None:
+            stream.cancel()
+            add(chunks)  # type: ignore[arg-type]
+
+        fold.add = interrupted  # type: ignore[method-assign]
+        assert stream.completion.text == "Hello"
+        assert told == [("cancelled", "Hello")]
