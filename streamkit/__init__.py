@@ -34,7 +34,7 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.fanin import first, merge
-from streamkit.messages import Choice, Completion, ImagePart, Message, TextPart, ToolCall, fold
+from streamkit.messages import Choice, Completion, FilePart, ImagePart, Message, TextPart, ToolCall, fold
 from streamkit.observers import Observer, Report, Stats
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
@@ -54,6 +54,7 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "ConnectError",
+    "FilePart",
     "ImagePart",
     "Message",
     "MisuseError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -23,6 +24,9 @@ class Usage:
         cached_tokens: how many of the prompt's came from a cache.
         reasoning_tokens: how many of the reply's went into reasoning.
         cost: USD, only where the provider reports it.
+        cache_write_tokens: how many of the prompt's were written to a cache, where that has a price.
+        cached_apart: whether ``input_tokens`` leaves out the tokens read from and written to a cache, as
+            Anthropic counts, and not includes them, as the others do.
     """
 
     input_tokens: int | None = None
@@ -31,6 +35,8 @@ class Usage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost: float | None = None
+    cache_write_tokens: int | None = None
+    cached_apart: bool = False
 
 
 @attrs.frozen
@@ -66,6 +72,7 @@ class _ChunkFields:
     id: str = ""
     model: str = ""
     raw_finish_reason: str | None = None
+    provider_data: tuple[Mapping[str, Any], ...] = ()
 
 
 @attrs.frozen(repr=False)
@@ -86,6 +93,8 @@ class Chunk(_ChunkFields):
         id: the provider's id of the reply, "" where it sends none.
         model: the model that answers, by the provider's account.
         raw_finish_reason: the provider's own word for the finish reason.
+        provider_data: what the provider wants back with the history and nobody else can read, such as the
+            signature of a thought: single-entry mappings of a wire format's name to a value of that format.
     """
 
     @property
@@ -109,6 +118,6 @@ def text_chunk(text: str, index: int, raw: Any, id: str, model: str) -> Chunk:
     decoding its JSON. The writable twin takes 0.2 µs, and has the same slots, so it may become a ``Chunk``
     by changing its class; from then on it is frozen.
     """
-    chunk = _ChunkFields("text", text, "", "", index, None, None, None, raw, id, model, None)
+    chunk = _ChunkFields("text", text, "", "", index, None, None, None, raw, id, model, None, ())
     chunk.__class__ = Chunk
     return chunk  # type: ignore[return-value]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import mimetypes
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -11,7 +14,18 @@ import orjson
 from streamkit.chunks import Chunk, FinishReason, Usage
 from streamkit.errors import ConfigError
 
-__all__ = ["Choice", "Completion", "Fold", "ImagePart", "Message", "TextPart", "ToolCall", "fold", "messages_of"]
+__all__ = [
+    "Choice",
+    "Completion",
+    "FilePart",
+    "Fold",
+    "ImagePart",
+    "Message",
+    "TextPart",
+    "ToolCall",
+    "fold",
+    "messages_of",
+]
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -39,12 +53,56 @@ class ImagePart:
     url: str
     detail: str | None = None
 
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], *, detail: str | None = None) -> ImagePart:
+        """Read an image from the disk.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return cls(_data_url(path), detail)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape."""
         image: dict[str, Any] = {"url": self.url}
         if self.detail is not None:
             image["detail"] = self.detail
         return {"type": "image_url", "image_url": image}
+
+
+@attrs.frozen
+class FilePart:
+    """A document in a message.
+
+    Attributes:
+        url: an ``https:`` address, or a ``data:`` URL with the media type and the content.
+        filename: what the model is told of its name.
+    """
+
+    url: str
+    filename: str | None = None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> FilePart:
+        """Read a file from the disk.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return cls(_data_url(path), os.path.basename(os.fspath(path)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape, which has ``file_data`` for content and, as an extension, ``file_url``."""
+        file: dict[str, Any] = {"file_data" if self.url.startswith("data:") else "file_url": self.url}
+        if self.filename is not None:
+            file["filename"] = self.filename
+        return {"type": "file", "file": file}
+
+
+def _data_url(path: str | os.PathLike[str]) -> str:
+    kind = mimetypes.guess_type(os.fspath(path))[0] or "application/octet-stream"
+    with open(path, "rb") as file:
+        return f"data:{kind};base64,{base64.b64encode(file.read()).decode('ascii')}"
 
 
 @attrs.frozen
@@ -85,18 +143,21 @@ class Message:
 
     Attributes:
         role: ``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``.
-        content: text, or a list of parts (``TextPart``, ``ImagePart`` or dicts in the OpenAI shape), or
-            ``None`` beside tool calls.
+        content: text, or a list of parts (``TextPart``, ``ImagePart``, ``FilePart`` or dicts in the OpenAI
+            shape), or ``None`` beside tool calls.
         tool_calls: what an assistant asked for.
         tool_call_id: which call a ``tool`` message answers.
         name: of the participant, where the provider knows such a thing.
+        provider_data: what the provider sent for itself with an assistant's message; see ``Chunk``. It goes
+            back to providers of the same wire format, and to no other.
     """
 
     role: Role
-    content: str | Sequence[TextPart | ImagePart | Mapping[str, Any]] | None = None
+    content: str | Sequence[TextPart | ImagePart | FilePart | Mapping[str, Any]] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape."""
@@ -111,6 +172,8 @@ class Message:
             shape["tool_call_id"] = self.tool_call_id
         if self.name is not None:
             shape["name"] = self.name
+        if self.provider_data:
+            shape["provider_data"] = list(self.provider_data)
         return shape
 
 
@@ -177,6 +240,7 @@ class Completion:
         model: the model that answered, by the provider's account.
         provider: the name of the provider.
         choices: all choices in order of their index; the first is what the fields above show.
+        provider_data: what the provider wants back with the history; see ``Chunk``.
     """
 
     text: str = ""
@@ -190,6 +254,7 @@ class Completion:
     model: str = ""
     provider: str = ""
     choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -198,7 +263,7 @@ class Completion:
     def message(self) -> Message:
         """The reply as a message, for the history of a conversation."""
         content = self.text if self.text or not self.tool_calls else None
-        return Message("assistant", content, tool_calls=self.tool_calls)
+        return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
 
 
 class _ToolCallParts:
@@ -258,6 +323,7 @@ class Fold:
         self._id = ""
         self._model = model
         self._usage: Usage | None = None
+        self._provider_data: list[Mapping[str, Any]] = []
         self._identified = False
         self._first = _ChoiceParts()
         self._choices: dict[int, _ChoiceParts] = {0: self._first}
@@ -267,7 +333,7 @@ class Fold:
         append = self._first.text.append
         for chunk in chunks:
             # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
-            if chunk.text and not chunk.index and chunk.usage is None and self._identified:
+            if chunk.text and not chunk.index and chunk.usage is None and not chunk.provider_data and self._identified:
                 append(chunk.text)
             else:
                 self._add_any(chunk)
@@ -278,6 +344,7 @@ class Fold:
         self._identified = bool(self._id)
         if chunk.usage is not None:
             self._usage = chunk.usage
+        self._provider_data += chunk.provider_data
         choice = self._choices.get(chunk.index)
         if choice is None:
             choice = self._choices[chunk.index] = _ChoiceParts()
@@ -316,6 +383,7 @@ class Fold:
             self._model,
             self._provider,
             choices,
+            tuple(self._provider_data),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import attrs
@@ -28,6 +28,7 @@ from streamkit.link import Link, Outcome
 from streamkit.providers.base import ChatRequest, Decoder, Provider
 from streamkit.settings import Retry, Timeout
 from streamkit.transport import sse
+from streamkit.transport.frames import Frame, framing_of
 from streamkit.transport.http import Reply, Transport
 from streamkit.watch import Interrupt, StreamWatch
 from streamkit.wire import HttpRequest, Masked, mask, mask_all, parse_json
@@ -153,20 +154,21 @@ class _Attempt:
         if reply.info.status != 200:
             raise self._refusal(reply)
         content_type = reply.info.content_type
-        if content_type == "application/json" or content_type.endswith("+json"):
+        framing = framing_of(content_type)
+        if framing is not None:
+            self._consume_events(framing(reply.pieces()))
+        elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
-        elif content_type not in ("text/event-stream", ""):
+        else:
             excerpt = reply.excerpt(reply.read(_MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
-        else:
-            self._consume_events(reply)
         if not (self._decoder.ended or self._decoder.whole):
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
-    def _consume_events(self, reply: Reply) -> None:
+    def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
-        for event in sse.parse(sse.Guard(reply.pieces())):
+        for event in events:
             chunks = decode(event)
             if chunks:
                 watch.ready += chunks

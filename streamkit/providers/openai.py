@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.http import missing_key, post, refusal
 from streamkit.providers.openai_decoder import ChatDecoder
-from streamkit.providers.openai_errors import api_error
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
+from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["OpenAI"]
 
@@ -76,33 +75,14 @@ class OpenAI:
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         if self._key is None and self._key_needed:
-            raise ConfigError(
-                f"{self.name} needs an API key: set the environment variable {self.key_variable}, or pass api_key="
-            )
-        headers = {
-            "Accept": "text/event-stream, application/json",
-            "Accept-Encoding": "identity",  # compression holds tokens back for nothing
-            "Content-Type": "application/json",
-            **{name: value for name, value in self._headers.items() if value},
-        }
+            raise missing_key(self.name, self.key_variable)
+        headers = dict(self._headers)
         if self._key is not None:
             headers["Authorization"] = Masked(f"Bearer {self._key}")
-        for name, value in chat.extra_headers.items():
-            headers[name] = Masked(value) if isinstance(value, str) else value
-        for name, value in headers.items():
-            _check_header(name, value)
-        try:
-            body = orjson.dumps(self.body(chat))
-        except TypeError as error:
-            raise ConfigError(f"the request cannot be written as JSON: {error}") from error
-        # Short values are versions and flags, whose masking would only garble an error's text.
-        secrets = [Masked(value) for value in chat.extra_headers.values() if len(value) >= 8]
-        if self._key is not None and len(self._key) >= 8:
-            secrets.append(self._key)
-        return HttpRequest(f"{self.base_url}/chat/completions", headers, body, tuple(secrets))
+        return post(f"{self.base_url}/chat/completions", self.body(chat), chat, headers=headers, key=self._key)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
-        """Return the request's body, before it becomes JSON.
+        """Return the request's body, before ``extra_body`` is added and it becomes JSON.
 
         Raises:
             ConfigError: a parameter is unknown.
@@ -118,10 +98,11 @@ class OpenAI:
                 if sent != given and sent in params:
                     raise ConfigError(f"{given} and {sent} are the same parameter; give one of them")
                 params[sent] = params.pop(given)
-        body: dict[str, Any] = {"model": chat.model, "messages": list(chat.messages), "stream": True}
+        messages = [_without_provider_data(message) for message in chat.messages]
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         if self._include_usage:
             body["stream_options"] = {"include_usage": True}
-        return {**body, **params, **chat.extra_body}
+        return {**body, **params}
 
     def decoder(self, chat: ChatRequest) -> ChatDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
@@ -130,28 +111,11 @@ class OpenAI:
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
-        try:
-            decoded = parse_json(body)
-        except ValueError:
-            decoded = body.decode("utf-8", "replace")
-        error = api_error(self.name, decoded, info.status)
-        error.request_id = info.request_id
-        error.retry_after = info.retry_after
-        if info.status == 401:
-            error.args = (f"{error.message}; check the key in {self.key_variable}",)
-        return error
+        return refusal(self.name, info, body, self.key_variable)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
-def _check_header(name: str, value: str) -> None:
-    """Raise a ConfigError for a header that cannot be sent."""
-    if not isinstance(value, str):
-        raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ConfigError(f"the header {name} has characters that no header can carry") from None
-    if "\n" in value or "\r" in value:
-        raise ConfigError(f"the header {name} holds a line break")
+def _without_provider_data(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in message.items() if key != "provider_data"}

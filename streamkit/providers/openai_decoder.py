@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
+from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
+from streamkit.providers.api_errors import api_error, chose_error, reports_error
 from streamkit.providers.base import Event
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
-from streamkit.providers.openai_errors import api_error, chose_error, reports_error
 from streamkit.providers.tool_index import ToolIndex
-from streamkit.wire import parse_json
 
 __all__ = ["ChatDecoder"]
-
-_MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -36,10 +33,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 
-_MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
-
-class ChatDecoder:
+class ChatDecoder(ReplyDecoder):
     """Decodes one stream of chat completions; see ``Decoder`` for the contract.
 
     Args:
@@ -47,19 +42,14 @@ class ChatDecoder:
         choices: how many replies were asked for; until all have their finish reason there is more to come.
     """
 
+    finish_reasons = _FINISH_REASONS
+    done_marker = True
+
     def __init__(self, provider: str, choices: int = 1) -> None:
+        super().__init__(provider)
         self._wanted = choices
-        self.ended = False
-        self._provider = provider
-        self._id = ""
-        self._model = ""
-        self._usage: Usage | None = None
-        self._usage_told = True
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
-        self._arguments = 0
-        self._halves: dict[tuple[int, str], str] = {}  # first halves of characters, by choice and field
-        self._last: Any = None  # the last event, for the done chunk
 
     @property
     def whole(self) -> bool:
@@ -93,57 +83,16 @@ class ChatDecoder:
                 return (text_chunk(text, index, raw, self._id, self._model),)
         except (KeyError, TypeError, ValueError):
             pass
-        return self._decode_any(raw, event.event == "error")
+        return self._decode_any(raw, event.event)
 
-    def _decode_odd(self, event: Event) -> Sequence[Chunk]:
-        """Read what orjson refuses: [DONE], half a character, NaN, control characters, or no JSON at all."""
-        if event.data.strip() == "[DONE]":
-            self.ended = True
-            return ()
-        try:
-            raw = parse_json(event.data)
-        except ValueError:
-            if event.event == "error":
-                raise api_error(self._provider, event.data, None, in_stream=True) from None
-            raise ProtocolError("an event is not JSON", excerpt=event.data[:_MOST_KEPT]) from None
-        return self._decode_any(raw, event.event == "error")
-
-    def _characters(self, text: str, index: int, field: str) -> str:
-        """Join a character that the server cut in two, each half escaped in an event of its own."""
-        held = self._halves.pop((index, field), "")
-        if not held and text.isprintable():  # surrogates are not
-            return text
-        text = held + text
-        if "\ud800" <= text[-1:] <= "\udbff":
-            self._halves[index, field] = text[-1]
-            text = text[:-1]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-    def _decode_any(self, raw: Any, is_error: bool) -> list[Chunk]:
-        if not isinstance(raw, dict):
-            if is_error:
-                raise api_error(self._provider, raw, None, in_stream=True)
-            raise ProtocolError("an event is not a JSON object", excerpt=as_json(raw)[:_MOST_KEPT])
-        self._last = raw
+    def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         self._id = as_word(raw.get("id")) or self._id
         self._model = as_word(raw.get("model")) or self._model
-        self._note_usage(raw)
+        self._note_usage(_usage_of(raw))
         choices = [choice for choice in as_list(raw.get("choices")) if isinstance(choice, dict)]
-        if is_error or reports_error(raw) or any(chose_error(choice) for choice in choices):
+        if kind == "error" or reports_error(raw) or any(chose_error(choice) for choice in choices):
             raise api_error(self._provider, raw, None, in_stream=True)
-        chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
-        if chunks and not self._usage_told:
-            chunks[-1] = _with(chunks[-1], usage=self._usage)
-            self._usage_told = True
-        return chunks
-
-    def _note_usage(self, raw: Mapping[str, Any]) -> None:
-        sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
-        if not sent:
-            sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
-        if isinstance(sent, dict) and (usage := _usage(sent)) != self._usage:
-            self._usage = usage
-            self._usage_told = False
+        return [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
         index = choice.get("index")
@@ -154,22 +103,20 @@ class ChatDecoder:
         chunks = self._decode_delta(delta, index, raw)
         finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
+        self._finish_word = self._finish.get(0)
         if finish and index != 0:
-            told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish}
+            told = {"finish_reason": self._finish_reason(finish), "raw_finish_reason": finish}
             chunks.append(self._chunk("text", index, raw, **told))
         return chunks
 
     def _decode_delta(self, delta: Mapping[str, Any], index: int, raw: Any) -> list[Chunk]:
-        chunks = []
-        if reasoning := self._characters(_reasoning(delta), index, "reasoning"):
-            chunks.append(self._chunk("reasoning", index, raw, reasoning=reasoning))
+        chunks = self._pieces("reasoning", _reasoning(delta), raw, index)
         content = delta.get("content")
         if isinstance(content, list):
             chunks += self._decode_parts(content, index, raw)
-        elif text := self._characters(as_text(content), index, "text"):
-            chunks.append(text_chunk(text, index, raw, self._id, self._model))
-        if refusal := self._characters(as_text(delta.get("refusal")), index, "refusal"):
-            chunks.append(self._chunk("refusal", index, raw, refusal=refusal))
+        else:
+            chunks += self._pieces("text", as_text(content), raw, index)
+        chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
         for piece in as_list(delta.get("tool_calls")):
             chunks.append(self._tool_call(as_dict(piece), index, raw))
         if call := delta.get("function_call"):
@@ -184,11 +131,9 @@ class ChatDecoder:
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
                 pieces = [inner] if isinstance(inner, str) else [as_dict(i).get("text") for i in as_list(inner)]
-                thought = "".join(as_text(piece) for piece in pieces)
-                if thought := self._characters(thought, index, "reasoning"):
-                    chunks.append(self._chunk("reasoning", index, raw, reasoning=thought))
-            elif part.get("type") == "text" and (text := self._characters(as_text(part.get("text")), index, "text")):
-                chunks.append(text_chunk(text, index, raw, self._id, self._model))
+                chunks += self._pieces("reasoning", "".join(as_text(piece) for piece in pieces), raw, index)
+            elif part.get("type") == "text":
+                chunks += self._pieces("text", as_text(part.get("text")), raw, index)
         return chunks
 
     def _tool_call(self, piece: Mapping[str, Any], index: int, raw: Any) -> Chunk:
@@ -199,51 +144,16 @@ class ChatDecoder:
         id, name = as_word(piece.get("id")), as_word(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
         which, is_new = tools.of(piece.get("index"), id, name)
-        arguments = self._characters(arguments or "", index, f"arguments {which}")
-        self._arguments += len(arguments)
-        if self._arguments > _MAX_ARGUMENTS:
-            raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
-        delta = ToolCallDelta(which, id if is_new else "", name if is_new else "", arguments)
-        return self._chunk("tool_call", index, raw, tool_call=delta)
-
-    def _chunk(self, type: Any, index: int, raw: Any, **fields: Any) -> Chunk:
-        return Chunk(type, index=index, raw=raw, id=self._id, model=self._model, **fields)
+        told = {"id": id, "name": name} if is_new else {}
+        return self._call_piece(which, raw, arguments=arguments or "", index=index, **told)
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""
         if not isinstance(body, dict) or not (reports_error(body) or "choices" in body):
-            raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:_MOST_KEPT])
-        chunks = self._decode_any(body, False)
+            raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:MOST_KEPT])
+        chunks = self._decode_any(body, "")
         self.ended = True
         return chunks
-
-    def leftover(self) -> Sequence[Chunk]:
-        """Return a chunk for the usage and the finish reason that no chunk has told yet."""
-        finish = self._finish.get(0)
-        if self._usage_told and finish is None:
-            return ()
-        told = {"finish_reason": _finish_reason(finish), "raw_finish_reason": finish} if finish else {}
-        return (self._chunk("text", 0, self._last, usage=self._usage, **told),)
-
-    def finish(self) -> Chunk:
-        """Return the ``done`` chunk."""
-        finish = self._finish.get(0)
-        return self._chunk(
-            "done",
-            0,
-            self._last,
-            finish_reason=_finish_reason(finish),
-            raw_finish_reason=finish,
-            usage=self._usage,
-        )
-
-
-def _finish_reason(raw: str | None) -> FinishReason:
-    return _FINISH_REASONS.get(raw or "", "other")
-
-
-def _with(chunk: Chunk, **changes: Any) -> Chunk:
-    return attrs.evolve(chunk, **changes)
 
 
 def _reasoning(delta: Mapping[str, Any]) -> str:
@@ -255,17 +165,25 @@ def _reasoning(delta: Mapping[str, Any]) -> str:
     return "".join(as_text(detail.get("text")) or as_text(detail.get("summary")) for detail in details)
 
 
+def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
+    """Return what an event says of usage, wherever it does."""
+    sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
+    if not sent:
+        sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
+    return _usage(sent) if isinstance(sent, dict) else None
+
+
 def _usage(sent: Mapping[str, Any]) -> Usage:
-    given, made = _count(sent.get("prompt_tokens")), _count(sent.get("completion_tokens"))
-    total = _count(sent.get("total_tokens"))
+    given, made = count_of(sent.get("prompt_tokens")), count_of(sent.get("completion_tokens"))
+    total = count_of(sent.get("total_tokens"))
     if total is None and given is not None and made is not None:
         total = given + made
     return Usage(
         given,
         made,
         total,
-        _count(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
-        _count(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
+        count_of(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
+        count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
         _cost(sent.get("cost")),
     )
 
@@ -273,7 +191,3 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
 def _cost(value: Any) -> float | None:
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
     return float(value) if known else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -74,4 +74,4 @@ def test_repr_shows_what_is_there() -> None:
 
 def test_unknown_usage_is_none() -> None:
     """A count that nobody sent is None, and never 0."""
-    assert [None] * 6 == list(attrs.astuple(Usage()))
+    assert [*[None] * 7, False] == list(attrs.astuple(Usage()))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamkit import APIError, errors
-from streamkit.providers.openai_errors import api_error
+from streamkit.providers.api_errors import api_error
 
 
 @pytest.mark.parametrize(

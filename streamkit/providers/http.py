@@ -1,0 +1,97 @@
+"""What the requests of all providers have in common: headers, secrets, JSON, and the reading of a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from streamkit.errors import APIError, ConfigError
+from streamkit.providers.api_errors import api_error
+from streamkit.providers.base import ChatRequest
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
+
+__all__ = ["missing_key", "post", "refusal"]
+
+_HEADERS = {
+    "Accept": "text/event-stream, application/json",
+    "Accept-Encoding": "identity",  # compression holds tokens back for nothing
+    "Content-Type": "application/json",
+}
+_SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble an error's text
+
+
+def post(
+    url: str,
+    body: Mapping[str, Any],
+    chat: ChatRequest,
+    *,
+    headers: Mapping[str, str | None] | None = None,
+    key: Masked | None = None,
+    masked: tuple[Masked, ...] = (),
+) -> HttpRequest:
+    """Return the request that sends a body as JSON.
+
+    Args:
+        url: absolute.
+        body: what is sent; ``chat.extra_body`` goes over it.
+        chat: the call, for its extra headers.
+        headers: beside the usual ones; those that are ``None`` are left out, secret ones are ``Masked``.
+        key: the API key, to be kept out of errors. It is not sent by itself.
+        masked: other secrets to be kept out of errors.
+
+    Raises:
+        ConfigError: a header cannot be sent, or the body is not JSON.
+    """
+    all_headers = {**_HEADERS, **{name: value for name, value in (headers or {}).items() if value is not None}}
+    for name, value in chat.extra_headers.items():
+        all_headers[name] = Masked(value) if isinstance(value, str) else value
+    for name, value in all_headers.items():
+        _check_header(name, value)
+    try:
+        encoded = orjson.dumps({**body, **chat.extra_body})
+    except TypeError as error:
+        raise ConfigError(f"the request cannot be written as JSON: {error}") from error
+    secrets = [Masked(value) for value in chat.extra_headers.values() if len(value) >= _SHORT]
+    secrets += [secret for secret in (key, *masked) if secret is not None and len(secret) >= _SHORT]
+    return HttpRequest(url, all_headers, encoded, tuple(secrets))
+
+
+def _check_header(name: str, value: str) -> None:
+    """Raise a ConfigError for a header that cannot be sent."""
+    if not isinstance(value, str):
+        raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigError(f"the header {name} has characters that no header can carry") from None
+    if "\n" in value or "\r" in value:
+        raise ConfigError(f"the header {name} holds a line break")
+
+
+def missing_key(provider: str, variable: str) -> ConfigError:
+    """Return the error of a provider that needs a key and has none."""
+    return ConfigError(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+
+
+def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> APIError:
+    """Return the error that a response with a status other than 2xx stands for.
+
+    Args:
+        provider: its name.
+        info: the head of the response.
+        body: as much of it as is worth reading.
+        variable: the environment variable that has the key.
+    """
+    try:
+        decoded = parse_json(body)
+    except ValueError:
+        decoded = body.decode("utf-8", "replace")
+    error = api_error(provider, decoded, info.status)
+    error.request_id = info.request_id or error.request_id
+    if info.retry_after is not None:
+        error.retry_after = info.retry_after
+    if info.status == 401:
+        error.args = (f"{error.message}; check the key in {variable}",)
+    return error

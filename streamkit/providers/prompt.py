@@ -1,0 +1,350 @@
+"""What a user asked, read out of the OpenAI shape into values that every wire format can be written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from streamkit.errors import ConfigError
+from streamkit.messages import ToolCall
+from streamkit.providers.base import ChatRequest
+from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
+
+__all__ = [
+    "JsonFormat",
+    "Media",
+    "NamedTool",
+    "Parameters",
+    "Text",
+    "ToolSpec",
+    "Turn",
+    "format_of",
+    "provider_data",
+    "system_text",
+    "tool_choice_of",
+    "tools_of",
+    "turns",
+]
+
+_AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+
+
+@attrs.frozen
+class Text:
+    """A piece of text in a turn."""
+
+    text: str
+
+
+@attrs.frozen
+class Media:
+    """An image, a document, a recording or a film in a turn: by address, by content or by the provider's id.
+
+    Attributes:
+        kind: what it is, whatever its media type says.
+        url: an ``http`` address, or the provider's own scheme such as ``gs:``; ``None`` beside content or id.
+        data: the content in base64.
+        media_type: of ``data``, such as ``image/png``; "" beside an address.
+        file_id: of a file that was uploaded to the provider before.
+        detail: ``low``, ``high`` or ``auto``, for images.
+        filename: for documents.
+    """
+
+    kind: Literal["image", "file", "audio", "video"]
+    url: str | None = None
+    data: str | None = attrs.field(default=None, repr=False)
+    media_type: str = ""
+    file_id: str | None = None
+    detail: str | None = None
+    filename: str | None = None
+
+
+@attrs.frozen
+class Turn:
+    """One message.
+
+    Attributes:
+        role: ``developer`` counts as ``system``, ``function`` as ``tool``.
+        parts: its content; a string is one ``Text``, nothing is no part.
+        calls: what an assistant asked for.
+        call_id: which call a ``tool`` turn answers.
+        name: of the tool or the participant, where the user gave one.
+        provider_data: see ``Chunk``.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: tuple[Text | Media, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+    name: str | None = None
+    provider_data: tuple[Mapping[str, Any], ...] = ()
+
+    def text(self, provider: str) -> str:
+        """Return the content as text.
+
+        Raises:
+            ConfigError: there is more than text, for which ``provider`` has no word here.
+        """
+        for part in self.parts:
+            if isinstance(part, Media):
+                raise ConfigError(f"{provider} takes no {part.kind} in a {self.role} message")
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+def turns(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
+    """Read messages of the OpenAI shape.
+
+    Raises:
+        ConfigError: one cannot be understood; it names which.
+    """
+    return [_turn(position, message) for position, message in enumerate(messages)]
+
+
+def _turn(position: int, message: Mapping[str, Any]) -> Turn:
+    where = f"messages[{position}]"
+    role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
+    content = message.get("content")
+    if content is None:
+        parts: tuple[Text | Media, ...] = ()
+    elif isinstance(content, str):
+        parts = (Text(content),) if content else ()
+    elif isinstance(content, Sequence):
+        parts = tuple(_part(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+    else:
+        raise ConfigError(f"{where}.content is text or a list of parts, not {type(content).__name__}")
+    calls = tuple(_call(where, call) for call in message.get("tool_calls") or ())
+    call_id = message.get("tool_call_id") or (message.get("name") if role == "tool" else None)
+    if role == "tool" and not call_id:
+        raise ConfigError(f"{where} answers a tool call, so it needs the call's id in tool_call_id")
+    return Turn(role, parts, calls, call_id, message.get("name"), tuple(message.get("provider_data") or ()))
+
+
+def _call(where: str, call: Any) -> ToolCall:
+    if isinstance(call, ToolCall):
+        return call
+    function = as_dict(as_dict(call).get("function"))
+    name, arguments = function.get("name"), function.get("arguments")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{where}.tool_calls has a call without a function name")
+    if isinstance(arguments, Mapping):
+        arguments = as_json(dict(arguments))
+    return ToolCall.of(as_text(call.get("id")), name, as_text(arguments))
+
+
+def _part(where: str, part: Any) -> Text | Media:
+    if isinstance(part, str):
+        return Text(part)
+    part = as_dict(part)
+    kind = part.get("type")
+    if kind in ("text", "input_text", "output_text"):
+        return Text(as_text(part.get("text")))
+    if kind == "refusal":
+        return Text(as_text(part.get("refusal")))
+    inner = part.get(kind) if isinstance(kind, str) else None
+    if kind in ("image_url", "video_url") and isinstance(inner, str):
+        inner = {"url": inner}
+    inner = as_dict(inner)
+    if kind in ("image_url", "video_url") and inner.get("url"):
+        medium: Literal["image", "video"] = "image" if kind == "image_url" else "video"
+        return attrs.evolve(_located(where, medium, as_text(inner["url"])), detail=inner.get("detail"))
+    if kind == "input_audio" and inner.get("data"):
+        format = as_text(inner.get("format"))
+        return Media("audio", data=as_text(inner["data"]), media_type=_AUDIO_TYPES.get(format, f"audio/{format}"))
+    if kind == "file" and inner:
+        return _file(where, inner)
+    raise ConfigError(
+        f"{where} has the type {kind!r}, or not what belongs to it; known are text, image_url, input_audio, "
+        "file and video_url in the OpenAI shape"
+    )
+
+
+def _file(where: str, file: Mapping[str, Any]) -> Media:
+    name = file.get("filename")
+    if file.get("file_id"):
+        return Media("file", file_id=as_text(file["file_id"]), filename=name)
+    url = as_text(file.get("file_data")) or as_text(file.get("file_url"))
+    if not url:
+        raise ConfigError(f"{where} needs file_data (a data: URL), file_url or file_id")
+    return attrs.evolve(_located(where, "file", url), filename=name)
+
+
+def _located(where: str, kind: Literal["image", "file", "video"], url: str) -> Media:
+    if not url.startswith("data:"):
+        return Media(kind, url=url)
+    head, comma, data = url[len("data:") :].partition(",")
+    if not comma or not head.endswith(";base64"):
+        raise ConfigError(f"{where} is not a data URL of the form data:TYPE/SUBTYPE;base64,CONTENT")
+    return Media(kind, data=data, media_type=head[: -len(";base64")].partition(";")[0].lower())
+
+
+def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
+    """Take the system prompt out, for formats that have a field of their own for it.
+
+    Returns:
+        The texts of all system turns, a blank line between them, and the other turns in order.
+
+    Raises:
+        ConfigError: a system turn has more than text.
+    """
+    texts = [turn.text(provider) for turn in all_turns if turn.role == "system"]
+    return "\n\n".join(text for text in texts if text), [turn for turn in all_turns if turn.role != "system"]
+
+
+def provider_data(turn: Turn, format: str) -> list[Any]:
+    """Return what a turn has for one wire format, in order."""
+    return [datum[format] for datum in turn.provider_data if isinstance(datum, Mapping) and format in datum]
+
+
+@attrs.frozen
+class ToolSpec:
+    """A function that the model may call.
+
+    Attributes:
+        parameters: a JSON schema; an object without properties where the user gave none.
+        strict: whether arguments are held to the schema; ``None`` leaves it to the provider.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
+    strict: bool | None = None
+
+
+def tools_of(tools: Any) -> list[ToolSpec | Mapping[str, Any]]:
+    """Read tools of the OpenAI shape; a provider's own, of another type than ``function``, stay as they are.
+
+    Raises:
+        ConfigError: it is no list, or a function has no name.
+    """
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {type(tools).__name__}")
+    return [_tool(position, tool) for position, tool in enumerate(tools)]
+
+
+def _tool(position: int, tool: Any) -> ToolSpec | Mapping[str, Any]:
+    if not isinstance(tool, Mapping):
+        raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {type(tool).__name__}")
+    if tool.get("type") != "function":
+        return tool
+    function = as_dict(tool.get("function"))
+    if not as_text(function.get("name")):
+        raise ConfigError(f"tools[{position}] needs function.name")
+    given = function.get("parameters")
+    spec = ToolSpec(function["name"], as_text(function.get("description")), strict=function.get("strict"))
+    return attrs.evolve(spec, parameters=given) if given else spec
+
+
+@attrs.frozen
+class NamedTool:
+    """The choice of one certain tool."""
+
+    name: str
+
+
+def tool_choice_of(choice: Any) -> Literal["auto", "none", "required"] | NamedTool:
+    """Read a tool choice of the OpenAI shape.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if choice in ("auto", "none", "required"):
+        return choice  # type: ignore[no-any-return]
+    if isinstance(choice, Mapping) and choice.get("type") == "function":
+        name = as_text(as_dict(choice.get("function")).get("name")) or as_text(choice.get("name"))
+        if name:
+            return NamedTool(name)
+    raise ConfigError(
+        f"tool_choice is 'auto', 'none', 'required' or {{'type': 'function', 'function': {{'name': ...}}}}, "
+        f"not {choice!r}"
+    )
+
+
+@attrs.frozen
+class JsonFormat:
+    """A reply in JSON.
+
+    Attributes:
+        schema: what it must be like; ``None`` for any JSON.
+        name: of the schema.
+        strict: whether the reply is held to it; ``None`` leaves it to the provider.
+    """
+
+    schema: Mapping[str, Any] | None = None
+    name: str = "reply"
+    description: str = ""
+    strict: bool | None = None
+
+
+def format_of(response_format: Any) -> JsonFormat | None:
+    """Read a response format of the OpenAI shape; ``None`` is plain text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    shape = as_dict(response_format)
+    kind = shape.get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return JsonFormat()
+    inner = as_dict(shape.get("json_schema"))
+    if kind == "json_schema" and isinstance(inner.get("schema"), Mapping):
+        name = as_text(inner.get("name")) or "reply"
+        return JsonFormat(inner["schema"], name, as_text(inner.get("description")), inner.get("strict"))
+    raise ConfigError(
+        "response_format is {'type': 'text'}, {'type': 'json_object'} or {'type': 'json_schema', 'json_schema': "
+        f"{{'name': ..., 'schema': ...}}}}, not {response_format!r}"
+    )
+
+
+class Parameters:
+    """The parameters of one request, each taken once; what is left over, the provider has no word for.
+
+    Args:
+        provider: its name, for errors.
+        chat: the request.
+    """
+
+    _SAME = (("max_tokens", "max_completion_tokens"), ("stop_sequences", "stop"))
+
+    def __init__(self, provider: str, chat: ChatRequest) -> None:
+        self._provider = provider
+        self._left = {name: value for name, value in chat.params.items() if value is not None}
+        for name, other in self._SAME:
+            if other in self._left:
+                if name in self._left:
+                    raise ConfigError(f"{name} and {other} are the same parameter; give one of them")
+                self._left[name] = self._left.pop(other)
+
+    def take(self, name: str, default: Any = None) -> Any:
+        """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` stand for their other names too."""
+        return self._left.pop(name, default)
+
+    def take_stop(self) -> list[str]:
+        """Return the stop sequences as a list, empty where none were given."""
+        given = self.take("stop_sequences")
+        stops = [given] if isinstance(given, str) else as_list(list(given) if isinstance(given, tuple) else given)
+        if given is not None and not all(isinstance(stop, str) for stop in stops):
+            raise ConfigError("stop_sequences is a text or a list of texts")
+        return stops
+
+    def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
+        """Put those that were given into a body: under their own names, or ``wire_name="name"``."""
+        for wire, name in (*((name, name) for name in names), *renamed.items()):
+            if name in self._left:
+                body[wire] = self._left.pop(name)
+
+    def refuse(self, name: str, why: str) -> None:
+        """Raise if a parameter was given that cannot be honoured."""
+        if name in self._left:
+            raise ConfigError(f"{self._provider} has no {name}: {why}")
+
+    def finish(self) -> None:
+        """Raise a ConfigError if any are left."""
+        if self._left:
+            raise ConfigError(
+                f"{self._provider} has no parameter {', '.join(sorted(self._left))}; if the server does, pass it "
+                "in extra_body="
+            )

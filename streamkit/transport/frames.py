@@ -1,0 +1,152 @@
+"""Bytes to events, by the content type of the response: server-sent events, JSON lines, AWS frames.
+
+Whatever the framing, what comes out are events with a type and a text, so that a decoder is the same for all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import attrs
+
+from streamkit.errors import ConfigError, ProtocolError
+from streamkit.transport import sse
+from streamkit.wire import parse_json
+
+__all__ = ["Frame", "aws_frames", "framing_of", "json_lines", "server_sent"]
+
+_AWS_PRELUDE = 12  # bytes: total length, length of the headers, checksum of both
+
+
+class Frame(Protocol):
+    """An event of any framing."""
+
+    event: str
+    data: str
+
+
+@attrs.define(eq=False)
+class _Frame:
+    event: str
+    data: str
+
+
+def framing_of(content_type: str) -> Callable[[Iterable[bytes]], Iterator[Frame]] | None:
+    """Return what splits a body of this media type into events, ``None`` for one that is no stream.
+
+    Args:
+        content_type: lower case, without parameters; "" counts as an event stream.
+    """
+    return _FRAMINGS.get(content_type)
+
+
+def server_sent(pieces: Iterable[bytes]) -> Iterator[Frame]:
+    """Iterate server-sent events; see ``sse``."""
+    return sse.parse(sse.Guard(pieces))
+
+
+def json_lines(pieces: Iterable[bytes]) -> Iterator[Frame]:
+    """Iterate lines of JSON, each as an event without a type; empty lines are skipped.
+
+    A last line without its line end counts if it is whole JSON: no part of an object is.
+
+    Raises:
+        ProtocolError: a line is over 16 MiB.
+
+    Source: https://github.com/ndjson/ndjson-spec, read 2026-11-21.
+    """
+    held: list[bytes] = []
+    size = 0
+    for data in pieces:
+        *lines, rest = data.split(b"\n")
+        if lines:
+            _check_size(size + len(lines[0]), held)
+            lines[0] = b"".join((*held, lines[0]))
+            held, size = [], 0
+            for line in lines:
+                if line := line.strip():
+                    yield _Frame("", line.decode("utf-8", "replace"))
+        if rest:
+            held.append(rest)
+            size += len(rest)
+            _check_size(size, held)
+            if len(held) > 4096:
+                held = [b"".join(held)]
+    last = b"".join(held).strip().decode("utf-8", "replace")
+    if last:
+        try:
+            parse_json(last)
+        except ValueError:
+            return
+        yield _Frame("", last)
+
+
+def aws_frames(pieces: Iterable[bytes]) -> Iterator[Frame]:
+    """Iterate AWS's binary frames, each with the name of its event or exception as type, its payload as data.
+
+    Frames are cut by their length here, so that none is buffered beyond the bound, and taken apart, their
+    checksums compared, by botocore.
+
+    Raises:
+        ProtocolError: a frame is damaged, or over 16 MiB.
+        ConfigError: botocore is not installed.
+
+    Source: https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html, read 2026-11-21.
+    """
+    try:
+        from botocore.eventstream import EventStreamBuffer, ParserError
+    except ImportError:
+        raise ConfigError('Amazon Bedrock needs botocore: python -m pip install "streamkit[bedrock]"') from None
+    buffer = EventStreamBuffer()
+    for frame in _cut_frames(pieces):
+        try:
+            buffer.add_data(frame)
+            for message in buffer:
+                yield _aws_event(message.headers, message.payload)
+        except ParserError as error:
+            raise ProtocolError(f"a frame of the event stream is damaged: {error}", excerpt=repr(frame[:64])) from None
+
+
+def _cut_frames(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for data in pieces:
+        held += data
+        start = 0
+        while len(held) - start >= _AWS_PRELUDE:
+            (length,) = struct.unpack_from(">I", held, start)
+            if not _AWS_PRELUDE + 4 <= length <= sse.MAX_EVENT:
+                excerpt = repr(bytes(held[start : start + 64]))
+                raise ProtocolError(f"a frame says that it has {length} bytes", excerpt=excerpt)
+            if len(held) - start < length:
+                break
+            yield bytes(held[start : start + length])
+            start += length
+        del held[:start]
+
+
+def _aws_event(headers: dict[str, Any], payload: bytes) -> Frame:
+    kind = headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or ""
+    if headers.get(":message-type") in ("exception", "error"):
+        kind = f"exception:{kind}"
+    text = payload.decode("utf-8", "replace") or str(headers.get(":error-message") or "")
+    return _Frame(str(kind), text)
+
+
+def _check_size(size: int, held: list[bytes]) -> None:
+    if size > sse.MAX_EVENT:
+        excerpt = b"".join(held[:8])[:512].decode("utf-8", "replace")
+        raise ProtocolError(f"an event is larger than {sse.MAX_EVENT} bytes", excerpt=excerpt)
+
+
+_FRAMINGS: dict[str, Callable[[Iterable[bytes]], Iterator[Frame]]] = {
+    "": server_sent,
+    "text/event-stream": server_sent,
+    "application/x-ndjson": json_lines,
+    "application/ndjson": json_lines,
+    "application/jsonl": json_lines,
+    "application/x-jsonlines": json_lines,
+    "application/stream+json": json_lines,
+    "application/vnd.amazon.eventstream": aws_frames,
+}
