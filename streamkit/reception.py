@@ -120,11 +120,24 @@ class Reception:
         """
         if self.status != "open" or self._link.inherited:
             return
-        if self.position and self.batch[self.position - 1 : self.position] and self.batch[self.position - 1].finished:
+        if self._at_end:
             self.settle("complete")  # the end itself is all that was not taken
         else:
             self._link.halt()
             self.settle("cancelled")
+
+    def halt(self) -> None:
+        """End the reader of an open stream and tell nobody yet; ``abandon`` follows.
+
+        Threads: any; never waits.
+        """
+        if self.status == "open" and not self._link.inherited and not self._at_end:
+            self._link.halt()
+
+    @property
+    def _at_end(self) -> bool:
+        last = self.batch[self.position - 1 : self.position] if self.position else ()
+        return bool(last) and last[0].finished
 
     def inherit(self) -> None:
         """In a forked child, take the place of the parent's reception, whose lock may be held for ever."""

@@ -48,26 +48,39 @@ class StopEvent(ReentrantEvent):
         super().__init__()
         # Guarded by nothing: each operation on the dict is one step under the interpreter's lock, and a
         # lock here could be held by the very thread that a signal handler interrupts to call set().
-        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._callbacks: dict[int, tuple[Callable[[], object], ...]] = {}
         self._keys = itertools.count()
 
     def set(self) -> None:
         """Set the event and cancel every stream that was started with it."""
         super().set()
-        for callback in list(self._callbacks.values()):
+        subscribers = list(self._callbacks.values())
+        for callback, *_ in subscribers:
             callback()
+        for _, *later in subscribers:
+            for callback in later:
+                callback()
 
-    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Have ``callback`` called in the thread of each ``set()``; at once if it is set already.
+    def subscribe(self, *callbacks: Callable[[], object]) -> Callable[[], None]:
+        """Have callbacks called in the thread of each ``set()``; at once if it is set already.
+
+        Args:
+            callbacks: at least one; the others are called once every subscriber's first has been, so that
+                a slow one, such as an observer, holds nobody's end up.
 
         Returns:
             A function that ends the subscription, any number of times.
         """
         key = next(self._keys)
-        self._callbacks[key] = callback
-        if self.is_set():  # either this sees the set, or set() sees the callback; perhaps both
-            callback()
-        return lambda: self._callbacks.pop(key, None) and None
+        self._callbacks[key] = callbacks
+        if self.is_set():  # either this sees the set, or set() sees the callbacks; perhaps both
+            for callback in callbacks:
+                callback()
+
+        def unsubscribe() -> None:
+            self._callbacks.pop(key, None)
+
+        return unsubscribe
 
     def __repr__(self) -> str:
         return f"<StopEvent {'set' if self.is_set() else 'clear'}, {len(self._callbacks)} streams>"

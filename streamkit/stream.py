@@ -83,7 +83,7 @@ class Stream:
         self._reception.on_settled = on_settled
         self._reception.started()
         if isinstance(stop, StopEvent):
-            subscriptions.append(stop.subscribe(self._reception.abandon))
+            subscriptions.append(stop.subscribe(self._reception.halt, self._reception.abandon))
         if link.stop_asked():
             self._reception.settle("cancelled")
         if self._reception.status != "open":

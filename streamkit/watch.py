@@ -56,6 +56,8 @@ class StreamWatch:
                 raise Interrupt
             if limit <= 0:
                 raise Interrupt(self._clock.error())
+            if self._until is not None:
+                limit = min(limit, max(self._until - time.monotonic(), 0.001))
         else:
             limit = self._remaining()
         if self._link.plain_stop is not None:
@@ -131,8 +133,9 @@ class StreamWatch:
         return self._clock.arrived()
 
     def hurry(self, seconds: float) -> None:
-        """Let what is still to be read take no longer than this."""
-        self._until = time.monotonic() + seconds
+        """Let what is still to be read take no longer than this; the first to say so counts."""
+        if self._until is None:
+            self._until = time.monotonic() + seconds
 
     def drain(self, before_waiting: Callable[[], object]) -> None:
         """From now on only the rest of a finished body is read: let that take a moment, and no longer."""

@@ -41,6 +41,7 @@ _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
 _MOST_READY = 1024  # chunks of one read before they are handed over, although more are there already
 _REFUSAL_SECONDS = 2.0  # for the body of an error; its status says the most
+_LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its finish reason
 _FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
 
 
@@ -177,6 +178,8 @@ class _Attempt:
                     watch.limit()
             elif decoder.ended:
                 return
+            elif decoder.whole:
+                watch.hurry(_LINGER_SECONDS)
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)

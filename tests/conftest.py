@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 
 from streamkit.stream import _open as open_streams
+from tests.secrets_written import ALLOWED, forget_keys, keys_written, texts_of, watch_for_keys
 
 LEAK_SECONDS = 5.0  # that a thread has to end after its test, all of a test's threads together
 REPAIR_SECONDS = 2.0  # that it has once its stream was cancelled
@@ -21,12 +23,41 @@ hypothesis.settings.register_profile("streamkit", deadline=None)
 hypothesis.settings.load_profile("streamkit")
 
 
+# What providers look at: names of keys and addresses, and whatever a cloud's own tools read.
+PROVIDERS = re.compile(r".*_(API_KEY|TOKEN|BASE_URL|ENDPOINT)|(AWS|AZURE_OPENAI|GOOGLE|OLLAMA)_.*")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what would let a test reach a provider, or a proxy, of whoever runs it."""
     for name in list(os.environ):
-        if name.endswith("_API_KEY") or name == "OPENAI_BASE_URL" or name.lower() in PROXIES:
+        if PROVIDERS.fullmatch(name) or name.lower() in PROXIES:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+watch_for_keys()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Begin each test without the keys of the one before."""
+    forget_keys()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that wrote a key: to the terminal, to a log, or into a file."""
+    report = yield
+    if report.when == "call" and report.passed and not item.get_closest_marker(ALLOWED):
+        places = keys_written(texts_of(item, report.sections))
+        if places:
+            report.outcome = "failed"
+            report.longrepr = f"a key was written: {', '.join(places)}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ from streamkit import (
     StreamTimeout,
     Timeout,
     TruncatedStreamError,
+    worker,
 )
 from streamkit.testing import (
     Cut,
@@ -384,6 +385,17 @@ def test_a_reply_without_done_is_complete() -> None:
     body = HELLO + chunk_event(finish_reason="stop")
     with Server(recording_reply(body)) as server, client_of(server) as client:
         assert client.complete("openai/m", "Hi").finish_reason == "stop"
+
+
+@pytest.mark.parametrize("rest", [Wait(None), Trickle(b": ping\n\n" * 2000, 0.01)], ids=["silence", "pings"])
+def test_a_reply_whose_end_never_comes_is_complete(rest: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once every choice has its finish reason, the wait for usage and [DONE] is short, whatever `idle` says."""
+    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    began = time.monotonic()
+    reply = Reply([HELLO, chunk_event(finish_reason="stop"), rest])
+    with nothing_left(), Server(reply) as server, client_of(server, timeout=Timeout(idle=60)) as client:
+        assert client.complete("openai/m", "Hi").finish_reason == "stop"
+    assert time.monotonic() - began < NOISE
 
 
 def test_a_key_is_masked_before_its_text_is_cut() -> None:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,14 @@ class TestStopEvent:
         setter = Task(lambda: (event.set(), threading.get_ident())[1])
         ident = setter.result()
         assert [(name, True, ident) for name in "abc"] == calls
+
+    def test_all_are_halted_before_any_is_told(self) -> None:
+        """Every subscriber's first callback comes before anybody's second, which may be slow."""
+        event, order = StopEvent(), []
+        for name in "ab":
+            event.subscribe(partial(order.append, f"halt {name}"), partial(order.append, f"tell {name}"))
+        event.set()
+        assert ["halt a", "halt b", "tell a", "tell b"] == order
 
     def test_it_is_a_threading_event(self) -> None:
         """Whatever takes a `threading.Event` can wait for it."""
