@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_two_streams_of_one_provider_interleaved_a_thousand_times(api: str) -> N
         thread.join(120)
     assert [] == failures
     assert TIMES * sum(map(len, pair)) == len(order)
-    turns = sum(before != after for before, after in zip(order, order[1:], strict=False))
+    turns = sum(before != after for before, after in pairwise(order))
     assert turns >= TIMES  # they did run at the same time
 
 
