@@ -1,0 +1,92 @@
+"""Anthropic's Messages.
+
+Source: https://platform.claude.com/docs/en/api/overview, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from streamkit.errors import APIError
+from streamkit.providers.anthropic_decoder import AnthropicDecoder
+from streamkit.providers.anthropic_request import body_of
+from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.http import missing_key, post, refusal
+from streamkit.wire import HttpRequest, Masked, ResponseInfo
+
+__all__ = ["Anthropic"]
+
+_OFFICIAL = "https://api.anthropic.com/v1"
+_VERSION = "2023-06-01"
+
+
+class Anthropic:
+    """Anthropic's Messages, or a server that speaks the same format.
+
+    Args:
+        api_key: by default ``ANTHROPIC_API_KEY``.
+        base_url: up to and including ``/v1``; by default ``ANTHROPIC_BASE_URL``, where ``/v1`` may be missing,
+            or Anthropic itself.
+        max_tokens: the longest reply, in tokens, where a call does not say; the API demands a number.
+        betas: sent as ``anthropic-beta``.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    key_variable = "ANTHROPIC_API_KEY"
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        max_tokens: int = 4096,
+        betas: Sequence[str] = (),
+        name: str = "anthropic",
+    ) -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        self.name = name
+        self.base_url = base_url_of(base_url) if base_url else _from_environment()
+        self._key = key_of(key, self.key_variable)
+        self._key_needed = self.base_url == _OFFICIAL
+        self._max_tokens = max_tokens
+        self._headers = {"anthropic-version": _VERSION, "anthropic-beta": ",".join(betas) or None}
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller and the version.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        if self._key is None and self._key_needed:
+            raise missing_key(self.name, self.key_variable)
+        return {**self._headers, "x-api-key": self._key}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = self.headers()
+        body = body_of(self.name, chat, self._max_tokens)
+        return post(f"{self.base_url}/messages", body, chat, headers=headers, key=self._key)
+
+    def decoder(self, chat: ChatRequest) -> AnthropicDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return AnthropicDecoder(self.name)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""
+        return refusal(self.name, info, body, self.key_variable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+
+
+def _from_environment() -> str:
+    url = os.environ.get("ANTHROPIC_BASE_URL")
+    if not url:
+        return _OFFICIAL
+    url = base_url_of(url)
+    return url if url.endswith("/v1") else f"{url}/v1"

@@ -1,0 +1,166 @@
+"""A call in OpenAI's words to the body of Anthropic's Messages.
+
+Source: https://platform.claude.com/docs/en/api/messages, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.anthropic_decoder import FORMAT
+from streamkit.providers.base import ChatRequest
+from streamkit.providers.prompt import (
+    Media,
+    NamedTool,
+    Parameters,
+    Text,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    system_text,
+    tool_choice_of,
+    tools_of,
+    turns,
+)
+
+__all__ = ["body_of"]
+
+# Under Anthropic's own names, as they stand.
+_NATIVE = (
+    *("temperature", "top_p", "top_k", "metadata", "service_tier", "thinking", "container", "context_management"),
+    *("mcp_servers", "cache_control", "inference_geo", "speed"),
+)
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+
+def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, Any]:
+    """Return the body for a streamed reply.
+
+    Args:
+        name: the provider's, for errors.
+        chat: the call.
+        default_max_tokens: where the call does not say, for the API demands it.
+
+    Raises:
+        ConfigError: there is something that Anthropic has no word for.
+    """
+    parameters = Parameters(name, chat)
+    limit = parameters.take("max_tokens", default_max_tokens)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"{name} needs max_tokens of 1 or more, not {limit!r}")
+    system, conversation = system_text(turns(chat.messages), name)
+    body: dict[str, Any] = {
+        "model": chat.model,
+        "max_tokens": limit,
+        "messages": _messages(name, conversation),
+        "stream": True,
+    }
+    if system:
+        body["system"] = system
+    if stops := parameters.take_stop():
+        body["stop_sequences"] = stops
+    parameters.copy(body, *_NATIVE)
+    if (user := parameters.take("user")) is not None:
+        body["metadata"] = {**body.get("metadata", {}), "user_id": user}
+    _tools(name, parameters, body)
+    _output(name, parameters, body)
+    if parameters.take("n", 1) != 1:
+        raise ConfigError(f"{name} gives one reply at a time; leave n out")
+    parameters.refuse("seed", "its replies cannot be made to repeat")
+    parameters.finish()
+    return body
+
+
+def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return the messages; those of one side that follow each other become one, as results of tools must."""
+    messages: list[dict[str, Any]] = []
+    for turn in conversation:
+        role = "assistant" if turn.role == "assistant" else "user"
+        blocks = _blocks(name, turn)
+        if messages and messages[-1]["role"] == role:
+            messages[-1]["content"] += blocks
+        elif blocks:
+            messages.append({"role": role, "content": blocks})
+    return messages
+
+
+def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
+    content = [_block(name, part) for part in turn.parts]
+    if turn.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": turn.call_id, "content": content}]
+    calls = []
+    for call in turn.calls:
+        if not isinstance(call.arguments, Mapping):
+            raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
+        calls.append({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
+    return [*provider_data(turn, FORMAT), *content, *calls]
+
+
+def _block(name: str, part: Text | Media) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if part.kind not in ("image", "file"):
+        raise ConfigError(f"{name} takes text, images and documents, no {part.kind}")
+    block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(part)}
+    if part.filename:
+        block["title"] = part.filename
+    return block
+
+
+def _source(part: Media) -> dict[str, Any]:
+    if part.file_id:
+        return {"type": "file", "file_id": part.file_id}
+    if part.url:
+        return {"type": "url", "url": part.url}
+    return {"type": "base64", "media_type": part.media_type, "data": part.data}
+
+
+def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+    tools = parameters.take("tools")
+    if tools:
+        body["tools"] = [_tool(tool) for tool in tools_of(tools)]
+    choice, parallel = parameters.take("tool_choice"), parameters.take("parallel_tool_calls")
+    if choice is None and parallel is None:
+        return
+    chosen = tool_choice_of("auto" if choice is None else choice)
+    if isinstance(chosen, NamedTool):
+        body["tool_choice"] = {"type": "tool", "name": chosen.name}
+    else:
+        body["tool_choice"] = {"type": "any" if chosen == "required" else chosen}
+    if parallel is not None and chosen != "none":
+        body["tool_choice"]["disable_parallel_tool_use"] = not parallel
+
+
+def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(tool, ToolSpec):
+        return tool  # one of Anthropic's own, in its own shape
+    shape: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters}
+    if tool.description:
+        shape["description"] = tool.description
+    if tool.strict is not None:
+        shape["strict"] = tool.strict
+    return shape
+
+
+def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+    """Write how hard to think and what form the reply has."""
+    output = dict(parameters.take("output_config", {}))
+    effort = parameters.take("reasoning_effort")
+    if effort == "none":
+        body.setdefault("thinking", {"type": "disabled"})
+    elif effort is not None:
+        if effort not in _EFFORTS:
+            raise ConfigError(f"{name} has reasoning_effort {', '.join(_EFFORTS)} and none, not {effort!r}")
+        output["effort"] = effort
+        body.setdefault("thinking", {"type": "adaptive"})
+    form = parameters.take("response_format")
+    wanted = None if form is None else format_of(form)
+    if wanted is not None:
+        if wanted.schema is None:
+            raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
+        output["format"] = {"type": "json_schema", "schema": wanted.schema}
+    if output:
+        body["output_config"] = output
