@@ -2,6 +2,8 @@
 
 from streamkit.providers.anthropic import Anthropic
 from streamkit.providers.base import ChatRequest, Decoder, Provider
+from streamkit.providers.gemini import Gemini
 from streamkit.providers.openai import OpenAI
+from streamkit.providers.responses import OpenAIResponses
 
-__all__ = ["Anthropic", "ChatRequest", "Decoder", "OpenAI", "Provider"]
+__all__ = ["Anthropic", "ChatRequest", "Decoder", "Gemini", "OpenAI", "OpenAIResponses", "Provider"]

@@ -13,7 +13,7 @@ from streamkit.chunks import Chunk
 from streamkit.errors import APIError, ConfigError
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
-__all__ = ["ChatRequest", "Decoder", "Event", "Provider", "base_url_of", "key_of"]
+__all__ = ["ChatRequest", "Decoder", "Event", "Provider", "base_url_of", "choices_of", "key_of"]
 
 
 class Event(Protocol):
@@ -40,6 +40,12 @@ class ChatRequest:
     params: Mapping[str, Any] = attrs.field(factory=dict)
     extra_body: Mapping[str, Any] = attrs.field(factory=dict)
     extra_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+def choices_of(chat: ChatRequest) -> int:
+    """Return how many replies a call asks for."""
+    choices = chat.extra_body.get("n", chat.params.get("n", 1))
+    return max(1, choices) if isinstance(choices, int) else 1
 
 
 class Decoder(Protocol):

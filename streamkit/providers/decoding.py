@@ -15,7 +15,7 @@ from streamkit.providers.base import Event
 from streamkit.providers.lenient import as_json
 from streamkit.wire import parse_json
 
-__all__ = ["MOST_KEPT", "ReplyDecoder", "count_of", "sum_of"]
+__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "sum_of"]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
 MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
@@ -203,3 +203,14 @@ def sum_of(*counts: int | None) -> int | None:
     """Return the sum of what is known, ``None`` if nothing is."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def cost_of(value: Any) -> float | None:
+    """Return an amount of USD, sent as a number or as text, ``None`` for what is none."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
+    return float(value) if known else None

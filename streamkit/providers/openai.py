@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, choices_of, key_of
 from streamkit.providers.http import missing_key, post, refusal
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
@@ -106,8 +106,7 @@ class OpenAI:
 
     def decoder(self, chat: ChatRequest) -> ChatDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        choices = chat.extra_body.get("n", chat.params.get("n", 1))
-        return ChatDecoder(self.name, max(1, choices) if isinstance(choices, int) else 1)
+        return ChatDecoder(self.name, choices_of(chat))
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""

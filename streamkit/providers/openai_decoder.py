@@ -11,7 +11,7 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, chose_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import ToolIndex
 
@@ -184,10 +184,5 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
         total,
         count_of(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
         count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
-        _cost(sent.get("cost")),
+        cost_of(sent.get("cost")),
     )
-
-
-def _cost(value: Any) -> float | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
-    return float(value) if known else None

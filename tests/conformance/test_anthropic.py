@@ -33,6 +33,4 @@ def test_the_recordings_are_all_there() -> None:
 @pytest.mark.parametrize("recording", ALL, ids=lambda recording: recording.name)
 def test_a_recording(recording: Recording) -> None:
     """Whole, however it is cut, and up to any point, a recording gives what Anthropic meant."""
-    check_provider(
-        recording, lambda server: Anthropic(api_key="k", base_url=server.url), "anthropic/claude-x", compare
-    )
+    check_provider(recording, lambda server: Anthropic(api_key="k", base_url=server.url), "anthropic/claude-x", compare)

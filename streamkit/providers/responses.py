@@ -1,0 +1,90 @@
+"""OpenAI's Responses, as OpenAI serves them and as others do.
+
+Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from streamkit.errors import APIError
+from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.responses_decoder import ResponsesDecoder
+from streamkit.providers.responses_request import body_of
+from streamkit.wire import HttpRequest, Masked, ResponseInfo
+
+__all__ = ["OpenAIResponses"]
+
+_OFFICIAL = "https://api.openai.com/v1"
+
+
+class OpenAIResponses:
+    """Responses of OpenAI, or of any server that speaks the same format: Azure, xAI, OpenRouter, LM Studio.
+
+    Args:
+        api_key: by default what the environment has in ``key_variable``.
+        base_url: up to and including ``/v1``; by default ``OPENAI_BASE_URL``, or OpenAI itself.
+        organization: sent as ``OpenAI-Organization``.
+        project: sent as ``OpenAI-Project``.
+        key_variable: the environment variable that has the key.
+        key_header: the header that carries it; ``Authorization`` as a bearer token, any other as it stands,
+            such as Azure's ``api-key``.
+        headers: sent with each request.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        organization: str | None = None,
+        project: str | None = None,
+        key_variable: str = "OPENAI_API_KEY",
+        key_header: str = "Authorization",
+        headers: Mapping[str, str] | None = None,
+        name: str = "openai-responses",
+    ) -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        self.name = name
+        self.base_url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
+        self.key_variable = key_variable
+        self._key = key_of(key, key_variable)
+        self._key_header = key_header
+        self._key_needed = self.base_url == _OFFICIAL
+        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **(headers or {})}
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        if self._key is None:
+            if self._key_needed:
+                raise missing_key(self.name, self.key_variable)
+            return dict(self._headers)
+        bearer = self._key_header == "Authorization"
+        return {**self._headers, self._key_header: Masked(f"Bearer {self._key}") if bearer else self._key}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = self.headers()
+        return post(f"{self.base_url}/responses", body_of(self.name, chat), chat, headers=headers, key=self._key)
+
+    def decoder(self, chat: ChatRequest) -> ResponsesDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return ResponsesDecoder(self.name)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""
+        return refusal(self.name, info, body, self.key_variable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url}>"

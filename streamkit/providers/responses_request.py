@@ -1,0 +1,149 @@
+"""A call in the words of chat completions to the body of OpenAI's Responses.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest
+from streamkit.providers.prompt import (
+    Media,
+    NamedTool,
+    Parameters,
+    Text,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    system_text,
+    tool_choice_of,
+    tools_of,
+    turns,
+)
+from streamkit.providers.responses_decoder import FORMAT
+
+__all__ = ["body_of"]
+
+# Under the API's own names, as they stand.
+_NATIVE = (
+    *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "metadata", "user", "service_tier", "store"),
+    *("include", "previous_response_id", "conversation", "truncation", "prompt", "prompt_cache_key", "max_tool_calls"),
+    *("prompt_cache_retention", "safety_identifier", "background", "context_management", "stream_options"),
+    *("instructions", "moderation", "prompt_cache_options", "max_output_tokens"),
+)
+
+
+def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
+    """Return the body for a streamed reply.
+
+    The server's own default decides whether a reply is stored there. To keep reasoning in a history of one's
+    own, pass ``store=False, include=["reasoning.encrypted_content"]``: it comes back in
+    ``completion.message`` and goes out again with it.
+
+    Raises:
+        ConfigError: there is something that Responses have no word for.
+    """
+    parameters = Parameters(name, chat)
+    system, conversation = system_text(turns(chat.messages), name)
+    body: dict[str, Any] = {"model": chat.model, "input": _input(name, conversation), "stream": True}
+    if system:
+        body["instructions"] = system
+    limit = parameters.take("max_tokens")
+    parameters.copy(body, *_NATIVE)
+    if limit is not None:
+        body["max_output_tokens"] = limit
+    _tools(parameters, body)
+    _form(parameters, body)
+    reasoning = dict(parameters.take("reasoning", {}))
+    if (effort := parameters.take("reasoning_effort")) is not None:
+        reasoning = {"effort": effort, **reasoning}
+    if reasoning:
+        body["reasoning"] = reasoning
+    if parameters.take("n", 1) != 1:
+        raise ConfigError(f"{name} gives one reply at a time; leave n out")
+    for missing in ("stop_sequences", "seed", "presence_penalty", "frequency_penalty", "logit_bias"):
+        parameters.refuse(missing, "Responses have no such thing; chat completions do")
+    parameters.finish()
+    return body
+
+
+def _input(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    for turn in conversation:
+        if turn.role == "tool":
+            items.append({"type": "function_call_output", "call_id": turn.call_id, "output": turn.text(name)})
+            continue
+        items += provider_data(turn, FORMAT)
+        if turn.role == "assistant":
+            if turn.parts:
+                content: Any = [{"type": "output_text", "text": turn.text(name)}]
+                items.append({"type": "message", "role": "assistant", "content": content})
+        elif turn.parts:
+            items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
+        for call in turn.calls:
+            call_item = {"type": "function_call", "call_id": call.id, "name": call.name}
+            items.append({**call_item, "arguments": call.raw_arguments or "{}"})
+    return items
+
+
+def _part(name: str, part: Text | Media) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "input_text", "text": part.text}
+    data_url = None if part.data is None else f"data:{part.media_type};base64,{part.data}"
+    if part.kind == "image":
+        shape: dict[str, Any] = {"type": "input_image", "detail": part.detail or "auto"}
+        return {**shape, "file_id": part.file_id} if part.file_id else {**shape, "image_url": part.url or data_url}
+    if part.kind != "file":
+        raise ConfigError(f"{name} takes text, images and files, no {part.kind}")
+    shape = {"type": "input_file"}
+    if part.filename:
+        shape["filename"] = part.filename
+    for field, value in (("file_id", part.file_id), ("file_url", part.url), ("file_data", data_url)):
+        if value:
+            return {**shape, field: value}
+    return shape
+
+
+def _tools(parameters: Parameters, body: dict[str, Any]) -> None:
+    if tools := parameters.take("tools"):
+        body["tools"] = [_tool(tool) for tool in tools_of(tools)]
+    choice = parameters.take("tool_choice")
+    if isinstance(choice, Mapping) and choice.get("type") != "function":
+        body["tool_choice"] = choice  # one of the API's own tools, in its own shape
+    elif choice is not None:
+        chosen = tool_choice_of(choice)
+        named = isinstance(chosen, NamedTool)
+        body["tool_choice"] = {"type": "function", "name": chosen.name} if named else chosen  # type: ignore[union-attr]
+
+
+def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(tool, ToolSpec):
+        return tool
+    shape: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    if tool.description:
+        shape["description"] = tool.description
+    shape["strict"] = bool(tool.strict)  # its own default is true, which refuses most schemas
+    return shape
+
+
+def _form(parameters: Parameters, body: dict[str, Any]) -> None:
+    text = dict(parameters.take("text", {}))
+    if (verbosity := parameters.take("verbosity")) is not None:
+        text["verbosity"] = verbosity
+    form = parameters.take("response_format")
+    wanted = None if form is None else format_of(form)
+    if wanted is not None and wanted.schema is None:
+        text["format"] = {"type": "json_object"}
+    elif wanted is not None:
+        shape: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}
+        if wanted.description:
+            shape["description"] = wanted.description
+        if wanted.strict is not None:
+            shape["strict"] = wanted.strict
+        text["format"] = shape
+    if text:
+        body["text"] = text
