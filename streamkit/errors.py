@@ -216,7 +216,51 @@ class AuthenticationError(APIError):
 
 
 class PaymentRequiredError(APIError):
-    """402: no credit, or a spending limit was reached."""
+    """402: no credit, or a spending limit was reached.
+
+    What the provider does not say is ``None``; amounts are in USD.
+
+    Args:
+        limit: which limit: ``per-transaction``, ``daily``, ``monthly`` ...
+        current: what was spent of it.
+        requested: what this request would have added.
+        max: where it is.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: Any = None,
+        in_stream: bool = False,
+        partial: Completion | None = None,
+        retryable: bool = False,
+        limit: str | None = None,
+        current: float | None = None,
+        requested: float | None = None,
+        max: float | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            status=status,
+            code=code,
+            type=type,
+            request_id=request_id,
+            retry_after=retry_after,
+            body=body,
+            in_stream=in_stream,
+            partial=partial,
+            retryable=retryable,
+        )
+        self.limit = limit
+        self.current = current
+        self.requested = requested
+        self.max = max
 
 
 class PermissionDeniedError(APIError):

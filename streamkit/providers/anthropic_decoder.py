@@ -14,10 +14,10 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 
-__all__ = ["FORMAT", "AnthropicDecoder"]
+__all__ = ["FORMAT", "AnthropicDecoder", "usage_of"]
 
 FORMAT = "anthropic"  # of provider data
 
@@ -189,7 +189,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage:
     return Usage(
         given,
         made,
-        sum_of(given, made),
+        total_of(given, made),
         count_of(counts.get("cache_read_input_tokens")),
         count_of(as_dict(counts.get("output_tokens_details")).get("thinking_tokens")),
         cache_write_tokens=count_of(counts.get("cache_creation_input_tokens")),

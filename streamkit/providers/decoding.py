@@ -15,7 +15,7 @@ from streamkit.providers.base import Event
 from streamkit.providers.lenient import as_json
 from streamkit.wire import parse_json
 
-__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "sum_of"]
+__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "sum_of", "total_of"]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
 MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
@@ -203,6 +203,11 @@ def sum_of(*counts: int | None) -> int | None:
     """Return the sum of what is known, ``None`` if nothing is."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def total_of(given: int | None, made: int | None) -> int | None:
+    """Return the tokens of both sides, ``None`` unless both are known."""
+    return None if given is None or made is None else given + made
 
 
 def cost_of(value: Any) -> float | None:

@@ -14,12 +14,12 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of
 from streamkit.providers.json_path import put
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
 
-__all__ = ["FORMAT", "MADE_ID", "GeminiDecoder"]
+__all__ = ["FORMAT", "MADE_ID", "GeminiDecoder", "usage_of"]
 
 FORMAT = "gemini"  # of provider data
 MADE_ID = "gemini_call_"  # begins the ids of calls that came without one
@@ -229,7 +229,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     return Usage(
         given,
         made,
-        sum_of(given, made) if total is None else total,
+        total_of(given, made) if total is None else total,
         count_of(counts.get("cachedContentTokenCount")),
         thoughts,
     )

@@ -11,7 +11,7 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, chose_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import ToolIndex
 
@@ -32,6 +32,9 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "safety": "content_filter",
     "error": "error",
 }
+
+
+_PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
 
 
 class ChatDecoder(ReplyDecoder):
@@ -71,7 +74,7 @@ class ChatDecoder(ReplyDecoder):
             if (
                 text
                 and text.__class__ is str
-                and len(delta) == 1
+                and (len(delta) == 1 or not any(delta[key] for key in delta if key not in _PLAIN))
                 and choice["finish_reason"] is None
                 and (index := choice["index"]) in self._finish
                 and not self._halves
@@ -176,12 +179,10 @@ def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
 def _usage(sent: Mapping[str, Any]) -> Usage:
     given, made = count_of(sent.get("prompt_tokens")), count_of(sent.get("completion_tokens"))
     total = count_of(sent.get("total_tokens"))
-    if total is None and given is not None and made is not None:
-        total = given + made
     return Usage(
         given,
         made,
-        total,
+        total_of(given, made) if total is None else total,
         count_of(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
         count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
         cost_of(sent.get("cost")),

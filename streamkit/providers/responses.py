@@ -53,7 +53,8 @@ class OpenAIResponses:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         self.name = name
-        self.base_url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
+        from_environment = os.environ.get("OPENAI_BASE_URL") if key_variable == "OPENAI_API_KEY" else None
+        self.base_url = base_url_of(base_url or from_environment or _OFFICIAL)
         self.key_variable = key_variable
         self._key = key_of(key, key_variable)
         self._key_header = key_header

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import orjson
 
 from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
-from streamkit.errors import ProtocolError
+from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of, sum_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
 
@@ -74,7 +74,7 @@ class ResponsesDecoder(ReplyDecoder):
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         type = as_text(raw.get("type")) or kind
         if type == "error" or kind == "error" or (reports_error(raw) and not raw.get("response")):
-            raise api_error(self._provider, raw, None, in_stream=True)
+            raise self._failed(raw)
         response = as_dict(raw.get("response"))
         self._id = as_word(response.get("id")) or self._id
         self._model = as_word(response.get("model")) or self._model
@@ -189,7 +189,7 @@ class ResponsesDecoder(ReplyDecoder):
     def _end(self, response: Mapping[str, Any], type: str, raw: Any) -> list[Chunk]:
         status = as_word(response.get("status")) or type
         if type == "failed" or status == "failed" or response.get("error"):
-            raise api_error(self._provider, response if response.get("error") else raw, None, in_stream=True)
+            raise self._failed(response if response.get("error") else raw)
         chunks: list[Chunk] = []
         for place, item in enumerate(map(as_dict, as_list(response.get("output")))):
             if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
@@ -199,6 +199,10 @@ class ResponsesDecoder(ReplyDecoder):
         self._note_usage(_usage(as_dict(response.get("usage"))))
         self.ended = True
         return chunks
+
+    def _failed(self, raw: Any) -> APIError:
+        self._finish_word = "failed"
+        return api_error(self._provider, raw, None, in_stream=True)
 
     def _finish_reason(self, word: str | None) -> FinishReason:
         if word == "completed":
@@ -233,7 +237,7 @@ def _usage(sent: Mapping[str, Any]) -> Usage | None:
     return Usage(
         given,
         made,
-        sum_of(given, made) if total is None else total,
+        total_of(given, made) if total is None else total,
         count_of(as_dict(sent.get("input_tokens_details")).get("cached_tokens")),
         count_of(as_dict(sent.get("output_tokens_details")).get("reasoning_tokens")),
         cost_of(sent.get("cost")),

@@ -116,8 +116,7 @@ def _tools(parameters: Parameters, body: dict[str, Any]) -> None:
         body["tool_choice"] = choice  # one of the API's own tools, in its own shape
     elif choice is not None:
         chosen = tool_choice_of(choice)
-        named = isinstance(chosen, NamedTool)
-        body["tool_choice"] = {"type": "function", "name": chosen.name} if named else chosen  # type: ignore[union-attr]
+        body["tool_choice"] = {"type": "function", "name": chosen.name} if isinstance(chosen, NamedTool) else chosen
 
 
 def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:

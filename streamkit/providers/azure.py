@@ -1,0 +1,125 @@
+"""Azure OpenAI's chat completions: of a deployment in the path, or of the v1 surface.
+
+Source: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle and /azure/ai-services/openai/reference
+(data plane, 2024-10-21), read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.chat import ChatCompletions
+from streamkit.providers.http import missing_key
+from streamkit.providers.quirks import Quirks
+from streamkit.wire import Masked
+
+__all__ = ["AzureOpenAI"]
+
+_LAST_DATED = "2024-10-21"  # the last dated version that is generally available
+_V1 = "/openai/v1"
+_KEY, _TOKEN = "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"
+_ENDPOINT = "AZURE_OPENAI_ENDPOINT"
+_QUIRKS = Quirks(
+    max_tokens_field="max_completion_tokens", own=frozenset({"data_sources", "user_security_context"})
+)
+
+
+class AzureOpenAI(ChatCompletions):
+    """Chat completions of an Azure OpenAI resource; a model's name is that of the deployment.
+
+    Args:
+        api_key: by default ``AZURE_OPENAI_API_KEY``; sent as ``api-key``.
+        endpoint: such as ``https://NAME.openai.azure.com``, by default ``AZURE_OPENAI_ENDPOINT``. One that ends in
+            ``/openai/v1`` means the v1 surface, which has no dated versions.
+        api_version: by default ``OPENAI_API_VERSION``, or 2024-10-21; ``"v1"`` means the v1 surface.
+        token: an access token of Microsoft Entra ID, or a function that returns one and is called for each
+            request; by default ``AZURE_OPENAI_AD_TOKEN``. Sent as ``Authorization: Bearer``.
+        max_tokens_field: how ``max_tokens`` is called on the wire; ``"max_tokens"`` for models of other vendors.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the endpoint cannot be one, or both a key and a token are passed.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        endpoint: str | None = None,
+        *,
+        api_version: str | None = None,
+        token: str | Callable[[], str] | None = None,
+        max_tokens_field: str = "max_completion_tokens",
+        name: str = "azure",
+    ) -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        self._token = Masked(token) if isinstance(token, str) else token
+        del token
+        if key is not None and self._token is not None:
+            raise ConfigError("api_key and token are two ways to say who asks; give one of them")
+        if self._token is not None:
+            key = Masked()
+        url = _resource(endpoint or os.environ.get(_ENDPOINT) or "")
+        self._v1 = url.endswith(_V1) or api_version == "v1"
+        if self._v1:
+            self._version = None if api_version == "v1" else api_version
+        else:
+            self._version = api_version or os.environ.get("OPENAI_API_VERSION") or _LAST_DATED
+        super().__init__(
+            name,
+            f"{url.removesuffix(_V1)}{_V1}" if self._v1 and url else url,
+            key,
+            key_variables=(_KEY,),
+            key_needed=True,
+            quirks=Quirks(max_tokens_field=max_tokens_field, own=_QUIRKS.own),
+        )
+
+    def url(self, chat: ChatRequest) -> str:
+        """Return the address of a deployment.
+
+        Raises:
+            ConfigError: there is no endpoint.
+        """
+        if not self.base_url:
+            raise ConfigError(
+                f"{self.name} needs the address of your resource: set the environment variable {_ENDPOINT}, or pass "
+                "endpoint=, such as https://NAME.openai.azure.com"
+            )
+        deployment = "" if self._v1 else f"/openai/deployments/{quote(chat.model, safe='')}"
+        query = f"?{urlencode({'api-version': self._version})}" if self._version else ""
+        return f"{self.base_url}{deployment}/chat/completions{query}"
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: there is neither a key nor a token.
+        """
+        if self._key is not None:
+            return {**self._headers, "api-key": self._key}
+        token = self._token() if callable(self._token) else self._token
+        bearer = key_of(None if token is None else Masked(token), _TOKEN)
+        token = None
+        if bearer is None:
+            raise missing_key(self.name, f"{_KEY} or {_TOKEN}")
+        return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url or 'no endpoint'}>"
+
+
+def _resource(endpoint: str) -> str:
+    """Return the address of a resource, "" for none."""
+    if not endpoint:
+        return ""
+    url = base_url_of(endpoint)
+    if "?" in url or "/deployments" in url:
+        raise ConfigError(
+            f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {endpoint!r}: the "
+            "deployment is the model's name, and the version goes in api_version="
+        )
+    return url.removesuffix("/openai")

@@ -1,0 +1,153 @@
+"""Cohere's chat, version 2.
+
+Source: https://docs.cohere.com/reference/chat, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamkit.errors import APIError, ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.cohere_decoder import FORMAT, CohereDecoder
+from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.lenient import as_dict
+from streamkit.providers.prompt import (
+    Media,
+    NamedTool,
+    Parameters,
+    Text,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    tool_choice_of,
+    tools_of,
+    turns,
+)
+from streamkit.wire import HttpRequest, Masked, ResponseInfo
+
+__all__ = ["Cohere"]
+
+_OFFICIAL = "https://api.cohere.com/v2"
+_NATIVE = (
+    *("temperature", "max_tokens", "seed", "presence_penalty", "frequency_penalty", "documents", "citation_options"),
+    *("safety_mode", "logprobs", "thinking", "strict_tools", "priority"),
+)
+
+
+class Cohere:
+    """Cohere's chat.
+
+    Args:
+        api_key: by default ``COHERE_API_KEY``, or ``CO_API_KEY``.
+        base_url: up to and including ``/v2``.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    key_variable = "COHERE_API_KEY"
+
+    def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        self.name = name
+        self.base_url = base_url_of(base_url or _OFFICIAL)
+        self._key = key_of(key, self.key_variable)
+        if self._key is None and key is None:
+            self._key = key_of(None, "CO_API_KEY")
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        if self._key is None:
+            if self.base_url == _OFFICIAL:
+                raise missing_key(self.name, self.key_variable)
+            return {}
+        return {"Authorization": Masked(f"Bearer {self._key}")}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = self.headers()
+        return post(f"{self.base_url}/chat", self.body(chat), chat, headers=headers, key=self._key)
+
+    def body(self, chat: ChatRequest) -> dict[str, Any]:
+        """Return the request's body.
+
+        Raises:
+            ConfigError: there is something that Cohere has no word for.
+        """
+        parameters = Parameters(self.name, chat)
+        messages = [self._message(turn) for turn in turns(chat.messages)]
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        parameters.copy(body, *_NATIVE, p="top_p", k="top_k")
+        if stops := parameters.take_stop():
+            body["stop_sequences"] = stops
+        if tools := parameters.take("tools"):
+            body["tools"] = [self._tool(tool) for tool in tools_of(tools)]
+        self._choice(parameters, body)
+        form = parameters.take("response_format")
+        wanted = None if form is None else format_of(form)
+        if wanted is not None:
+            schema = {} if wanted.schema is None else {"json_schema": wanted.schema}
+            body["response_format"] = {"type": "json_object", **schema}
+        if (effort := parameters.take("reasoning_effort")) is not None:
+            if effort not in ("none", "high"):
+                raise ConfigError(f"{self.name} thinks or does not: reasoning_effort is 'high' or 'none', or thinking=")
+            body.setdefault("thinking", {"type": "disabled" if effort == "none" else "enabled"})
+        if parameters.take("n", 1) != 1:
+            raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
+        parameters.finish()
+        return body
+
+    def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
+        choice = parameters.take("tool_choice")
+        chosen = "auto" if choice is None else tool_choice_of(choice)
+        if isinstance(chosen, NamedTool):
+            raise ConfigError(f"{self.name} cannot be told which tool to call; pass that tool alone, and 'required'")
+        if chosen != "auto":
+            body["tool_choice"] = chosen.upper()
+
+    def _message(self, turn: Turn) -> dict[str, Any]:
+        if turn.role == "tool":
+            return {"role": "tool", "tool_call_id": turn.call_id, "content": turn.text(self.name)}
+        shape: dict[str, Any] = {"role": turn.role}
+        if turn.parts:
+            plain = all(isinstance(part, Text) for part in turn.parts)
+            shape["content"] = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
+        if turn.calls:
+            shape["tool_calls"] = [call.to_dict() for call in turn.calls]
+        for datum in provider_data(turn, FORMAT):
+            shape |= as_dict(datum)
+        return shape
+
+    def _part(self, part: Text | Media) -> dict[str, Any]:
+        if isinstance(part, Text):
+            return {"type": "text", "text": part.text}
+        if part.kind != "image" or part.file_id:
+            raise ConfigError(f"{self.name} takes text and images by address or content, no {part.kind}")
+        image = {"url": part.url or f"data:{part.media_type};base64,{part.data}"}
+        return {"type": "image_url", "image_url": {**image, "detail": part.detail} if part.detail else image}
+
+    def _tool(self, tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(tool, ToolSpec):
+            raise ConfigError(f"{self.name} has tools of the type 'function' only")
+        function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        return {"type": "function", "function": function}
+
+    def decoder(self, chat: ChatRequest) -> CohereDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return CohereDecoder(self.name)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""
+        return refusal(self.name, info, body, self.key_variable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url}>"

@@ -1,0 +1,173 @@
+"""Gemini's interactions: steps in, steps out, kept on Google's side if one wants.
+
+Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import APIError, ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.interactions_decoder import FORMAT, InteractionsDecoder
+from streamkit.providers.lenient import as_dict
+from streamkit.providers.prompt import (
+    Media,
+    NamedTool,
+    Parameters,
+    Text,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    system_text,
+    tool_choice_of,
+    tools_of,
+    turns,
+)
+from streamkit.wire import HttpRequest, Masked, ResponseInfo
+
+__all__ = ["GeminiInteractions"]
+
+_OFFICIAL = "https://generativelanguage.googleapis.com/v1beta"
+_NATIVE = (
+    *("store", "previous_interaction_id", "background", "labels", "safety_settings", "service_tier", "environment"),
+    *("response_modalities", "cached_content"),
+)
+_CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+_KINDS = {"image": "image", "file": "document", "audio": "audio", "video": "video"}
+
+
+class GeminiInteractions:
+    """Gemini's interactions, streamed.
+
+    ``completion.id`` is what ``previous_interaction_id=`` takes to go on from a reply that Google has stored.
+
+    Args:
+        api_key: by default ``GEMINI_API_KEY``, or ``GOOGLE_API_KEY``. Sent in a header, never in the URL.
+        base_url: up to and including the version.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    key_variable = "GEMINI_API_KEY"
+
+    def __init__(
+        self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"
+    ) -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        self.name = name
+        self.base_url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
+        self._key = key_of(key, self.key_variable)
+        if self._key is None and key is None:
+            self._key = key_of(None, "GOOGLE_API_KEY")
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        if self._key is None and self.base_url == _OFFICIAL:
+            raise missing_key(self.name, self.key_variable)
+        return {"x-goog-api-key": self._key}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = self.headers()
+        return post(f"{self.base_url}/interactions", self.body(chat), chat, headers=headers, key=self._key)
+
+    def body(self, chat: ChatRequest) -> dict[str, Any]:
+        """Return the request's body.
+
+        Raises:
+            ConfigError: there is something that an interaction has no word for.
+        """
+        parameters = Parameters(self.name, chat)
+        system, conversation = system_text(turns(chat.messages), self.name)
+        body: dict[str, Any] = {"model": chat.model, "input": self._steps(conversation), "stream": True}
+        if system:
+            body["system_instruction"] = system
+        parameters.copy(body, *_NATIVE)
+        if tools := parameters.take("tools"):
+            body["tools"] = [_tool(tool) for tool in tools_of(tools)]
+        if config := self._config(parameters):
+            body["generation_config"] = config
+        form = parameters.take("response_format")
+        wanted = None if form is None else format_of(form)
+        if wanted is not None:
+            schema = {} if wanted.schema is None else {"schema": wanted.schema}
+            body["response_format"] = {"type": "text", "mime_type": "application/json", **schema}
+        if parameters.take("n", 1) != 1:
+            raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
+        parameters.finish()
+        return body
+
+    def _config(self, parameters: Parameters) -> dict[str, Any]:
+        config: dict[str, Any] = dict(parameters.take("generation_config", {}))
+        parameters.copy(config, "temperature", "top_p", "seed", max_output_tokens="max_tokens")
+        if stops := parameters.take_stop():
+            config["stop_sequences"] = stops
+        if (effort := parameters.take("reasoning_effort")) is not None:
+            if effort not in ("minimal", "low", "medium", "high"):
+                raise ConfigError(f"{self.name} has reasoning_effort minimal, low, medium and high, not {effort!r}")
+            config |= {"thinking_level": effort, "thinking_summaries": "auto"}
+        if (choice := parameters.take("tool_choice")) is not None:
+            chosen = tool_choice_of(choice)
+            if isinstance(chosen, NamedTool):
+                config["tool_choice"] = {"allowed_tools": {"mode": "any", "tools": [chosen.name]}}
+            else:
+                config["tool_choice"] = _CHOICES[chosen]
+        return config
+
+    def _steps(self, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+        steps: list[dict[str, Any]] = []
+        names: dict[str | None, str] = {}  # of functions, by the id of their call
+        for turn in conversation:
+            data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
+            steps += [datum for datum in data if datum.get("type") == "thought"]
+            if turn.role == "tool":
+                name = names.get(turn.call_id) or turn.name
+                result = {"type": "function_result", "call_id": turn.call_id, "result": turn.text(self.name)}
+                steps.append({**result, "name": name} if name else result)
+            elif turn.parts:
+                kind = "model_output" if turn.role == "assistant" else "user_input"
+                steps.append({"type": kind, "content": [self._part(part) for part in turn.parts]})
+            signatures = {datum["call"]: datum.get("signature") for datum in data if "call" in datum}
+            for which, call in enumerate(turn.calls):
+                names[call.id] = call.name
+                shape = {"type": "function_call", "id": call.id, "name": call.name, "arguments": call.arguments or {}}
+                steps.append({**shape, "signature": signatures[which]} if signatures.get(which) else shape)
+        return steps
+
+    def _part(self, part: Text | Media) -> dict[str, Any]:
+        if isinstance(part, Text):
+            return {"type": "text", "text": part.text}
+        shape: dict[str, Any] = {"type": _KINDS[part.kind]}
+        if part.data is not None:
+            return {**shape, "data": part.data, "mime_type": part.media_type}
+        return {**shape, "uri": part.file_id or part.url}
+
+    def decoder(self, chat: ChatRequest) -> InteractionsDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return InteractionsDecoder(self.name)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""
+        return refusal(self.name, info, body, self.key_variable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+
+
+def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(tool, ToolSpec):
+        return tool  # one of Google's own
+    shape: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    return {**shape, "description": tool.description} if tool.description else shape

@@ -1,0 +1,97 @@
+"""Mistral's chat: OpenAI's, with deviations of its own.
+
+Source: https://docs.mistral.ai/api/, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.chat import ChatCompletions
+from streamkit.providers.prompt import Media, Parameters, Text, Turn, turns
+from streamkit.providers.quirks import Quirks
+from streamkit.wire import Masked
+
+__all__ = ["Mistral"]
+
+_OFFICIAL = "https://api.mistral.ai/v1"
+_NATIVE = (
+    *("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "tools", "metadata"),
+    *("parallel_tool_calls", "response_format", "prediction", "prompt_mode", "safe_prompt", "guardrails"),
+    *("reasoning_effort", "prompt_cache_key"),
+)
+
+
+class Mistral(ChatCompletions):
+    """Mistral's chat completions.
+
+    Replies may have their content as a list of parts, thoughts among them, and tool calls without an index;
+    ``ChatDecoder`` reads both, as others send the like.
+
+    Args:
+        api_key: by default ``MISTRAL_API_KEY``.
+        base_url: up to and including ``/v1``.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
+        key = None if api_key is None else Masked(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        super().__init__(
+            name,
+            base_url_of(base_url or _OFFICIAL),
+            key,
+            key_variables=["MISTRAL_API_KEY"],
+            key_needed=base_url is None,
+            quirks=Quirks(include_usage=False),  # it sends the usage unasked
+        )
+
+    def body(self, chat: ChatRequest) -> dict[str, Any]:
+        """Return the request's body.
+
+        Raises:
+            ConfigError: there is something that Mistral has no word for.
+        """
+        parameters = Parameters(self.name, chat)
+        messages = [self._message(turn) for turn in turns(chat.messages)]
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        parameters.copy(body, *_NATIVE, random_seed="seed")
+        if stops := parameters.take_stop():
+            body["stop"] = stops
+        if (choice := parameters.take("tool_choice")) is not None:
+            body["tool_choice"] = "any" if choice == "required" else choice
+        parameters.finish()
+        return body
+
+    def _message(self, turn: Turn) -> dict[str, Any]:
+        plain = all(isinstance(part, Text) for part in turn.parts)
+        content = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
+        shape: dict[str, Any] = {"role": turn.role, "content": content}
+        if turn.calls:
+            shape["tool_calls"] = [call.to_dict() for call in turn.calls]
+        if turn.role == "tool":
+            shape["tool_call_id"] = turn.call_id
+            if turn.name:
+                shape["name"] = turn.name
+        return shape
+
+    def _part(self, part: Text | Media) -> Mapping[str, Any]:
+        if isinstance(part, Text):
+            return {"type": "text", "text": part.text}
+        url = part.url or f"data:{part.media_type};base64,{part.data}"
+        if part.kind == "image" and not part.file_id:
+            return {"type": "image_url", "image_url": {"url": url, **({"detail": part.detail} if part.detail else {})}}
+        if part.kind == "audio":
+            return {"type": "input_audio", "input_audio": part.data}
+        if part.kind == "file" and part.file_id:
+            return {"type": "file", "file_id": part.file_id}
+        if part.kind == "file":
+            name = {"document_name": part.filename} if part.filename else {}
+            return {"type": "document_url", "document_url": url, **name}
+        raise ConfigError(f"{self.name} takes text, images, documents and audio, no {part.kind}")

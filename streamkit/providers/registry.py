@@ -1,0 +1,104 @@
+"""Which providers there are by name: the library's own, the services of the table, and those of other packages.
+
+A package registers a provider by an entry point of the group ``streamkit.providers``: its name is the first
+segment of model names, its value a class or a function that takes no argument and returns a ``Provider``::
+
+    [options.entry_points]
+    streamkit.providers =
+        acme = acme_streamkit:Acme
+
+Nothing is imported before it is asked for by name. A package cannot take a name of the library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.base import Provider
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["BUILT_IN", "GROUP", "factory", "names"]
+
+#: The group of entry points by which a package registers a provider.
+GROUP = "streamkit.providers"
+
+#: The library's own providers, each with the module and the class.
+BUILT_IN = {
+    "agnic": ("agnic", "Agnic"),
+    "anthropic": ("anthropic", "Anthropic"),
+    "azure": ("azure", "AzureOpenAI"),
+    "bedrock": ("bedrock", "Bedrock"),
+    "cohere": ("cohere", "Cohere"),
+    "gemini": ("gemini", "Gemini"),
+    "gemini-interactions": ("interactions", "GeminiInteractions"),
+    "mistral": ("mistral", "Mistral"),
+    "ollama": ("ollama", "Ollama"),
+    "openai": ("openai", "OpenAI"),
+    "openai-completions": ("completions", "OpenAICompletions"),
+    "openai-responses": ("responses", "OpenAIResponses"),
+}
+
+
+def names() -> list[str]:
+    """Return the names of all providers that are registered, in order; nothing is imported for it."""
+    from streamkit.providers.services import SERVICES
+
+    return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())})
+
+
+def factory(name: str) -> Callable[[], Provider] | None:
+    """Return what makes the provider of a name, with the key that the environment has then; ``None`` if unknown.
+
+    Raises:
+        ConfigError: the package that registers it is broken.
+    """
+    if name in BUILT_IN:
+        module, kind = BUILT_IN[name]
+        made: Callable[[], Provider] = getattr(import_module(f"streamkit.providers.{module}"), kind)
+        return made
+    from streamkit.providers.compatible import OpenAICompatible
+    from streamkit.providers.services import SERVICES
+
+    if name in SERVICES:
+        return lambda: OpenAICompatible(name)
+    points = [point for point in _entry_points() if point.name == name]
+    return _of_packages(name, points) if points else None
+
+
+def _entry_points() -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # costs more than the rest of this module, and few need it
+
+    return list(entry_points(group=GROUP))
+
+
+def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
+    if len({point.value for point in points}) > 1:
+        packages = ", ".join(sorted(_package(point) for point in points))
+        raise ConfigError(f"several packages register a provider {name!r}: {packages}; uninstall all but one of them")
+    where = f"the provider {name!r} of {_package(points[0])}"
+    try:
+        loaded = points[0].load()
+    except Exception as error:
+        raise ConfigError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    return lambda: _made(loaded, where)
+
+
+def _made(loaded: Any, where: str) -> Provider:
+    try:
+        provider = loaded() if callable(loaded) else loaded
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(provider, Provider):
+        raise ConfigError(f"{where} is no provider but a {type(provider).__name__}")
+    return provider
+
+
+def _package(point: EntryPoint) -> str:
+    return f"the package {point.dist.name}" if point.dist is not None else point.value
