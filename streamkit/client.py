@@ -11,9 +11,8 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.messages import Completion, Message, messages_of
 from streamkit.observers import Observer
+from streamkit.providers import registry
 from streamkit.providers.base import ChatRequest, Provider
-from streamkit.providers.demo import Demo
-from streamkit.providers.openai import OpenAI
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
 from streamkit.stream import Stream
@@ -28,21 +27,27 @@ Stop = StopEvent | threading.Event
 
 _DEFAULT: Any = object()  # stands for "the client's own", as None has a meaning for a timeout
 
-_BUILT_IN: dict[str, Callable[[], Provider]] = {"openai": OpenAI}
-
 # Bare names, by what they begin with; the longest match counts.
 _PREFIXES = {
     "chatgpt-": "openai",
     "claude-": "anthropic",
+    "codestral-": "mistral",
     "command-": "cohere",
     "deepseek-": "deepseek",
+    "devstral-": "mistral",
     "gemini-": "gemini",
+    "glm-": "zai",
     "gpt-": "openai",
     "grok-": "xai",
+    "kimi-": "moonshot",
+    "magistral-": "mistral",
+    "ministral-": "mistral",
     "mistral-": "mistral",
     "o1": "openai",
     "o3": "openai",
     "o4": "openai",
+    "pixtral-": "mistral",
+    "qwen": "alibaba",
     "sonar": "perplexity",
 }
 
@@ -51,8 +56,9 @@ class Client:
     """Starts streams. Share one between threads; it keeps connections for the next stream.
 
     Args:
-        providers: which services it knows; ``None`` for those of the library, each with the key that the
-            environment has for it.
+        providers: which services it knows; ``None`` for all that are registered, the library's own and those of
+            other packages (see ``streamkit.providers.registry``), each with the key that the environment has for
+            it when it is called.
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
@@ -72,6 +78,7 @@ class Client:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._providers: dict[str, Provider] | None = None if providers is None else _by_name(providers)
+        self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer(buffer)
@@ -163,15 +170,24 @@ class Client:
         return self._provider(segment, model), rest
 
     def _provider(self, name: str, model: str) -> Provider:
-        known = _BUILT_IN if self._providers is None else self._providers
-        if name in known:
-            return _BUILT_IN[name]() if self._providers is None else self._providers[name]
+        known = self._registered(name) if self._providers is None else self._providers.get(name)
+        if known is not None:
+            return known
         if name == "demo":
+            from streamkit.providers.demo import Demo
             from streamkit.testing import demo_server
 
             return Demo(demo_server().url)
-        names = ", ".join(sorted({*known, "demo"}))
+        names = ", ".join(sorted({*(registry.names() if self._providers is None else self._providers), "demo"}))
         raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
+
+    def _registered(self, name: str) -> Provider | None:
+        """Return a provider that is registered, made anew: the environment may have got its key since."""
+        make = self._factories.get(name) or registry.factory(name)
+        if make is None:
+            return None
+        self._factories[name] = make
+        return make()
 
     def close(self) -> None:
         """Cancel what is open and close the connections. Closing again changes nothing.

@@ -82,7 +82,10 @@ class HttpRequest:
     direct: bool = False
 
 
-_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-generation-id", "apim-request-id", "cf-ray")
+_REQUEST_ID_HEADERS = (
+    *("x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-amzn-requestid"),
+    *("mistral-correlation-id", "x-github-request-id", "cf-ray"),
+)
 
 
 @attrs.frozen

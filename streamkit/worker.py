@@ -280,7 +280,9 @@ def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
     if isinstance(error, ProtocolError):
         error.excerpt = mask(error.excerpt, secrets)[:512]
     elif isinstance(error, APIError):
-        error.code, error.type = mask(error.code or "", secrets) or None, mask(error.type or "", secrets) or None
+        for name in ("code", "type", "request_id", "limit"):
+            if text := getattr(error, name, None):
+                setattr(error, name, mask(text, secrets))
         try:
             error.body = mask_all(error.body, secrets)
             if len(text := error.body if isinstance(error.body, str) else json.dumps(error.body)) > _MAX_ERROR_BODY:

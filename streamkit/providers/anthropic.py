@@ -1,6 +1,6 @@
 """Anthropic's Messages.
 
-Source: https://platform.claude.com/docs/en/api/overview, read 2026-11-21.
+Source: https://platform.claude.com/docs/en/api/overview and .../api/versioning, read 2026-11-21.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from streamkit.wire import HttpRequest, Masked, ResponseInfo
 __all__ = ["Anthropic"]
 
 _OFFICIAL = "https://api.anthropic.com/v1"
-_VERSION = "2023-06-01"
+_VERSION = "2026-10-21"
+_SAMPLING_VERSION = "2023-06-01"  # the last that has these parameters; the newer one refuses them at any value
+_SAMPLING = ("temperature", "top_p", "top_k")
 
 
 class Anthropic:
@@ -30,6 +32,10 @@ class Anthropic:
             or Anthropic itself.
         max_tokens: the longest reply, in tokens, where a call does not say; the API demands a number.
         betas: sent as ``anthropic-beta``.
+        version: sent as ``anthropic-version``; by default the newest, or for a call that has ``temperature``,
+            ``top_p`` or ``top_k`` the one before, which knows them.
+        key_header: the header that carries the key; ``Authorization`` as a bearer token, as Anthropic's own
+            SDKs send it, any other as it stands, such as the ``x-api-key`` of older servers.
         name: the first segment of the model names that go to it.
 
     Raises:
@@ -45,6 +51,8 @@ class Anthropic:
         *,
         max_tokens: int = 4096,
         betas: Sequence[str] = (),
+        version: str | None = None,
+        key_header: str = "Authorization",
         name: str = "anthropic",
     ) -> None:
         key = None if api_key is None else Masked(api_key)
@@ -54,9 +62,11 @@ class Anthropic:
         self._key = key_of(key, self.key_variable)
         self._key_needed = self.base_url == _OFFICIAL
         self._max_tokens = max_tokens
-        self._headers = {"anthropic-version": _VERSION, "anthropic-beta": ",".join(betas) or None}
+        self._version = version
+        self._key_header = key_header
+        self._betas = ",".join(betas) or None
 
-    def headers(self) -> dict[str, str | None]:
+    def headers(self, version: str = _VERSION) -> dict[str, str | None]:
         """Return the headers that identify the caller and the version.
 
         Raises:
@@ -64,11 +74,16 @@ class Anthropic:
         """
         if self._key is None and self._key_needed:
             raise missing_key(self.name, self.key_variable)
-        return {**self._headers, "x-api-key": self._key}
+        headers = {"anthropic-version": self._version or version, "anthropic-beta": self._betas}
+        if self._key is None:
+            return headers
+        bearer = self._key_header == "Authorization"
+        return {**headers, self._key_header: Masked(f"Bearer {self._key}") if bearer else self._key}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
-        headers = self.headers()
+        sampling = any(name in chat.params for name in _SAMPLING)
+        headers = self.headers(_SAMPLING_VERSION if sampling else _VERSION)
         body = body_of(self.name, chat, self._max_tokens)
         return post(f"{self.base_url}/messages", body, chat, headers=headers, key=self._key)
 

@@ -1,11 +1,13 @@
-"""The errors that chat-completions servers report, in all the shapes that are about."""
+"""The errors that servers report, in all the shapes that are about."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from streamkit.errors import APIError
+from streamkit.errors import APIError, PaymentRequiredError
+from streamkit.providers.error_words import status_of_word
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["api_error", "chose_error", "reports_error"]
@@ -29,66 +31,13 @@ def chose_error(choice: Mapping[str, Any]) -> bool:
     return choice.get("finish_reason") == "error" or bool(choice.get("error"))
 
 
-_STATUS_BY_WORD = {
-    "validationException": 400,
-    "ValidationException": 400,
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "UNAUTHENTICATED": 401,
-    "billing_error": 402,
-    "PERMISSION_DENIED": 403,
-    "accessDeniedException": 403,
-    "NOT_FOUND": 404,
-    "resourceNotFoundException": 404,
-    "timeout_error": 408,
-    "modelTimeoutException": 408,
-    "request_too_large": 413,
-    "RESOURCE_EXHAUSTED": 429,
-    "throttlingException": 429,
-    "serviceQuotaExceededException": 429,
-    "INTERNAL": 500,
-    "internalServerException": 500,
-    "modelStreamErrorException": 500,
-    "modelErrorException": 500,
-    "UNAVAILABLE": 503,
-    "serviceUnavailableException": 503,
-    "DEADLINE_EXCEEDED": 504,
-    "invalid_request_error": 400,
-    "invalid_request": 400,
-    "bad_request": 400,
-    "BadRequestError": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "insufficient_credits": 402,
-    "spending_limit_exceeded": 402,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "NotFoundError": 404,
-    "timeout": 408,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "too_many_requests": 429,
-    "server_error": 500,
-    "internal_error": 500,
-    "internal_server_error": 500,
-    "InternalServerError": 500,
-    "api_error": 500,
-    "service_unavailable": 503,
-    "overloaded": 529,
-    "overloaded_error": 529,
-}
-
-
 def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool = False) -> APIError:
     """Return the error that a body reports, in any of the shapes that are about.
 
-    ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}`` with ``message`` or
-    ``error_description`` beside it, ``{"object": "error", "message"}``, ``{"detail": ...}``, an error inside a
-    choice, and plain text.
+    ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}`` or ``{"error": "word"}`` with ``message`` or
+    ``error_description`` beside it, ``{"type": "error", "error": {...}, "request_id"}``, ``{"error": {"code",
+    "message", "status", "details": [...]}}``, ``{"object": "error", "message"}``, ``{"message", "type", "code"}``,
+    ``{"id", "message"}``, ``{"detail": ...}``, an error inside a choice, and plain text.
 
     Args:
         body: decoded JSON, or text.
@@ -96,44 +45,151 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
     """
     outer = as_dict(body[0] if isinstance(body, list) and body else body)  # Google's servers send a list of one
     inner = _inner_error(outer)
-    code = inner.get("code", outer.get("code"))
-    code = code if isinstance(code, (str, int)) else None
-    kind = as_text(inner.get("type")) or as_text(outer.get("type")) or None
+    code = _code(inner, outer)
+    kind = _kind(inner, outer)
     if status is None:
         status = _status_told(inner, outer, code, kind)
     message = _message(inner, outer) or (body.strip()[:_MOST_KEPT] if isinstance(body, str) else "")
     message = as_word(message)
     shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
-    return APIError.class_for(status)(
+    error = APIError.class_for(status)(
         shown,
         status=status,
-        code=None if code is None else str(code),
+        code=code,
         type=kind,
+        request_id=_request_id(inner, outer),
+        retry_after=_wait_told(inner, outer, message) if status is None or APIError.is_retryable(status) else None,
         body=body,
         in_stream=in_stream,
         retryable=APIError.is_retryable(status),
     )
+    if isinstance(error, PaymentRequiredError):
+        _note_limit(error, inner if "limit" in inner else outer)
+    return error
 
 
 def _inner_error(outer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object that describes the error; text becomes one of its code."""
+    """Return the object that describes the error; a word becomes its code, a sentence its message."""
     candidates = [outer.get("error"), as_dict(outer.get("x_groq")).get("error")]
     candidates += [as_dict(choice).get("error") for choice in as_list(outer.get("choices"))]
     found = next((candidate for candidate in candidates if candidate), None)
-    return {"code": found} if isinstance(found, str) else as_dict(found)
+    if isinstance(found, str):
+        return {"code": found} if re.fullmatch(r"[\w.:-]+", found) else {"message": found}
+    return {"message": found} if isinstance(found, list) else as_dict(found)
+
+
+# -- what it says ----------------------------------------------------------------------------------------
+
+
+def _code(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
+    code = inner.get("code", outer.get("code"))
+    known = isinstance(code, (str, int)) and not isinstance(code, bool) and code != ""
+    # Not str() of any number: Python refuses one of thousands of digits.
+    return as_json(code) if known and isinstance(code, int) else as_text(code) or None
+
+
+def _kind(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
+    """Return the provider's type; Google's is called ``status``, Azure's stands in an inner error, AWS's has a path."""
+    told = (
+        inner.get("type"),
+        _word(inner.get("status")),
+        inner.get("error_type"),
+        as_dict(inner.get("metadata")).get("error_type"),
+        as_dict(inner.get("innererror")).get("code"),
+        outer.get("error_type"),
+        as_text(outer.get("__type")).rpartition("#")[2],
+        outer.get("type"),
+    )
+    return next((text for text in map(as_text, told) if text), None)
+
+
+def _word(value: Any) -> str:
+    text = as_text(value)
+    return "" if text.isdecimal() else text
 
 
 def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
     told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
-    for text in (*told, inner.get("code")):
-        if text:
-            return text if isinstance(text, str) else as_json(text)[:_MOST_KEPT]
-    return ""
+    message = next((_sentence(text) for text in (*told, outer.get("Message"), inner.get("code")) if text), "")
+    metadata = as_dict(inner.get("metadata"))
+    upstream = as_text(metadata.get("raw"))  # OpenRouter: what the provider behind it had to say
+    if upstream and upstream not in message:
+        message = f"{message}: {upstream[:_MOST_KEPT]}"
+    return message
 
 
-def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: Any, kind: str | None) -> int | None:
-    for value in (inner.get("status_code"), inner.get("status"), code, outer.get("status_code"), outer.get("status")):
+def _sentence(told: Any) -> str:
+    """Return the text of a message that may be an object, or a list of what did not pass a validation."""
+    if isinstance(told, str):
+        return told
+    if isinstance(told, dict) and told.get("detail"):
+        told = told["detail"]
+    items = told if isinstance(told, list) else []
+    parts = [item if isinstance(item, str) else _violation(as_dict(item)) for item in items]
+    if parts and all(parts):
+        return "; ".join(parts)[:_MOST_KEPT]
+    return as_json(told)[:_MOST_KEPT]
+
+
+def _violation(item: Mapping[str, Any]) -> str:
+    where = ".".join(as_text(step) or as_json(step) for step in as_list(item.get("loc")))
+    text = as_text(item.get("msg"))
+    return f"{where}: {text}" if where and text else text
+
+
+def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: str | None, kind: str | None) -> int | None:
+    told = (inner.get("status_code"), inner.get("status"), inner.get("code", outer.get("code")))
+    for value in (*told, outer.get("status_code"), outer.get("status"), outer.get("statusCode")):
         number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value
         if isinstance(number, int) and 400 <= number < 600:
             return number
-    return next((_STATUS_BY_WORD[word] for word in (str(code), str(kind)) if word in _STATUS_BY_WORD), None)
+    words = (code, kind, as_text(outer.get("type")))
+    return next((status for word in words if word and (status := status_of_word(word))), None)
+
+
+def _request_id(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
+    told = [holder.get("request_id") for holder in (outer, inner, as_dict(outer.get("agnic")))]
+    if "choices" not in outer:  # there it is the reply's
+        told.append(outer.get("id"))
+    return next((text[:_LONGEST_ID] for text in map(as_word, told) if text), None)
+
+
+# -- how long to wait, and for what ----------------------------------------------------------------------
+
+_LONGEST_ID = 200  # characters
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # seconds
+_PIECE = r"(\d{1,6}(?:\.\d{1,9})?) ?(ms|h|m|s)[a-z]*"
+# "try again in 6m0s", "retry after 26 seconds", "wait 42 seconds before retrying"
+_WAIT = re.compile(rf"(?:again in|retry after|retry in|wait) ((?:{_PIECE} ?)+)", re.IGNORECASE)
+
+
+def _wait_told(inner: Mapping[str, Any], outer: Mapping[str, Any], message: str) -> float | None:
+    """Return the seconds that the body asks to wait, for where no header says so."""
+    for detail in as_list(inner.get("details")):
+        delay = as_text(as_dict(detail).get("retryDelay"))  # google.rpc.RetryInfo
+        if re.fullmatch(r"\d{1,6}(\.\d{1,9})?s", delay):
+            return float(delay[:-1])
+    metadata = as_dict(inner.get("metadata"))
+    told = [holder.get(name) for holder in (inner, outer, metadata) for name in ("retry_after", "retry_after_seconds")]
+    for value in (*told, outer.get("estimated_time")):  # the last is Hugging Face's, of a model that is loading
+        seconds = _amount(value)
+        if seconds is not None:
+            return seconds
+    found = _WAIT.search(message[:2000])
+    if found is None:
+        return None
+    return sum(float(number) * _UNITS[unit.lower()] for number, unit in re.findall(_PIECE, found[1], re.IGNORECASE))
+
+
+def _note_limit(error: PaymentRequiredError, told: Mapping[str, Any]) -> None:
+    """Take down which spending limit it was, as Agnic says it; the amounts may be texts."""
+    error.limit = as_word(told.get("limit"))[:_LONGEST_ID] or None
+    error.current, error.requested = _amount(told.get("current")), _amount(told.get("requested"))
+    error.max = _amount(told.get("max"))
+
+
+def _amount(value: Any) -> float | None:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,12}(\.\d{1,12})?", value):
+        value = float(value)
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**12
+    return float(value) if known else None

@@ -23,9 +23,7 @@ _LAST_DATED = "2024-10-21"  # the last dated version that is generally available
 _V1 = "/openai/v1"
 _KEY, _TOKEN = "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"
 _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
-_QUIRKS = Quirks(
-    max_tokens_field="max_completion_tokens", own=frozenset({"data_sources", "user_security_context"})
-)
+_QUIRKS = Quirks(max_tokens_field="max_completion_tokens", own=frozenset({"data_sources", "user_security_context"}))
 
 
 class AzureOpenAI(ChatCompletions):

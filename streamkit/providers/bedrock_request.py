@@ -11,6 +11,7 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.bedrock_decoder import FORMAT
+from streamkit.providers.lenient import as_json
 from streamkit.providers.prompt import (
     Media,
     NamedTool,
@@ -141,8 +142,6 @@ def _form(parameters: Parameters, body: dict[str, Any]) -> None:
         return
     if wanted.schema is None:
         raise ConfigError("converse has no JSON without a schema: use response_format of type json_schema")
-    import json  # a schema goes as text here
-
-    schema = {"schema": json.dumps(wanted.schema, separators=(",", ":")), "name": wanted.name}
+    schema = {"schema": as_json(dict(wanted.schema)), "name": wanted.name}  # as text
     structure = {"type": "json_schema", "structure": {"jsonSchema": schema}}
     body["outputConfig"] = {"textFormat": structure}

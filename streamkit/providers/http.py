@@ -89,7 +89,8 @@ def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> AP
     except ValueError:
         decoded = body.decode("utf-8", "replace")
     error = api_error(provider, decoded, info.status)
-    error.request_id = info.request_id or error.request_id
+    sure = None if info.request_id == info.headers.get("cf-ray") else info.request_id  # that one is Cloudflare's
+    error.request_id = sure or error.request_id or info.request_id
     if info.retry_after is not None:
         error.retry_after = info.retry_after
     if info.status == 401:

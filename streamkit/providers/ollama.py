@@ -116,9 +116,7 @@ class Ollama:
 
     def _image(self, part: Media) -> str:
         if part.kind != "image" or part.data is None:
-            raise ConfigError(
-                f"{self.name} takes text and images by content; pass a data: URL, no {part.kind} by address"
-            )
+            raise ConfigError(f"{self.name} takes text, and images by content: a data: URL, no file and no address")
         return part.data
 
     def decoder(self, chat: ChatRequest) -> OllamaDecoder:

@@ -44,11 +44,14 @@ BUILT_IN = {
 }
 
 
+_RESERVED = "demo"  # the model that is always there, which the client makes
+
+
 def names() -> list[str]:
-    """Return the names of all providers that are registered, in order; nothing is imported for it."""
+    """Return the names of all providers that are registered, in order; no package is imported for it."""
     from streamkit.providers.services import SERVICES
 
-    return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())})
+    return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())} - {_RESERVED})
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
@@ -66,7 +69,7 @@ def factory(name: str) -> Callable[[], Provider] | None:
 
     if name in SERVICES:
         return lambda: OpenAICompatible(name)
-    points = [point for point in _entry_points() if point.name == name]
+    points = [point for point in _entry_points() if point.name == name != _RESERVED]
     return _of_packages(name, points) if points else None
 
 

@@ -32,7 +32,7 @@ class Service:
     base_url: str
     key_variables: tuple[str, ...]
     key_needed: bool = True
-    quirks: Quirks = Quirks()
+    quirks: Quirks = attrs.field(factory=Quirks)
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
@@ -147,9 +147,7 @@ _ROWS = (
     ),
     Service("sambanova", "https://api.sambanova.ai/v1", ("SAMBANOVA_API_KEY",)),
     Service("together", "https://api.together.ai/v1", ("TOGETHER_API_KEY",), quirks=Quirks(own=_own(_SAMPLING))),
-    Service(
-        "vllm", "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), key_needed=False, quirks=Quirks(own=_own(_VLLM))
-    ),
+    Service("vllm", "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), key_needed=False, quirks=Quirks(own=_own(_VLLM))),
     Service(
         "xai",
         "https://api.x.ai/v1",
