@@ -9,6 +9,7 @@
 """
 
 from streamkit import providers
+from streamkit.catalog import ModelList
 from streamkit.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.client import Client, complete, stream
 from streamkit.errors import (
@@ -36,9 +37,11 @@ from streamkit.errors import (
 from streamkit.fanin import first, merge
 from streamkit.messages import Choice, Completion, FilePart, ImagePart, Message, TextPart, ToolCall, fold
 from streamkit.observers import Observer, Report, Stats
+from streamkit.providers.model_lists import ModelInfo
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
 from streamkit.stream import Stream
+from streamkit.usage import UsageTotals, UsageTracker
 from streamkit.version import __version__
 
 __all__ = [
@@ -58,6 +61,8 @@ __all__ = [
     "ImagePart",
     "Message",
     "MisuseError",
+    "ModelInfo",
+    "ModelList",
     "NotFoundError",
     "Observer",
     "OverloadedError",
@@ -80,6 +85,8 @@ __all__ = [
     "ToolCallDelta",
     "TruncatedStreamError",
     "Usage",
+    "UsageTotals",
+    "UsageTracker",
     "__version__",
     "complete",
     "first",

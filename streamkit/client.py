@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
+from streamkit.catalog import Catalog
 from streamkit.errors import ConfigError
 from streamkit.messages import Completion, Message, messages_of
 from streamkit.observers import Observer
@@ -84,6 +86,7 @@ class Client:
         self._buffer = _checked_buffer(buffer)
         self._observers = tuple(observers)
         self._transport = Transport()
+        self._catalog: Catalog | None = None
         self._closed = False
         # The streams that may be open. No lock, for a forked child could inherit it locked; each step on a
         # dict is one step under the interpreter's lock.
@@ -189,6 +192,30 @@ class Client:
         self._factories[name] = make
         return make()
 
+    @property
+    def models(self) -> Catalog:
+        """The models of this client's providers."""
+        if self._catalog is None:
+            self._catalog = Catalog(self._factories_of, self._transport)
+        return self._catalog
+
+    def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
+        """Return what makes each provider, or the one of a name."""
+        if self._providers is not None:
+            known: dict[str, Callable[[], Provider]] = {
+                each: partial(_itself, provider) for each, provider in self._providers.items()
+            }
+        else:
+            known = {each: partial(self._made, each) for each in registry.names()}
+        if name is None:
+            return known
+        if name not in known:
+            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted(known))}")
+        return {name: known[name]}
+
+    def _made(self, name: str) -> Provider:
+        return self._provider(name, name)
+
     def close(self) -> None:
         """Cancel what is open and close the connections. Closing again changes nothing.
 
@@ -224,6 +251,10 @@ def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
             raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
         by_name[provider.name] = provider
     return by_name
+
+
+def _itself(provider: Provider) -> Provider:
+    return provider
 
 
 def _checked_buffer(buffer: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import attrs
 import orjson
 
+from streamkit import prices
 from streamkit.chunks import Chunk, FinishReason, Usage
 from streamkit.errors import ConfigError
 
@@ -258,6 +259,20 @@ class Completion:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def cost(self) -> float | None:
+        """What the reply cost in USD, ``None`` if nobody knows; ``cost_source`` says who does."""
+        if self.usage.cost is not None:
+            return self.usage.cost
+        return prices.cost_of(self.provider, self.model, self.usage)
+
+    @property
+    def cost_source(self) -> Literal["provider", "prices"] | None:
+        """Who knows the cost: the ``provider``, which reported it, or list ``prices``, by which it is an estimate."""
+        if self.usage.cost is not None:
+            return "provider"
+        return None if self.cost is None else "prices"
 
     @property
     def message(self) -> Message:

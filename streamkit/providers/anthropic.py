@@ -43,6 +43,7 @@ class Anthropic:
     """
 
     key_variable = "ANTHROPIC_API_KEY"
+    models_query = "limit=1000"
 
     def __init__(
         self,

@@ -99,9 +99,8 @@ class AzureOpenAI(ChatCompletions):
         """
         if self._key is not None:
             return {**self._headers, "api-key": self._key}
-        token = self._token() if callable(self._token) else self._token
-        bearer = key_of(None if token is None else Masked(token), _TOKEN)
-        token = None
+        token = None if self._token is None else Masked(self._token() if callable(self._token) else self._token)
+        bearer = key_of(token, _TOKEN)
         if bearer is None:
             raise missing_key(self.name, f"{_KEY} or {_TOKEN}")
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}

@@ -105,7 +105,7 @@ class ChatCompletions:
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        masked = tuple(value for value in headers.values() if isinstance(value, Masked))
+        masked = tuple(Masked(value.removeprefix("Bearer ")) for value in headers.values() if isinstance(value, Masked))
         request = post(self.url(chat), self.body(chat), chat, headers=headers, key=self._key, masked=masked)
         return attrs.evolve(request, direct=self._direct)
 

@@ -50,6 +50,7 @@ class Cohere:
     """
 
     key_variable = "COHERE_API_KEY"
+    models_query = "page_size=1000"
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
         key = None if api_key is None else Masked(api_key)
@@ -59,6 +60,11 @@ class Cohere:
         self._key = key_of(key, self.key_variable)
         if self._key is None and key is None:
             self._key = key_of(None, "CO_API_KEY")
+
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is: it has no second version."""
+        return f"{self.base_url.removesuffix('/v2')}/v1/models"
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.

@@ -38,6 +38,7 @@ class Gemini:
     """
 
     key_variable = "GEMINI_API_KEY"
+    models_query = "pageSize=1000"
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class GeminiInteractions:
     """
 
     key_variable = "GEMINI_API_KEY"
+    models_query = "pageSize=1000"
 
     def __init__(
         self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"

@@ -46,6 +46,11 @@ class Ollama:
         self.base_url = base_url_of(base_url or _from_environment())
         self._key = key_of(key, self.key_variable)
 
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is."""
+        return f"{self.base_url}/api/tags"
+
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.
 

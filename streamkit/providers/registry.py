@@ -20,7 +20,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import Provider
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 __all__ = ["BUILT_IN", "GROUP", "factory", "names"]
 
@@ -74,9 +74,19 @@ def factory(name: str) -> Callable[[], Provider] | None:
 
 
 def _entry_points() -> list[EntryPoint]:
-    from importlib.metadata import entry_points  # costs more than the rest of this module, and few need it
+    from importlib import metadata  # costs more than the rest of this module, and few need it
 
-    return list(entry_points(group=GROUP))
+    try:
+        return list(metadata.entry_points(group=GROUP))
+    except Exception:  # one package's broken file makes it fail for all
+        return [point for package in metadata.distributions() for point in _entry_points_of(package)]
+
+
+def _entry_points_of(package: Distribution) -> list[EntryPoint]:
+    try:
+        return list(package.entry_points.select(group=GROUP))
+    except Exception:
+        return []  # who cannot be read registers nothing
 
 
 def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:

@@ -12,7 +12,8 @@ import pytest
 import streamkit
 from streamkit import Client, ConfigError, Message, Retry, StopEvent, Timeout, providers
 from streamkit import client as client_module
-from streamkit.providers import ChatRequest, OpenAI
+from streamkit.providers import ChatRequest, OpenAI, registry
+from streamkit.testing import Server, text_reply
 from streamkit.wire import HttpRequest
 from tests.unit.support import SOON, Task
 
@@ -62,6 +63,10 @@ class TestNames:
             ("openai", "chatgpt-4o-latest", "chatgpt-4o-latest"),
             ("anthropic", "claude-sonnet-5", "claude-sonnet-5"),
             ("gemini", "gemini-2.5-pro", "gemini-2.5-pro"),
+            ("xai", "grok-4", "grok-4"),
+            ("deepseek", "deepseek-chat", "deepseek-chat"),
+            ("moonshot", "kimi-k3", "kimi-k3"),
+            ("openrouter", "openrouter/anthropic/claude-sonnet-5:thinking", "anthropic/claude-sonnet-5:thinking"),
             ("demo", "demo/mine", "mine"),
         ],
     )
@@ -116,6 +121,27 @@ class TestNames:
             asked(client, "openai/gpt-4o")
             asked(client, "gpt-4o")
         assert ["from-env", "from-env"] == seen
+
+    def test_a_key_that_comes_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A key that was missing at the first call, and set since, counts at the next."""
+        with Server(text_reply("Hello")) as server, Client() as client:
+            monkeypatch.setenv("GROQ_BASE_URL", server.url)
+            client.complete("groq/m", "Hi")
+            monkeypatch.setenv("GROQ_API_KEY", "later")
+            client.complete("groq/m", "Hi")
+            assert [None, "Bearer later"] == [request.headers.get("authorization") for request in server.requests]
+
+    def test_without_providers_it_knows_all(self, nothing_starts: None) -> None:
+        """An unknown name is refused with those of every provider that is registered."""
+        with pytest.raises(ConfigError, match="unknown provider 'nobody'") as caught:
+            Client().stream("nobody/m", "Hi")
+        known = str(caught.value).partition("this client knows ")[2].split(", ")
+        assert sorted([*registry.names(), "demo"]) == known
+
+    @pytest.mark.parametrize("prefix", sorted(client_module._PREFIXES))
+    def test_each_beginning_names_a_provider(self, prefix: str) -> None:
+        """A bare name leads to a provider that there is."""
+        assert client_module._PREFIXES[prefix] in registry.names()
 
     def test_a_missing_key(self, nothing_starts: None) -> None:
         """Without a key in the environment the call is a `ConfigError` that names the variable to set."""

@@ -53,6 +53,7 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (APIError, API),
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
         (ProtocolError, {"excerpt": "<html>"}),
+        (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
         attributes |= own if issubclass(kind, base) else {}
     return attributes

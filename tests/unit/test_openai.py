@@ -225,6 +225,13 @@ class TestAddress:
             OpenAI(base_url="http://mine/v1").base_url,
         )
 
+    def test_of_another_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """OpenAI's address does not count for a service that goes by another name; that one has a variable of its own."""
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
+        assert "https://api.openai.com/v1" == OpenAI(KEY, name="work").base_url
+        monkeypatch.setenv("WORK_BASE_URL", "http://work/v1")
+        assert "http://work/v1" == OpenAI(KEY, name="work").base_url
+
     @pytest.mark.parametrize(
         "url", ["localhost:8000", "ftp://host/v1", "http://", "http:///v1", "/v1", " https://host"]
     )

@@ -1,0 +1,62 @@
+"""Plain requests for small bodies, such as lists of models: bounded in time and size."""
+
+from __future__ import annotations
+
+import time
+
+from streamkit.errors import StreamTimeout
+from streamkit.stop import SocketGuard
+from streamkit.transport.http import Transport
+from streamkit.wire import HttpRequest, ResponseInfo
+
+__all__ = ["fetch"]
+
+_MAX_BODY = 16 * 1024 * 1024  # bytes; the longest list of models seen has under 2 MiB
+
+
+class _Deadline:
+    """A watch that gives up at one moment, for all that a request does."""
+
+    def __init__(self, seconds: float) -> None:
+        self.guard = SocketGuard()
+        self.connected = False
+        self._limit = seconds
+        self._until = time.monotonic() + seconds
+
+    def before_read(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise StreamTimeout(f"no answer within {self._limit:g} s", phase="total", limit=self._limit)
+        return left
+
+    def limit(self) -> float | None:
+        return self.before_read()
+
+    def in_vain(self) -> None:
+        self.before_read()
+
+    def sending(self, *, reused: bool) -> None:
+        self.connected = True
+
+
+def fetch(
+    transport: Transport, request: HttpRequest, *, timeout: float, max_body: int = _MAX_BODY
+) -> tuple[ResponseInfo, bytes]:
+    """Return the head and the body of a response, whatever its status.
+
+    Args:
+        timeout: seconds for all of it.
+        max_body: bytes.
+
+    Raises:
+        StreamTimeout: the time was over.
+        ProtocolError: the body is larger than ``max_body``.
+        ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
+    """
+    watch = _Deadline(timeout)
+    reply = transport.open(request, watch)
+    try:
+        return reply.info, reply.read_whole(max_body)
+    finally:
+        reply.close()
+        watch.guard.release()

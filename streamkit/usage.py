@@ -1,0 +1,241 @@
+"""Adding up what streams used and cost: ``UsageTracker``."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+
+from streamkit.link import Status
+from streamkit.observers import Observer, Report
+
+__all__ = ["UsageRecord", "UsageTotals", "UsageTracker"]
+
+
+@attrs.frozen
+class UsageRecord:
+    """One stream that ended.
+
+    Attributes:
+        ended_at: in UTC.
+        model: the one that was asked for, without the provider's segment.
+        status: how it ended.
+        input_tokens and so on: as in ``Usage``; ``None`` is unknown.
+        cost: USD.
+        estimated: whether the cost is by list prices, and not the provider's own word.
+    """
+
+    ended_at: datetime
+    provider: str
+    model: str
+    status: Status
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: float | None = None
+    estimated: bool = False
+
+
+@attrs.frozen
+class UsageTotals:
+    """What some streams add up to.
+
+    A sum is over what is known: ``without_usage`` and ``without_cost`` say for how many streams it is not.
+
+    Attributes:
+        streams: how many ended.
+        by_status: the same, by how they ended.
+        cost: USD; ``estimated_cost`` is the part of it that is by list prices.
+        first, last: when the first and the last of them ended, in UTC.
+    """
+
+    streams: int = 0
+    by_status: dict[str, int] = attrs.field(factory=dict)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float = 0.0
+    estimated_cost: float = 0.0
+    without_usage: int = 0
+    without_cost: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class UsageTracker(Observer):
+    """Adds up the usage of all streams of the clients it observes.
+
+    ::
+
+        tracker = UsageTracker()
+        client = Client(observers=[tracker])
+        ...
+        print(tracker.totals().cost, tracker.by_model())
+
+    A stream that was cancelled or failed counts with what is known of it: some providers tell the usage at the
+    end alone, and it is unknown then.
+
+    Args:
+        history: how many streams to remember one by one, for periods; the totals go on beyond that.
+        now: a clock, in UTC.
+
+    Threads: safe to share.
+    """
+
+    def __init__(
+        self, *, history: int = 10_000, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    ) -> None:
+        # Reentrant, as the garbage collector may end a dropped stream at any point of this very thread. Guards
+        # all of the below.
+        self._lock = threading.RLock()
+        self._now = now
+        self._records: deque[UsageRecord] = deque(maxlen=history)
+        self._totals: dict[tuple[str, str], UsageTotals] = {}
+
+    def stream_ended(self, report: Report) -> None:
+        """Take in a stream."""
+        completion = report.completion
+        usage, source = completion.usage, completion.cost_source
+        record = UsageRecord(
+            self._now(),
+            report.provider,
+            report.model,
+            report.status,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.reasoning_tokens,
+            completion.cost,
+            source == "prices",
+        )
+        key = record.provider, record.model
+        with self._lock:
+            self._records.append(record)
+            self._totals[key] = _add(self._totals.get(key, UsageTotals()), record)
+
+    def totals(self, *, since: datetime | None = None, until: datetime | None = None) -> UsageTotals:
+        """Return what all streams add up to, or those that ended in a period, ``until`` excluded.
+
+        With a period, only the streams that are still remembered one by one count.
+        """
+        if since is None and until is None:
+            with self._lock:
+                return _sum(self._totals.values())
+        return _of(self.records(since=since, until=until))
+
+    def by_model(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[tuple[str, str], UsageTotals]:
+        """Return the totals of each provider and model."""
+        if since is None and until is None:
+            with self._lock:
+                return dict(self._totals)
+        groups: dict[tuple[str, str], list[UsageRecord]] = {}
+        for record in self.records(since=since, until=until):
+            groups.setdefault((record.provider, record.model), []).append(record)
+        return {key: _of(records) for key, records in groups.items()}
+
+    def by_provider(self, *, since: datetime | None = None, until: datetime | None = None) -> dict[str, UsageTotals]:
+        """Return the totals of each provider."""
+        groups: dict[str, list[UsageTotals]] = {}
+        for (provider, _), totals in self.by_model(since=since, until=until).items():
+            groups.setdefault(provider, []).append(totals)
+        return {provider: _sum(totals) for provider, totals in groups.items()}
+
+    def by_period(
+        self, length: timedelta, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[tuple[datetime, UsageTotals]]:
+        """Return the totals of each period in which a stream ended, with its beginning, the oldest first.
+
+        Args:
+            length: of a period; they begin at midnight UTC of the first of January 1970.
+        """
+        step, origin = length.total_seconds(), datetime(1970, 1, 1, tzinfo=timezone.utc)
+        if step <= 0:
+            raise ValueError("a period is longer than nothing")
+        groups: dict[float, list[UsageRecord]] = {}
+        for record in self.records(since=since, until=until):
+            groups.setdefault((record.ended_at - origin).total_seconds() // step, []).append(record)
+        return [(origin + timedelta(seconds=number * step), _of(groups[number])) for number in sorted(groups)]
+
+    def records(self, *, since: datetime | None = None, until: datetime | None = None) -> list[UsageRecord]:
+        """Return the streams that are remembered, in the order in which they ended."""
+        with self._lock:
+            records = list(self._records)
+        return [
+            record
+            for record in records
+            if (since is None or record.ended_at >= since) and (until is None or record.ended_at < until)
+        ]
+
+    def reset(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._records.clear()
+            self._totals.clear()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the totals and the totals of each model as JSON can have them."""
+        models = {f"{provider}/{model}": _json(totals) for (provider, model), totals in self.by_model().items()}
+        return {"totals": _json(self.totals()), "models": models}
+
+    def __repr__(self) -> str:
+        totals = self.totals()
+        return f"<UsageTracker {totals.streams} streams, {totals.total_tokens} tokens, ${totals.cost:.4f}>"
+
+
+_COUNTS = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
+
+
+def _add(totals: UsageTotals, record: UsageRecord) -> UsageTotals:
+    known = any(getattr(record, name) is not None for name in _COUNTS)
+    counts = {name: getattr(record, name) or 0 for name in _COUNTS}
+    cost = record.cost or 0.0
+    one = UsageTotals(
+        1,
+        {record.status: 1},
+        **counts,
+        cost=cost,
+        estimated_cost=cost if record.estimated else 0.0,
+        without_usage=0 if known else 1,
+        without_cost=0 if record.cost is not None else 1,
+        first=record.ended_at,
+        last=record.ended_at,
+    )
+    return _sum([totals, one])
+
+
+def _of(records: Iterable[UsageRecord]) -> UsageTotals:
+    totals = UsageTotals()
+    for record in records:
+        totals = _add(totals, record)
+    return totals
+
+
+def _sum(several: Iterable[UsageTotals]) -> UsageTotals:
+    several = list(several)
+    statuses: Counter[str] = Counter()
+    for totals in several:
+        statuses.update(totals.by_status)
+    summed = {
+        name: sum(getattr(totals, name) for totals in several)
+        for name in ("streams", *_COUNTS, "cost", "estimated_cost", "without_usage", "without_cost")
+    }
+    firsts = [totals.first for totals in several if totals.first is not None]
+    lasts = [totals.last for totals in several if totals.last is not None]
+    first, last = min(firsts, default=None), max(lasts, default=None)
+    return UsageTotals(**{**summed, "by_status": dict(statuses), "first": first, "last": last})
+
+
+def _json(totals: UsageTotals) -> dict[str, Any]:
+    shape = attrs.asdict(totals)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shape.items()}

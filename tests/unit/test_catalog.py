@@ -1,0 +1,218 @@
+"""Lists of models: every provider's shape, what is kept, and what a failure hides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streamkit import AuthenticationError, Client, ConfigError, NotFoundError, ProtocolError, providers
+from streamkit.catalog import Catalog
+from streamkit.providers import Provider
+from streamkit.providers.model_lists import ModelInfo, read_models
+from streamkit.testing import Reply, Server, error_reply, html_reply, json_reply
+from streamkit.transport.http import Transport
+
+OPENAI = {"object": "list", "data": [{"id": "m-1", "object": "model", "created": 1700000000, "owned_by": "me"}]}
+OPENROUTER = {
+    "data": [
+        {
+            "id": "acme/big",
+            "name": "Acme: Big",
+            "context_length": 200000,
+            "architecture": {"input_modalities": ["text", "image", "file"]},
+            "pricing": {"prompt": "0.000003", "completion": "0.000015", "input_cache_read": "0.0000003"},
+            "top_provider": {"max_completion_tokens": 64000},
+            "supported_parameters": ["tools", "reasoning", "structured_outputs"],
+        },
+        {"id": "acme/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
+    ]
+}
+
+
+def one(provider: str, body: Any) -> ModelInfo:
+    (model,), page = read_models(provider, body)
+    assert page is None
+    return model
+
+
+class TestShapes:
+    def test_openai(self) -> None:
+        """The plain shape tells the id and the date; all else is unknown."""
+        model = one("openai", OPENAI)
+        assert ("openai/m-1", 2023, None, None) == (
+            model.full_name,
+            model.created.year if model.created else 0,
+            model.context_window,
+            model.input_price,
+        )
+
+    def test_openrouter(self) -> None:
+        """The rich shape, which is Agnic's as well, has prices a token as text: they become prices a million."""
+        (model, auto), _ = read_models("openrouter", OPENROUTER)
+        assert (200000, 64000, 3.0, 15.0, 0.3) == (
+            model.context_window,
+            model.max_output_tokens,
+            model.input_price,
+            model.output_price,
+            model.cached_price,
+        )
+        assert {"tools", "images", "files", "reasoning", "json"} == model.capabilities
+        assert auto.input_price is None  # a price that varies is none
+
+    def test_agnic_under_another_key(self) -> None:
+        """A list under `models`, or bare, is a list as well."""
+        assert ["a"] == [model.id for model in read_models("agnic", {"models": [{"id": "a"}]})[0]]
+        assert ["a"] == [model.id for model in read_models("agnic", [{"id": "a"}, "no model", {}])[0]]
+
+    def test_anthropic(self) -> None:
+        """Names are for people, and a list that goes on says where."""
+        entry = {"type": "model", "id": "claude-x", "display_name": "Claude X", "created_at": "2026-02-19T00:00:00Z"}
+        (model,), page = read_models("anthropic", {"data": [entry], "has_more": True, "last_id": "claude-x"})
+        assert ("Claude X", "after_id=claude-x") == (model.name, page)
+
+    def test_gemini(self) -> None:
+        """Names lose their folder; limits and thinking are read."""
+        entry = {"name": "models/gemini-x", "displayName": "Gemini X", "inputTokenLimit": 10, "outputTokenLimit": 5}
+        (model,), page = read_models("gemini", {"models": [{**entry, "thinking": True}], "nextPageToken": "a/b"})
+        assert ("gemini-x", 10, 5, {"reasoning"}, "pageToken=a%2Fb") == (
+            model.id,
+            model.context_window,
+            model.max_output_tokens,
+            model.capabilities,
+            page,
+        )
+
+    def test_mistral(self) -> None:
+        """Capabilities that are flags count where they are set."""
+        flags = {"completion_chat": True, "function_calling": True, "vision": False}
+        model = one("mistral", {"data": [{"id": "m", "max_context_length": 32768, "capabilities": flags}]})
+        assert (32768, {"tools"}) == (model.context_window, model.capabilities)
+
+    def test_ollama(self) -> None:
+        """Tags have a name and no id."""
+        assert "llama3:8b" == one("ollama", {"models": [{"name": "llama3:8b", "model": "llama3:8b"}]}).id
+
+    @pytest.mark.parametrize("body", [None, 3, "x", {}, {"data": 3}, {"data": [None, {"id": 4}]}, [[]]])
+    def test_anything_else_is_no_model(self, body: Any) -> None:
+        """Whatever JSON a server sends, nothing fails."""
+        assert ([], None) == read_models("x", body)
+
+
+def local(server: Server, name: str = "local") -> Provider:
+    return providers.OpenAI(api_key="sk-secret-catalog", base_url=server.url, name=name)
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    made = Transport()
+    yield made
+    made.close()
+
+
+class TestList:
+    def test_a_list_over_http(self) -> None:
+        """The list is fetched from the provider's endpoint, with its key."""
+        with Server(json_reply(OPENAI)) as server, Client([local(server)]) as client:
+            assert ["local/m-1"] == [model.full_name for model in client.models.list()]
+            (request,) = server.requests
+        assert ("GET", "/v1/models") == (request.method, request.path)
+        assert "sk-secret-catalog" in request.headers["authorization"]
+
+    def test_pages(self) -> None:
+        """A list in pages is read to its last page."""
+        first = {"data": [{"id": "a"}], "has_more": True, "last_id": "a"}
+        with Server(json_reply(first), json_reply({"data": [{"id": "b"}], "has_more": False})) as server:
+            anthropic = providers.Anthropic(api_key="k", base_url=server.url)
+            with Client([anthropic]) as client:
+                assert ["a", "b"] == [model.id for model in client.models.list("anthropic")]
+            assert ["limit=1000", "limit=1000&after_id=a"] == [r.path.partition("?")[2] for r in server.requests]
+
+    def test_one_that_fails_is_reported_and_hides_nothing(self) -> None:
+        """Beside a provider that refuses, and one without a key, the others' models are there."""
+        with Server(json_reply(OPENAI)) as well, Server(error_reply(401)) as refuses:
+            known = [local(well, "well"), local(refuses, "refuses"), providers.Cohere()]
+            with Client(known) as client:
+                models = client.models.list()
+        assert ["well/m-1"] == [model.full_name for model in models]
+        assert {"refuses", "cohere"} == set(models.errors)
+        assert isinstance(models.errors["refuses"], AuthenticationError)
+        assert isinstance(models.errors["cohere"], ConfigError)
+        assert "sk-secret" not in f"{models.errors}"
+
+    def test_asked_for_one_its_error_is_raised(self) -> None:
+        """Where a single provider is asked, its failure is the answer."""
+        with Server(error_reply(404)) as server, Client([local(server)]) as client:
+            with pytest.raises(NotFoundError):
+                client.models.list("local")
+            with pytest.raises(ConfigError, match="unknown provider 'nobody'"):
+                client.models.list("nobody")
+
+    @pytest.mark.parametrize("reply", [html_reply(), Reply(["[1,"], content_type="application/json")])
+    def test_what_is_no_json(self, reply: Reply) -> None:
+        """A page in HTML, or half a list, is a documented error."""
+        reply = reply.but(status=200)
+        with Server(reply) as server, Client([local(server)]) as client, pytest.raises(ProtocolError):
+            client.models.list("local")
+
+    def test_a_list_is_kept_for_a_while(self, transport: Transport) -> None:
+        """Within its time a list is not fetched again, unless that is asked for."""
+        now = [0.0]
+        with Server(json_reply(OPENAI)) as server:
+            provider = local(server)
+            catalog = Catalog(lambda _: {"local": lambda: provider}, transport, ttl=60, now=lambda: now[0])
+            for moment, refresh, asked in [(0, False, 1), (59, False, 1), (59, True, 2), (120, False, 3)]:
+                now[0] = moment
+                assert 1 == len(catalog.list(refresh=refresh))
+                assert asked == len(server.requests)
+
+    def test_an_old_list_is_better_than_none(self, transport: Transport) -> None:
+        """When a list cannot be had again, the last one is given, and the error beside it."""
+        with Server(json_reply(OPENAI), error_reply(400)) as server:
+            provider = local(server)
+            catalog = Catalog(lambda _: {"local": lambda: provider}, transport, ttl=0)
+            assert {} == catalog.list().errors
+            again = catalog.list()
+            assert (["m-1"], {"local"}) == ([model.id for model in again], set(again.errors))
+
+
+class TestChoosing:
+    @pytest.fixture
+    def client(self) -> Iterator[Client]:
+        cheap = {"id": "small", "pricing": {"prompt": "0.0000001", "completion": "0.0000002"}}
+        body = {"data": [*OPENROUTER["data"], cheap]}
+        with Server(json_reply(body)) as server:
+            with Client([local(server)]) as client:
+                yield client
+
+    def test_get(self, client: Client) -> None:
+        """A model is got by its full name."""
+        found = client.models.get("local/acme/big")
+        assert found is not None
+        assert 200000 == found.context_window
+        assert client.models.get("local/none") is None
+
+    def test_find(self, client: Client) -> None:
+        """Only models with all of the capabilities are found."""
+        assert ["acme/big"] == [model.id for model in client.models.find(["tools", "images"])]
+        assert () == client.models.find(["tools", "video"])
+
+    def test_cheapest(self, client: Client) -> None:
+        """The cheapest is the one with the lowest price of those that are able."""
+        small, able = client.models.cheapest(), client.models.cheapest(["tools"])
+        assert small is not None
+        assert able is not None
+        assert ("small", "acme/big") == (small.id, able.id)
+
+
+def test_prices_are_filled_in_where_the_provider_sends_none() -> None:
+    """Limits and prices that a provider does not send come from the price data."""
+    body = {"data": [{"id": "gpt-4o-mini"}]}
+    with Server(json_reply(body)) as server:
+        provider = providers.OpenAI(api_key="k", base_url=server.url)
+        with Client([provider]) as client:
+            (model,) = client.models.list()
+    assert (True, True) == (model.input_price is not None, model.context_window is not None)
+    assert json.dumps(dict(model.raw)) == '{"id": "gpt-4o-mini"}'
