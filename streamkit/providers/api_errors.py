@@ -83,9 +83,9 @@ def _inner_error(outer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _code(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
     code = inner.get("code", outer.get("code"))
-    known = isinstance(code, (str, int)) and not isinstance(code, bool) and code != ""
-    # Not str() of any number: Python refuses one of thousands of digits.
-    return as_json(code) if known and isinstance(code, int) else as_text(code) or None
+    if isinstance(code, int) and not isinstance(code, bool):
+        return str(code)[:_LONGEST_ID]
+    return as_text(code) or None
 
 
 def _kind(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:

@@ -165,7 +165,12 @@ class GeminiDecoder(ReplyDecoder):
             chunks += self._end_call(index, raw)
             if not name and not call.get("args") and not call.get("partialArgs"):
                 return chunks  # an empty one, which says that the last is over
-            chunks.append(self._begin_call(call, name, signature, index, raw))
+            whole = not (call.get("willContinue") or call.get("partialArgs"))
+            arguments = as_json(as_dict(call.get("args"))) if whole else ""
+            chunks.append(self._begin_call(call, name, signature, index, raw, arguments))
+            if whole:
+                del self._open[index]
+                return chunks
         current = self._open[index]
         for partial in map(as_dict, as_list(call.get("partialArgs"))):
             for kind in ("stringValue", "numberValue", "boolValue", "nullValue"):
@@ -178,7 +183,9 @@ class GeminiDecoder(ReplyDecoder):
             return chunks or [self._call_piece(current.which, raw, index=index)]
         return chunks + self._end_call(index, raw)
 
-    def _begin_call(self, call: Mapping[str, Any], name: str, signature: str, index: int, raw: Any) -> Chunk:
+    def _begin_call(
+        self, call: Mapping[str, Any], name: str, signature: str, index: int, raw: Any, arguments: str
+    ) -> Chunk:
         which = self._calls.get(index, 0)
         if which >= MOST_CALLS:
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
@@ -187,7 +194,7 @@ class GeminiDecoder(ReplyDecoder):
         if signature and not index:
             self._note_data(FORMAT, {"call": which, "signature": signature})
         id = as_word(call.get("id")) or f"{MADE_ID}{which}"
-        return self._call_piece(which, raw, id=id, name=name, index=index)
+        return self._call_piece(which, raw, id=id, name=name, arguments=arguments, index=index)
 
     def _end_call(self, index: int, raw: Any) -> list[Chunk]:
         """Tell the arguments of the call that is open, if any."""

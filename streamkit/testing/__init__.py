@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         split_tokens,
         sse_event,
     )
+    from streamkit.testing.formats import FORMATS, aws_frame, error_in, reply_in
     from streamkit.testing.output import Output
     from streamkit.testing.replies import (
         error_in_stream_reply,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DONE",
+    "FORMATS",
     "STORY",
     "USAGE",
     "Answer",
@@ -79,9 +81,11 @@ __all__ = [
     "Trickle",
     "Wait",
     "WaitFor",
+    "aws_frame",
     "chunk_event",
     "demo_server",
     "error_body",
+    "error_in",
     "error_in_stream_reply",
     "error_reply",
     "html_reply",
@@ -89,6 +93,7 @@ __all__ = [
     "json_reply",
     "recording_reply",
     "redirect_reply",
+    "reply_in",
     "split_tokens",
     "sse_event",
     "tell",
@@ -97,7 +102,7 @@ __all__ = [
     "whole_reply",
 ]
 
-_MODULES = ("script", "request", "output", "events", "replies", "story", "server", "demo")
+_MODULES = ("script", "request", "output", "events", "replies", "formats", "story", "server", "demo")
 
 
 def __getattr__(name: str) -> object:

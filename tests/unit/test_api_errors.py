@@ -121,7 +121,7 @@ JSON = st.recursive(
 @example({"error": {"code": "9" * 5000}}, None)
 @example({"detail": DEEP}, 422)
 @example({"detail": [{"loc": DEEP, "msg": "x"}]}, 422)
-@example({"error": {"code": 10**5000}}, None)
+@example({"error": {"code": 10**4000}}, None)
 @example({"error": {"details": [{"retryDelay": "9" * 5000 + "s"}], "retry_after": 10**400}}, 429)
 def test_no_error_body_breaks_it(body: Any, status: int | None) -> None:
     """Any JSON at all as the body of a refusal is an `APIError`."""

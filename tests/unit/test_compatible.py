@@ -12,8 +12,9 @@ from streamkit import Client, ConfigError, Message, PaymentRequiredError, Protoc
 from streamkit.providers import ChatRequest, OpenAICompatible, Provider, Quirks
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.services import SERVICES
-from streamkit.testing import DONE, Reply, Server, chunk_event, sse_event, text_reply
+from streamkit.testing import DONE, Reply, Server, chunk_event, recording_reply, sse_event, text_reply
 from streamkit.testing.request import Request
+from tests.conformance.recordings import Recording, check_provider, recordings
 
 KEY = "key-of-mine-123"
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -334,3 +335,28 @@ class TestReasoningBack:
             told += decoder.decode_whole({"id": "r", "choices": [choice]})
         told.append(decoder.finish())
         assert [{"reasoning_content": "mine"}] == [datum for chunk in told for datum in chunk.provider_data]
+
+
+# The names under which the recordings have services of the table.
+RECORDED = {"moonshotai": "moonshot", **{name: name for name in PAGES}}
+RECORDINGS = [recording for recording in recordings("openai-chat") if recording.provider in RECORDED]
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
+def test_what_each_service_sent(recording: Recording) -> None:
+    """Each service's own recordings give what it meant, whole, cut anywhere and up to any point."""
+    name = RECORDED[recording.provider]
+    check_provider(recording, lambda server: OpenAICompatible(name, server.url, KEY), f"{name}/model")
+
+
+@pytest.mark.parametrize(
+    "recording", [each for each in RECORDINGS if each.provider in ("deepseek", "zai")], ids=lambda each: each.name
+)
+def test_what_was_thought_goes_back(recording: Recording) -> None:
+    """Of a recording it is the whole reasoning that goes back, and none where there was none."""
+    with Server(recording_reply(recording.body)) as server:
+        with Client([OpenAICompatible("deepseek", server.url, KEY)], retry=1) as client:
+            said = client.complete("deepseek/m", "Hi")
+    thought = recording.expected["reasoning_text"]
+    back = [datum["reasoning_content"] for datum in said.provider_data]
+    assert ([thought] if thought else []) == [text for text in back if text]

@@ -226,7 +226,7 @@ class TestAddress:
         )
 
     def test_of_another_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """OpenAI's address does not count for a service that goes by another name; that one has a variable of its own."""
+        """OpenAI's address does not count for a service of another name; that one has a variable of its own."""
         monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
         assert "https://api.openai.com/v1" == OpenAI(KEY, name="work").base_url
         monkeypatch.setenv("WORK_BASE_URL", "http://work/v1")
