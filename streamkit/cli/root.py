@@ -8,7 +8,9 @@ import click
 
 from streamkit.cli.chat import chat
 from streamkit.cli.demo import demo
+from streamkit.cli.doctor import doctor
 from streamkit.cli.failures import advised, tell
+from streamkit.cli.models import models
 from streamkit.cli.output import Unwritable, discard
 from streamkit.errors import StreamkitError
 from streamkit.version import __version__
@@ -42,6 +44,8 @@ Examples:
   streamkit chat -m openai/gpt-4o-mini "Hello"   ask once
   streamkit chat -m openai/gpt-4o-mini           talk; /exit ends it
   git diff | streamkit chat "Review this:"       ask about what is piped in
+  streamkit models --provider openai             see what there is to choose from
+  streamkit doctor                               see who answers, and why not
 
 \b
 Keys come from the environment, such as OPENAI_API_KEY; OPENAI_BASE_URL goes to
@@ -61,6 +65,8 @@ def root(context: click.Context) -> None:
 
 root.add_command(demo)
 root.add_command(chat)
+root.add_command(models)
+root.add_command(doctor)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import orjson
+
 from streamkit.chunks import Chunk
 from streamkit.errors import ProtocolError
-from streamkit.providers.lenient import as_list
+from streamkit.providers.lenient import as_list, as_word
 from streamkit.providers.openai_decoder import ChatDecoder
 
 __all__ = ["RememberingDecoder"]
@@ -78,12 +80,23 @@ class RememberingDecoder(ChatDecoder):
     def _tell(self) -> None:
         """Note what has come, once; "" counts, for a server that sent it wants it back."""
         if self._text:
-            self._note_data("reasoning_content", "".join(self._text))
+            self._note_data("reasoning_content", as_word("".join(self._text)))
         for detail, texts in zip(self._details, self._grown, strict=True):
             detail.update((name, "".join(parts)) for name, parts in texts.items())
-        if self._details:
-            self._note_data("reasoning_details", self._details)
+        details = [detail for detail in map(_writable, self._details) if detail]
+        if details:
+            self._note_data("reasoning_details", details)
         self._text, self._details, self._grown = [], [], []
+
+
+def _writable(detail: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a detail with characters made whole that came in halves, ``None`` for one that cannot be sent back."""
+    made = {name: as_word(value) if isinstance(value, str) else value for name, value in detail.items()}
+    try:
+        orjson.dumps(made)
+    except TypeError:
+        return None
+    return made
 
 
 def _goes_on(detail: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:

@@ -9,34 +9,44 @@ from streamkit.stop import SocketGuard
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, ResponseInfo
 
-__all__ = ["fetch"]
+__all__ = ["Deadline", "fetch"]
 
 _MAX_BODY = 16 * 1024 * 1024  # bytes; the longest list of models seen has under 2 MiB
 
 
-class _Deadline:
-    """A watch that gives up at one moment, for all that a request does."""
+class Deadline:
+    """A watch that gives up at one moment, for all that a request does.
+
+    Attributes:
+        sent_at: when the connection stood and the request went out, on ``time.monotonic``; ``None`` before.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.guard = SocketGuard()
         self.connected = False
+        self.sent_at: float | None = None
         self._limit = seconds
         self._until = time.monotonic() + seconds
 
     def before_read(self) -> float:
+        """Return the seconds that are left."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise StreamTimeout(f"no answer within {self._limit:g} s", phase="total", limit=self._limit)
         return left
 
     def limit(self) -> float | None:
+        """Return the seconds that are left."""
         return self.before_read()
 
     def in_vain(self) -> None:
+        """Give up if the time is over."""
         self.before_read()
 
     def sending(self, *, reused: bool) -> None:
+        """Take note of the time."""
         self.connected = True
+        self.sent_at = time.monotonic()
 
 
 def fetch(
@@ -53,7 +63,7 @@ def fetch(
         ProtocolError: the body is larger than ``max_body``.
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
     """
-    watch = _Deadline(timeout)
+    watch = Deadline(timeout)
     reply = transport.open(request, watch)
     try:
         return reply.info, reply.read_whole(max_body)
