@@ -131,7 +131,7 @@ class Client:
                 f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
                 "texts that end the reply go in stop_sequences="
             )
-        provider, name = self._resolve(model)
+        provider, name = self.resolve(model)
         chat = ChatRequest(
             name,
             messages_of(messages),
@@ -163,8 +163,12 @@ class Client:
         if self._closed:  # by another thread, which did not see this stream yet
             started.cancel()
 
-    def _resolve(self, model: str) -> tuple[Provider, str]:
-        """Return the provider of a model's name, and the rest of the name."""
+    def resolve(self, model: str) -> tuple[Provider, str]:
+        """Return the provider of a model's name, and the rest of the name.
+
+        Raises:
+            ConfigError: no provider is known for it.
+        """
         segment, slash, rest = model.partition("/")
         if not slash:
             segment, rest = _provider_by_prefix(model), model

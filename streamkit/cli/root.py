@@ -12,6 +12,7 @@ from streamkit.cli.doctor import doctor
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.models import models
 from streamkit.cli.output import Unwritable, discard
+from streamkit.cli.record import record
 from streamkit.errors import StreamkitError
 from streamkit.version import __version__
 
@@ -67,6 +68,7 @@ root.add_command(demo)
 root.add_command(chat)
 root.add_command(models)
 root.add_command(doctor)
+root.add_command(record)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamkit.testing.cassette import CassetteWriter, cassette_replies
     from streamkit.testing.demo import demo_server
     from streamkit.testing.events import (
         DONE,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from streamkit.testing.formats import FORMATS, aws_frame, error_in, reply_in
     from streamkit.testing.output import Output
+    from streamkit.testing.recorder import Recorder
     from streamkit.testing.replies import (
         error_in_stream_reply,
         error_reply,
@@ -65,12 +67,14 @@ __all__ = [
     "STORY",
     "USAGE",
     "Answer",
+    "CassetteWriter",
     "Cut",
     "Headers",
     "Mark",
     "Output",
     "Paced",
     "Raw",
+    "Recorder",
     "Repeat",
     "Reply",
     "Request",
@@ -82,6 +86,7 @@ __all__ = [
     "Wait",
     "WaitFor",
     "aws_frame",
+    "cassette_replies",
     "chunk_event",
     "demo_server",
     "error_body",
@@ -102,7 +107,19 @@ __all__ = [
     "whole_reply",
 ]
 
-_MODULES = ("script", "request", "output", "events", "replies", "formats", "story", "server", "demo")
+_MODULES = (
+    "script",
+    "request",
+    "output",
+    "events",
+    "replies",
+    "formats",
+    "cassette",
+    "recorder",
+    "story",
+    "server",
+    "demo",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,153 @@
+"""Real traffic into a file and back: nothing lost, and no key in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streamkit import BrokenStreamError, Client, StreamError, TruncatedStreamError, providers
+from streamkit.testing import (
+    Cut,
+    Recorder,
+    Reply,
+    Reset,
+    Server,
+    Wait,
+    cassette_replies,
+    error_reply,
+    json_reply,
+    reply_in,
+    text_reply,
+)
+
+KEY = "sk-secret-on-the-tape"
+
+
+def client_at(url: str) -> Client:
+    return Client([providers.OpenAI(api_key=KEY, base_url=url)], retry=1)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_recording_plays_again(tmp_path: Path) -> None:
+    """What a cassette plays gives the completion that was recorded, without the real server."""
+    path = tmp_path / "tape.jsonl"
+    with Server(text_reply("Hello wörld"), text_reply("Bye")) as server, Recorder(server.url, path) as recorder:
+        with client_at(recorder.url) as client:
+            told = [client.complete("openai/m", "Hi") for _ in range(2)]
+    with Server(*cassette_replies(path)) as server, client_at(server.url) as client:
+        assert told == [client.complete("openai/m", "Hi") for _ in range(2)]
+
+
+def test_every_write_is_a_line_with_its_time(tmp_path: Path) -> None:
+    """Reads are kept apart, their times grow, and with timing the pauses are played as well."""
+    path = tmp_path / "tape.jsonl"
+    with Server(text_reply("one two three", pause=0.02)) as server, Recorder(server.url, path) as recorder:
+        with client_at(recorder.url) as client:
+            client.complete("openai/m", "Hi")
+    head, *reads, end = lines(path)
+    times = [line["at"] for line in [*reads, end]]
+    assert ("complete", True, sorted(times)) == (end["end"], len(reads) >= 4, times)  # type: ignore[type-var]
+    assert "Hi" in json.dumps(head["request"])
+    assert "Hello" not in json.dumps(head)
+    (plain,), (timed,) = cassette_replies(path), cassette_replies(path, timing=True)
+    assert (False, True) == (
+        any(isinstance(step, Wait) for step in plain.steps),
+        any(isinstance(step, Wait) for step in timed.steps),
+    )
+
+
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "api-key", "x-goog-api-key", "X-Agnic-Token"])
+def test_no_key_is_written(header: str, tmp_path: Path) -> None:
+    """Whichever header has the key, and although the server repeats it cut in two, it is not in the file."""
+    path = tmp_path / "tape.jsonl"
+    half = len(KEY) // 2
+    echo = [f"data: you sent {KEY[:half]}", f"{KEY[half:]} twice {KEY}\n\n", "data: [DONE]\n\n"]
+    reply = Reply(echo, headers={"Set-Cookie": "session=abcdefghij", "X-Echo": KEY})
+    with Server(reply) as server, Recorder(server.url, path) as recorder:
+        provider = providers.OpenAI(api_key="", base_url=recorder.url)
+        with Client([provider], retry=1) as client, pytest.raises(StreamError):
+            client.complete("openai/m", "Hi", extra_headers={header: KEY}, extra_body={"user": KEY})
+        assert KEY in server.requests[0].headers[header.lower()]
+    written = path.read_text("utf-8")
+    assert (False, False, True) == (KEY in written, "abcdefghij" in written, "*** twice" in written)
+
+
+def test_a_key_in_the_address_is_not_written(tmp_path: Path) -> None:
+    """Parameters that carry keys are hidden, the others stay."""
+    path = tmp_path / "tape.jsonl"
+    with Server(json_reply({"data": []})) as server, Recorder(server.url, path) as recorder:
+        import requests
+
+        requests.get(f"{recorder.url}/models?key={KEY}&page=2", timeout=30)
+    assert "/models?key=***&page=2" == lines(path)[0]["request"]["target"]  # type: ignore[index]
+
+
+def test_refusals_are_recorded(tmp_path: Path) -> None:
+    """A status other than 200 is played again with its body."""
+    path = tmp_path / "tape.jsonl"
+    with Server(error_reply(429, "slow down")) as server, Recorder(server.url, path) as recorder:
+        with client_at(recorder.url) as client, pytest.raises(StreamError, match="slow down"):
+            client.complete("openai/m", "Hi")
+    with Server(*cassette_replies(path)) as server, client_at(server.url) as client:
+        with pytest.raises(StreamError, match="slow down"):
+            client.complete("openai/m", "Hi")
+
+
+@pytest.mark.parametrize("fault", [Cut(), Reset()], ids=["cut", "reset"])
+def test_a_broken_connection_stays_broken(fault: Cut | Reset, tmp_path: Path) -> None:
+    """A reply that was cut is cut when it is played, and never becomes a whole one."""
+    path = tmp_path / "tape.jsonl"
+    with Server(text_reply("Hello there").first(2).then(fault)) as server, Recorder(server.url, path) as recorder:
+        with client_at(recorder.url) as client, pytest.raises((TruncatedStreamError, BrokenStreamError)):
+            client.complete("openai/m", "Hi")
+    assert "cut" == lines(path)[-1]["end"]
+    with Server(*cassette_replies(path)) as server, client_at(server.url) as client:
+        with pytest.raises(TruncatedStreamError):
+            client.complete("openai/m", "Hi")
+
+
+def test_binary_frames(tmp_path: Path) -> None:
+    """What is no text is kept as it is."""
+    path = tmp_path / "tape.jsonl"
+    with Server(reply_in("bedrock", "Hello there")) as server, Recorder(server.url, path) as recorder:
+        with Client([providers.Bedrock(api_key="k", base_url=recorder.url, region="eu-west-1")]) as client:
+            told = client.complete("bedrock/m", "Hi")
+    with Server(*cassette_replies(path)) as server:
+        with Client([providers.Bedrock(api_key="k", base_url=server.url, region="eu-west-1")]) as client:
+            assert told == client.complete("bedrock/m", "Hi")
+
+
+def test_a_file_that_was_cut_is_good_up_to_there(tmp_path: Path) -> None:
+    """Of a torn recording the whole lines are played, and the reply is torn."""
+    path = tmp_path / "tape.jsonl"
+    with Server(text_reply("one two three")) as server, Recorder(server.url, path) as recorder:
+        with client_at(recorder.url) as client:
+            client.complete("openai/m", "Hi")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with Server(*cassette_replies(path)) as server, client_at(server.url) as client:
+        with pytest.raises(TruncatedStreamError):
+            client.complete("openai/m", "Hi")
+
+
+@pytest.mark.parametrize("text", ["no json\n", '{"exchange": 1, "at": 0}\n', "[]\n", '{"exchange": 1}\n'])
+def test_what_is_no_cassette(text: str, tmp_path: Path) -> None:
+    """Another file is an error that names it and the line."""
+    path = tmp_path / "notes.txt"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=r"notes.txt' is no cassette: line 1"):
+        cassette_replies(path)
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    """Where nobody listens the client gets an error of the recorder's, and the cassette stays empty."""
+    path = tmp_path / "tape.jsonl"
+    with Recorder("http://127.0.0.1:1", path) as recorder, client_at(recorder.url) as client:
+        with pytest.raises(StreamError):
+            client.complete("openai/m", "Hi")
+    assert "" == path.read_text("utf-8")
