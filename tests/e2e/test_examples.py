@@ -187,3 +187,20 @@ def test_every_example_is_tested_and_listed() -> None:
 
     assert files == listed
     assert {name for name in files if f"test_{name}" not in globals()} == set()
+
+
+def test_usage_and_cost(tmp_path: Path) -> None:
+    """It adds the tokens of two providers up, each under its name."""
+    output = output_of("usage_and_cost.py", tmp_path)
+
+    assert "openai/gpt-4o-mini: 2 replies, 2300 tokens\n" in output
+    assert "in all 3800 tokens\n" in output
+
+
+def test_one_conversation_many_providers(tmp_path: Path) -> None:
+    """Every provider calls the tool, is given the result, and answers."""
+    output = output_of("one_conversation_many_providers.py", tmp_path)
+
+    assert [f"{name}: I will look. Take a coat." for name in ("openai", "anthropic", "gemini", "mistral")] == (
+        output.splitlines()
+    )

@@ -1,0 +1,119 @@
+"""The README's table of providers: each cell is what happens.
+
+Run as a program it prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamkit import Client, ConfigError, ImagePart, Message, prices, providers
+from streamkit.providers import ChatRequest, Provider, registry
+from streamkit.providers.services import SERVICES
+from streamkit.testing import FORMATS, Server, reply_in
+from tests.unit.calls import PIXEL
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `([a-z-]+)` \| `([A-Z_]+)` \| (.*) \|$", README, re.MULTILINE)
+HEAD = ("text", "reasoning", "tools", "images", "usage", "cost")
+MODELS = {"openai-completions": "gpt-3.5-turbo-instruct"}
+KEY = "sk-secret-of-the-table"
+
+
+def provider_at(name: str, url: str) -> Any:
+    if name in SERVICES:
+        return providers.OpenAICompatible(name, url, KEY)
+    if name == "azure":
+        return providers.AzureOpenAI(KEY, url.removesuffix("/v1"))
+    kind = registry.factory(name)
+    assert kind is not None
+    more = {"region": "eu-west-1"} if name == "bedrock" else {}
+    return kind(api_key=KEY, base_url=url, **more)  # type: ignore[call-arg]
+
+
+def key_variable(name: str) -> str:
+    if name in SERVICES:
+        return SERVICES[name].key_variables[0]
+    provider = provider_at(name, "http://127.0.0.1:1/v1")
+    variables = getattr(provider, "key_variables", None)
+    return str(variables[0] if variables else provider.key_variable)
+
+
+def cells(name: str) -> list[str]:
+    """Return what a provider does, found out by having it done."""
+    format = name if name in FORMATS else "openai"
+    call = [("get_weather", {"city": "Paris"})]
+    if format == "openai-completions":
+        said: dict[str, Any] = {"text": "Hello there"}
+    else:
+        said = {"text": "Hello there", "reasoning": "Let me think", "tool_calls": call}
+    with Server(reply_in(format, **said)) as server, Client([provider_at(name, server.url)], retry=1) as client:
+        completion = client.complete(f"{name}/model", "Hi")
+        found = [
+            completion.text == "Hello there",
+            completion.reasoning == "Let me think",
+            [(made.name, made.arguments) for made in completion.tool_calls] == call and takes_tools(client, name),
+            takes_images(provider_at(name, server.url)),
+            completion.usage.total_tokens == 18,
+        ]
+    return ["yes" if each else "-" for each in found] + [cost(name)]
+
+
+def takes_tools(client: Client, name: str) -> bool:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    return bool(client.complete(f"{name}/model", "Hi", tools=[tool]).tool_calls)
+
+
+def takes_images(provider: Provider) -> bool:
+    message = Message("user", [ImagePart(PIXEL)]).to_dict()
+    try:
+        body = provider.request(ChatRequest("model", [message])).body
+    except ConfigError:
+        return False
+    return PIXEL.partition(",")[2] in json.dumps(json.loads(body))
+
+
+def cost(name: str) -> str:
+    """Return who knows the cost: the provider, which says it, or the list of prices."""
+    if name in ("agnic", "openrouter"):
+        return "reported"
+    return "list" if name in prices._NAMES else "-"
+
+
+def names() -> list[str]:
+    return [name for name in registry.names() if name in registry.BUILT_IN or name in SERVICES]
+
+
+def test_the_table_names_every_provider() -> None:
+    """No provider of the library is missing from the table, and none is in it that there is not."""
+    assert names() == [name for name, _, _ in ROWS]
+
+
+@pytest.mark.parametrize(("name", "variable", "claims"), ROWS, ids=[name for name, _, _ in ROWS])
+def test_a_row_says_what_happens(name: str, variable: str, claims: str) -> None:
+    """The key's variable is the one that is read, and every cell is what a stream from such a server shows."""
+    assert key_variable(name) == variable
+    assert cells(name) == claims.split(" | ")
+
+
+@pytest.mark.parametrize("name", ["agnic", "openrouter"])
+def test_a_cost_that_is_reported(name: str) -> None:
+    """Where the table says so, the cost is the provider's own word."""
+    reply = reply_in("openai", "Hello")
+    old = b'"total_tokens":18'
+    assert any(old in step.data for step in reply.steps)  # type: ignore[attr-defined]
+    told = [step.data.replace(old, old + b',"cost":0.25') for step in reply.steps]  # type: ignore[attr-defined]
+    with Server(reply.but(steps=told)) as server, Client([provider_at(name, server.url)]) as client:
+        completion = client.complete(f"{name}/model", "Hi")
+    assert (0.25, "provider") == (completion.cost, completion.cost_source)
+
+
+if __name__ == "__main__":
+    print(f"| provider | key | {' | '.join(HEAD)} |\n|{'---|' * (len(HEAD) + 2)}")
+    for each in names():
+        print(f"| `{each}` | `{key_variable(each)}` | {' | '.join(cells(each))} |")
