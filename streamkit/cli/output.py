@@ -118,7 +118,7 @@ def _to_json(chunk: Chunk) -> str:
     if chunk.tool_call is not None:
         shape["tool_call"] = attrs.asdict(chunk.tool_call)
     if chunk.usage is not None:
-        shape["usage"] = attrs.asdict(chunk.usage, filter=lambda _, value: value is not None)
+        shape["usage"] = attrs.asdict(chunk.usage, filter=lambda _, value: value is not None and value is not False)
     # JSON escapes C0 only, and this may go to a terminal.
     return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(shape).decode())
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from streamkit.errors import APIError
 from streamkit.providers.anthropic_decoder import AnthropicDecoder
 from streamkit.providers.anthropic_request import body_of
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
-from streamkit.providers.http import missing_key, post, refusal
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Anthropic"]
 
@@ -23,7 +23,7 @@ _SAMPLING_VERSION = "2023-06-01"  # the last that has these parameters; the newe
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 
-class Anthropic:
+class Anthropic(KeyedProvider):
     """Anthropic's Messages, or a server that speaks the same format.
 
     Args:
@@ -42,7 +42,6 @@ class Anthropic:
         ConfigError: the key or the URL cannot be one.
     """
 
-    key_variable = "ANTHROPIC_API_KEY"
     models_query = "limit=1000"
 
     def __init__(
@@ -58,10 +57,8 @@ class Anthropic:
     ) -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self.name = name
-        self.base_url = base_url_of(base_url) if base_url else _from_environment()
-        self._key = key_of(key, self.key_variable)
-        self._key_needed = self.base_url == _OFFICIAL
+        url = base_url_of(base_url) if base_url else _from_environment()
+        super().__init__(name, url, key, key_variables=["ANTHROPIC_API_KEY"], key_needed=url == _OFFICIAL)
         self._max_tokens = max_tokens
         self._version = version
         self._key_header = key_header
@@ -73,13 +70,12 @@ class Anthropic:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None and self._key_needed:
-            raise missing_key(self.name, self.key_variable)
+        key = self._checked_key()
         headers = {"anthropic-version": self._version or version, "anthropic-beta": self._betas}
-        if self._key is None:
+        if key is None:
             return headers
         bearer = self._key_header == "Authorization"
-        return {**headers, self._key_header: Masked(f"Bearer {self._key}") if bearer else self._key}
+        return {**headers, self._key_header: Masked(f"Bearer {key}") if bearer else key}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -91,13 +87,6 @@ class Anthropic:
     def decoder(self, chat: ChatRequest) -> AnthropicDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return AnthropicDecoder(self.name)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
 def _from_environment() -> str:

@@ -12,15 +12,16 @@ from typing import Any
 
 import attrs
 
-from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, choices_of, key_of
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, choices_of
 from streamkit.providers.chat_memory import RememberingDecoder
-from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked
 
-__all__ = ["ChatCompletions", "first_key", "variable_of"]
+__all__ = ["ChatCompletions", "variable_of"]
 
 _PARAMETERS = frozenset(
     "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens "
@@ -36,19 +37,7 @@ def variable_of(name: str, suffix: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{suffix}"
 
 
-def first_key(api_key: Masked | None, variables: Sequence[str]) -> tuple[Masked | None, str]:
-    """Return the key that was passed, or the first of the environment's, with the variable it stands for.
-
-    Raises:
-        ConfigError: it holds a character that no header can carry.
-    """
-    if api_key is not None:
-        return key_of(api_key, variables[0]), variables[0]
-    found = ((key, variable) for variable in variables if (key := key_of(None, variable)) is not None)
-    return next(found, (None, variables[0]))
-
-
-class ChatCompletions:
+class ChatCompletions(KeyedProvider):
     """Base of the providers of chat completions; see ``Provider`` for the contract.
 
     Args:
@@ -77,11 +66,7 @@ class ChatCompletions:
         headers: Mapping[str, str | None] | None = None,
         direct: bool = False,
     ) -> None:
-        self.name = name
-        self.base_url = base_url
-        self.key_variables = tuple(key_variables)
-        self._key, self.key_variable = first_key(api_key, self.key_variables)
-        self._key_needed = key_needed
+        super().__init__(name, base_url, api_key, key_variables=key_variables, key_needed=key_needed)
         self._quirks = quirks
         self._headers = dict(headers or {})
         self._direct = direct
@@ -96,11 +81,10 @@ class ChatCompletions:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None:
-            if self._key_needed:
-                raise missing_key(self.name, " or ".join(self.key_variables))
+        key = self._checked_key()
+        if key is None:
             return self._headers
-        return {**self._headers, "Authorization": Masked(f"Bearer {self._key}")}
+        return {**self._headers, "Authorization": Masked(f"Bearer {key}")}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -146,13 +130,6 @@ class ChatCompletions:
         if back is None:
             return ChatDecoder(self.name, choices_of(chat))
         return RememberingDecoder(self.name, choices_of(chat), back)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
 def _free(params: Mapping[str, Any], given: str, sent: str) -> None:

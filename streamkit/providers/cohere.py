@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of
 from streamkit.providers.cohere_decoder import FORMAT, CohereDecoder
-from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.prompt import (
     Media,
@@ -26,7 +27,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Cohere"]
 
@@ -37,7 +38,7 @@ _NATIVE = (
 )
 
 
-class Cohere:
+class Cohere(KeyedProvider):
     """Cohere's chat.
 
     Args:
@@ -49,17 +50,13 @@ class Cohere:
         ConfigError: the key or the URL cannot be one.
     """
 
-    key_variable = "COHERE_API_KEY"
     models_query = "page_size=1000"
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self.name = name
-        self.base_url = base_url_of(base_url or _OFFICIAL)
-        self._key = key_of(key, self.key_variable)
-        if self._key is None and key is None:
-            self._key = key_of(None, "CO_API_KEY")
+        url = base_url_of(base_url or _OFFICIAL)
+        super().__init__(name, url, key, key_variables=["COHERE_API_KEY", "CO_API_KEY"], key_needed=url == _OFFICIAL)
 
     @property
     def models_url(self) -> str:
@@ -72,11 +69,8 @@ class Cohere:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None:
-            if self.base_url == _OFFICIAL:
-                raise missing_key(self.name, self.key_variable)
-            return {}
-        return {"Authorization": Masked(f"Bearer {self._key}")}
+        key = self._checked_key()
+        return {} if key is None else {"Authorization": Masked(f"Bearer {key}")}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -150,10 +144,3 @@ class Cohere:
     def decoder(self, chat: ChatRequest) -> CohereDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return CohereDecoder(self.name)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 from urllib.parse import quote
 
-from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, choices_of, key_of
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of, choices_of
 from streamkit.providers.gemini_decoder import GeminiDecoder
 from streamkit.providers.gemini_request import body_of
-from streamkit.providers.http import missing_key, post, refusal
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Gemini"]
 
 _OFFICIAL = "https://generativelanguage.googleapis.com/v1beta"
 
 
-class Gemini:
+class Gemini(KeyedProvider):
     """Gemini's generated content, streamed.
 
     Args:
@@ -37,7 +38,6 @@ class Gemini:
         ConfigError: the key or the URL cannot be one.
     """
 
-    key_variable = "GEMINI_API_KEY"
     models_query = "pageSize=1000"
 
     def __init__(
@@ -53,20 +53,15 @@ class Gemini:
         key = None if api_key is None else Masked(api_key)
         access = None if token is None else Masked(token)
         del api_key, token  # or they would stand in the clear among the locals of a traceback
-        self.name = name
+        if project is not None and key is not None:
+            raise ConfigError("Vertex AI takes an access token, token=, and no api_key")
         self._vertex = project is not None
-        if project is not None:
-            if key is not None:
-                raise ConfigError("Vertex AI takes an access token, token=, and no api_key")
-            self.key_variable = "GOOGLE_ACCESS_TOKEN"
-            base_url = base_url or _vertex_url(project, location)
-            self._key = key_of(access, self.key_variable)
-        else:
-            self._key = key_of(key, self.key_variable)
-            if self._key is None and key is None:
-                self._key = key_of(None, "GOOGLE_API_KEY")
-        self.base_url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
-        self._key_needed = "googleapis.com" in self.base_url
+        variables = ["GOOGLE_ACCESS_TOKEN"] if self._vertex else ["GEMINI_API_KEY", "GOOGLE_API_KEY"]
+        default = _OFFICIAL if project is None else _vertex_url(project, location)
+        from_environment = None if self._vertex else os.environ.get("GEMINI_BASE_URL")
+        url = base_url_of(base_url or from_environment or default)
+        needed = "googleapis.com" in url
+        super().__init__(name, url, access if self._vertex else key, key_variables=variables, key_needed=needed)
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.
@@ -74,13 +69,10 @@ class Gemini:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None:
-            if self._key_needed:
-                raise missing_key(self.name, self.key_variable)
+        key = self._checked_key()
+        if key is None:
             return {}
-        if self._vertex:
-            return {"Authorization": Masked(f"Bearer {self._key}")}
-        return {"x-goog-api-key": self._key}
+        return {"Authorization": Masked(f"Bearer {key}")} if self._vertex else {"x-goog-api-key": key}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -92,13 +84,6 @@ class Gemini:
     def decoder(self, chat: ChatRequest) -> GeminiDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return GeminiDecoder(self.name, choices_of(chat))
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
 def _vertex_url(project: str, location: str) -> str:

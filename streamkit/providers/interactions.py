@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
-from streamkit.providers.http import missing_key, post, refusal
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.http import post
 from streamkit.providers.interactions_decoder import FORMAT, InteractionsDecoder
+from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.prompt import (
     Media,
@@ -28,7 +29,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["GeminiInteractions"]
 
@@ -41,7 +42,7 @@ _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 _KINDS = {"image": "image", "file": "document", "audio": "audio", "video": "video"}
 
 
-class GeminiInteractions:
+class GeminiInteractions(KeyedProvider):
     """Gemini's interactions, streamed.
 
     ``completion.id`` is what ``previous_interaction_id=`` takes to go on from a reply that Google has stored.
@@ -55,7 +56,6 @@ class GeminiInteractions:
         ConfigError: the key or the URL cannot be one.
     """
 
-    key_variable = "GEMINI_API_KEY"
     models_query = "pageSize=1000"
 
     def __init__(
@@ -63,11 +63,10 @@ class GeminiInteractions:
     ) -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self.name = name
-        self.base_url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
-        self._key = key_of(key, self.key_variable)
-        if self._key is None and key is None:
-            self._key = key_of(None, "GOOGLE_API_KEY")
+        url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
+        super().__init__(
+            name, url, key, key_variables=["GEMINI_API_KEY", "GOOGLE_API_KEY"], key_needed=url == _OFFICIAL
+        )
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.
@@ -75,9 +74,7 @@ class GeminiInteractions:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None and self.base_url == _OFFICIAL:
-            raise missing_key(self.name, self.key_variable)
-        return {"x-goog-api-key": self._key}
+        return {"x-goog-api-key": self._checked_key()}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -158,13 +155,6 @@ class GeminiInteractions:
     def decoder(self, chat: ChatRequest) -> InteractionsDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return InteractionsDecoder(self.name)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
 def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,12 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
-from streamkit.providers.http import missing_key, post, refusal
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
 from streamkit.providers.prompt import Media, Parameters, Text, ToolSpec, Turn, format_of, tools_of, turns
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Ollama"]
 
@@ -25,7 +26,7 @@ _OPTIONS = (
 )
 
 
-class Ollama:
+class Ollama(KeyedProvider):
     """Ollama's ``/api/chat``.
 
     Args:
@@ -37,14 +38,12 @@ class Ollama:
         ConfigError: the key or the URL cannot be one.
     """
 
-    key_variable = "OLLAMA_API_KEY"
-
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self.name = name
-        self.base_url = base_url_of(base_url or _from_environment())
-        self._key = key_of(key, self.key_variable)
+        url = base_url_of(base_url or _from_environment())
+        needed = url.startswith("https://ollama.com")
+        super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
 
     @property
     def models_url(self) -> str:
@@ -57,9 +56,8 @@ class Ollama:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None and self.base_url.startswith("https://ollama.com"):
-            raise missing_key(self.name, self.key_variable)
-        return {"Authorization": Masked(f"Bearer {self._key}")} if self._key is not None else {}
+        key = self._checked_key()
+        return {} if key is None else {"Authorization": Masked(f"Bearer {key}")}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -127,13 +125,6 @@ class Ollama:
     def decoder(self, chat: ChatRequest) -> OllamaDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return OllamaDecoder(self.name)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
 
 
 def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:

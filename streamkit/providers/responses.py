@@ -8,19 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from streamkit.errors import APIError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
-from streamkit.providers.http import missing_key, post, refusal
+from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.http import post
+from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.responses_decoder import ResponsesDecoder
 from streamkit.providers.responses_request import body_of
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["OpenAIResponses"]
 
 _OFFICIAL = "https://api.openai.com/v1"
 
 
-class OpenAIResponses:
+class OpenAIResponses(KeyedProvider):
     """Responses of OpenAI, or of any server that speaks the same format: Azure, xAI, OpenRouter, LM Studio.
 
     Args:
@@ -52,13 +52,10 @@ class OpenAIResponses:
     ) -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self.name = name
         from_environment = os.environ.get("OPENAI_BASE_URL") if key_variable == "OPENAI_API_KEY" else None
-        self.base_url = base_url_of(base_url or from_environment or _OFFICIAL)
-        self.key_variable = key_variable
-        self._key = key_of(key, key_variable)
+        url = base_url_of(base_url or from_environment or _OFFICIAL)
+        super().__init__(name, url, key, key_variables=[key_variable], key_needed=url == _OFFICIAL)
         self._key_header = key_header
-        self._key_needed = self.base_url == _OFFICIAL
         self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **(headers or {})}
 
     def headers(self) -> dict[str, str | None]:
@@ -67,12 +64,11 @@ class OpenAIResponses:
         Raises:
             ConfigError: the key is missing.
         """
-        if self._key is None:
-            if self._key_needed:
-                raise missing_key(self.name, self.key_variable)
+        key = self._checked_key()
+        if key is None:
             return dict(self._headers)
         bearer = self._key_header == "Authorization"
-        return {**self._headers, self._key_header: Masked(f"Bearer {self._key}") if bearer else self._key}
+        return {**self._headers, self._key_header: Masked(f"Bearer {key}") if bearer else key}
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
@@ -82,10 +78,3 @@ class OpenAIResponses:
     def decoder(self, chat: ChatRequest) -> ResponsesDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return ResponsesDecoder(self.name)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """Return the error that a response with a status other than 2xx stands for."""
-        return refusal(self.name, info, body, self.key_variable)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
