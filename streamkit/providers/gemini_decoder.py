@@ -96,7 +96,7 @@ class GeminiDecoder(ReplyDecoder):
             ):
                 self._last = raw
                 usage = None
-                if (counts := raw.get("usageMetadata")) and counts != self._counts:
+                if (counts := raw.get("usageMetadata")) != self._counts and counts.__class__ is dict:
                     self._count(counts)
                 if not self._usage_told:
                     self._usage_told = True
