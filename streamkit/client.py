@@ -247,6 +247,10 @@ class Client:
 
 
 def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
+    if isinstance(providers, Provider) or not isinstance(providers, Iterable):
+        raise ConfigError(
+            f"providers is a list of providers, not {type(providers).__name__}; put a single one into a list"
+        )
     by_name: dict[str, Provider] = {}
     for provider in providers:
         if not isinstance(provider, Provider):

@@ -31,6 +31,7 @@ __all__ = ["doctor"]
 
 _EXTRAS = {"bedrock": "botocore", "cli": "rich", "prices": "genai_prices"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass api_key=$")
 _PASSWORD = re.compile(r"//[^/@]*@")
 
 
@@ -119,7 +120,7 @@ def _expected(name: str, error: StreamkitError) -> bool:
 
 def _trouble(error: StreamkitError) -> str:
     if isinstance(error, ConfigError):
-        return " ".join(str(error).split())
+        return _NO_KEY.sub(r"no key in \1", " ".join(str(error).split()))
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return f"answers, refuses the key ({error.status})"
     if isinstance(error, APIError):

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -129,6 +130,14 @@ def base_url_of(url: str) -> str:
     Raises:
         ConfigError: it is not an absolute http or https URL.
     """
-    if not re.match(r"https?://[^/\s]+", url):
+    if not re.match(r"https?://[^/\s]+", url) or not _has_valid_port(url):
         raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {url!r}")
     return url.rstrip("/")
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        urlsplit(url).port  # noqa: B018 - looking at it is what checks it
+    except ValueError:
+        return False
+    return True

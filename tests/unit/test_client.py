@@ -295,3 +295,17 @@ class TestDefaultClient:
 def test_the_providers_package_is_public() -> None:
     """`streamkit.providers.OpenAI` is where the documentation says."""
     assert OpenAI is providers.OpenAI is streamkit.providers.OpenAI
+
+
+@pytest.mark.parametrize("given", [providers.OpenAI("k"), 5])
+def test_providers_are_a_list(given: Any) -> None:
+    """A single provider, or something else altogether, is an error that says what to pass."""
+    with pytest.raises(ConfigError, match="a list of providers"):
+        Client(given)
+
+
+@pytest.mark.parametrize("url", ["http://host:port", "http://[::1", "http://host:99999", "host/v1", ""])
+def test_a_base_url_is_checked_at_once(url: str) -> None:
+    """An address that cannot be one is refused when the provider is made."""
+    with pytest.raises(ConfigError):
+        providers.OpenAICompatible("mine", url)
