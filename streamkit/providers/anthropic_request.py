@@ -30,7 +30,7 @@ __all__ = ["body_of"]
 
 # Under Anthropic's own names, as they stand.
 _NATIVE = (
-    *("temperature", "top_p", "top_k", "metadata", "service_tier", "thinking", "container", "context_management"),
+    *("temperature", "top_p", "top_k", "service_tier", "thinking", "container", "context_management"),
     *("mcp_servers", "cache_control", "inference_geo", "speed"),
 )
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -63,8 +63,11 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     if stops := parameters.take_stop():
         body["stop_sequences"] = stops
     parameters.copy(body, *_NATIVE)
+    metadata = parameters.take_object("metadata")
     if (user := parameters.take("user")) is not None:
-        body["metadata"] = {**body.get("metadata", {}), "user_id": user}
+        metadata["user_id"] = user
+    if metadata:
+        body["metadata"] = metadata
     _tools(name, parameters, body)
     _output(name, parameters, body)
     if parameters.take("n", 1) != 1:
@@ -147,7 +150,7 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     """Write how hard to think and what form the reply has."""
-    output = dict(parameters.take("output_config", {}))
+    output = parameters.take_object("output_config")
     effort = parameters.take("reasoning_effort")
     if effort == "none":
         body.setdefault("thinking", {"type": "disabled"})

@@ -100,7 +100,7 @@ def _parts(name: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
         parts[-1]["thoughtSignature"] = signature
     elif signature:
         parts.append({"text": "", "thoughtSignature": signature})
-    signatures = {datum.get("call"): datum.get("signature") for datum in data if "call" in datum}
+    signatures = {datum.get("call"): datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
     for which, call in enumerate(turn.calls):
         if not isinstance(call.arguments, Mapping):
             raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
@@ -163,8 +163,9 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
         responseLogprobs="logprobs",
         logprobs="top_logprobs",
         responseModalities="modalities",
-        thinkingConfig="thinking_config",
     )
+    if thinking := parameters.take_object("thinking_config"):
+        generation["thinkingConfig"] = thinking
     if stops := parameters.take_stop():
         generation["stopSequences"] = stops
     form = parameters.take("response_format")

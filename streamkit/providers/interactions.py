@@ -108,7 +108,7 @@ class GeminiInteractions(KeyedProvider):
         return body
 
     def _config(self, parameters: Parameters) -> dict[str, Any]:
-        config: dict[str, Any] = dict(parameters.take("generation_config", {}))
+        config = parameters.take_object("generation_config")
         parameters.copy(config, "temperature", "top_p", "seed", max_output_tokens="max_tokens")
         if stops := parameters.take_stop():
             config["stop_sequences"] = stops
@@ -137,7 +137,7 @@ class GeminiInteractions(KeyedProvider):
             elif turn.parts:
                 kind = "model_output" if turn.role == "assistant" else "user_input"
                 steps.append({"type": kind, "content": [self._part(part) for part in turn.parts]})
-            signatures = {datum["call"]: datum.get("signature") for datum in data if "call" in datum}
+            signatures = {datum["call"]: datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
             for which, call in enumerate(turn.calls):
                 names[call.id] = call.name
                 shape = {"type": "function_call", "id": call.id, "name": call.name, "arguments": call.arguments or {}}

@@ -72,7 +72,7 @@ class Ollama(KeyedProvider):
         """
         parameters = Parameters(self.name, chat)
         body: dict[str, Any] = {"model": chat.model, "messages": self._messages(turns(chat.messages)), "stream": True}
-        options: dict[str, Any] = dict(parameters.take("options", {}))
+        options = parameters.take_object("options")
         parameters.copy(options, *_OPTIONS, num_predict="max_tokens")
         if stops := parameters.take_stop():
             options["stop"] = stops

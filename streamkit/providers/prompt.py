@@ -114,11 +114,26 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
         parts = tuple(_part(f"{where}.content[{number}]", part) for number, part in enumerate(content))
     else:
         raise ConfigError(f"{where}.content is text or a list of parts, not {type(content).__name__}")
-    calls = tuple(_call(where, call) for call in message.get("tool_calls") or ())
-    call_id = message.get("tool_call_id") or (message.get("name") if role == "tool" else None)
+    calls = tuple(_call(where, call) for call in _items(where, message, "tool_calls"))
+    name = _word(where, message, "name")
+    call_id = _word(where, message, "tool_call_id") or (name if role == "tool" else None)
     if role == "tool" and not call_id:
         raise ConfigError(f"{where} answers a tool call, so it needs the call's id in tool_call_id")
-    return Turn(role, parts, calls, call_id, message.get("name"), tuple(message.get("provider_data") or ()))
+    return Turn(role, parts, calls, call_id, name, tuple(_items(where, message, "provider_data")))
+
+
+def _items(where: str, message: Mapping[str, Any], field: str) -> Sequence[Any]:
+    items = message.get(field) or ()
+    if not isinstance(items, (list, tuple)):
+        raise ConfigError(f"{where}.{field} is a list, not {type(items).__name__}")
+    return items
+
+
+def _word(where: str, message: Mapping[str, Any], field: str) -> str | None:
+    word = message.get(field)
+    if word is not None and not isinstance(word, str):
+        raise ConfigError(f"{where}.{field} is text, not {type(word).__name__}")
+    return word
 
 
 def _call(where: str, call: Any) -> ToolCall:
@@ -317,10 +332,20 @@ class Parameters:
                 if name in self._left:
                     raise ConfigError(f"{name} and {other} are the same parameter; give one of them")
                 self._left[name] = self._left.pop(other)
+        effort = self._left.get("reasoning_effort", "")
+        if not isinstance(effort, str):
+            raise ConfigError(f"reasoning_effort is a word such as 'low', not {type(effort).__name__}")
 
     def take(self, name: str, default: Any = None) -> Any:
         """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` stand for their other names too."""
         return self._left.pop(name, default)
+
+    def take_object(self, name: str) -> dict[str, Any]:
+        """Return a parameter that is an object of the provider's own, copied, empty where it was not given."""
+        given = self.take(name, {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{name} is a dict, not {type(given).__name__}")
+        return dict(given)
 
     def take_stop(self) -> list[str]:
         """Return the stop sequences as a list, empty where none were given."""

@@ -58,7 +58,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         body["max_output_tokens"] = limit
     _tools(parameters, body)
     _form(parameters, body)
-    reasoning = dict(parameters.take("reasoning", {}))
+    reasoning = parameters.take_object("reasoning")
     if (effort := parameters.take("reasoning_effort")) is not None:
         reasoning = {"effort": effort, **reasoning}
     if reasoning:
@@ -130,7 +130,7 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _form(parameters: Parameters, body: dict[str, Any]) -> None:
-    text = dict(parameters.take("text", {}))
+    text = parameters.take_object("text")
     if (verbosity := parameters.take("verbosity")) is not None:
         text["verbosity"] = verbosity
     form = parameters.take("response_format")
