@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from streamkit import prices
 from streamkit.link import Status
 from streamkit.observers import Observer, Report
 
@@ -99,6 +100,7 @@ class UsageTracker(Observer):
         self._now = now
         self._records: deque[UsageRecord] = deque(maxlen=history)
         self._totals: dict[tuple[str, str], UsageTotals] = {}
+        prices.load()  # here, and not in the thread of somebody who cancels a stream
 
     def stream_ended(self, report: Report) -> None:
         """Take in a stream."""

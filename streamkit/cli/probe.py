@@ -15,7 +15,7 @@ import click
 import orjson
 
 from streamkit.errors import ConfigError, ProtocolError, StreamError
-from streamkit.transport.fetch import Deadline
+from streamkit.transport.fetch import Deadline, TimeIsUp
 from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, Masked
@@ -118,6 +118,8 @@ def probe(
             _read(reply.pieces(), seen, began)
         finally:
             reply.close()
+    except TimeIsUp:
+        seen.error = watch.error()
     except StreamError as error:
         seen.error = error
     finally:

@@ -9,9 +9,13 @@ from streamkit.stop import SocketGuard
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, ResponseInfo
 
-__all__ = ["Deadline", "fetch"]
+__all__ = ["Deadline", "TimeIsUp", "fetch"]
 
 _MAX_BODY = 16 * 1024 * 1024  # bytes; the longest list of models seen has under 2 MiB
+
+
+class TimeIsUp(Exception):
+    """Ends a request from inside a wait; no ``OSError``, which urllib3 and requests would take for their own."""
 
 
 class Deadline:
@@ -32,8 +36,12 @@ class Deadline:
         """Return the seconds that are left."""
         left = self._until - time.monotonic()
         if left <= 0:
-            raise StreamTimeout(f"no answer within {self._limit:g} s", phase="total", limit=self._limit)
+            raise TimeIsUp
         return left
+
+    def error(self) -> StreamTimeout:
+        """Return the error that it stands for."""
+        return StreamTimeout(f"no answer within {self._limit:g} s", phase="total", limit=self._limit)
 
     def limit(self) -> float | None:
         """Return the seconds that are left."""
@@ -64,9 +72,13 @@ def fetch(
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
     """
     watch = Deadline(timeout)
-    reply = transport.open(request, watch)
     try:
-        return reply.info, reply.read_whole(max_body)
+        reply = transport.open(request, watch)
+        try:
+            return reply.info, reply.read_whole(max_body)
+        finally:
+            reply.close()
+    except TimeIsUp:
+        raise watch.error() from None
     finally:
-        reply.close()
         watch.guard.release()

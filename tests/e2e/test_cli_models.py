@@ -140,6 +140,15 @@ class TestDoctor:
             done = streamkit("doctor", f"{server.url}/page", "--method", "GET")
         assert (0, True) == (done.returncode, "not a stream: the server sends text/html" in done.stdout)
 
+    def test_a_server_that_falls_silent(self) -> None:
+        """What came until the limit is shown, and the limit is the error."""
+        reply = text_reply("one two three").first(3).then(Wait(None))
+        with Server(reply) as server:
+            done = streamkit("doctor", server.url, "--timeout", "1")
+        assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
+        assert "no answer within 1 s" in done.stderr
+        assert "3 events" in done.stdout
+
     def test_json_of_a_probe(self) -> None:
         """The figures of a probe are there for a program as well."""
         with Server(text_reply("one two three")) as server:
