@@ -6,21 +6,17 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 from __future__ import annotations
 
 import os
-from typing import Any
 from urllib.parse import quote
-
-import attrs
 
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, key_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
+from streamkit.providers.bedrock_signing import Signing, botocore_of
 from streamkit.providers.http import post, refusal
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
-
-_NEEDS_EXTRA = 'Amazon Bedrock needs botocore: python -m pip install "streamkit[bedrock]"'
 
 
 class Bedrock:
@@ -42,6 +38,7 @@ class Bedrock:
         ConfigError: botocore is missing, or no region is known.
     """
 
+    models_query = "byOutputModality=TEXT"
     key_variable = "AWS_BEARER_TOKEN_BEDROCK"
 
     def __init__(
@@ -57,7 +54,7 @@ class Bedrock:
         name: str = "bedrock",
     ) -> None:
         key = None if api_key is None else Masked(api_key)
-        self._explicit = tuple(
+        access, secret, token = (
             None if value is None else Masked(value) for value in (access_key, secret_key, session_token)
         )
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
@@ -67,45 +64,31 @@ class Bedrock:
             raise ConfigError(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._key = key_of(key, self.key_variable)
-        self._profile = profile
-        self._session: Any = None
-        _botocore()
+        self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
+        botocore_of(name)
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply, signed for the next five minutes."""
         url = f"{self.base_url}/model/{quote(chat.model, safe='')}/converse-stream"
-        headers: dict[str, str | None] = {"Accept": "application/vnd.amazon.eventstream, application/json"}
-        if self._key is not None:
-            headers["Authorization"] = Masked(f"Bearer {self._key}")
-        request = post(url, body_of(self.name, chat), chat, headers=headers, key=self._key)
-        return request if self._key is not None else self._signed(request)
+        headers = {"Accept": "application/vnd.amazon.eventstream, application/json", **self.headers()}
+        return self.sign(post(url, body_of(self.name, chat), chat, headers=headers, key=self._key))
 
-    def _signed(self, request: HttpRequest) -> HttpRequest:
-        botocore = _botocore()
-        credentials = self._credentials()
-        sent = botocore.awsrequest.AWSRequest(request.method, request.url, data=request.body)
-        sent.headers["Content-Type"] = "application/json"
-        signer = botocore.auth.SigV4Auth(credentials, "bedrock", self.region or "us-east-1")
-        signer.add_auth(sent)
-        signature = {name: Masked(value) for name, value in sent.headers.items()}
-        secrets = tuple(Masked(value) for value in (credentials.secret_key, credentials.token) if value)
-        return attrs.evolve(request, headers={**request.headers, **signature}, secrets=request.secrets + secrets)
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller; none where requests are signed."""
+        return {} if self._key is None else {"Authorization": Masked(f"Bearer {self._key}")}
 
-    def _credentials(self) -> Any:
-        """Return credentials that do not change while a request is signed."""
-        botocore = _botocore()
-        access_key, secret_key, token = self._explicit
-        if access_key and secret_key:
-            return botocore.credentials.Credentials(access_key, secret_key, token)
-        if self._session is None:
-            self._session = botocore.session.Session(profile=self._profile)
-        found = self._session.get_credentials()
-        if found is None:
-            raise ConfigError(
-                f"{self.name} needs AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                f"{self.key_variable}, or pass access_key= and secret_key="
-            )
-        return found.get_frozen_credentials()
+    def sign(self, request: HttpRequest) -> HttpRequest:
+        """Return the request with a signature, or as it is where a key does without.
+
+        Raises:
+            ConfigError: there are no credentials.
+        """
+        return request if self._key is not None else self._signing.sign(request)
+
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is; AWS has it on a host of its own."""
+        return f"{self.base_url.replace('://bedrock-runtime.', '://bedrock.', 1)}/foundation-models"
 
     def decoder(self, chat: ChatRequest) -> BedrockDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
@@ -121,14 +104,3 @@ class Bedrock:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url}>"
-
-
-def _botocore() -> Any:
-    try:
-        import botocore.auth
-        import botocore.awsrequest
-        import botocore.credentials
-        import botocore.session
-    except ImportError:
-        raise ConfigError(_NEEDS_EXTRA) from None
-    return botocore

@@ -1,7 +1,7 @@
 """Lists of models, in all the shapes in which providers send them.
 
 Sources, read 2026-11-21: the references of ``GET /models`` of OpenAI, Anthropic, Gemini, Mistral, Cohere,
-OpenRouter, Together, Groq and Ollama (``/api/tags``), and Agnic's two shapes.
+OpenRouter, Together, Groq, Ollama (``/api/tags``) and Bedrock (``ListFoundationModels``), and Agnic's two shapes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["ListsModels", "ModelInfo", "models_request", "read_models"]
 
+_LISTS = ("data", "models", "modelSummaries")
+_IDS = ("id", "modelId", "model", "name")
+_NAMES = ("display_name", "displayName", "modelName", "name")
 _INPUTS = {"image": "images", "audio": "audio", "file": "files", "video": "video", "pdf": "files"}
 # What providers call a capability, by the word that we have for it.
 _WORDS = {
@@ -97,7 +100,9 @@ def models_request(provider: ListsModels, page: str | None) -> HttpRequest:
     bare = tuple(Masked(secret.removeprefix("Bearer ")) for secret in secrets)
     direct = bool(getattr(provider, "_direct", False))
     url = f"{address}{'?' if query else ''}{query}"
-    return HttpRequest(url, headers, b"", bare, method="GET", direct=direct)
+    request = HttpRequest(url, headers, b"", bare, method="GET", direct=direct)
+    sign = getattr(provider, "sign", None)
+    return request if sign is None else sign(request)
 
 
 def read_models(provider: str, body: Any) -> tuple[list[ModelInfo], str | None]:
@@ -111,7 +116,7 @@ def read_models(provider: str, body: Any) -> tuple[list[ModelInfo], str | None]:
         The models, and the query for the next page, ``None`` after the last.
     """
     outer = as_dict(body)
-    entries = body if isinstance(body, list) else next((outer[k] for k in ("data", "models") if outer.get(k)), [])
+    entries = body if isinstance(body, list) else next((outer[k] for k in _LISTS if outer.get(k)), [])
     models = [_model(provider, entry) for entry in as_list(entries) if isinstance(entry, dict)]
     return [model for model in models if model.id], _next_page(outer)
 
@@ -126,7 +131,7 @@ def _next_page(outer: Mapping[str, Any]) -> str | None:
 
 
 def _model(provider: str, entry: dict[str, Any]) -> ModelInfo:
-    id = (as_word(entry.get("id")) or as_word(entry.get("model")) or as_word(entry.get("name"))).removeprefix("models/")
+    id = next((id for name in _IDS if (id := as_word(entry.get(name)))), "").removeprefix("models/")
     top, prices = as_dict(entry.get("top_provider")), as_dict(entry.get("pricing"))
     per_token = "prompt" in prices or "completion" in prices
     given, made, cached = (
@@ -140,7 +145,7 @@ def _model(provider: str, entry: dict[str, Any]) -> ModelInfo:
     return ModelInfo(
         id,
         provider,
-        as_word(entry.get("display_name")) or as_word(entry.get("displayName")) or as_word(entry.get("name")) or id,
+        next((told for name in _NAMES if (told := as_word(entry.get(name)))), id),
         _first(entry, windows) or count_of(top.get("context_length")),
         _first(entry, outputs) or count_of(top.get("max_completion_tokens")),
         _capabilities(entry),
@@ -175,8 +180,8 @@ def _capabilities(entry: Mapping[str, Any]) -> frozenset[str]:
     said |= {name for name in ("thinking", "vision", "reasoning") if entry.get(name) is True}
     said |= {name.removeprefix("supports_") for name, value in entry.items() if name.startswith("supports_") and value}
     found = {ours for ours, theirs in _WORDS.items() if said & set(theirs)}
-    modalities = as_list(as_dict(entry.get("architecture")).get("input_modalities"))
-    return frozenset(found | {_INPUTS[kind] for kind in modalities if isinstance(kind, str) and kind in _INPUTS})
+    kinds = as_list(as_dict(entry.get("architecture")).get("input_modalities")) + as_list(entry.get("inputModalities"))
+    return frozenset(found | {_INPUTS[kind.lower()] for kind in kinds if as_text(kind).lower() in _INPUTS})
 
 
 def _moment(entry: Mapping[str, Any]) -> datetime | None:

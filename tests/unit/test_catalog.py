@@ -95,6 +95,25 @@ class TestShapes:
         """Tags have a name and no id."""
         assert "llama3:8b" == one("ollama", {"models": [{"name": "llama3:8b", "model": "llama3:8b"}]}).id
 
+    def test_bedrock(self) -> None:
+        """Amazon's summaries have names of their own for everything."""
+        summary = {
+            "modelArn": "arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-x-v1:0",
+            "modelId": "anthropic.claude-x-v1:0",
+            "modelName": "Claude X",
+            "providerName": "Anthropic",
+            "inputModalities": ["TEXT", "IMAGE"],
+            "outputModalities": ["TEXT"],
+            "responseStreamingSupported": True,
+            "modelLifecycle": {"status": "ACTIVE"},
+        }
+        model = one("bedrock", {"modelSummaries": [summary]})
+        assert ("bedrock/anthropic.claude-x-v1:0", "Claude X", {"images"}) == (
+            model.full_name,
+            model.name,
+            model.capabilities,
+        )
+
     @pytest.mark.parametrize("body", [None, 3, "x", {}, {"data": 3}, {"data": [None, {"id": 4}]}, [[]]])
     def test_anything_else_is_no_model(self, body: Any) -> None:
         """Whatever JSON a server sends, nothing fails."""

@@ -1,0 +1,193 @@
+"""Requests to Amazon Bedrock: signatures that hold, beside what AWS's own SDK sends for the same call."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+from urllib.parse import quote
+
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from streamkit import BadRequestError, Client, ConfigError, providers
+from streamkit.testing import Server, error_reply, json_reply
+from streamkit.testing.request import Request
+from tests.unit.calls import TOOLS, WEATHER
+
+ACCESS, SECRET, TOKEN = "AKIASIGNINGTEST", "secret-of-the-signer", "secret-token-of-the-session"
+MODEL = "us.anthropic.claude-x-v1:0"
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Keep the machine's own credentials out, and botocore off the network."""
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+def signature_of(request: Request, *, region: str, secret: str) -> str:
+    """Sign a request that arrived, as AWS does to check it (Signature Version 4, by its documentation)."""
+    sent = {name.lower(): value for name, value in request.headers.items()}
+    scope, signed = (
+        sent["authorization"].partition(f"{mark}=")[2].split(",")[0] for mark in ("Credential", "SignedHeaders")
+    )
+    path, _, query = request.path.partition("?")
+    canonical = "\n".join(
+        [
+            request.method,
+            quote(path, safe="/"),
+            "&".join(sorted(query.split("&"))),
+            *(f"{name}:{' '.join(sent[name].split())}" for name in signed.split(";")),
+            "",
+            signed,
+            hashlib.sha256(request.body).hexdigest(),
+        ]
+    )
+    date = sent["x-amz-date"]
+    scope = scope.partition("/")[2]
+    assert f"{date[:8]}/{region}/bedrock/aws4_request" == scope
+    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), "sha256").digest()
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
+
+
+def ask(provider: providers.Provider, **params: Any) -> None:
+    with Client([provider], retry=1) as client, pytest.raises(BadRequestError):
+        client.complete(f"bedrock/{MODEL}", TOOLS, **params)
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_signature_holds(token: str | None) -> None:
+    """What arrives has the signature that AWS would reckon for it, the session's token included."""
+    with Server(error_reply(400)) as server:
+        ask(
+            providers.Bedrock(
+                base_url=server.url, region="eu-west-1", access_key=ACCESS, secret_key=SECRET, session_token=token
+            )
+        )
+        (request,) = server.requests
+    authorization = request.headers["Authorization"]
+    assert f"Credential={ACCESS}/" in authorization
+    assert ("x-amz-security-token" in authorization) == (token is not None)
+    assert authorization.endswith(f"Signature={signature_of(request, region='eu-west-1', secret=SECRET)}")
+
+
+def test_the_list_of_models_is_signed_as_well() -> None:
+    """The list is asked for with a signature over its query, or with the key, which needs none."""
+    offer = json_reply({"modelSummaries": [{"modelId": "anthropic.claude-x-v1:0"}]})
+    with Server(offer, offer) as server:
+        signed = providers.Bedrock(base_url=server.url, region="eu-west-1", access_key=ACCESS, secret_key=SECRET)
+        keyed = providers.Bedrock("sk-key-of-bedrock", server.url, region="eu-west-1", name="keyed")
+        with Client([signed, keyed]) as client:
+            assert "bedrock/anthropic.claude-x-v1:0" == client.models.list("bedrock")[0].full_name
+            assert "keyed/anthropic.claude-x-v1:0" == client.models.list("keyed")[0].full_name
+        first, second = server.requests
+    assert ("GET", "/v1/foundation-models?byOutputModality=TEXT") == (first.method, first.path)
+    assert first.headers["Authorization"].endswith(signature_of(first, region="eu-west-1", secret=SECRET))
+    assert "Bearer sk-key-of-bedrock" == second.headers["Authorization"]
+
+
+def test_the_list_is_on_a_host_of_its_own() -> None:
+    """The runtime's host has no list."""
+    provider = providers.Bedrock("k", region="eu-west-1")
+    assert "https://bedrock.eu-west-1.amazonaws.com/foundation-models" == provider.models_url
+
+
+def test_converse_as_the_sdk_sends_it() -> None:
+    """Path, body and what is signed are those of AWS's own SDK."""
+    with Server(error_reply(400), error_reply(400)) as server:
+        ask(
+            providers.Bedrock(base_url=server.url, region="eu-west-1", access_key=ACCESS, secret_key=SECRET),
+            tools=[WEATHER],
+            tool_choice="required",
+            max_tokens=100,
+            temperature=0.5,
+            top_p=0.9,
+            stop_sequences=["END"],
+        )
+        sdk = botocore.session.Session().create_client(
+            "bedrock-runtime",
+            region_name="eu-west-1",
+            endpoint_url=server.url,
+            aws_access_key_id="theirs",  # not ours, as the SDK logs what it sends
+            aws_secret_access_key="theirs",
+            config=Config(retries={"max_attempts": 0}),
+        )
+        with pytest.raises(Exception, match="400"):
+            sdk.converse_stream(**THE_CALL)
+        ours, theirs = server.requests
+    assert (theirs.method, theirs.path, theirs.json()) == (ours.method, ours.path, ours.json())
+    assert theirs.headers["Content-Type"] == ours.headers["Content-Type"]
+    signed = [
+        request.headers["Authorization"].partition("SignedHeaders=")[2].split(",")[0] for request in (ours, theirs)
+    ]
+    assert {"content-type", "host", "x-amz-date"} == set(signed[0].split(";"))
+    assert {"content-type", "host", "x-amz-date"} <= set(signed[1].split(";"))
+
+
+FUNCTION = WEATHER["function"]
+THE_CALL: dict[str, Any] = {
+    "modelId": MODEL,
+    "system": [{"text": "Be brief."}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"text": "What is the weather here?"},
+                {"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"text": "I will look."},
+                {"toolUse": {"toolUseId": "call_1", "name": "get_weather", "input": {"city": "Paris"}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"toolResult": {"toolUseId": "call_1", "content": [{"text": "18 C"}]}},
+                {"text": "Thanks"},
+            ],
+        },
+    ],
+    "toolConfig": {
+        "tools": [
+            {
+                "toolSpec": {
+                    "name": FUNCTION["name"],
+                    "description": FUNCTION["description"],
+                    "inputSchema": {"json": FUNCTION["parameters"]},
+                }
+            }
+        ],
+        "toolChoice": {"any": {}},
+    },
+    "inferenceConfig": {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
+}
+
+
+def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any passed, they are AWS's own, and new ones count at once."""
+    with Server(error_reply(400), error_reply(400)) as server:
+        for access in (ACCESS, f"{ACCESS}2"):
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+            ask(providers.Bedrock(base_url=server.url, region="eu-west-1"))
+        users = [request.headers["Authorization"].split("Credential=")[1].split("/")[0] for request in server.requests]
+    assert [ACCESS, f"{ACCESS}2"] == users
+
+
+def test_no_credentials() -> None:
+    """Nothing to sign with is an error that says what to set, before anything is sent."""
+    with Client([providers.Bedrock(region="eu-west-1")]) as client:
+        with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+            client.stream("bedrock/m", "Hi")
