@@ -132,10 +132,9 @@ class StreamWatch:
         self._overdue = False
         return self._clock.arrived()
 
-    def hurry(self, seconds: float) -> None:
-        """Let what is still to be read take no longer than this; the first to say so counts."""
-        if self._until is None:
-            self._until = time.monotonic() + seconds
+    def hurry(self, seconds: float | None) -> None:
+        """Let what is still to be read take no longer than this, or as long as the limits let it for ``None``."""
+        self._until = None if seconds is None else time.monotonic() + seconds
 
     def drain(self, before_waiting: Callable[[], object]) -> None:
         """From now on only the rest of a finished body is read: let that take a moment, and no longer."""

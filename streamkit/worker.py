@@ -169,6 +169,7 @@ class _Attempt:
     def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
+        lingers = False
         for event in events:
             chunks = decode(event)
             if chunks:
@@ -176,10 +177,11 @@ class _Attempt:
                 if len(watch.ready) >= _MOST_READY:  # one compressed read may hold any number
                     watch.hand_over()
                     watch.limit()
-            elif decoder.ended:
+            if decoder.ended:
                 return
-            elif decoder.whole:
-                watch.hurry(_LINGER_SECONDS)
+            if decoder.whole is not lingers:  # it may seem whole, and then another choice begins
+                lingers = not lingers
+                watch.hurry(_LINGER_SECONDS if lingers else None)
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)

@@ -10,7 +10,10 @@ from streamkit.errors import APIError, PaymentRequiredError
 from streamkit.providers.error_words import status_of_word
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 
-__all__ = ["api_error", "chose_error", "reports_error"]
+__all__ = ["FAILED_FINISHES", "api_error", "chose_error", "reports_error"]
+
+#: The finish reasons by which servers say that a reply broke off: DeepSeek's and Z.ai's words are among them.
+FAILED_FINISHES = ("error", "insufficient_system_resource", "network_error")
 
 _MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
@@ -23,12 +26,32 @@ def reports_error(raw: Mapping[str, Any]) -> bool:
         or raw.get("object") == "error"
         or raw.get("type") == "error"
         or as_dict(raw.get("x_groq")).get("error")
+        or as_dict(raw.get("base_resp")).get("status_code")  # MiniMax, whose 0 is success
+        or _is_bare_error(raw)
     )
+
+
+def _is_bare_error(raw: Mapping[str, Any]) -> bool:
+    """Say whether it is one of the errors that stand in no ``error``: a text, and a code that is no success."""
+    if raw.get("choices") or raw.get("usage"):
+        return False
+    if (raw.get("detail") and len(raw) == 1) or raw.get("success") is False or raw.get("error_code"):
+        return True  # FastAPI's, Cloudflare's, Baidu's
+    if not isinstance(raw.get("message"), str):
+        return False
+    codes = [raw.get(name) for name in ("code", "status_code", "statusCode", "status")]
+    return any(_is_failure(code) for code in codes) or status_of_word(as_text(raw.get("type"))) is not None
+
+
+def _is_failure(code: Any) -> bool:
+    if isinstance(code, str):
+        return code.lower() not in ("", "0", "200", "ok", "success")
+    return isinstance(code, int) and not isinstance(code, bool) and code not in (0, 200)
 
 
 def chose_error(choice: Mapping[str, Any]) -> bool:
     """Say whether a choice ended in an error."""
-    return choice.get("finish_reason") == "error" or bool(choice.get("error"))
+    return choice.get("finish_reason") in FAILED_FINISHES or bool(choice.get("error"))
 
 
 def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool = False) -> APIError:
@@ -37,7 +60,8 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
     ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}`` or ``{"error": "word"}`` with ``message`` or
     ``error_description`` beside it, ``{"type": "error", "error": {...}, "request_id"}``, ``{"error": {"code",
     "message", "status", "details": [...]}}``, ``{"object": "error", "message"}``, ``{"message", "type", "code"}``,
-    ``{"id", "message"}``, ``{"detail": ...}``, an error inside a choice, and plain text.
+    ``{"id", "message"}``, ``{"detail": ...}``, ``{"base_resp": {"status_code", "status_msg"}}``, an error inside a
+    choice, and plain text.
 
     Args:
         body: decoded JSON, or text.
@@ -72,10 +96,20 @@ def _inner_error(outer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object that describes the error; a word becomes its code, a sentence its message."""
     candidates = [outer.get("error"), as_dict(outer.get("x_groq")).get("error")]
     candidates += [as_dict(choice).get("error") for choice in as_list(outer.get("choices"))]
+    candidates.append(_failed_choice(outer))
+    if (base := as_dict(outer.get("base_resp"))).get("status_code"):
+        candidates.append({"code": base["status_code"], "message": base.get("status_msg")})
     found = next((candidate for candidate in candidates if candidate), None)
     if isinstance(found, str):
         return {"code": found} if re.fullmatch(r"[\w.:-]+", found) else {"message": found}
     return {"message": found} if isinstance(found, list) else as_dict(found)
+
+
+def _failed_choice(outer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a finish reason tells that is an error, and has nothing beside it that says more."""
+    words = [as_dict(choice).get("finish_reason") for choice in as_list(outer.get("choices"))]
+    word = next((word for word in words if word in FAILED_FINISHES[1:]), None)
+    return word and {"type": "service_unavailable", "message": f"the reply broke off: {word}"}
 
 
 # -- what it says ----------------------------------------------------------------------------------------
@@ -110,7 +144,10 @@ def _word(value: Any) -> str:
 
 def _message(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
     told = [inner.get("message"), outer.get("error_description"), outer.get("message"), outer.get("detail")]
-    message = next((_sentence(text) for text in (*told, outer.get("Message"), inner.get("code")) if text), "")
+    message = next(
+        (_sentence(text) for text in (*told, outer.get("Message"), outer.get("error_msg"), inner.get("code")) if text),
+        "",
+    )
     metadata = as_dict(inner.get("metadata"))
     upstream = as_text(metadata.get("raw"))  # OpenRouter: what the provider behind it had to say
     if upstream and upstream not in message:
@@ -149,7 +186,7 @@ def _status_told(inner: Mapping[str, Any], outer: Mapping[str, Any], code: str |
 
 def _request_id(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
     told = [holder.get("request_id") for holder in (outer, inner, as_dict(outer.get("agnic")))]
-    if "choices" not in outer:  # there it is the reply's
+    if not any(name in outer for name in ("choices", "object", "output", "status", "steps")):  # or it is the reply's
         told.append(outer.get("id"))
     return next((text[:_LONGEST_ID] for text in map(as_word, told) if text), None)
 

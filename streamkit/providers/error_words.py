@@ -36,11 +36,11 @@ _WORDS = {
     429: (
         "exceeded_current_quota_error insufficient_quota limit_burst_rate limit_requests rate_limit "
         "rate_limit_error rate_limit_exceeded rate_limit_reached_error rate_limited RateLimitReached "
-        "request_quota_exceeded RESOURCE_EXHAUSTED serviceQuotaExceededException throttlingException "
+        "request_quota_exceeded RESOURCE_EXHAUSTED serviceQuotaExceededException throttling throttlingException "
         "token_quota_exceeded too_many_requests too_many_requests_error"
     ),
     500: (
-        "api_error DATA_LOSS INTERNAL internal_error internal_server_error internal_service_error "
+        "api_error DATA_LOSS InternalFailure INTERNAL internal_error internal_server_error internal_service_error "
         "internalServerException modelErrorException modelStreamErrorException processing_error server_error "
         "unexpected_error"
     ),

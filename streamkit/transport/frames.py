@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import attrs
+import orjson
 
 from streamkit.errors import ConfigError, ProtocolError
 from streamkit.transport import sse
@@ -44,7 +45,7 @@ def framing_of(content_type: str) -> Callable[[Iterable[bytes]], Iterator[Frame]
 
 def server_sent(pieces: Iterable[bytes]) -> Iterator[Frame]:
     """Iterate server-sent events; see ``sse``."""
-    return sse.parse(sse.Guard(pieces))
+    return sse.parse(sse.Guard(pieces, bare_errors=True))
 
 
 def json_lines(pieces: Iterable[bytes]) -> Iterator[Frame]:
@@ -96,17 +97,17 @@ def aws_frames(pieces: Iterable[bytes]) -> Iterator[Frame]:
     Source: https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html, read 2026-11-21.
     """
     try:
-        from botocore.eventstream import EventStreamBuffer, ParserError
+        from botocore.eventstream import EventStreamBuffer
     except ImportError:
         raise ConfigError('Amazon Bedrock needs botocore: python -m pip install "streamkit[bedrock]"') from None
     buffer = EventStreamBuffer()
     for frame in _cut_frames(pieces):
         try:
             buffer.add_data(frame)
-            for message in buffer:
-                yield _aws_event(message.headers, message.payload)
-        except ParserError as error:
+            events = [_aws_event(message.headers, message.payload) for message in buffer]
+        except Exception as error:  # botocore's own, and what headers of impossible lengths and types make it raise
             raise ProtocolError(f"a frame of the event stream is damaged: {error}", excerpt=repr(frame[:64])) from None
+        yield from events
 
 
 def _cut_frames(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -127,11 +128,13 @@ def _cut_frames(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _aws_event(headers: dict[str, Any], payload: bytes) -> Frame:
-    kind = headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or ""
+    kind = str(headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or "")
+    text = payload.decode("utf-8", "replace")
     if headers.get(":message-type") in ("exception", "error"):
         kind = f"exception:{kind}"
-    text = payload.decode("utf-8", "replace") or str(headers.get(":error-message") or "")
-    return _Frame(str(kind), text)
+        if not text.startswith("{"):
+            text = orjson.dumps({"message": text or str(headers.get(":error-message") or "")}).decode()
+    return _Frame(kind, text)
 
 
 def _check_size(size: int, held: list[bytes]) -> None:

@@ -6,12 +6,14 @@ whole events with plain line ends in valid UTF-8.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 
 import sseclient
 
 from streamkit.errors import ProtocolError
+from streamkit.wire import parse_json
 
 __all__ = ["MAX_EVENT", "Guard", "events", "parse"]
 
@@ -22,7 +24,10 @@ _MAX_COPIED = 2**30
 _MANY_LINES = 2048
 _MANY_PIECES = 4096
 _BOM = b"\xef\xbb\xbf"
-_MAYBE_ID_OR_RETRY = re.compile(rb"\n(?:id|retry)")  # four times as fast as an anchor with re.MULTILINE
+# Four times as fast as an anchor with re.MULTILINE. A false alarm, such as a field called "idea", only costs time.
+_MAYBE_SPECIAL = re.compile(rb"\n(?:id|retry|error|[{\[])")
+_SPECIAL = (b"id", b"retry", b"error", b"{", b"[")
+_ERROR_FIELD = re.compile(rb"^error: ?(.*)$", re.MULTILINE)
 _ID_OR_RETRY = re.compile(rb"^(id|retry)(?:: ?(.*))?$", re.MULTILINE)
 
 
@@ -41,12 +46,16 @@ class Guard:
     Args:
         source: the bytes as they arrive, in pieces of any size.
         max_event: the longest event to accept, in bytes.
+        bare_errors: whether an error that stands outside any ``data`` is made an event of the type ``error``.
+            The standard ignores it, and the reply would seem to end well: llama.cpp sends a field ``error``,
+            and Google's servers bare JSON.
 
     Source: WHATWG HTML, 9.2.6 "Interpreting an event stream", read 2026-11-20.
     """
 
-    def __init__(self, source: Iterable[bytes], max_event: int = MAX_EVENT) -> None:
+    def __init__(self, source: Iterable[bytes], max_event: int = MAX_EVENT, *, bare_errors: bool = False) -> None:
         self._source = source
+        self._bare_errors = bare_errors
         self._max_event = max_event
         self._held: list[bytes] = []  # the beginning of an event, in pieces: joined once, when it is whole
         self._joined = 0  # how many of these are joined ones
@@ -68,12 +77,13 @@ class Guard:
                 block = _valid_utf8(block)
             if len(block) > _MANY_LINES and block.count(b"\n") > _MANY_LINES:
                 self._check_lines(block)
-            # A false alarm, such as a field called "idea", only costs time.
-            if _MAYBE_ID_OR_RETRY.search(block) or block.startswith((b"id", b"retry")):
+            if _MAYBE_SPECIAL.search(block) or block.startswith(_SPECIAL):
                 yield from self._one_by_one(block)
             else:
                 yield block
         self.torn = any(piece.strip(b"\n") for piece in self._held)
+        if self.torn and self._bare_errors and (told := _bare_error(b"".join(self._held))):
+            yield told
 
     def _plain_line_ends(self, data: bytes) -> bytes:
         if self._after_cr and data:
@@ -131,7 +141,7 @@ class Guard:
                         self.retry = int(value[:18])
                 elif b"\0" not in value:
                     self.last_event_id = value.decode("utf-8")
-            yield event
+            yield (_bare_error(event) if self._bare_errors else None) or event
 
 
 def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
@@ -155,6 +165,24 @@ def _valid_utf8(block: bytes) -> bytes:
     except UnicodeDecodeError:
         return block.decode("utf-8", "replace").encode("utf-8")
     return block
+
+
+def _bare_error(event: bytes) -> bytes | None:
+    """Return the error of an event without ``data`` as an event of its own, ``None`` where there is none."""
+    if event.startswith(b"data") or b"\ndata" in event:
+        return None
+    field = _ERROR_FIELD.search(event)
+    text = field[1] if field else event.strip()
+    if not field and text[:1] not in (b"{", b"["):
+        return None
+    try:
+        told = parse_json(text)
+    except ValueError:
+        return b"event: error\ndata: " + text + b"\n\n" if field else None
+    inner = told[0] if isinstance(told, list) and told else told
+    if not field and not (isinstance(inner, dict) and inner.get("error")):
+        return None
+    return b"event: error\ndata: " + json.dumps(told).encode() + b"\n\n"
 
 
 class _Client(sseclient.SSEClient):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from streamkit import (
     StreamTimeout,
     Timeout,
     TruncatedStreamError,
+    providers,
     worker,
 )
 from streamkit.testing import (
@@ -396,6 +398,63 @@ def test_a_reply_whose_end_never_comes_is_complete(rest: Step, monkeypatch: pyte
     with nothing_left(), Server(reply) as server, client_of(server, timeout=Timeout(idle=60)) as client:
         assert client.complete("openai/m", "Hi").finish_reason == "stop"
     assert time.monotonic() - began < NOISE
+
+
+ENDS = {
+    "openai-chat": (
+        providers.OpenAI,
+        {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]},
+    ),
+    "openai-responses": (
+        providers.OpenAIResponses,
+        {
+            "type": "response.completed",
+            "response": {
+                "status": "completed",
+                "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+            },
+        },
+    ),
+    "gemini": (providers.Gemini, {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}),
+    "ollama": (providers.Ollama, {"message": {"content": "Hi"}, "done": True, "done_reason": "stop"}),
+}
+
+
+@pytest.mark.parametrize("format", ENDS)
+def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last event may hold both the last words and the end: nobody waits for more."""
+    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    kind, event = ENDS[format]
+    lines = format == "ollama"
+    sent = json.dumps(event) + "\n" if lines else f"data: {json.dumps(event)}\n\n"
+    reply = Reply([Send(sent), Wait(None)], content_type="application/x-ndjson" if lines else "text/event-stream")
+    began = time.monotonic()
+    with nothing_left(), Server(reply) as server:
+        provider = kind(base_url=server.url) if lines else kind(api_key="k", base_url=server.url)
+        with streamkit.Client([provider], timeout=Timeout(idle=60)) as client:
+            assert client.complete(f"{provider.name}/m", "Hi").text == "Hi"
+    assert time.monotonic() - began < NOISE
+
+
+def test_a_choice_that_begins_when_all_seemed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may work off several prompts one by one: a late one has the time that it needs."""
+    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.5)
+    late = [Wait(0.02), Send(chunk_event("b", index=1))] * 40
+    reply = Reply([HELLO, chunk_event(finish_reason="stop"), *late, chunk_event(index=1, finish_reason="stop")])
+    with nothing_left(), Server(reply) as server, client_of(server) as client:
+        assert [choice.text for choice in client.complete("openai/m", "Hi").choices] == ["Hello", "b" * 40]
+
+
+def test_an_error_outside_the_events() -> None:
+    """llama.cpp's field `error`, and bare JSON, are errors with what came before them, and not the end."""
+    for words in (
+        'error: {"code":400,"message":"the prompt is too long"}\n\n',
+        '{"error": {"code": 400, "message": "the prompt is too long"}}',
+    ):
+        error, text, _ = fails(Reply([HELLO, Send(words)]))
+        assert isinstance(error, BadRequestError)
+        assert "too long" in str(error)
+        assert (text, error.partial.text) == ("Hello", "Hello")
 
 
 def test_a_key_is_masked_before_its_text_is_cut() -> None:

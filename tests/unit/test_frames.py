@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -69,6 +70,18 @@ class TestJsonLines:
         assert 257 == given
 
 
+def framed(headers: bytes | dict[str, str], payload: bytes = b"") -> bytes:
+    """A frame with these headers, its checksums right."""
+    if isinstance(headers, dict):
+        headers = b"".join(
+            bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
+            for name, value in headers.items()
+        )
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
 class TestAwsFrames:
     @given(st.lists(st.integers(0, len(FRAMES)), max_size=8))
     def test_any_cut_gives_the_same_events(self, at: list[int]) -> None:
@@ -99,6 +112,18 @@ class TestAwsFrames:
         """What AWS sends as an exception cannot be taken for an event."""
         (frame,) = aws_frames([aws_frame("throttlingException", {"message": "slow"}, exception=True)])
         assert ("exception:throttlingException", '{"message":"slow"}') == (frame.event, frame.data)
+
+    def test_an_error_frame(self) -> None:
+        """AWS's other kind of failure has its words in the headers, and no payload."""
+        headers = {":message-type": "error", ":error-code": "InternalFailure", ":error-message": "broken"}
+        (frame,) = aws_frames([framed(headers)])
+        assert ("exception:InternalFailure", '{"message":"broken"}') == (frame.event, frame.data)
+
+    @pytest.mark.parametrize("headers", [b"\x01a\x20", b"\x05ab", b"\x01a\x07\x00\x01\xff", b"\x01a\x00\x01a\x00"])
+    def test_headers_that_cannot_be(self, headers: bytes) -> None:
+        """Headers of unknown types, beyond the frame, of no UTF-8, or twice the same, are a documented error."""
+        with pytest.raises(ProtocolError, match="damaged"):
+            list(aws_frames([framed(headers)]))
 
     def test_without_botocore(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without botocore the error names the extra to install."""

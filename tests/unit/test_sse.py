@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import ProtocolError
-from streamkit.transport.sse import MAX_EVENT, Guard, events
+from streamkit.transport.sse import MAX_EVENT, Guard, events, parse
 from tests.unit.support import bounded, split_at
 
 Found = list[tuple[str, str, str]]  # type, data, last id
@@ -240,3 +240,39 @@ class TestBounds:
     def test_a_retry_of_any_length(self) -> None:
         """A retry of thousands of digits is a number, and no failure."""
         assert int("9" * 18) == read([b"retry: " + b"9" * 10_000 + b"\n\n"])[1].retry
+
+
+BARE_ERROR = b'{"error": {"code": 503, "message": "The model is overloaded."}}'
+
+
+class TestErrorsOutsideData:
+    """Errors that the standard passes over, as they have no field `data`."""
+
+    def told(self, stream: bytes, at: list[int]) -> list[tuple[str, str]]:
+        guard = Guard(split_at(stream, at), bare_errors=True)
+        return [(event.event, event.data) for event in parse(guard)]
+
+    @given(st.lists(st.integers(0, 120), max_size=4))
+    def test_a_field_of_their_own(self, at: list[int]) -> None:
+        """llama.cpp's field `error` is an event of that type, however it is cut."""
+        stream = b'data: {"a": 1}\n\nerror: {"code":400,"message":"too long"}\n\ndata: [DONE]\n\n'
+        assert [
+            ("message", '{"a": 1}'),
+            ("error", '{"code": 400, "message": "too long"}'),
+            ("message", "[DONE]"),
+        ] == self.told(stream, at)
+
+    @given(st.sampled_from([b"", b"\n\n", b"\n"]), st.lists(st.integers(0, 120), max_size=4))
+    def test_bare_json(self, end: bytes, at: list[int]) -> None:
+        """Google's servers leave the framing behind, and the body may end within the line."""
+        ((_, first), (kind, told)) = self.told(b'data: {"a": 1}\n\n' + BARE_ERROR + end, at)
+        assert ('{"a": 1}', "error", json.loads(BARE_ERROR)) == (first, kind, json.loads(told))
+
+    @pytest.mark.parametrize("bare", [b'{"usage": 1}', b"{", b"[1]", b"error", b": error", b'errors: {"error": 1}'])
+    def test_what_is_none(self, bare: bytes) -> None:
+        """What is no error stays what the standard makes of it: nothing."""
+        assert [] == self.told(bare + b"\n\n", [])
+
+    def test_beside_data(self) -> None:
+        """An event with data is that event."""
+        assert [("message", "x")] == self.told(b"error: y\ndata: x\n\n", [])
