@@ -46,7 +46,9 @@ class ChatRequest:
 def choices_of(chat: ChatRequest) -> int:
     """Return how many replies a call asks for."""
     choices = chat.extra_body.get("n", chat.params.get("n", 1))
-    return max(1, choices) if isinstance(choices, int) else 1
+    prompts = chat.extra_body.get("prompt")  # of text completions, which take a list of texts as well
+    texts = [each for each in prompts if isinstance(each, (str, list))] if isinstance(prompts, (list, tuple)) else []
+    return max(1, choices if isinstance(choices, int) else 1) * max(1, len(texts))
 
 
 class Decoder(Protocol):

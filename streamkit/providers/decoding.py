@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from streamkit.providers.base import Event
 from streamkit.providers.lenient import as_json
 from streamkit.wire import parse_json
 
-__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "sum_of", "total_of"]
+__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "reported_cost", "sum_of", "total_of", "unique_part"]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
 MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
@@ -48,6 +49,7 @@ class ReplyDecoder:
         self._provider_data: list[Mapping[str, Any]] = []  # to ride on the next chunk
         self._arguments = 0
         self._halves: dict[tuple[int, str], str] = {}  # first halves of characters, by choice and field
+        self._untold: list[Chunk] = []  # of the event that reports an error
 
     @property
     def whole(self) -> bool:
@@ -66,9 +68,12 @@ class ReplyDecoder:
 
     def _decode_odd(self, event: Event) -> Sequence[Chunk]:
         """Read what orjson refuses: [DONE], half a character, NaN, control characters, or no JSON at all."""
-        if event.data.strip() == "[DONE]":
+        text = event.data.strip()
+        if text == "[DONE]":
             self.ended = self.ended or self.done_marker
             return ()
+        if not text:
+            return ()  # some servers keep a connection alive with it
         try:
             raw = parse_json(event.data)
         except ValueError:
@@ -78,6 +83,8 @@ class ReplyDecoder:
         return self._decode_any(raw, event.event)
 
     def _decode_any(self, raw: Any, kind: str) -> list[Chunk]:
+        if isinstance(raw, list) and len(raw) == 1:
+            raw = raw[0]  # Google's servers send errors in a list of one
         if not isinstance(raw, dict):
             if kind == "error":
                 raise api_error(self._provider, raw, None, in_stream=True)
@@ -172,13 +179,13 @@ class ReplyDecoder:
         return self.finish_reasons.get(word or "", "other")
 
     def leftover(self) -> Sequence[Chunk]:
-        """Return a chunk for the usage, the finish reason and the provider data that no chunk has told yet."""
+        """Return what no chunk has told yet: text beside an error, usage, the finish reason, provider data."""
         word = self._finish_word
         if self._usage_told and word is None and not self._provider_data:
-            return ()
+            return self._untold
         told = {"finish_reason": self._finish_reason(word), "raw_finish_reason": word} if word else {}
         data = tuple(self._provider_data)
-        return (self._chunk("text", 0, self._last, usage=self._usage, provider_data=data, **told),)
+        return (*self._untold, self._chunk("text", 0, self._last, usage=self._usage, provider_data=data, **told))
 
     def finish(self) -> Chunk:
         """Return the ``done`` chunk."""
@@ -219,3 +226,21 @@ def cost_of(value: Any) -> float | None:
             return None
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
     return float(value) if known else None
+
+
+def reported_cost(usage: Mapping[str, Any]) -> float | None:
+    """Return what a usage of OpenAI's shapes says of the cost in USD, ``None`` where it says nothing."""
+    cost = usage.get("cost")
+    if isinstance(cost, dict):  # Perplexity's, with a sum among its parts
+        cost = cost.get("total_cost")
+    ticks = cost_of(usage.get("cost_in_usd_ticks"))  # xAI's, of which 10**10 are a dollar
+    return ticks / 1e10 if cost is None and ticks is not None else cost_of(cost)
+
+
+def unique_part(told: str) -> str:
+    """Return what tells one reply from others, for the ids of calls that came without: a history has no two alike.
+
+    At most 21 characters, as OpenAI takes ids of 40, of those that all providers take.
+    """
+    plain = re.sub(r"[^A-Za-z0-9]", "", told)[-20:]
+    return plain and f"{plain}_"

@@ -9,9 +9,9 @@ import orjson
 
 from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
-from streamkit.providers.api_errors import api_error, chose_error, reports_error
+from streamkit.providers.api_errors import FAILED_FINISHES, api_error, chose_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of, total_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import ToolIndex
 
@@ -20,6 +20,7 @@ __all__ = ["ChatDecoder"]
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "eos": "stop",
+    "eos_token": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
     "length": "length",
@@ -28,12 +29,15 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
     "function_call": "tool_calls",
+    "model_context_window_exceeded": "length",
     "content_filter": "content_filter",
     "safety": "content_filter",
-    "error": "error",
+    "sensitive": "content_filter",
+    **dict.fromkeys(FAILED_FINISHES, "error"),
 }
 
 
+_IN_RAW = ("images", "audio", "annotations")  # what a delta may hold that chunks have no field for
 _PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
 
 
@@ -47,17 +51,13 @@ class ChatDecoder(ReplyDecoder):
 
     finish_reasons = _FINISH_REASONS
     done_marker = True
+    whole = False  # until every choice that was begun, and as many as were asked for, has its finish reason
 
     def __init__(self, provider: str, choices: int = 1) -> None:
         super().__init__(provider)
         self._wanted = choices
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
-
-    @property
-    def whole(self) -> bool:
-        """Whether every choice that was begun, and as many as were asked for, has its finish reason."""
-        return len(self._finish) >= self._wanted and None not in self._finish.values()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -88,14 +88,21 @@ class ChatDecoder(ReplyDecoder):
             pass
         return self._decode_any(raw, event.event)
 
+    def _finish_reason(self, word: str | None) -> FinishReason:
+        return super()._finish_reason(word.lower().replace("-", "_") if word else word)
+
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         self._id = as_word(raw.get("id")) or self._id
         self._model = as_word(raw.get("model")) or self._model
         self._note_usage(_usage_of(raw))
         choices = [choice for choice in as_list(raw.get("choices")) if isinstance(choice, dict)]
         if kind == "error" or reports_error(raw) or any(chose_error(choice) for choice in choices):
+            unfinished = [{**choice, "finish_reason": None} for choice in choices]
+            self._untold = [chunk for choice in unfinished for chunk in self._decode_choice(choice, raw)]
             raise api_error(self._provider, raw, None, in_stream=True)
-        return [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
+        chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
+        self.whole = len(self._finish) >= self._wanted and None not in self._finish.values()
+        return chunks
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
         index = choice.get("index")
@@ -120,10 +127,13 @@ class ChatDecoder(ReplyDecoder):
         else:
             chunks += self._pieces("text", as_text(content), raw, index)
         chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
-        for piece in as_list(delta.get("tool_calls")):
-            chunks.append(self._tool_call(as_dict(piece), index, raw))
+        if calls := as_list(delta.get("tool_calls")):
+            self._tools.setdefault(index, ToolIndex()).begin_event()
+            chunks += [self._tool_call(as_dict(piece), index, raw) for piece in calls]
         if call := delta.get("function_call"):
             chunks.append(self._tool_call({"index": 0, "function": call}, index, raw))
+        if not chunks and any(delta.get(name) for name in _IN_RAW):
+            chunks.append(self._chunk("text", index, raw))
         return chunks
 
     def _decode_parts(self, parts: list[Any], index: int, raw: Any) -> list[Chunk]:
@@ -152,10 +162,11 @@ class ChatDecoder(ReplyDecoder):
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""
+        body = body[0] if isinstance(body, list) and len(body) == 1 else body
         if not isinstance(body, dict) or not (reports_error(body) or "choices" in body):
             raise ProtocolError("the JSON reply is not a chat completion", excerpt=as_json(body)[:MOST_KEPT])
         chunks = self._decode_any(body, "")
-        self.ended = True
+        self.ended = bool(self._finish)
         return chunks
 
 
@@ -179,11 +190,16 @@ def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
 def _usage(sent: Mapping[str, Any]) -> Usage:
     given, made = count_of(sent.get("prompt_tokens")), count_of(sent.get("completion_tokens"))
     total = count_of(sent.get("total_tokens"))
+    thoughts = count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens"))
+    if thoughts and made is not None and given is not None and given + made + thoughts == total:
+        made += thoughts  # xAI counts them apart
+    details = as_dict(sent.get("prompt_tokens_details"))
+    cached = (details.get("cached_tokens"), sent.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"))
     return Usage(
         given,
         made,
         total_of(given, made) if total is None else total,
-        count_of(as_dict(sent.get("prompt_tokens_details")).get("cached_tokens")),
-        count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")),
-        cost_of(sent.get("cost")),
+        next((count for count in map(count_of, cached) if count is not None), None),
+        thoughts,
+        reported_cost(sent),
     )

@@ -15,15 +15,21 @@ class ToolIndex:
     """The tool calls of one choice so far.
 
     A fragment belongs to the call of its number, unless it brings another id: some servers give the number 0
-    to every parallel call. Without a number its id decides, and without an id its name: a fragment that
-    names a tool begins a call, one that does not carries the last one on.
+    to every parallel call. Where such a server has no ids either, another name begins a call, and so does a
+    second name for the same number in one event. Without a number its id decides, and without an id its name:
+    a fragment that names a tool begins a call, one that does not carries the last one on.
     """
 
     def __init__(self) -> None:
         self._ids: dict[int, str] = {}  # each call by our number, with its id once known
-        self._named: set[int] = set()
+        self._names: dict[int, str] = {}
         self._by_number: dict[int, int] = {}  # the server's number to ours
         self._last = -1
+        self._in_event: set[int] = set()  # the server's numbers
+
+    def begin_event(self) -> None:
+        """Take note that the next fragments are those of another event."""
+        self._in_event.clear()
 
     def of(self, number: Any, id: str, name: str) -> tuple[int, bool]:
         """Return our number of the call, and whether the fragment brings its id or name for the first time."""
@@ -36,18 +42,25 @@ class ToolIndex:
             self._ids[which] = ""
         if isinstance(number, int):
             self._by_number[number] = which
-        news = bool(id and not self._ids[which]) or bool(name and which not in self._named)
+            self._in_event.add(number)
+        news = bool(id and not self._ids[which]) or bool(name and which not in self._names)
         self._ids[which] = self._ids[which] or id
         if name:
-            self._named.add(which)
+            self._names.setdefault(which, name)
         self._last = which
         return which, news
 
     def _known(self, number: Any, id: str, name: str) -> int | None:
         if isinstance(number, int):
             which = self._by_number.get(number)
-            if which is None or not id or not self._ids[which] or self._ids[which] == id:
+            if which is None or not (id or self._begins_another(number, which, name)):
+                return which
+            if id and (not self._ids[which] or self._ids[which] == id):
                 return which
         if id:
             return next((which for which, known in self._ids.items() if known == id), None)
         return None if name or self._last < 0 else self._last
+
+    def _begins_another(self, number: int, which: int, name: str) -> bool:
+        known = self._names.get(which, "")
+        return bool(name and known) and not self._ids[which] and (name != known or number in self._in_event)

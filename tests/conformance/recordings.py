@@ -63,8 +63,15 @@ def seen(completion: Completion) -> dict[str, Any]:
 
 
 def wanted(expected: dict[str, Any]) -> dict[str, Any]:
-    """Return of a manifest's line what a completion shows."""
-    usage = expected["usage"] or {}
+    """Return of a manifest's line what a completion shows.
+
+    xAI and Google count the tokens of thoughts beside those of the answer, as their totals show; the rest of the
+    world, and a completion, count them in, as they are billed.
+    """
+    usage = dict(expected["usage"] or {})
+    given, made, total = (usage.get(f"{name}_tokens") or 0 for name in ("input", "output", "total"))
+    if usage.get("reasoning") and given + made + usage["reasoning"] <= total:
+        usage["output_tokens"] += usage["reasoning"]
     return {
         "text": expected["text"],
         "reasoning_text": expected["reasoning_text"],

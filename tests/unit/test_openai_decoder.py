@@ -201,8 +201,8 @@ class TestOddChunks:
         [
             ("Hello", "Hello"),
             ('{"id": "r1", "choices": [{"ind', '{"id": "r1", "choices": [{"ind'),
-            ("", ""),
-            ("[1]", "[1]"),
+            ("[1]", "1"),
+            ("[1,2]", "[1,2]"),
             ('"text"', '"text"'),
             ("null", "null"),
             ("5", "5"),
@@ -220,6 +220,145 @@ class TestOddChunks:
             with pytest.raises(ProtocolError) as caught:
                 chunks_of(Event(data))
             assert 400 < len(caught.value.excerpt) <= 16_384
+
+
+class TestRareErrors:
+    def test_the_text_beside_an_error_is_not_lost(self) -> None:
+        """The last words may come in the event that has the error; its finish reason is none."""
+        decoder = ChatDecoder("p")
+        chunks = chunks_of(text("a"), decoder=decoder)
+        with pytest.raises(errors.ServerError):
+            decoder.decode(event(text("TAIL", finish="stop") | {"error": {"code": 502, "message": "up"}}))
+        partial = fold([*chunks, *decoder.leftover()])
+        assert ("aTAIL", None) == (partial.text, partial.raw_finish_reason)
+
+    @pytest.mark.parametrize("word", ["error", "insufficient_system_resource", "network_error"])
+    def test_a_finish_reason_that_is_a_failure(self, word: str) -> None:
+        """Some servers break a reply off with a finish reason."""
+        with pytest.raises(APIError) as caught:
+            chunks_of(text("a"), piece({}, finish=word))
+        assert caught.value.in_stream
+        assert ("error" == word) or caught.value.retryable
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            {"message": "no", "type": "server_error", "code": 500},
+            {"code": "Throttling", "message": "no", "request_id": "r"},
+            {"status_code": 429, "message": "no"},
+            {"detail": "no"},
+            {"success": False, "message": "no"},
+            {"error_code": 17, "error_msg": "no"},
+            {"base_resp": {"status_code": 1004, "status_msg": "no"}},
+            [{"error": {"code": 429, "message": "no"}}],
+            {"choices": None, "code": 402, "message": "no"},
+        ],
+        ids=json.dumps,
+    )
+    def test_errors_without_the_word(self, raw: Any) -> None:
+        """An error is told from an event without news, whatever its shape."""
+        if isinstance(raw, dict) and "choices" in raw:
+            with pytest.raises(APIError, match="no"):
+                ChatDecoder("p").decode_whole(raw)
+            return
+        with pytest.raises(APIError, match="no"):
+            chunks_of(text("a"), Event(json.dumps(raw)))
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            {"choices": [], "message": "ok", "code": 200},
+            {"message": "hi"},
+            {"base_resp": {"status_code": 0, "status_msg": "success"}, "choices": []},
+            {"success": True, "code": "0", "message": ""},
+        ],
+        ids=json.dumps,
+    )
+    def test_no_errors(self, raw: Any) -> None:
+        """Words of success are none."""
+        assert [] == chunks_of(raw)
+
+    def test_an_empty_event(self) -> None:
+        """Some servers keep a connection alive with an event that has no data."""
+        assert "Hi" == reply_of(text("Hi"), Event(""), Event(" \n"), STOP).text
+
+
+class TestRareUsage:
+    def usage(self, **sent: Any) -> Usage:
+        return reply_of(text("a"), STOP, {"choices": [], "usage": sent}).usage
+
+    def test_thoughts_counted_apart(self) -> None:
+        """Where the total shows that thoughts are counted beside the answer they are added to it."""
+        details = {"reasoning_tokens": 290}
+        apart = self.usage(prompt_tokens=12, completion_tokens=1, total_tokens=303, completion_tokens_details=details)
+        within = self.usage(
+            prompt_tokens=12, completion_tokens=291, total_tokens=303, completion_tokens_details=details
+        )
+        assert (291, 303, 290) == (apart.output_tokens, apart.total_tokens, apart.reasoning_tokens)
+        assert apart == within
+
+    @pytest.mark.parametrize(
+        "sent",
+        [{"cached_tokens": 7}, {"prompt_cache_hit_tokens": 7}, {"prompt_tokens_details": {"cached_tokens": 7}}],
+        ids=json.dumps,
+    )
+    def test_cached_tokens(self, sent: Any) -> None:
+        """Moonshot's and DeepSeek's names for what came from a cache are read, too."""
+        assert 7 == self.usage(prompt_tokens=10, **sent).cached_tokens
+
+    @pytest.mark.parametrize(
+        ("sent", "dollars"),
+        [
+            ({"cost": 0.25}, 0.25),
+            ({"cost": "0.25"}, 0.25),
+            ({"cost": {"input_tokens_cost": 0.05, "total_cost": 0.25}}, 0.25),
+            ({"cost_in_usd_ticks": 2_500_000_000}, 0.25),
+            ({"cost": -1}, None),
+            ({"cost": {}}, None),
+        ],
+        ids=json.dumps,
+    )
+    def test_a_reported_cost(self, sent: Any, dollars: float | None) -> None:
+        """OpenRouter's number, Perplexity's sum and xAI's ticks are dollars."""
+        assert dollars == self.usage(prompt_tokens=1, **sent).cost
+
+
+class TestEnds:
+    @pytest.mark.parametrize(
+        ("word", "expected"),
+        [
+            ("MAX_TOKENS", "length"),
+            ("content-filter", "content_filter"),
+            ("sensitive", "content_filter"),
+            ("model_context_window_exceeded", "length"),
+            ("eos_token", "stop"),
+            ("abort", "other"),
+        ],
+    )
+    def test_words_of_other_servers(self, word: str, expected: str) -> None:
+        """A finish reason is understood in the words of the other formats, too; as it came it is beside that."""
+        completion = reply_of(text("a"), piece({}, finish=word))
+        assert (expected, word) == (completion.finish_reason, completion.raw_finish_reason)
+
+    def test_a_choice_that_begins_late(self) -> None:
+        """A reply that seemed whole is so no longer when another choice begins."""
+        decoder, seen = ChatDecoder("p"), []
+        for raw in (text("a"), STOP, text("b", index=1), piece({}, index=1, finish="stop")):
+            decoder.decode(event(raw))
+            seen.append(decoder.whole)
+        assert [False, True, False, True] == seen
+
+    def test_an_unfinished_reply_that_came_whole(self) -> None:
+        """A JSON body without any choice is no end."""
+        decoder = ChatDecoder("p")
+        decoder.decode_whole({"choices": []})
+        assert (False, False) == (decoder.ended, decoder.whole)
+
+    @pytest.mark.parametrize("delta", [{"images": [{}]}, {"audio": {"data": "x"}}, {"annotations": [{}]}])
+    def test_what_chunks_have_no_field_for(self, delta: Any) -> None:
+        """Pictures, sound and sources are chunks without text, whose `raw` has them."""
+        (chunk,) = chunks_of(piece(delta))
+        assert ("text", "", piece(delta)) == (chunk.type, chunk.text, chunk.raw)
 
 
 class TestKinds:
