@@ -15,7 +15,9 @@ from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of
+from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
+from streamkit.wire import parse_json
 
 __all__ = ["FORMAT", "AnthropicDecoder", "usage_of"]
 
@@ -29,8 +31,9 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-# Blocks that have to be in the history for the next turn, and that nobody else can read.
-_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction")
+# Blocks that have to be in the history for the next turn, and that nobody else can read; beside them, those of
+# tools on Anthropic's side.
+_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload")
 
 
 class AnthropicDecoder(ReplyDecoder):
@@ -38,7 +41,8 @@ class AnthropicDecoder(ReplyDecoder):
 
     A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side
     are no tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and
-    citations are in ``raw`` alone.
+    citations are in ``raw``, and all but the citations go back with the history. So does word of a turn that
+    Anthropic paused, and wants to go on with.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -48,6 +52,7 @@ class AnthropicDecoder(ReplyDecoder):
         self._blocks: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
         self._calls = 0
         self._counts: dict[str, Any] = {}  # usage as sent: the last of each
+        self._layout = Layout()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -67,6 +72,7 @@ class AnthropicDecoder(ReplyDecoder):
                 and not self._halves
             ):
                 self._last = raw
+                self._layout.text += len(text)
                 return (text_chunk(text, 0, raw, self._id, self._model),)
         except (KeyError, TypeError):
             pass
@@ -83,16 +89,18 @@ class AnthropicDecoder(ReplyDecoder):
         if type == "message_start":
             return self._message(as_dict(raw.get("message")), raw)
         if type == "message_delta":
-            return self._ending(as_dict(raw.get("delta")), as_dict(raw.get("usage")), raw)
+            self._count(as_dict(raw.get("usage")), known=True)
+            return self._ending(as_dict(raw.get("delta")), raw)
         if type == "message_stop":
             self.ended = True
         elif type == "error" or kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
         return []  # "ping", and what is still to be invented
 
-    def _ending(self, ending: Mapping[str, Any], usage: Mapping[str, Any], raw: Any) -> list[Chunk]:
+    def _ending(self, ending: Mapping[str, Any], raw: Any) -> list[Chunk]:
         self._finish_word = as_word(ending.get("stop_reason")) or self._finish_word
-        self._count(usage)
+        if ending.get("stop_reason") == "pause_turn":
+            self._note_data(FORMAT, {"paused": True})
         return self._pieces("refusal", as_text(as_dict(ending.get("stop_details")).get("explanation")), raw)
 
     def _message(self, message: Mapping[str, Any], raw: Any) -> list[Chunk]:
@@ -104,7 +112,8 @@ class AnthropicDecoder(ReplyDecoder):
             key = f"whole {number}"
             chunks += self._start(key, as_dict(block), raw)
             chunks += self._stop(key, raw)
-        return chunks + self._ending(message, as_dict(message.get("usage")), raw)
+        self._count(as_dict(message.get("usage")), known=bool(message.get("stop_reason")))
+        return chunks + self._ending(message, raw)
 
     def _start(self, key: Any, block: Mapping[str, Any], raw: Any) -> list[Chunk]:
         type = as_text(block.get("type"))
@@ -113,22 +122,28 @@ class AnthropicDecoder(ReplyDecoder):
             raise ProtocolError("more than 4096 blocks are open at once")
         if type == "tool_use":
             which, self._calls = self._calls, self._calls + 1
+            self._layout.call(which)
             self._blocks[key] |= {"which": which, "input": block.get("input")}
             return [self._call_piece(which, raw, id=as_word(block.get("id")), name=as_word(block.get("name")))]
         if type == "text":
-            return self._pieces("text", as_text(block.get("text")), raw)
-        if type in _KEPT_BLOCKS:
+            return self._text(as_text(block.get("text")), raw)
+        on_their_side = type.endswith(("_tool_use", "_tool_result"))
+        if type in _KEPT_BLOCKS or on_their_side:
             self._blocks[key]["block"] = dict(block)
+        if type in _KEPT_BLOCKS:
             return self._pieces("reasoning", as_text(block.get("thinking")), raw)
-        if type.endswith("_tool_result"):
-            return [self._chunk("tool_result", 0, raw)]
-        return [self._chunk("text", 0, raw)]  # a tool on Anthropic's side and the like: all of it is in raw
+        return [self._chunk("tool_result" if type.endswith("_tool_result") else "text", 0, raw)]
+
+    def _text(self, text: str, raw: Any) -> list[Chunk]:
+        chunks = self._pieces("text", text, raw)
+        self._layout.text += sum(len(chunk.text) for chunk in chunks)
+        return chunks
 
     def _delta(self, delta: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Chunk]:
         type = delta.get("type")
         block = self._blocks.get(_key(raw.get("index")), {})
         if type == "text_delta":
-            return self._pieces("text", as_text(delta.get("text")), raw)
+            return self._text(as_text(delta.get("text")), raw)
         if type == "input_json_delta":
             return self._arguments_piece(block, as_text(delta.get("partial_json")), raw)
         if type == "thinking_delta":
@@ -144,7 +159,10 @@ class AnthropicDecoder(ReplyDecoder):
         return []
 
     def _arguments_piece(self, block: dict[str, Any], fragment: str, raw: Any) -> list[Chunk]:
-        if "which" not in block or not fragment:
+        if "which" not in block:
+            block.setdefault("parts", []).append(fragment)
+            return [self._chunk("text", 0, raw)]  # for a tool on Anthropic's side
+        if not fragment:
             return []
         block["input"] = None  # it comes in fragments
         return [self._call_piece(block["which"], raw, arguments=fragment)]
@@ -154,17 +172,28 @@ class AnthropicDecoder(ReplyDecoder):
         if block.get("input"):
             return [self._call_piece(block["which"], raw, arguments=as_json(block["input"]))]
         if "block" in block:
-            kept = block["block"]
+            kept, parts = block["block"], "".join(block["parts"])
             if block["type"] == "thinking":
-                kept["thinking"] = as_text(kept.get("thinking")) + "".join(block["parts"])
-            self._note_data(FORMAT, kept)
+                kept["thinking"] = as_text(kept.get("thinking")) + parts
+            elif parts:
+                try:
+                    kept["input"] = as_dict(parse_json(parts))
+                except ValueError:
+                    return []  # cut short: Anthropic would not take it back
+            for datum in (*self._layout.take(), kept):
+                self._note_data(FORMAT, datum)
         return []
 
-    def _count(self, sent: Mapping[str, Any]) -> None:
-        """Take in a usage, which is cumulative: what a later one leaves out holds."""
+    def _count(self, sent: Mapping[str, Any], *, known: bool) -> None:
+        """Take in a usage, which is cumulative: what a later one leaves out holds.
+
+        Args:
+            sent: as sent.
+            known: whether the output is known; at the head of a stream its count is that of the first token.
+        """
         self._counts |= {name: value for name, value in sent.items() if value is not None}
         if self._counts:
-            self._note_usage(usage_of(self._counts))
+            self._note_usage(usage_of(self._counts if known else {**self._counts, "output_tokens": None}))
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""

@@ -11,6 +11,8 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.anthropic_decoder import FORMAT
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.layout import in_order
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.prompt import (
     Media,
     NamedTool,
@@ -99,18 +101,37 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
         if not isinstance(call.arguments, Mapping):
             raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
         calls.append({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
-    return [*provider_data(turn, FORMAT), *content, *calls]
+    data = _kept(provider_data(turn, FORMAT))
+    if all(isinstance(part, Text) for part in turn.parts):
+        return in_order(data, turn.text(name), calls, _text)
+    return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
+
+
+def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """Return what goes back of the provider data.
+
+    A call of a tool on Anthropic's side goes without its result where Anthropic paused there, and else not at all.
+    """
+    data = [as_dict(datum) for datum in data]
+    answered = {datum.get("tool_use_id") for datum in data}
+    paused = any("paused" in datum for datum in data)
+    whole = [datum for datum in data if paused or datum.get("id") in answered or "id" not in datum]
+    return [datum for datum in whole if datum and "paused" not in datum]
 
 
 def _block(name: str, part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
+        return _text(part.text)
     if part.kind not in ("image", "file"):
         raise ConfigError(f"{name} takes text, images and documents, no {part.kind}")
     block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(part)}
     if part.filename:
         block["title"] = part.filename
     return block
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 def _source(part: Media) -> dict[str, Any]:

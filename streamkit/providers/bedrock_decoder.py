@@ -55,8 +55,7 @@ class BedrockDecoder(ReplyDecoder):
         if kind == "contentBlockDelta":
             return self._delta(as_dict(raw.get("delta")), block, raw)
         if kind == "contentBlockStart":
-            call = as_dict(as_dict(raw.get("start")).get("toolUse"))
-            return [self._begin_call(call, block, raw)] if call else [self._chunk("text", 0, raw)]
+            return [self._begin_call(as_dict(as_dict(raw.get("start")).get("toolUse")), block, raw)]
         if kind == "contentBlockStop":
             self._keep(block)
         elif kind == "messageStop":
@@ -66,6 +65,8 @@ class BedrockDecoder(ReplyDecoder):
         return []
 
     def _begin_call(self, call: Mapping[str, Any], block: Any, raw: Any) -> Chunk:
+        if not call or call.get("type") == "server_tool_use":
+            return self._chunk("text", 0, raw)  # a tool on Amazon's side: all of it is in raw
         which = self._calls[block] = len(self._calls)
         if which >= MOST_CALLS:
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
@@ -77,9 +78,9 @@ class BedrockDecoder(ReplyDecoder):
         if "toolUse" in delta:
             fragment = as_dict(delta["toolUse"]).get("input")
             fragment = fragment if isinstance(fragment, str) else as_json(fragment) if fragment else ""
-            if block not in self._calls or not fragment:
-                return []
-            return [self._call_piece(self._calls[block], raw, arguments=fragment)]
+            if block not in self._calls:
+                return [self._chunk("text", 0, raw)]
+            return [self._call_piece(self._calls[block], raw, arguments=fragment)] if fragment else []
         if "reasoningContent" in delta:
             return self._thought(as_dict(delta["reasoningContent"]), block, raw)
         if "toolResult" in delta:

@@ -14,7 +14,7 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of, unique_part
 from streamkit.providers.json_path import put
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
@@ -106,11 +106,6 @@ class GeminiDecoder(ReplyDecoder):
             pass
         return self._decode_any(raw, event.event)
 
-    def _decode_any(self, raw: Any, kind: str) -> list[Chunk]:
-        if isinstance(raw, list) and len(raw) == 1:
-            raw = raw[0]  # errors come in a list of one
-        return super()._decode_any(raw, kind)
-
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         if kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
@@ -193,7 +188,7 @@ class GeminiDecoder(ReplyDecoder):
         self._open[index] = _Call(which)
         if signature and not index:
             self._note_data(FORMAT, {"call": which, "signature": signature})
-        id = as_word(call.get("id")) or f"{MADE_ID}{which}"
+        id = as_word(call.get("id")) or f"{MADE_ID}{unique_part(self._id)}{which}"
         return self._call_piece(which, raw, id=id, name=name, arguments=arguments, index=index)
 
     def _end_call(self, index: int, raw: Any) -> list[Chunk]:

@@ -29,7 +29,13 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "budget_exceeded": "length",
     "cancelled": "cancelled",
 }
-_ENDED = ("completed", "requires_action", "incomplete", "budget_exceeded", "cancelled", "failed")
+_UNDER_WAY = ("in_progress", "queued")
+# Before steps there were contents, and servers that still speak of these.
+_OLD_EVENTS = {
+    "interaction.start": "interaction.created",
+    "interaction.complete": "interaction.completed",
+    **{f"content.{step}": f"step.{step}" for step in ("start", "delta", "stop")},
+}
 
 
 class InteractionsDecoder(ReplyDecoder):
@@ -72,11 +78,12 @@ class InteractionsDecoder(ReplyDecoder):
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         type = as_text(raw.get("event_type")) or kind
+        type = _OLD_EVENTS.get(type, type)
         if type == "error" or kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
         index = raw.get("index") if isinstance(raw.get("index"), int) else None
         if type == "step.start":
-            return self._start(as_dict(raw.get("step")), index, raw)
+            return self._start(as_dict(raw.get("step")) or as_dict(raw.get("content")), index, raw)
         if type == "step.delta":
             return self._delta(as_dict(raw.get("delta")), self._steps.get(index, {}), raw)
         if type == "step.stop":
@@ -85,9 +92,11 @@ class InteractionsDecoder(ReplyDecoder):
         self._id = as_word(interaction.get("id")) or self._id
         self._model = as_word(interaction.get("model")) or self._model
         self._note_usage(_usage(as_dict(interaction.get("usage"))))
-        status = as_word(interaction.get("status"))
-        if type == "interaction.completed" or (type.startswith("interaction.") and status in _ENDED):
-            return self._end(interaction, status, raw)
+        status = as_word(interaction.get("status")) or as_word(raw.get("status"))
+        if type.startswith("interaction.") and (
+            type == "interaction.completed" or "interaction" in raw or status == "failed"
+        ):
+            self._end(interaction, status if status or type == "interaction.completed" else "in_progress")
         return []
 
     def _start(self, step: Mapping[str, Any], index: Any, raw: Any) -> list[Chunk]:
@@ -96,6 +105,8 @@ class InteractionsDecoder(ReplyDecoder):
         self._steps[index] = open_step
         if len(self._steps) > 4096:
             raise ProtocolError("more than 4096 steps are open at once")
+        if type == "user_input":
+            return []  # the question, told again
         if type == "function_call":
             open_step["which"], self._calls = self._calls, self._calls + 1
             if self._calls > MOST_CALLS:
@@ -104,17 +115,19 @@ class InteractionsDecoder(ReplyDecoder):
             open_step["signature"] = as_text(step.get("signature"))
             id = as_word(step.get("id"))
             return [self._call_piece(open_step["which"], raw, id=id, name=as_word(step.get("name")))]
-        chunks: list[Chunk] = []
+        chunks = self._pieces("text", as_text(step.get("text")), raw) if type == "text" else []
         for content in as_list(step.get("content")):
             chunks += self._pieces("text", as_text(as_dict(content).get("text")), raw)
         if type == "thought":
             open_step["signature"] = as_text(step.get("signature"))
-        elif type != "model_output":
+        elif type not in ("model_output", "text"):
             chunks.append(self._chunk("text", 0, raw))  # a tool on Google's side: all of it is in raw
         return chunks
 
     def _delta(self, delta: Mapping[str, Any], step: dict[str, Any], raw: Any) -> list[Chunk]:
         type = delta.get("type")
+        if step.get("type") == "user_input":
+            return []
         if type == "text":
             return self._pieces(
                 "reasoning" if step.get("type") == "thought" else "text", as_text(delta.get("text")), raw
@@ -123,6 +136,9 @@ class InteractionsDecoder(ReplyDecoder):
             fragment = as_text(delta.get("arguments"))
             step["arguments"] = None  # they come in fragments
             return [self._call_piece(step["which"], raw, arguments=fragment)] if fragment else []
+        if type == "function_call" and "which" in step:
+            step["arguments"] = delta.get("arguments")
+            return [self._call_piece(step["which"], raw, id=as_word(delta.get("id")), name=as_word(delta.get("name")))]
         if type == "thought_signature":
             step["signature"] = as_text(step.get("signature")) + as_text(delta.get("signature"))
             return []
@@ -145,15 +161,16 @@ class InteractionsDecoder(ReplyDecoder):
             return [self._call_piece(step["which"], raw, arguments=as_json(step["arguments"]))]
         return []
 
-    def _end(self, interaction: Mapping[str, Any], status: str, raw: Any) -> list[Chunk]:
+    def _end(self, interaction: Mapping[str, Any], status: str) -> None:
+        if status in _UNDER_WAY:
+            return
         if status == "failed":
             failure = interaction if interaction.get("error") else {"error": {"message": "the interaction failed"}}
             raise api_error(self._provider, failure, None, in_stream=True)
         if self._id:
             self._note_data(FORMAT, {"id": self._id})
-        self._finish_word = status or "completed"
+        self._finish_word = status or ("requires_action" if self._calls else "completed")
         self.ended = True
-        return []
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of an interaction that came as one JSON object."""
@@ -167,13 +184,13 @@ class InteractionsDecoder(ReplyDecoder):
         chunks: list[Chunk] = []
         for index, step in enumerate(map(as_dict, as_list(body.get("steps")) or as_list(body.get("outputs")))):
             chunks += self._start(step, index, body)
-            if step.get("type") == "text":
-                chunks += self._pieces("text", as_text(step.get("text")), body)
             for content in map(as_dict, as_list(step.get("summary"))):
                 chunks += self._delta({"type": "thought", "content": content}, self._steps[index], body)
             chunks += self._stop(self._steps.pop(index), body)
         self._note_usage(_usage(as_dict(body.get("usage"))))
-        return self._told(chunks + self._end(body, as_word(body.get("status")), body))
+        self._untold = chunks
+        self._end(body, as_word(body.get("status")))
+        return self._told(chunks)
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage | None:

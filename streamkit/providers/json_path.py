@@ -40,7 +40,10 @@ def _steps(path: str) -> list[str | int]:
         if match is None:
             break
         name, number, *quoted = match.groups()
-        found.append(int(number) if number else next(text for text in (name, *quoted) if text is not None))
+        if number:
+            found.append(int(number))
+        else:
+            found.append(name or re.sub(r"\\(.)", r"\1", next(text for text in quoted if text is not None)))
         position = match.end()
     if not found or position != len(path):
         raise ProtocolError("a partial argument has no path that can be followed", excerpt=path[:512])

@@ -11,7 +11,7 @@ from typing import Any
 from streamkit.chunks import Chunk, FinishReason, Usage
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of, unique_part
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
 
@@ -23,7 +23,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", 
 class OllamaDecoder(ReplyDecoder):
     """Decodes one stream of lines, of ``/api/chat`` or ``/api/generate``; see ``Decoder`` for the contract.
 
-    The line with ``done`` is the end. Calls come whole and without an id: they get one, unique in the reply.
+    The line with ``done`` is the end. Calls come whole and without an id: they get one, of the moment that the line
+    names.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -55,7 +56,7 @@ class OllamaDecoder(ReplyDecoder):
         function = as_dict(call.get("function"))
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else as_json(as_dict(arguments))
-        id = as_word(call.get("id")) or f"call_{which}"
+        id = as_word(call.get("id")) or f"call_{unique_part(as_text(as_dict(raw).get('created_at')))}{which}"
         return self._call_piece(which, raw, id=id, name=as_word(function.get("name")), arguments=text)
 
     def _finish_reason(self, word: str | None) -> FinishReason:
@@ -66,4 +67,4 @@ class OllamaDecoder(ReplyDecoder):
         body = as_dict(body)
         if not (reports_error(body) or "message" in body or "response" in body):
             raise ProtocolError("the JSON reply is not one of Ollama's", excerpt=as_json(body)[:MOST_KEPT])
-        return self._decode_any({**body, "done": True}, "")
+        return self._decode_any({"done": True, **body}, "")

@@ -14,7 +14,8 @@ from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
-from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, cost_of, count_of, total_of
+from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
+from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
 
@@ -38,12 +39,17 @@ class ResponsesDecoder(ReplyDecoder):
 
     A reply is a list of items. Most servers tell each item by deltas, then whole, and at the end all of them
     again; some leave one or the other out. So the length told of each part is kept, and from what comes whole
-    only the rest is told. Tools that run on the server's side are in ``raw`` alone.
+    only the rest is told. An item is known by its number, where the server gives numbers, by its id, and at the
+    end, where either may be missing, by being the first or second of its type. Tools that run on the server's
+    side are in ``raw`` alone.
     """
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._lengths: dict[tuple[Any, ...], int] = {}  # characters told, by kind and place
+        self._places: dict[str, Any] = {}  # of items, by their ids
+        self._of_type: dict[str, list[Any]] = {}  # places, in order, by the type of the item
+        self._layout = Layout()
         self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
         self._kept: set[Any] = set()  # places of the items that are provider data
         self._raw_reasoning = False
@@ -65,6 +71,7 @@ class ResponsesDecoder(ReplyDecoder):
                 and not self._provider_data
             ):
                 self._lengths["text", raw["output_index"], raw["content_index"]] += len(text)
+                self._layout.text += len(text)
                 self._last = raw
                 return (text_chunk(text, 0, raw, self._id, self._model),)
         except (KeyError, TypeError):
@@ -80,19 +87,46 @@ class ResponsesDecoder(ReplyDecoder):
         self._model = as_word(response.get("model")) or self._model
         if type in _TERMINAL:
             return self._end(response, type.removeprefix("response."), raw)
-        place = _key(raw.get("output_index"))
-        if type == "response.output_item.added":
-            return self._item(as_dict(raw.get("item")), place, raw, whole=False)
-        if type == "response.output_item.done":
-            return self._item(as_dict(raw.get("item")), place, raw, whole=True)
+        if type in ("response.output_item.added", "response.output_item.done"):
+            item = as_dict(raw.get("item"))
+            place = self._place(raw.get("output_index"), item)
+            return self._item(item, place, raw, whole=type == "response.output_item.done")
         subject, _, step = type.removeprefix("response.").rpartition(".")
         if step in ("delta", "done"):
+            place = self._place(raw.get("output_index"), {"id": raw.get("item_id")})
             return self._progress(subject, step == "delta", place, raw)
         return [] if type in _SILENT or not type.startswith("response.") else [self._chunk("text", 0, raw)]
 
+    def _place(self, number: Any, item: Mapping[str, Any]) -> Any:
+        """Return where an item stands, as far as that is known: its number, else its id."""
+        ids = [id for id in (as_text(item.get("id")), as_text(item.get("call_id"))) if id]
+        known = next((self._places[id] for id in ids if id in self._places), None)
+        place = number if isinstance(number, int) else known if known is not None else next(iter(ids), None)
+        for id in ids:
+            self._places.setdefault(id, place)
+        places = self._of_type.setdefault(as_text(item.get("type")), [])
+        if place not in places:
+            places.append(place)
+        return place
+
+    def _place_at_end(self, number: int, before: Mapping[str, int], item: Mapping[str, Any]) -> Any:
+        """Return where an item of the list at the end stands.
+
+        Args:
+            number: its place in the list, which may lack some that were told.
+            before: how many of each type stand before it.
+            item: as sent.
+        """
+        type = as_text(item.get("type"))
+        ids = [id for id in (as_text(item.get("id")), as_text(item.get("call_id"))) if id in self._places]
+        if ids:
+            return self._places[ids[0]]
+        places = self._of_type.get(type, [])
+        return places[before.get(type, 0)] if before.get(type, 0) < len(places) else ("end", number)
+
     def _progress(self, subject: str, is_delta: bool, place: Any, raw: Mapping[str, Any]) -> list[Chunk]:
         """Read one step of one part of an item: a delta, or the whole of it."""
-        content, summary = _key(raw.get("content_index")), _key(raw.get("summary_index"))
+        content, summary = _number(raw.get("content_index")), _number(raw.get("summary_index"))
         whole = not is_delta
         if subject == "output_text":
             return self._tell("text", as_text(raw.get("delta" if is_delta else "text")), (place, content), raw, whole)
@@ -117,7 +151,10 @@ class ResponsesDecoder(ReplyDecoder):
         key = (kind, *place)
         told = self._lengths.setdefault(key, 0)
         chunks = self._pieces(kind, text[told:] if whole else text, raw)
-        self._lengths[key] += sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
+        length = sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
+        self._lengths[key] += length
+        if kind == "text":
+            self._layout.text += length
         return chunks
 
     def _arguments_of(self, place: Any, text: str, raw: Any, whole: bool) -> list[Chunk]:
@@ -153,6 +190,9 @@ class ResponsesDecoder(ReplyDecoder):
             which = self._calls[place] = len(self._calls)
             if which >= MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
+            self._layout.call(which)
+            if item.get("type") == "custom_tool_call":
+                self._note_data(FORMAT, {"custom": which})
             id = as_word(item.get("call_id")) or as_word(item.get("id"))
             chunks.append(self._call_piece(which, raw, id=id, name=as_word(item.get("name"))))
         arguments = item.get(_CALLS[as_text(item.get("type"))])
@@ -184,20 +224,33 @@ class ResponsesDecoder(ReplyDecoder):
         """Keep an item that only the server can read; one without such content need not go back."""
         if item.get("encrypted_content") and place not in self._kept:
             self._kept.add(place)
-            self._note_data(FORMAT, {name: value for name, value in item.items() if name != "status"})
+            kept = {name: value for name, value in item.items() if name != "status"}
+            for datum in (*self._layout.take(), kept):
+                self._note_data(FORMAT, datum)
 
     def _end(self, response: Mapping[str, Any], type: str, raw: Any) -> list[Chunk]:
         status = as_word(response.get("status")) or type
-        if type == "failed" or status == "failed" or response.get("error"):
-            raise self._failed(response if response.get("error") else raw)
-        chunks: list[Chunk] = []
-        for place, item in enumerate(map(as_dict, as_list(response.get("output")))):
-            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
-                chunks += self._item(item, place, raw, whole=True)
-        self._why = as_text(as_dict(response.get("incomplete_details")).get("reason"))
-        self._finish_word = status
+        chunks = self._output(as_list(response.get("output")), raw)
         self._note_usage(_usage(as_dict(response.get("usage"))))
-        self.ended = True
+        if type == "failed" or status == "failed" or response.get("error"):
+            self._untold = chunks
+            raise self._failed(response if response.get("error") else raw)
+        self._why = as_text(as_dict(response.get("incomplete_details")).get("reason"))
+        if status not in ("queued", "in_progress"):
+            self._finish_word = status
+            self.ended = True
+        return chunks
+
+    def _output(self, items: list[Any], raw: Any) -> list[Chunk]:
+        """Read the items at the end, of which most or all were told before."""
+        chunks: list[Chunk] = []
+        before: dict[str, int] = {}
+        for number, item in enumerate(map(as_dict, items)):
+            type = as_text(item.get("type"))
+            place = self._place_at_end(number, before, item)
+            before[type] = before.get(type, 0) + 1
+            if type in (*_CALLS, "message", "reasoning"):
+                chunks += self._item(item, place, raw, whole=True)
         return chunks
 
     def _failed(self, raw: Any) -> APIError:
@@ -225,8 +278,8 @@ class ResponsesDecoder(ReplyDecoder):
         return self._decode_any(event, "")
 
 
-def _key(index: Any) -> Any:
-    return index if isinstance(index, int) else None
+def _number(index: Any) -> int:
+    return index if isinstance(index, int) else 0
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage | None:
@@ -240,5 +293,5 @@ def _usage(sent: Mapping[str, Any]) -> Usage | None:
         total_of(given, made) if total is None else total,
         count_of(as_dict(sent.get("input_tokens_details")).get("cached_tokens")),
         count_of(as_dict(sent.get("output_tokens_details")).get("reasoning_tokens")),
-        cost_of(sent.get("cost")),
+        reported_cost(sent),
     )

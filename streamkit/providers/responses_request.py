@@ -10,6 +10,8 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.layout import in_order
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.prompt import (
     Media,
     NamedTool,
@@ -71,23 +73,37 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     return body
 
 
-def _input(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
+def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
+    items: list[Any] = []
+    custom: set[str] = set()  # ids of calls whose input is free text
     for turn in conversation:
         if turn.role == "tool":
-            items.append({"type": "function_call_output", "call_id": turn.call_id, "output": turn.text(name)})
-            continue
-        items += provider_data(turn, FORMAT)
-        if turn.role == "assistant":
-            if turn.parts:
-                content: Any = [{"type": "output_text", "text": turn.text(name)}]
-                items.append({"type": "message", "role": "assistant", "content": content})
+            type = "custom_tool_call_output" if turn.call_id in custom else "function_call_output"
+            items.append({"type": type, "call_id": turn.call_id, "output": turn.text(name)})
+        elif turn.role == "assistant":
+            items += _reply(name, turn, custom)
         elif turn.parts:
             items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
-        for call in turn.calls:
-            call_item = {"type": "function_call", "call_id": call.id, "name": call.name}
-            items.append({**call_item, "arguments": call.raw_arguments or "{}"})
     return items
+
+
+def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
+    """Return the items of an earlier reply, in their order, and take note of its custom calls."""
+    data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
+    free = [datum["custom"] for datum in data if "custom" in datum]
+    calls = []
+    for which, call in enumerate(turn.calls):
+        shape = {"call_id": call.id, "name": call.name}
+        if which in free:
+            custom.add(call.id)
+            calls.append({"type": "custom_tool_call", **shape, "input": call.raw_arguments})
+        else:
+            calls.append({"type": "function_call", **shape, "arguments": call.raw_arguments or "{}"})
+    return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": text}
 
 
 def _part(name: str, part: Text | Media) -> dict[str, Any]:

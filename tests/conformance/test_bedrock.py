@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from streamkit import BadRequestError, Client
+from streamkit import BadRequestError, Client, Completion
 from streamkit.providers import Bedrock, Provider
 from streamkit.testing import Server, recording_reply
-from tests.conformance.recordings import Recording, check_provider, recordings
+from tests.conformance.recordings import Recording, check_provider, recordings, seen, wanted
 
 ALL = recordings("bedrock-converse")
 STREAMS = [recording for recording in ALL if "json" not in recording.content_type]
@@ -15,6 +15,13 @@ STREAMS = [recording for recording in ALL if "json" not in recording.content_typ
 
 def provider_of(server: Server) -> Provider:
     return Bedrock(api_key="k", base_url=server.url, region="us-east-1")
+
+
+def compare(recording: Recording, completion: Completion) -> None:
+    """A call of a tool on Amazon's side, which nobody here can answer, is none of the completion's."""
+    expected = wanted(recording.expected)
+    expected["tool_calls"] = [call for call in expected["tool_calls"] if call[1] != "nova_code_interpreter"]
+    assert expected == seen(completion)
 
 
 def test_the_recordings_are_all_there() -> None:
@@ -25,7 +32,7 @@ def test_the_recordings_are_all_there() -> None:
 @pytest.mark.parametrize("recording", STREAMS, ids=lambda recording: recording.name)
 def test_a_recording(recording: Recording) -> None:
     """Whole, however it is cut, and up to any point, a recording gives what Bedrock meant."""
-    check_provider(recording, provider_of, "bedrock/anthropic.claude-x:0")
+    check_provider(recording, provider_of, "bedrock/anthropic.claude-x:0", compare)
 
 
 def test_a_refused_request() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import attrs
 import pytest
 
-from streamkit import APIError, Completion, OverloadedError, ProtocolError, RateLimitError, fold, providers
+from streamkit import APIError, Completion, Message, OverloadedError, ProtocolError, RateLimitError, fold, providers
 from streamkit.providers import Decoder, Provider
 from tests.conformance.formats import HELLO
 
@@ -43,6 +44,8 @@ GEMINI = providers.Gemini(api_key="k")
 RESPONSES = providers.OpenAIResponses(api_key="k")
 COHERE = providers.Cohere(api_key="k")
 OLLAMA = providers.Ollama()
+INTERACTIONS = providers.GeminiInteractions(api_key="k")
+BEDROCK = providers.Bedrock(api_key="k", region="us-east-1")
 
 START = {"type": "message_start", "message": {"id": "msg", "model": "claude", "usage": {"input_tokens": 3}}}
 
@@ -91,7 +94,7 @@ class TestAnthropic:
         found = block(1, {"type": "web_search_tool_result", "tool_use_id": "s", "content": []})
         decoder = ANTHROPIC.decoder(HELLO)
         chunks = [c for e in events(START, *used, *found, *stopped("end_turn")) for c in decoder.decode(e)]
-        assert ["text", "tool_result"] == [chunk.type for chunk in chunks]
+        assert ["text", "tool_result"] == [chunk.type for chunk in chunks[:2]]
         assert () == fold(chunks).tool_calls
         assert "web_search" in json.dumps(chunks[0].raw)
 
@@ -146,10 +149,83 @@ class TestAnthropic:
             said.usage.cached_tokens,
         )
 
+    def test_blocks_go_back_in_their_order(self) -> None:
+        """Thoughts between text and calls stand where they stood, as Anthropic checks it."""
+        thoughts = [{"type": "thinking", "thinking": word, "signature": word} for word in ("one", "two")]
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+        sent = [thoughts[0], {"type": "text", "text": "Look."}, thoughts[1], call]
+        blocks = [event for place, each in enumerate(sent) for event in block(place, each)]
+        said, _ = reply(ANTHROPIC, START, *blocks, *stopped("tool_use"))
+        assert ("Look.", "onetwo") == (said.text, said.reasoning)
+        assert sent == answer_sent(ANTHROPIC, said)["content"]
+
+    def test_a_history_that_was_changed(self) -> None:
+        """What the user adds to or takes from a message is sent, at the end or not at all."""
+        thought = {"type": "thinking", "thinking": "one", "signature": "c2ln"}
+        blocks = [*block(0, {"type": "text", "text": "Look."}), *block(1, thought)]
+        said, _ = reply(ANTHROPIC, START, *blocks, *stopped("end_turn"))
+        for text, expected in {
+            "": [thought],
+            "Lo": [{"type": "text", "text": "Lo"}, thought],
+            "Look. There": [{"type": "text", "text": "Look."}, thought, {"type": "text", "text": " There"}],
+        }.items():
+            message = attrs.evolve(said.message, content=text)
+            assert expected == sent_back(ANTHROPIC, message)["content"]
+
+    def test_a_paused_turn_goes_on(self) -> None:
+        """A turn that Anthropic paused goes back with the calls of its own tools, answered or not."""
+        used = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"q": "x"}}
+        found = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+        waits = {**used, "id": "s2"}
+        search = {"type": "input_json_delta", "partial_json": '{"q": "x"}'}
+        blocks = [
+            *block(0, {**used, "input": {}}, search),
+            *block(1, found),
+            *block(2, {"type": "text", "text": "So"}),
+            *block(3, {**waits, "input": {}}, search),
+        ]
+        said, _ = reply(ANTHROPIC, START, *blocks, *stopped("pause_turn"))
+        assert "pause_turn" == said.raw_finish_reason
+        assert [used, found, {"type": "text", "text": "So"}, waits] == answer_sent(ANTHROPIC, said)["content"]
+        cut, _ = reply(ANTHROPIC, START, *blocks)
+        assert [used, found, {"type": "text", "text": "So"}] == answer_sent(ANTHROPIC, cut)["content"]
+
+    def test_the_output_is_unknown_until_the_end(self) -> None:
+        """The count at the head of a stream is that of its first token, and no bill of a cancelled one."""
+        start = {"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}}
+        cut, _ = reply(ANTHROPIC, start, *block(0, {"type": "text", "text": "A long answer"}))
+        assert (3, None, None) == (cut.usage.input_tokens, cut.usage.output_tokens, cut.usage.total_tokens)
+
+    def test_input_for_a_tool_of_the_server_is_progress(self) -> None:
+        """Each piece of it is a chunk without text: the reply is not idle."""
+        piece = {"type": "input_json_delta", "partial_json": "x"}
+        decoder = ANTHROPIC.decoder(HELLO)
+        used = block(0, {"type": "server_tool_use", "id": "s", "name": "code", "input": {}}, piece, piece)
+        chunks = [chunk for event in events(START, *used) for chunk in decoder.decode(event)]
+        assert ["text"] * 3 == [chunk.type for chunk in chunks]
+
+    def test_an_unfinished_message_that_came_whole(self) -> None:
+        """A body without a stop reason is no complete reply."""
+        decoder = ANTHROPIC.decoder(HELLO)
+        decoder.decode_whole({"type": "message", "content": [{"type": "text", "text": "ha"}], "stop_reason": None})
+        assert not decoder.whole
+
     def test_without_an_end_it_is_not_whole(self) -> None:
         """Text alone is no complete reply, nor is a stray [DONE] its end."""
         _, decoder = reply(ANTHROPIC, START, *block(0, {"type": "text", "text": "A"}), "[DONE]")
         assert (False, False) == (decoder.whole, decoder.ended)
+
+
+def sent_back(provider: Provider, message: Message) -> dict[str, Any]:
+    """What a request with this message in its history sends of it."""
+    history = attrs.evolve(HELLO, messages=[*HELLO.messages, message.to_dict()])
+    body = json.loads(provider.request(history).body)
+    sent: dict[str, Any] = body["messages"][1]
+    return sent
+
+
+def answer_sent(provider: Provider, said: Completion) -> dict[str, Any]:
+    return sent_back(provider, said.message)
 
 
 def candidate(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -213,6 +289,16 @@ class TestGemini:
         others = providers.OpenAI(api_key="k").request(history).body
         assert b"c2ln" not in others
 
+    def test_ids_that_no_two_replies_share(self) -> None:
+        """The ids made for calls of two replies in one history are not the same."""
+        call = {"functionCall": {"name": "f", "args": {}}}
+        ids = [
+            reply(GEMINI, {**candidate(call, finishReason="STOP"), "responseId": id})[0].tool_calls[0].id
+            for id in ("r-1", "r-2")
+        ]
+        assert ids[0] != ids[1]
+        assert all(re.fullmatch("[A-Za-z0-9_]{1,40}", id) for id in ids)
+
     def test_an_error_in_a_list(self) -> None:
         """An error object, also as a list of one, is of the class of its HTTP twin."""
         error = {"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED"}}
@@ -251,6 +337,81 @@ class TestResponses:
             done([MESSAGE]),
         )
         assert "Hello" == said.text
+
+    def test_without_numbers(self) -> None:
+        """llama.cpp gives items no number: their ids tell them apart, and at the end their order."""
+        added = "response.output_item.added"
+        calls = [
+            {"type": "function_call", "id": f"fc_{name}", "call_id": f"fc_{name}", "name": name, "arguments": ""}
+            for name in "ab"
+        ]
+        whole_calls = [{**call, "id": "", "arguments": '{"x":1}'} for call in calls]
+        said, _ = reply(
+            RESPONSES,
+            {"type": added, "item": {"type": "reasoning", "id": "rs_1"}},
+            {"type": "response.reasoning_text.delta", "item_id": "rs_1", "delta": "Hm"},
+            {"type": added, "item": {"type": "message", "id": "m"}},
+            {"type": "response.output_text.delta", "item_id": "m", "delta": "Hel"},
+            *({"type": added, "item": call} for call in calls),
+            {"type": "response.function_call_arguments.delta", "item_id": "fc_a", "delta": '{"x":1}'},
+            {"type": "response.function_call_arguments.delta", "item_id": "fc_b", "delta": '{"x":'},
+            done([{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm"}]}, MESSAGE, *whole_calls]),
+        )
+        assert ("Hm", "Hello") == (said.reasoning, said.text)
+        assert [("fc_a", '{"x":1}'), ("fc_b", '{"x":1}')] == [(call.id, call.raw_arguments) for call in said.tool_calls]
+
+    def test_an_item_that_the_end_leaves_out(self) -> None:
+        """A list at the end that lacks an item shifts the others, and nothing is told twice."""
+        said, _ = reply(
+            RESPONSES,
+            {"type": "response.output_item.done", "output_index": 0, "item": {"type": "reasoning", "id": "rs"}},
+            {"type": "response.output_text.delta", "delta": "Hello", "output_index": 1, "content_index": 0},
+            {"type": "response.output_item.done", "output_index": 1, "item": MESSAGE},
+            done([MESSAGE]),
+        )
+        assert "Hello" == said.text
+
+    def test_items_go_back_in_their_order(self) -> None:
+        """Reasoning stands before what it led to, as OpenAI checks it."""
+        items = [
+            {"type": "reasoning", "id": "rs1", "summary": [], "encrypted_content": "a"},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+            {"type": "reasoning", "id": "rs2", "summary": [], "encrypted_content": "b"},
+            {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}"},
+        ]
+        told = [
+            {"type": "response.output_item.done", "output_index": place, "item": item}
+            for place, item in enumerate(items)
+        ]
+        said, _ = reply(RESPONSES, *told, done(items))
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        assert items == json.loads(RESPONSES.request(history).body)["input"][1:]
+
+    def test_a_custom_call_goes_back_as_one(self) -> None:
+        """A call of a tool that takes free text, and its result, go back in their own shapes."""
+        item = {"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "select 1"}
+        said, _ = reply(RESPONSES, done([item]))
+        assert "select 1" == said.tool_calls[0].raw_arguments
+        result = {"role": "tool", "tool_call_id": "c", "content": "1"}
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict(), result])
+        sent = json.loads(RESPONSES.request(history).body)["input"][1:]
+        assert [item, {"type": "custom_tool_call_output", "call_id": "c", "output": "1"}] == sent
+
+    @pytest.mark.parametrize("status", ["queued", "in_progress"])
+    def test_what_is_under_way_is_no_reply(self, status: str) -> None:
+        """A background response that came as JSON before its end is not complete."""
+        decoder = RESPONSES.decoder(HELLO)
+        decoder.decode_whole({"id": "r", "object": "response", "status": status, "output": []})
+        assert (False, False) == (decoder.whole, decoder.ended)
+
+    def test_a_failure_keeps_what_came(self) -> None:
+        """Text and usage that only the failure tells are in the partial reply."""
+        decoder = RESPONSES.decoder(HELLO)
+        usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
+        with pytest.raises(APIError):
+            decoder.decode(*events(done([MESSAGE], "failed", error={"message": "no"}, usage=usage)))
+        partial = fold(decoder.leftover())
+        assert ("Hello", 6) == (partial.text, partial.usage.total_tokens)
 
     def test_a_refusal(self) -> None:
         """A refusal is no text."""
@@ -296,7 +457,76 @@ class TestResponses:
         assert ("Hello", "stop", 1) == (said.text, said.finish_reason, said.usage.input_tokens)
 
 
+class TestInteractions:
+    def test_contents_of_old(self) -> None:
+        """The events that were there before steps are read as these."""
+        call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}
+        said, _ = reply(
+            INTERACTIONS,
+            {"event_type": "interaction.start", "interaction": {"id": "i", "status": "in_progress"}},
+            {"event_type": "content.start", "index": 0, "content": {"type": "text"}},
+            {"event_type": "content.delta", "index": 0, "delta": {"type": "text", "text": "Hello"}},
+            {"event_type": "content.stop", "index": 0},
+            {"event_type": "content.start", "index": 1, "content": {"type": "function_call"}},
+            {"event_type": "content.delta", "index": 1, "delta": call},
+            {"event_type": "content.stop", "index": 1},
+            {"event_type": "interaction.complete", "interaction": {"id": "i", "status": "requires_action"}},
+        )
+        assert ("Hello", "tool_calls") == (said.text, said.finish_reason)
+        assert [("c", "f", {"a": 1})] == [(call.id, call.name, call.arguments) for call in said.tool_calls]
+
+    def test_the_question_is_no_answer(self) -> None:
+        """A step that tells the question again has no part in the reply."""
+        question = {"type": "user_input", "content": [{"type": "text", "text": "Q?"}]}
+        answer = {"type": "model_output", "content": [{"type": "text", "text": "A"}]}
+        assert "A" == whole(INTERACTIONS, {"id": "i", "status": "completed", "steps": [question, answer]}).text
+
+    def test_what_is_under_way_is_no_reply(self) -> None:
+        """An interaction that came as JSON, or was said to be completed, before its end is not complete."""
+        decoder = INTERACTIONS.decoder(HELLO)
+        decoder.decode_whole({"id": "i", "status": "in_progress", "steps": []})
+        _, other = reply(
+            INTERACTIONS, {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "in_progress"}}
+        )
+        assert [False, False] == [decoder.whole or decoder.ended, other.whole or other.ended]
+
+    def test_a_failure_told_in_passing(self) -> None:
+        """A status update that says failed is one."""
+        with pytest.raises(APIError, match="failed"):
+            reply(INTERACTIONS, {"event_type": "interaction.status_update", "status": "failed"})
+
+
+class TestBedrock:
+    def test_tools_of_the_server_are_no_calls(self) -> None:
+        """What runs on Amazon's side is in raw, and not for the user to run."""
+        start = {"toolUse": {"toolUseId": "t", "name": "code", "type": "server_tool_use"}}
+        decoder, chunks = BEDROCK.decoder(HELLO), []
+        for kind, shape in (
+            ("contentBlockStart", {"contentBlockIndex": 0, "start": start}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": "{}"}}}),
+            ("contentBlockStop", {"contentBlockIndex": 0}),
+            ("messageStop", {"stopReason": "end_turn"}),
+        ):
+            chunks += decoder.decode(Event(json.dumps(shape), kind))
+        assert (["text", "text"], ()) == ([chunk.type for chunk in chunks], fold(chunks).tool_calls)
+
+
 class TestOthers:
+    def test_ollama_unfinished(self) -> None:
+        """A body that says that it is not done is no complete reply."""
+        decoder = OLLAMA.decoder(HELLO)
+        decoder.decode_whole({"message": {"content": "half"}, "done": False})
+        assert (False, False) == (decoder.whole, decoder.ended)
+
+    def test_ollama_ids_that_no_two_replies_share(self) -> None:
+        """The ids made for calls of two replies in one history are not the same."""
+        ids = []
+        for second in range(2):
+            message = {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+            said, _ = reply(OLLAMA, {"created_at": f"2026-01-01T00:00:0{second}Z", "message": message, "done": True})
+            ids.append(said.tool_calls[0].id)
+        assert ids[0] != ids[1]
+
     def test_cohere_fails_at_the_end(self) -> None:
         """An end that is an error is one, and not a short reply."""
         with pytest.raises(APIError, match="broke down"):

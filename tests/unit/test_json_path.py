@@ -24,6 +24,11 @@ def test_values_are_put_where_their_paths_point() -> None:
     )
 
 
+def test_quoted_names() -> None:
+    """A name in quotes may hold anything, quotes included."""
+    assert {"it's": 1, 'a"b': 2, "c.d[0]": 3} == built(("$['it\\'s']", 1), ('$["a\\"b"]', 2), ("$['c.d[0]']", 3))
+
+
 def test_a_gap_in_a_list_is_filled_later() -> None:
     """Items may come in any order."""
     assert {"a": ["x", {"b": 2}]} == built(("$.a[1].b", 2), ("$.a[0]", "x"))

@@ -41,7 +41,7 @@ ITEMS = [
             {"type": "input_image", "detail": "auto", "image_url": PIXEL},
         ],
     },
-    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I will look."}]},
+    {"type": "message", "role": "assistant", "content": "I will look."},
     {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city":"Paris"}'},
     {"type": "function_call_output", "call_id": "call_1", "output": "18 C"},
     {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Thanks"}]},

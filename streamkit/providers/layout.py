@@ -1,0 +1,71 @@
+"""In which order text, calls and what goes back as it came stood in a reply, for its way back with the history.
+
+A message has its text in one piece and its calls in a list. Where a provider wants its own blocks back in their
+places, the decoder notes what stood before each: ``{"layout": [["text", 12], ["call", 0]]}`` is 12 characters of
+the text and the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from streamkit.providers.lenient import as_list
+
+__all__ = ["Layout", "in_order"]
+
+
+class Layout:
+    """Notes, while a reply is decoded, what came since the last block that goes back as it came.
+
+    Attributes:
+        text: characters told since the last entry; a decoder adds to it.
+    """
+
+    def __init__(self) -> None:
+        self.text = 0
+        self._entries: list[list[Any]] = []
+
+    def call(self, which: int) -> None:
+        """Take note that a call begins."""
+        self._end_text()
+        self._entries.append(["call", which])
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the provider data that belong before the next block, none where nothing came since the last."""
+        self._end_text()
+        entries, self._entries = self._entries, []
+        return [{"layout": entries}] if entries else []
+
+    def _end_text(self) -> None:
+        if self.text:
+            self._entries.append(["text", self.text])
+            self.text = 0
+
+
+def in_order(
+    data: Sequence[Mapping[str, Any]], text: str, calls: Sequence[Any], say: Callable[[str], Any]
+) -> list[Any]:
+    """Return a turn's parts in the order in which they came.
+
+    What the layout does not place, as the user may have changed the message, comes last.
+
+    Args:
+        data: the turn's provider data, layouts among them.
+        text: all of its text.
+        calls: its calls, as they are sent.
+        say: makes what is sent of a piece of text.
+    """
+    parts: list[Any] = []
+    left = dict(enumerate(calls))
+    for datum in data:
+        if "layout" not in datum:
+            parts.append(datum)
+            continue
+        for kind, value in (entry for entry in as_list(datum["layout"]) if len(as_list(entry)) == 2):
+            if kind == "call" and value in left:
+                parts.append(left.pop(value))
+            elif kind == "text" and isinstance(value, int) and text:
+                parts.append(say(text[: max(0, value)]))
+                text = text[max(0, value) :]
+    return [*parts, *([say(text)] if text else []), *left.values()]
