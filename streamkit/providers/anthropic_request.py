@@ -13,11 +13,10 @@ from streamkit.providers.anthropic_decoder import FORMAT
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
-    Media,
     NamedTool,
     Parameters,
-    Text,
     ToolSpec,
     Turn,
     format_of,

@@ -11,7 +11,8 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of
 from streamkit.providers.chat import ChatCompletions
-from streamkit.providers.prompt import Media, Parameters, Text, Turn, turns
+from streamkit.providers.parts import Media, Text
+from streamkit.providers.prompt import Parameters, Turn, turns
 from streamkit.providers.quirks import Quirks
 from streamkit.wire import Masked
 

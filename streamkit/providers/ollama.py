@@ -14,7 +14,8 @@ from streamkit.providers.base import ChatRequest, base_url_of
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
-from streamkit.providers.prompt import Media, Parameters, Text, ToolSpec, Turn, format_of, tools_of, turns
+from streamkit.providers.parts import Media, Text
+from streamkit.providers.prompt import Parameters, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Ollama"]

@@ -11,13 +11,12 @@ from streamkit.errors import ConfigError
 from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
+from streamkit.providers.parts import Media, Text, part_of, word_of
 
 __all__ = [
     "JsonFormat",
-    "Media",
     "NamedTool",
     "Parameters",
-    "Text",
     "ToolSpec",
     "Turn",
     "format_of",
@@ -27,38 +26,6 @@ __all__ = [
     "tools_of",
     "turns",
 ]
-
-_AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
-
-
-@attrs.frozen
-class Text:
-    """A piece of text in a turn."""
-
-    text: str
-
-
-@attrs.frozen
-class Media:
-    """An image, a document, a recording or a film in a turn: by address, by content or by the provider's id.
-
-    Attributes:
-        kind: what it is, whatever its media type says.
-        url: an ``http`` address, or the provider's own scheme such as ``gs:``; ``None`` beside content or id.
-        data: the content in base64.
-        media_type: of ``data``, such as ``image/png``; "" beside an address.
-        file_id: of a file that was uploaded to the provider before.
-        detail: ``low``, ``high`` or ``auto``, for images.
-        filename: for documents.
-    """
-
-    kind: Literal["image", "file", "audio", "video"]
-    url: str | None = None
-    data: str | None = attrs.field(default=None, repr=False)
-    media_type: str = ""
-    file_id: str | None = None
-    detail: str | None = None
-    filename: str | None = None
 
 
 @attrs.frozen
@@ -111,12 +78,12 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
     elif isinstance(content, str):
         parts = (Text(content),) if content else ()
     elif isinstance(content, Sequence):
-        parts = tuple(_part(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+        parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
     else:
         raise ConfigError(f"{where}.content is text or a list of parts, not {type(content).__name__}")
     calls = tuple(_call(where, call) for call in _items(where, message, "tool_calls"))
-    name = _word(where, message, "name")
-    call_id = _word(where, message, "tool_call_id") or (name if role == "tool" else None)
+    name = word_of(where, message, "name")
+    call_id = word_of(where, message, "tool_call_id") or (name if role == "tool" else None)
     if role == "tool" and not call_id:
         raise ConfigError(f"{where} answers a tool call, so it needs the call's id in tool_call_id")
     return Turn(role, parts, calls, call_id, name, tuple(_items(where, message, "provider_data")))
@@ -129,13 +96,6 @@ def _items(where: str, message: Mapping[str, Any], field: str) -> Sequence[Any]:
     return items
 
 
-def _word(where: str, message: Mapping[str, Any], field: str) -> str | None:
-    word = message.get(field)
-    if word is not None and not isinstance(word, str):
-        raise ConfigError(f"{where}.{field} is text, not {type(word).__name__}")
-    return word
-
-
 def _call(where: str, call: Any) -> ToolCall:
     if isinstance(call, ToolCall):
         return call
@@ -146,52 +106,6 @@ def _call(where: str, call: Any) -> ToolCall:
     if isinstance(arguments, Mapping):
         arguments = as_json(dict(arguments))
     return ToolCall.of(as_text(call.get("id")), name, as_text(arguments))
-
-
-def _part(where: str, part: Any) -> Text | Media:
-    if isinstance(part, str):
-        return Text(part)
-    part = as_dict(part)
-    kind = part.get("type")
-    if kind in ("text", "input_text", "output_text"):
-        return Text(as_text(part.get("text")))
-    if kind == "refusal":
-        return Text(as_text(part.get("refusal")))
-    inner = part.get(kind) if isinstance(kind, str) else None
-    if kind in ("image_url", "video_url") and isinstance(inner, str):
-        inner = {"url": inner}
-    inner = as_dict(inner)
-    if kind in ("image_url", "video_url") and inner.get("url"):
-        medium: Literal["image", "video"] = "image" if kind == "image_url" else "video"
-        return attrs.evolve(_located(where, medium, as_text(inner["url"])), detail=inner.get("detail"))
-    if kind == "input_audio" and inner.get("data"):
-        format = as_text(inner.get("format"))
-        return Media("audio", data=as_text(inner["data"]), media_type=_AUDIO_TYPES.get(format, f"audio/{format}"))
-    if kind == "file" and inner:
-        return _file(where, inner)
-    raise ConfigError(
-        f"{where} has the type {kind!r}, or not what belongs to it; known are text, image_url, input_audio, "
-        "file and video_url in the OpenAI shape"
-    )
-
-
-def _file(where: str, file: Mapping[str, Any]) -> Media:
-    name = file.get("filename")
-    if file.get("file_id"):
-        return Media("file", file_id=as_text(file["file_id"]), filename=name)
-    url = as_text(file.get("file_data")) or as_text(file.get("file_url"))
-    if not url:
-        raise ConfigError(f"{where} needs file_data (a data: URL), file_url or file_id")
-    return attrs.evolve(_located(where, "file", url), filename=name)
-
-
-def _located(where: str, kind: Literal["image", "file", "video"], url: str) -> Media:
-    if not url.startswith("data:"):
-        return Media(kind, url=url)
-    head, comma, data = url[len("data:") :].partition(",")
-    if not comma or not head.endswith(";base64"):
-        raise ConfigError(f"{where} is not a data URL of the form data:TYPE/SUBTYPE;base64,CONTENT")
-    return Media(kind, data=data, media_type=head[: -len(";base64")].partition(";")[0].lower())
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
