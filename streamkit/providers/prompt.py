@@ -105,7 +105,9 @@ def _call(where: str, call: Any) -> ToolCall:
         raise ConfigError(f"{where}.tool_calls has a call without a function name")
     if isinstance(arguments, Mapping):
         arguments = as_json(dict(arguments))
-    return ToolCall.of(as_text(call.get("id")), name, as_text(arguments))
+    if arguments is not None and not isinstance(arguments, str):
+        raise ConfigError(f"{where}.tool_calls: the arguments of {name} are JSON, not {type(arguments).__name__}")
+    return ToolCall.of(word_of(f"{where}.tool_calls", call, "id") or "", name, arguments or "")
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
@@ -133,12 +135,14 @@ class ToolSpec:
     Attributes:
         parameters: a JSON schema; an object without properties where the user gave none.
         strict: whether arguments are held to the schema; ``None`` leaves it to the provider.
+        cache_control: Anthropic's mark of how far a prompt is cached.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
     strict: bool | None = None
+    cache_control: Mapping[str, Any] | None = None
 
 
 def tools_of(tools: Any) -> list[ToolSpec | Mapping[str, Any]]:
@@ -160,8 +164,13 @@ def _tool(position: int, tool: Any) -> ToolSpec | Mapping[str, Any]:
     function = as_dict(tool.get("function"))
     if not as_text(function.get("name")):
         raise ConfigError(f"tools[{position}] needs function.name")
-    given = function.get("parameters")
-    spec = ToolSpec(function["name"], as_text(function.get("description")), strict=function.get("strict"))
+    given, strict = function.get("parameters"), function.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise ConfigError(f"tools[{position}].function.strict is true or false, not {strict!r}")
+    marks = tool.get("cache_control", function.get("cache_control"))
+    if marks is not None and not isinstance(marks, Mapping):
+        raise ConfigError(f"tools[{position}].cache_control is a dict, not {type(marks).__name__}")
+    spec = ToolSpec(function["name"], as_text(function.get("description")), strict=strict, cache_control=marks)
     return attrs.evolve(spec, parameters=given) if given else spec
 
 
@@ -274,6 +283,24 @@ class Parameters:
         for wire, name in (*((name, name) for name in names), *renamed.items()):
             if name in self._left:
                 body[wire] = self._left.pop(name)
+
+    def take_one_of(self, name: str, other: str) -> Any:
+        """Return a parameter that says the same as another, which is left for later.
+
+        Args:
+            name: the one.
+            other: the other, or a field of an object, such as ``generation_config.seed``.
+
+        Raises:
+            ConfigError: both were given.
+        """
+        place, _, field = other.partition(".")
+        there = self._left.get(place)
+        if field:
+            there = there.get(field) if isinstance(there, Mapping) else None
+        if name in self._left and there is not None:
+            raise ConfigError(f"{name} and {other} say the same thing; give one of them")
+        return self.take(name)
 
     def refuse(self, name: str, why: str) -> None:
         """Raise if a parameter was given that cannot be honoured."""
