@@ -263,16 +263,30 @@ class Parameters:
         """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` stand for their other names too."""
         return self._left.pop(name, default)
 
-    def take_object(self, name: str) -> dict[str, Any]:
-        """Return a parameter that is an object of the provider's own, copied, empty where it was not given."""
-        given = self.take(name, {})
+    def take_object(self, name: str, *fields: str, **renamed: str) -> dict[str, Any]:
+        """Return a parameter that is an object of the provider's own, copied, empty where it was not given.
+
+        Args:
+            name: the parameter.
+            fields: other parameters that are fields of it, as in ``copy``.
+            renamed: those that have another name there: ``field="name"``.
+
+        Raises:
+            ConfigError: it is no object, or has a field that was given beside it as well.
+        """
+        given = self._left.get(name, {})
         if not isinstance(given, Mapping):
             raise ConfigError(f"{name} is a dict, not {type(given).__name__}")
-        return dict(given)
+        taken = dict(given)
+        for field, other in (*((field, field) for field in fields), *renamed.items()):
+            if (value := self.take_one_of(other, f"{name}.{field}")) is not None:
+                taken[field] = value
+        self.take(name)
+        return taken
 
-    def take_stop(self) -> list[str]:
-        """Return the stop sequences as a list, empty where none were given."""
-        given = self.take("stop_sequences")
+    def take_stop(self, other: str = "") -> list[str]:
+        """Return the stop sequences as a list, empty where none were given; for ``other`` see ``take_one_of``."""
+        given = self.take_one_of("stop_sequences", other)
         stops = [given] if isinstance(given, str) else as_list(list(given) if isinstance(given, tuple) else given)
         if given is not None and not all(isinstance(stop, str) for stop in stops):
             raise ConfigError("stop_sequences is a text or a list of texts")

@@ -13,7 +13,7 @@ from streamkit.providers.base import ChatRequest
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import ToolSpec, Turn, tools_of, turns
 
-__all__ = ["arguments_of", "call_id_of", "refuse_empty", "tools_for", "turns_for", "without_blanks"]
+__all__ = ["all_strict", "arguments_of", "call_id_of", "refuse_empty", "tools_for", "turns_for", "without_blanks"]
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -56,6 +56,18 @@ def tools_for(
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
     return read
+
+
+def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
+    """Return whether calls are held to their schemas, for providers that say so for all tools together.
+
+    Raises:
+        ConfigError: some are and some are not.
+    """
+    strict = {bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)}
+    if len(strict) > 1:
+        raise ConfigError(f"{provider} holds calls of all tools to their schemas or of none; give all of them strict")
+    return strict == {True}
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, field: str) -> None:

@@ -11,7 +11,7 @@ from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.parts import Text
 from streamkit.providers.prompt import Parameters, ToolSpec, Turn, tools_of, turns
-from streamkit.providers.unsaid import refuse_empty, tools_for, turns_for, without_blanks
+from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]
@@ -96,6 +96,21 @@ def test_parameters_that_say_the_same_are_refused_together() -> None:
     )
 
 
+def test_an_object_and_what_belongs_into_it() -> None:
+    """`take_object` puts parameters into an object that is one itself, and refuses what stands in both."""
+    call = ChatRequest("m", (), {"options": {"num_ctx": 9}, "seed": 1, "max_tokens": 2})
+    parameters = Parameters("p", call)
+    assert {"num_ctx": 9, "seed": 1, "num_predict": 2} == parameters.take_object(
+        "options", "seed", "top_p", num_predict="max_tokens"
+    )
+    parameters.finish()
+    call = ChatRequest("m", (), {"options": {"num_predict": 9, "stop": ["x"]}, "max_tokens": 2, "stop_sequences": "x"})
+    with pytest.raises(ConfigError, match=r"max_tokens and options\.num_predict say the same thing"):
+        Parameters("p", call).take_object("options", num_predict="max_tokens")
+    with pytest.raises(ConfigError, match=r"stop_sequences and options\.stop say the same thing"):
+        Parameters("p", call).take_stop("options.stop")
+
+
 def user_turns(*texts: str) -> list[Turn]:
     return turns([{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}])
 
@@ -145,3 +160,10 @@ def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None
     assert [ToolSpec("f", strict=False)] == tools_for(
         "p", [{"type": "function", "function": {"name": "f", "strict": False}}]
     )
+
+
+def test_strictness_of_all_tools_or_none() -> None:
+    """Where calls of all tools are held to their schemas or of none, a mixture is refused."""
+    assert (False, True) == (all_strict("p", [ToolSpec("f")]), all_strict("p", [ToolSpec("f", strict=True), {"x": 1}]))
+    with pytest.raises(ConfigError, match="all tools to their schemas or of none"):
+        all_strict("p", [ToolSpec("f", strict=True), ToolSpec("g")])
