@@ -23,10 +23,8 @@ from streamkit.providers.prompt import (
     format_of,
     provider_data,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import call_id_of
+from streamkit.providers.unsaid import all_strict, call_id_of, refuse_empty, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Cohere"]
@@ -84,27 +82,38 @@ class Cohere(KeyedProvider):
             ConfigError: there is something that Cohere has no word for.
         """
         parameters = Parameters(self.name, chat)
-        messages = [self._message(turn) for turn in turns(chat.messages)]
+        conversation = turns_for(self.name, chat, "detail")
+        refuse_empty(self.name, conversation, chat, "messages")
+        effort = parameters.take_one_of("reasoning_effort", "thinking")
+        messages = [self._message(turn) for turn in conversation]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, p="top_p", k="top_k")
         if stops := parameters.take_stop():
             body["stop_sequences"] = stops
-        if tools := parameters.take("tools"):
-            body["tools"] = [self._tool(tool) for tool in tools_of(tools)]
+        self._tools(parameters, body)
         self._choice(parameters, body)
         form = parameters.take("response_format")
         wanted = None if form is None else format_of(form)
         if wanted is not None:
             schema = {} if wanted.schema is None else {"json_schema": wanted.schema}
             body["response_format"] = {"type": "json_object", **schema}
-        if (effort := parameters.take("reasoning_effort")) is not None:
+        if effort is not None:
             if effort not in ("none", "high"):
                 raise ConfigError(f"{self.name} thinks or does not: reasoning_effort is 'high' or 'none', or thinking=")
-            body.setdefault("thinking", {"type": "disabled" if effort == "none" else "enabled"})
+            body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
         parameters.finish()
         return body
+
+    def _tools(self, parameters: Parameters, body: dict[str, Any]) -> None:
+        tools = tools_for(self.name, parameters.take("tools") or (), "strict")
+        if tools:
+            body["tools"] = [self._tool(tool) for tool in tools]
+        if all_strict(self.name, tools):
+            if body.get("strict_tools") is False:
+                raise ConfigError("strict_tools=False contradicts tools that are strict; give one of them")
+            body["strict_tools"] = True
 
     def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
         choice = parameters.take("tool_choice")

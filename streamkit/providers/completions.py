@@ -17,8 +17,9 @@ from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
-from streamkit.providers.prompt import Parameters, turns
+from streamkit.providers.prompt import Parameters
 from streamkit.providers.quirks import Quirks
+from streamkit.providers.unsaid import turns_for
 from streamkit.wire import Masked
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
@@ -115,7 +116,7 @@ class OpenAICompletions(ChatCompletions):
         return body
 
     def _prompt(self, chat: ChatRequest) -> str:
-        conversation = turns(chat.messages)
+        conversation = turns_for(self.name, chat)
         if len(conversation) != 1 or conversation[0].role != "user":
             raise ConfigError(
                 f"{self.name} completes a text and knows no roles: pass one user message, or a prompt of your own "

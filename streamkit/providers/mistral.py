@@ -12,16 +12,16 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, Turn, turns
+from streamkit.providers.prompt import Parameters, Turn
 from streamkit.providers.quirks import Quirks
-from streamkit.providers.unsaid import call_id_of
+from streamkit.providers.unsaid import call_id_of, tools_for, turns_for
 from streamkit.wire import Masked
 
 __all__ = ["Mistral"]
 
 _OFFICIAL = "https://api.mistral.ai/v1"
 _NATIVE = (
-    *("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "tools", "metadata"),
+    *("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "metadata"),
     *("parallel_tool_calls", "response_format", "prediction", "prompt_mode", "safe_prompt", "guardrails"),
     *("reasoning_effort", "prompt_cache_key"),
 )
@@ -61,11 +61,14 @@ class Mistral(ChatCompletions):
             ConfigError: there is something that Mistral has no word for.
         """
         parameters = Parameters(self.name, chat)
-        messages = [self._message(turn) for turn in turns(chat.messages)]
+        messages = [self._message(turn) for turn in turns_for(self.name, chat, "detail")]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, random_seed="seed")
         if stops := parameters.take_stop():
             body["stop"] = stops
+        if tools := parameters.take("tools"):
+            tools_for(self.name, tools, "strict")
+            body["tools"] = tools  # as they stand, Mistral's own among them
         if (choice := parameters.take("tool_choice")) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()

@@ -15,17 +15,17 @@ from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, ToolSpec, Turn, format_of, tools_of, turns
-from streamkit.providers.unsaid import arguments_of
+from streamkit.providers.prompt import Parameters, ToolSpec, Turn, format_of
+from streamkit.providers.unsaid import arguments_of, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Ollama"]
 
-_LOCAL = "http://127.0.0.1:11434"
 _OPTIONS = (
     *("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "repeat_penalty", "min_p"),
     *("num_ctx", "num_keep", "num_gpu", "num_thread", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau"),
 )
+_EFFORTS = ("none", "low", "medium", "high", "max")
 
 
 class Ollama(KeyedProvider):
@@ -43,7 +43,7 @@ class Ollama(KeyedProvider):
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
         key = None if api_key is None else Masked(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or _from_environment())
+        url = base_url_of(base_url) if base_url else _from_environment()
         needed = url.startswith("https://ollama.com")
         super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
 
@@ -73,10 +73,11 @@ class Ollama(KeyedProvider):
             ConfigError: there is something that Ollama has no word for.
         """
         parameters = Parameters(self.name, chat)
-        body: dict[str, Any] = {"model": chat.model, "messages": self._messages(turns(chat.messages)), "stream": True}
-        options = parameters.take_object("options")
-        parameters.copy(options, *_OPTIONS, num_predict="max_tokens")
-        if stops := parameters.take_stop():
+        messages = self._messages(turns_for(self.name, chat))
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        stops = parameters.take_stop("options.stop")
+        options = parameters.take_object("options", *_OPTIONS, num_predict="max_tokens")
+        if stops:
             options["stop"] = stops
         if options:
             body["options"] = options
@@ -85,8 +86,10 @@ class Ollama(KeyedProvider):
         wanted = None if form is None else format_of(form)
         if wanted is not None:
             body["format"] = "json" if wanted.schema is None else wanted.schema
-        if (effort := parameters.take("reasoning_effort")) is not None:
-            body["think"] = {"none": False, "minimal": "low"}.get(effort, effort)
+        if (effort := parameters.take_one_of("reasoning_effort", "think")) is not None:
+            if effort not in _EFFORTS:
+                raise ConfigError(f"{self.name} has reasoning_effort {', '.join(_EFFORTS)}, not {effort!r}; or think=")
+            body["think"] = effort != "none" and effort
         parameters.copy(body, "think", "keep_alive", "logprobs", "top_logprobs")
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
@@ -94,7 +97,7 @@ class Ollama(KeyedProvider):
         return body
 
     def _tools(self, parameters: Parameters, body: dict[str, Any]) -> None:
-        tools = tools_of(parameters.take("tools") or ())
+        tools = tools_for(self.name, parameters.take("tools") or ())
         choice = parameters.take("tool_choice", "auto")
         if choice not in ("auto", "none"):
             raise ConfigError(f"{self.name} leaves the choice of tools to the model; it has 'auto' and 'none'")
@@ -137,16 +140,38 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from_environment() -> str:
-    """Return where the environment says that Ollama listens; a host or a port alone will do, as for Ollama itself."""
-    host = os.environ.get("OLLAMA_HOST", "").strip()
-    if not host:
-        return _LOCAL
-    if "://" not in host:
-        host = f"http://{'127.0.0.1' if host.startswith(':') else ''}{host}"
-    scheme, _, rest = host.partition("://")
+    """Return where the environment says that Ollama listens, for a client.
+
+    Raises:
+        ConfigError: it cannot be an address.
+
+    Source: ``Host`` in https://github.com/ollama/ollama/blob/main/envconfig/config.go, read 2026-11-21.
+    """
+    given = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    if given == "ollama.com":
+        given = "https://ollama.com"
+    scheme, mark, rest = given.partition("://") if "://" in given else ("http", "", given)
     place, slash, path = rest.partition("/")
-    if place.startswith("0.0.0.0"):  # noqa: S104 - where a server listens; a client goes to loopback
-        place = "127.0.0.1" + place[len("0.0.0.0") :]  # noqa: S104
-    if ":" not in place.rpartition("]")[2] and scheme == "http":
-        place += ":11434"
-    return f"{scheme}://{place}{slash}{path}"
+    host, port = _place(place)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a client goes there
+    if ":" in host:
+        host = f"[{host}]"
+    if not port and not mark:
+        port = "11434"
+    try:
+        return base_url_of(f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}")
+    except ConfigError:
+        raise ConfigError(f"OLLAMA_HOST is an address such as 127.0.0.1:11434, not {given!r}") from None
+
+
+def _place(place: str) -> tuple[str, str]:
+    """Return host and port, "" where there is none; a number is a port, and an IPv6 address may lack its brackets."""
+    if place.isdigit():
+        return "", place
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        return host, port.removeprefix(":")
+    if place.count(":") > 1:
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port

@@ -75,11 +75,12 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
 
     Args:
         provider: its name.
-        conversation: the turns, without those of the system.
+        conversation: the turns.
         chat: the call.
         elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
     """
-    if any(turn.parts or turn.calls or turn.provider_data or turn.role == "tool" for turn in conversation):
+    said = [turn for turn in conversation if turn.role != "system"]
+    if any(turn.parts or turn.calls or turn.provider_data or turn.role == "tool" for turn in said):
         return
     if not any(field in chat.extra_body or field in chat.params for field in elsewhere):
         raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")

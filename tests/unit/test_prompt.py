@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -78,9 +79,8 @@ def test_a_call_without_an_id_is_refused_where_one_is_needed(name: str) -> None:
 def test_marks_of_a_tool_that_make_no_sense_are_refused(provider: Provider) -> None:
     """`strict` is true or false and `cache_control` a dict, whoever reads them."""
     for marks in ({"function": {"name": "f", "strict": 5}}, {"function": {"name": "f"}, "cache_control": 5}):
-        if provider.name != "mistral":  # which takes tools as they stand
-            with pytest.raises(ConfigError, match=r"tools\[0\]"):
-                ask(provider, {"role": "user", "content": "Hi"}, tools=[{"type": "function", **marks}])
+        with pytest.raises(ConfigError, match=r"tools\[0\]"):
+            ask(provider, {"role": "user", "content": "Hi"}, tools=[{"type": "function", **marks}])
 
 
 def test_parameters_that_say_the_same_are_refused_together() -> None:
@@ -167,3 +167,23 @@ def test_strictness_of_all_tools_or_none() -> None:
     assert (False, True) == (all_strict("p", [ToolSpec("f")]), all_strict("p", [ToolSpec("f", strict=True), {"x": 1}]))
     with pytest.raises(ConfigError, match="all tools to their schemas or of none"):
         all_strict("p", [ToolSpec("f", strict=True), ToolSpec("g")])
+
+
+@pytest.mark.parametrize("name", ["mistral", "openai-completions"])
+def test_marks_that_mistral_and_text_completions_have_no_word_for(name: str) -> None:
+    """A participant's name and cache marks are refused, of messages as of tools."""
+    with pytest.raises(ConfigError, match=f"{name} has no name of a user"):
+        ask(PROVIDERS[name](), {"role": "user", "content": "Hi", "name": "Ann"})
+    with pytest.raises(ConfigError, match=f"{name} has no cache_control"):
+        ask(PROVIDERS[name](), user({"type": "text", "text": "x", "cache_control": {}}))
+
+
+def test_mistral_takes_tools_as_they_stand() -> None:
+    """Tools and details, for which Mistral has OpenAI's words, are sent as they are."""
+    mistral = PROVIDERS["mistral"]()
+    tools = [{"type": "function", "function": {"name": "f", "strict": True}}, {"type": "web_search"}]
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}}
+    sent = json.loads(ask(mistral, user(image), tools=tools) or b"")
+    assert (tools, image) == (sent["tools"], sent["messages"][0]["content"][1])
+    with pytest.raises(ConfigError, match="mistral has no cache_control; leave it out of the tool f"):
+        ask(mistral, user(), tools=[{**tools[0], "cache_control": {}}])

@@ -1,0 +1,60 @@
+"""What a call becomes for Cohere, beyond the golden files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from streamkit import ConfigError, ImagePart, Message, TextPart, providers
+from streamkit.messages import messages_of
+from streamkit.providers import ChatRequest
+
+
+def body(messages: Any = "Hi", extra_body: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+    call = ChatRequest("m", messages_of(messages), params, extra_body or {})
+    return json.loads(providers.Cohere(api_key="k").request(call).body or b"")
+
+
+def tool(name: str, strict: bool) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "strict": strict}}
+
+
+def test_thinking_is_said_once() -> None:
+    """An effort beside `thinking` is an error that names both."""
+    with pytest.raises(ConfigError, match="reasoning_effort and thinking say the same thing"):
+        body(reasoning_effort="none", thinking={"type": "enabled"})
+    assert {"type": "disabled"} == body(reasoning_effort="none")["thinking"]
+
+
+def test_strict_tools() -> None:
+    """Calls that keep to their schemas are a switch for all tools together."""
+    assert body(tools=[tool("f", True), tool("g", True)])["strict_tools"] is True
+    assert body(tools=[tool("f", True)], strict_tools=True)["strict_tools"] is True
+    assert "strict_tools" not in body(tools=[tool("f", False)])
+    with pytest.raises(ConfigError, match="all tools"):
+        body(tools=[tool("f", True), tool("g", False)])
+    with pytest.raises(ConfigError, match="strict_tools=False"):
+        body(tools=[tool("f", True)], strict_tools=False)
+
+
+@pytest.mark.parametrize("messages", ["", [Message("system", "Be brief.")]])
+def test_nothing_to_reply_to(messages: Any) -> None:
+    """Without a message beside those of the system there is nothing to send, unless it is in `extra_body`."""
+    with pytest.raises(ConfigError, match="needs a message"):
+        body(messages)
+    assert [1] == body(messages, {"messages": [1]})["messages"]
+
+
+def test_marks_without_a_word() -> None:
+    """Cohere knows the detail of an image, and neither participants nor cache marks."""
+    pixel = "data:image/png;base64,iVBORw0KGgo="
+    for message, word in (
+        ({"role": "user", "content": "Hi", "name": "Ann"}, "name"),
+        ({"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {}}]}, "cache_control"),
+    ):
+        with pytest.raises(ConfigError, match=f"has no {word}"):
+            body([message])
+    (message,) = body([Message("user", [TextPart("Look"), ImagePart(pixel, "low")])])["messages"]
+    assert {"url": pixel, "detail": "low"} == message["content"][1]["image_url"]
