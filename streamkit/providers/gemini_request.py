@@ -159,7 +159,7 @@ def _resolution(name: str, model: str, part: Media) -> dict[str, Any]:
     if part.detail in (None, "auto"):
         return {}
     if re.search(r"gemini-[12]\b", model):
-        raise ConfigError(f"{model} has no detail of an {part.kind}, as it is older than Gemini 3; leave it out")
+        raise ConfigError(f"{model} has no detail of {part.kind}s, as it is older than Gemini 3; leave it out")
     if part.detail not in _RESOLUTIONS:
         raise ConfigError(f"{name} has the detail {', '.join(_RESOLUTIONS)} or auto, not {part.detail!r}")
     return {"mediaResolution": {"level": f"MEDIA_RESOLUTION_{part.detail.upper()}"}}

@@ -35,9 +35,7 @@ def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control",
             if part.cache_control is not None and "cache_control" not in words:
                 raise ConfigError(f"{provider} has no cache_control; leave it out of the messages")
             if isinstance(part, Media) and part.detail not in (None, "auto") and "detail" not in words:
-                raise ConfigError(
-                    f"{provider} has no detail of an {part.kind}; leave it out, or make the image smaller"
-                )
+                raise ConfigError(f"{provider} has no detail of {part.kind}s; leave it out, or send them smaller")
     return conversation
 
 
@@ -79,11 +77,14 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
         chat: the call.
         elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
     """
-    said = [turn for turn in conversation if turn.role != "system"]
-    if any(turn.parts or turn.calls or turn.provider_data or turn.role == "tool" for turn in said):
-        return
-    if not any(field in chat.extra_body or field in chat.params for field in elsewhere):
+    said = any(turn.role != "system" and _says_something(turn) for turn in conversation)
+    if not said and not any(field in chat.extra_body or field in chat.params for field in elsewhere):
         raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+
+
+def _says_something(turn: Turn) -> bool:
+    parts = any(not isinstance(part, Text) or part.text for part in turn.parts)
+    return parts or bool(turn.calls or turn.provider_data) or turn.role == "tool"
 
 
 def without_blanks(provider: str, conversation: Sequence[Turn]) -> list[Turn]:

@@ -102,7 +102,7 @@ def test_the_detail_of_an_image() -> None:
     assert {"level": "MEDIA_RESOLUTION_LOW"} == sent("low")["mediaResolution"]
     assert {"level": "MEDIA_RESOLUTION_HIGH"} == sent("high")["mediaResolution"]
     assert "mediaResolution" not in sent("auto") | sent(None) | sent("auto", "gemini-2.5-flash")
-    with pytest.raises(ConfigError, match=r"gemini-2\.5-flash has no detail of an image"):
+    with pytest.raises(ConfigError, match=r"gemini-2\.5-flash has no detail of images"):
         sent("low", "gemini-2.5-flash")
     with pytest.raises(ConfigError, match="detail low, medium, high, ultra_high or auto, not 'best'"):
         sent("best")

@@ -127,8 +127,13 @@ def test_blank_text_is_left_out() -> None:
 
 def test_a_conversation_of_nothing_is_refused() -> None:
     """`refuse_empty` wants something to reply to, unless the user has put it into `extra_body`."""
-    with pytest.raises(ConfigError, match="needs a message to reply to"):
-        refuse_empty("p", turns([{"role": "user", "content": ""}]), ChatRequest("m", ()), "contents")
+    for nothing in (
+        turns([{"role": "user", "content": ""}]),
+        user_turns(""),
+        turns([{"role": "system", "content": "Hi"}]),
+    ):
+        with pytest.raises(ConfigError, match="needs a message to reply to"):
+            refuse_empty("p", nothing, ChatRequest("m", ()), "contents")
     refuse_empty("p", [], ChatRequest("m", (), extra_body={"contents": []}), "contents")
     refuse_empty("p", user_turns("Hi"), ChatRequest("m", ()), "contents")
 
