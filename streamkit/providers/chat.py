@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, choices_of
+from streamkit.providers.base import ChatRequest, choices_of, name_of
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
@@ -34,7 +34,7 @@ _PARAMETERS = frozenset(
 
 def variable_of(name: str, suffix: str) -> str:
     """Return the environment variable of a provider, such as ``MY_SERVER_API_KEY`` of ``my-server``."""
-    return f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{suffix}"
+    return f"{re.sub(r'[^A-Za-z0-9]', '_', name_of(name)).upper()}_{suffix}"
 
 
 class ChatCompletions(KeyedProvider):

@@ -13,13 +13,12 @@ import orjson
 
 from streamkit.chunks import Chunk, text_chunk
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of
+from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.prompt import Parameters, turns
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import Masked
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
 
@@ -80,7 +79,7 @@ class OpenAICompletions(ChatCompletions):
         include_usage: bool = True,
         name: str = "openai-completions",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
         super().__init__(
@@ -88,7 +87,7 @@ class OpenAICompletions(ChatCompletions):
             url,
             key,
             key_variables=["OPENAI_API_KEY"],
-            key_needed=url == _OFFICIAL,
+            key_needed=is_openai(url),
             quirks=Quirks(include_usage=include_usage),
         )
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.prompt import Media, Parameters, Text, Turn, turns
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import Masked
 
 __all__ = ["Mistral"]
 
@@ -41,7 +40,7 @@ class Mistral(ChatCompletions):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         super().__init__(
             name,

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 
-from streamkit.providers.base import base_url_of
+from streamkit.providers.base import base_url_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions, variable_of
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import Masked
 
 __all__ = ["OpenAI"]
 
@@ -50,10 +49,10 @@ class OpenAI(ChatCompletions):
         max_tokens_field: str | None = None,
         name: str = "openai",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or os.environ.get(variable_of(name, "BASE_URL")) or _OFFICIAL)
-        official = url == _OFFICIAL
+        official = is_openai(url)
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         super().__init__(
             name,
