@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -54,6 +55,8 @@ def post(
         encoded = orjson.dumps({**body, **chat.extra_body})
     except TypeError as error:
         raise ConfigError(f"the request cannot be written as JSON: {error}") from error
+    if b"null" in encoded:  # what orjson writes for them
+        _check_numbers({**body, **chat.extra_body}, "the request")
     secrets = [Masked(value) for value in extra.values() if len(value) >= _SHORT]
     secrets += [secret for secret in (key, *masked) if secret is not None and len(secret) >= _SHORT]
     return HttpRequest(url, all_headers, encoded, tuple(secrets))
@@ -87,6 +90,18 @@ def _header(name: str, value: str) -> str:
     except UnicodeEncodeError:
         raise ConfigError(f"the header {name} has characters that no header can carry") from None
     return type(value)(value.strip(" \t"))
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    """Raise a ConfigError for a number that JSON has no word for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}, for which JSON has no word")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_numbers(inner, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            _check_numbers(inner, f"{where}[{number}]")
 
 
 def missing_key(provider: str, variable: str) -> ConfigError:
