@@ -25,7 +25,11 @@ __all__ = ["Agnic", "AgnicDecoder"]
 
 _OFFICIAL = "https://api.agnic.ai/v1"
 # What stands behind it speaks as OpenRouter does.
-_QUIRKS = Quirks(reasoning_back="reasoning_details", own=frozenset({"models", "plugins", "provider", "reasoning"}))
+_QUIRKS = Quirks(
+    reasoning_back="reasoning_details",
+    file_url="file_data",
+    own=frozenset({"models", "plugins", "provider", "reasoning"}),
+)
 
 
 class Agnic(ChatCompletions):

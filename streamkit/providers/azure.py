@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import attrs
+
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
-from streamkit.providers.quirks import Quirks
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 from streamkit.wire import Masked
 
 __all__ = ["AzureOpenAI"]
@@ -24,7 +26,9 @@ _LAST_DATED = "2024-10-21"  # the last dated version that is generally available
 _V1 = "/openai/v1"
 _KEY, _TOKEN = "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"
 _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
-_QUIRKS = Quirks(max_tokens_field="max_completion_tokens", own=frozenset({"data_sources", "user_security_context"}))
+_QUIRKS = Quirks(
+    max_tokens_only=True, file_url=None, own=frozenset({"data_sources", "user_security_context"}), refused=NO_TOP_K
+)
 
 
 class AzureOpenAI(ChatCompletions):
@@ -76,7 +80,7 @@ class AzureOpenAI(ChatCompletions):
             key,
             key_variables=(_KEY,),
             key_needed=True,
-            quirks=Quirks(max_tokens_field=max_tokens_field, own=_QUIRKS.own),
+            quirks=attrs.evolve(_QUIRKS, max_tokens_field=max_tokens_field),
         )
 
     def url(self, chat: ChatRequest) -> str:

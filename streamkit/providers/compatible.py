@@ -67,7 +67,7 @@ class OpenAICompatible(ChatCompletions):
         if include_usage is not None:
             quirks = attrs.evolve(quirks, include_usage=include_usage)
         if max_tokens_field is not None:
-            quirks = attrs.evolve(quirks, max_tokens_field=max_tokens_field)
+            quirks = attrs.evolve(quirks, max_tokens_field=max_tokens_field, max_tokens_only=True)
         super().__init__(
             name,
             url,

@@ -18,7 +18,7 @@ from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.prompt import Parameters, turns
-from streamkit.providers.quirks import Quirks
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
 
@@ -88,7 +88,7 @@ class OpenAICompletions(ChatCompletions):
             key,
             key_variables=["OPENAI_API_KEY"],
             key_needed=is_openai(url),
-            quirks=Quirks(include_usage=include_usage),
+            quirks=Quirks(include_usage=include_usage, refused=NO_TOP_K if is_openai(url) else {}),
         )
 
     def url(self, chat: ChatRequest) -> str:
@@ -105,9 +105,10 @@ class OpenAICompletions(ChatCompletions):
         body: dict[str, Any] = {"model": chat.model, "stream": True}
         if "prompt" not in chat.extra_body:
             body["prompt"] = self._prompt(chat)
-        if self._quirks.include_usage:
-            body["stream_options"] = {"include_usage": True}
+        for name, instead in self._quirks.refused.items():
+            parameters.refuse(name, instead)
         parameters.copy(body, *_NATIVE)
+        self._ask_for_usage(body)
         if stops := parameters.take_stop():
             body["stop"] = stops
         parameters.finish()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 
+import attrs
+
 from streamkit.providers.base import base_url_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions, variable_of
-from streamkit.providers.quirks import Quirks
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 
 __all__ = ["OpenAI"]
 
@@ -54,12 +56,15 @@ class OpenAI(ChatCompletions):
         url = base_url_of(base_url or os.environ.get(variable_of(name, "BASE_URL")) or _OFFICIAL)
         official = is_openai(url)
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
+        quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))
+        if official:
+            quirks = attrs.evolve(quirks, file_url=None, refused=NO_TOP_K)
         super().__init__(
             name,
             url,
             key,
             key_variables=[variable_of(name, "API_KEY")],
             key_needed=official,
-            quirks=Quirks(include_usage=include_usage, max_tokens_field=field),
+            quirks=quirks,
             headers={"OpenAI-Organization": organization, "OpenAI-Project": project},
         )

@@ -80,7 +80,7 @@ def call_id_of(where: str, message: Mapping[str, Any]) -> str:
 
 
 def function_of(where: str, call: Any) -> tuple[str, str]:
-    """Return the name and the arguments, as JSON text, of a tool call in the OpenAI shape.
+    """Return the name and the arguments, as JSON text, of a tool call in the OpenAI shape; none are an empty object.
 
     Raises:
         ConfigError: it has no name, or its arguments are neither text nor an object.
@@ -93,7 +93,7 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
         arguments = as_json(dict(arguments))
     if not isinstance(arguments, (str, type(None))):
         raise ConfigError(f"{where}.tool_calls has arguments that are JSON text, not {type(arguments).__name__}")
-    return name, arguments or ""
+    return name, arguments if arguments and arguments.strip() else "{}"
 
 
 def with_tool_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
