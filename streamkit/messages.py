@@ -179,7 +179,7 @@ class Message:
 
 def _plain(items: Any) -> Any:
     """Return a list of parts or calls as dicts of the OpenAI shape, what is no such list as it is."""
-    if isinstance(items, (str, bytes)) or not isinstance(items, Sequence):
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         return items
     texts = (TextPart(item) if isinstance(item, str) else item for item in items)
     return [item.to_dict() if isinstance(item, _OURS) else item for item in texts]

@@ -17,7 +17,7 @@ from streamkit.providers.base import ChatRequest, choices_of, name_of
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
-from streamkit.providers.lenient import as_dict
+from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import call_id_of, check_tool_choice, content_of, function_of, items_of, normalise
@@ -129,15 +129,18 @@ class ChatCompletions(KeyedProvider):
     def _sent_part(self, part: Any) -> Any:
         """Return a part as the server takes it; only the address of a document is not the same everywhere."""
         file = as_dict(as_dict(part).get("file"))
-        url, field = file.get("file_url"), self._quirks.file_url
-        if not url or file.get("file_data"):
+        held = "file_url" if file.get("file_url") else "file_data"
+        url, field = as_text(file.get(held)), self._quirks.file_url
+        if held == "file_data" and (field is not None or not url.startswith(("http:", "https:"))):
             return part
+        if url.startswith("data:"):
+            field = "file_data"
         if field is None:
             raise ConfigError(
                 f"{self.name} takes documents by content, not by address: pass FilePart.read(path) or a data: URL, or "
                 "ask a provider that fetches them, such as openai-responses"
             )
-        return {**part, "file": {**{key: value for key, value in file.items() if key != "file_url"}, field: url}}
+        return {**part, "file": {**{key: value for key, value in file.items() if key != held}, field: url}}
 
     def _params(self, chat: ChatRequest) -> dict[str, Any]:
         params, quirks = dict(chat.params), self._quirks

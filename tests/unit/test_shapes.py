@@ -200,10 +200,17 @@ class TestChat:
         for other, field in ((openrouter, "file_data"), (Agnic("k"), "file_data"), (vllm, "file_url")):
             sent = body_of(other, messages)["messages"][0]["content"][0]["file"]
             assert {field: "https://x.example/a.pdf", "filename": "a.pdf"} == sent
-        assert (
-            PDF
-            == body_of("openai", [Message("user", [FilePart(PDF)])])["messages"][0]["content"][0]["file"]["file_data"]
-        )
+        by_hand = {"type": "file", "file": {"file_data": "https://x.example/a.pdf"}}
+        with pytest.raises(ConfigError, match="takes documents by content"):
+            body_of("openai", [{"role": "user", "content": [by_hand]}])
+
+    @pytest.mark.parametrize("file", [{"file_data": PDF}, {"file_url": PDF}, {"file_id": "file_1"}])
+    def test_any_other_document(self, file: dict[str, str]) -> None:
+        """The content of a document goes in OpenAI's field for it, and its id as it is."""
+        expected = {"file_data": PDF} if PDF in file.values() else file
+        for provider in (OpenAI("k"), OpenAI("k", "http://host/v1")):
+            sent = body_of(provider, [{"role": "user", "content": [{"type": "file", "file": file}]}])["messages"][0]
+            assert [{"type": "file", "file": expected}] == sent["content"]
 
     def test_tools_of_other_kinds(self) -> None:
         """A call of a tool of OpenAI's own kind goes back as it came, and parts of a server's own go as they are."""
