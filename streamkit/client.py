@@ -131,6 +131,9 @@ class Client:
                 f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
                 "texts that end the reply go in stop_sequences="
             )
+        for option, given in (("extra_body", extra_body), ("extra_headers", extra_headers)):
+            if given is not None and not isinstance(given, Mapping):
+                raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
         provider, name = self.resolve(model)
         chat = ChatRequest(
             name,

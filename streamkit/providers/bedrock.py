@@ -9,7 +9,7 @@ import os
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, name_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
@@ -53,13 +53,14 @@ class Bedrock:
         profile: str | None = None,
         name: str = "bedrock",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         access, secret, token = (
             None if value is None else Masked(value) for value in (access_key, secret_key, session_token)
         )
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
-        self.name = name
-        self.region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        self.name = name_of(name)
+        regions = (region, os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))
+        self.region = next((each.strip() for each in regions if each and each.strip()), None)
         if base_url is None and self.region is None:
             raise ConfigError(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
