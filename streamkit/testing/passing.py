@@ -13,6 +13,7 @@ import urllib3
 
 from streamkit.testing.cassette import Exchange
 from streamkit.testing.events import error_body, to_json
+from streamkit.testing.request import Headers
 
 __all__ = ["Passing"]
 
@@ -160,10 +161,9 @@ class Passing(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _ask(self, body: bytes) -> requests.Response:
-        headers: dict[str, str | None] = {
-            name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP
-        }
-        headers["Accept-Encoding"] = "identity"
+        sent = Headers(self.headers.items())  # which joins those that come twice
+        headers = {name: value for name, value in sent.items() if name not in _HOP_BY_HOP}
+        headers["accept-encoding"] = "identity"
         return requests.request(
             self.command,
             self.recorder.upstream + self.path,

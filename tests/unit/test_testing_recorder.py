@@ -41,6 +41,13 @@ def test_every_method_is_passed_on(method: str, path: Path) -> None:
     assert (method, "/a/b?c=d", b"body") == (request.method, request.path, request.body)
 
 
+def test_a_header_that_comes_twice(path: Path) -> None:
+    """Both its values arrive."""
+    with Server(json_reply({})) as server, Recorder(server.origin, path) as recorder:
+        exchange(recorder.url, b"GET / HTTP/1.1\r\nX-Beta: a\r\nX-Beta: b\r\nConnection: close\r\n\r\n")
+        assert "a, b" == server.requests[0].headers["x-beta"]
+
+
 def test_a_chunked_request(path: Path) -> None:
     """A body in chunks arrives as a whole, and the connection goes on after it."""
 
