@@ -164,16 +164,16 @@ class Passing(BaseHTTPRequestHandler):
         sent = Headers(self.headers.items())  # which joins those that come twice
         headers = {name: value for name, value in sent.items() if name not in _HOP_BY_HOP}
         headers["accept-encoding"] = "identity"
-        return requests.request(
-            self.command,
-            self.recorder.upstream + self.path,
-            headers=headers,
-            data=body or None,
-            stream=True,
-            allow_redirects=False,  # a key must not travel on to another host
-            timeout=self.recorder.timeout,
-            auth=_as_it_is,
-        )
+        with _Session() as session:
+            return session.request(
+                self.command,
+                self.recorder.upstream + self.path,
+                headers=headers,
+                data=body or None,
+                stream=True,
+                timeout=self.recorder.timeout,
+                auth=_as_it_is,
+            )
 
     def _recorded(self, exchange: Exchange, response: requests.Response) -> bool:
         """Write the head of an exchange; return whether that was possible."""
@@ -220,6 +220,13 @@ class Passing(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write nothing: a request's line may hold a key."""
+
+
+class _Session(requests.Session):
+    """Sees no redirects: a key must not travel on to another host, and their bodies are passed on unread."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class _Unreadable(Exception):

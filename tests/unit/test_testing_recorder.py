@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -39,6 +40,19 @@ def test_every_method_is_passed_on(method: str, path: Path) -> None:
         assert {"ok": 1} == requests.request(method, f"{recorder.url}/a/b?c=d", data=b"body", timeout=30).json()
         (request,) = server.requests
     assert (method, "/a/b?c=d", b"body") == (request.method, request.path, request.body)
+
+
+def test_a_redirect_is_passed_on(path: Path) -> None:
+    """It is the client that may follow it; its body comes as well, and keys in its address are not written."""
+    key = "sk-secret/on=the+tape"
+    reply = Reply(["over there"], status=307, headers={"Location": f"https://x.invalid/?key={quote(key)}&sig=abcdef"})
+    with Server(reply) as server, Recorder(server.origin, path) as recorder:
+        address, headers = f"{recorder.url}/{quote(key, safe='')}", {"Authorization": f"Token {key}"}
+        response = requests.get(address, headers=headers, allow_redirects=False, timeout=30)
+    assert (307, "over there") == (response.status_code, response.text)
+    head = json.loads(path.read_text("utf-8").splitlines()[0])
+    assert "https://x.invalid/?key=***&sig=***" == head["response"]["headers"]["location"]
+    assert "/***" == head["request"]["target"]
 
 
 def test_a_header_that_comes_twice(path: Path) -> None:
