@@ -13,7 +13,7 @@ from streamkit.providers.base import ChatRequest, base_url_of, key_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
-from streamkit.providers.http import post, refusal
+from streamkit.providers.http import MissingKeyError, post, refusal
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
@@ -60,10 +60,11 @@ class Bedrock:
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
         self.name = name
         self.region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if base_url is None and self.region is None:
-            raise ConfigError(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
-        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._key = key_of(key, self.key_variable)
+        if base_url is None and self.region is None:
+            kind = MissingKeyError if self._key is None else ConfigError
+            raise kind(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
+        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
         botocore_of(name)
 

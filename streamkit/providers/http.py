@@ -12,7 +12,7 @@ from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import ChatRequest
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
-__all__ = ["missing_key", "post", "refusal"]
+__all__ = ["MissingKeyError", "missing_key", "post", "refusal"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -70,9 +70,13 @@ def _check_header(name: str, value: str) -> None:
         raise ConfigError(f"the header {name} holds a line break")
 
 
-def missing_key(provider: str, variable: str) -> ConfigError:
+class MissingKeyError(ConfigError):
+    """A provider is not set up here: it has no key. Nothing that was given is wrong."""
+
+
+def missing_key(provider: str, variable: str) -> MissingKeyError:
     """Return the error of a provider that needs a key and has none."""
-    return ConfigError(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+    return MissingKeyError(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
 
 
 def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> APIError:
