@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamkit.cli.output import without_controls
+from streamkit.cli.output import one_line
 from streamkit.errors import (
     AuthenticationError,
     BadRequestError,
@@ -41,7 +41,7 @@ _ADVICE: tuple[tuple[type[StreamkitError], str], ...] = (
 
 def tell(text: str) -> None:
     """Write an error as one line on stderr, whatever it is made of."""
-    line = without_controls(" ".join(text.split()))
+    line = one_line(text)
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}…"
     click.echo(f"streamkit: {line}", err=True)

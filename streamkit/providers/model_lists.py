@@ -96,11 +96,11 @@ def models_request(provider: ListsModels, page: str | None) -> HttpRequest:
     Raises:
         ConfigError: the key is missing, or there is no address.
     """
+    headers = {"Accept": "application/json", **{k: v for k, v in provider.headers().items() if v is not None}}
     if not provider.base_url:
         raise ConfigError(f"{provider.name} has no address to ask: pass it, or set its environment variable")
     address = getattr(provider, "models_url", None) or f"{provider.base_url}/models"
     query = "&".join(part for part in (getattr(provider, "models_query", ""), page or "") if part)
-    headers = {"Accept": "application/json", **{k: v for k, v in provider.headers().items() if v is not None}}
     secrets = tuple(value for value in headers.values() if isinstance(value, Masked))
     bare = tuple(Masked(secret.removeprefix("Bearer ")) for secret in secrets)
     direct = bool(getattr(provider, "_direct", False))
