@@ -12,11 +12,11 @@ from streamkit import prices
 from streamkit.errors import ConfigError, ConnectError, StreamkitError
 from streamkit.listing import Listing, ask_all
 from streamkit.providers.base import Provider
-from streamkit.providers.http import MissingKeyError
+from streamkit.providers.http import is_not_set_up
 from streamkit.providers.model_lists import ModelInfo
 from streamkit.transport.http import Transport
 
-__all__ = ["Catalog", "ModelList", "not_set_up", "on_this_machine"]
+__all__ = ["Catalog", "ModelList", "not_in_use", "on_this_machine"]
 
 
 @attrs.frozen
@@ -150,7 +150,7 @@ class Catalog:
         if not found:
             alone = len(listed.asked) == 1
             for name, error in listed.errors.items():
-                if not (isinstance(error, MissingKeyError) if alone else not_set_up(name, error)):
+                if not (is_not_set_up(error) if alone else not_in_use(name, error)):
                     raise error
         return found
 
@@ -175,9 +175,9 @@ class Catalog:
         return f"<Catalog of {len(self._known)} lists>"
 
 
-def not_set_up(name: str, error: StreamkitError) -> bool:
+def not_in_use(name: str, error: StreamkitError) -> bool:
     """Say whether a provider is simply not in use here: it has no key, or is a server that does not run."""
-    return isinstance(error, MissingKeyError) or (on_this_machine(name) and isinstance(error, ConnectError))
+    return is_not_set_up(error) or (on_this_machine(name) and isinstance(error, ConnectError))
 
 
 def on_this_machine(name: str) -> bool:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import click
 from click.core import ParameterSource
 
-from streamkit.catalog import not_set_up
+from streamkit.catalog import not_in_use
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
@@ -26,7 +26,7 @@ from streamkit.errors import (
     StreamError,
     StreamkitError,
 )
-from streamkit.providers.http import MissingKeyError
+from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
 
 __all__ = ["doctor"]
@@ -107,7 +107,7 @@ def _survey(everybody: bool, as_json: bool) -> int:
         found = client.models.list()
     counts = Counter(model.provider for model in found)
     providers = {name: _answer(counts[name], found.errors.get(name)) for name in found.asked}
-    silent = [name for name, error in found.errors.items() if not_set_up(name, error)]
+    silent = [name for name, error in found.errors.items() if not_in_use(name, error)]
     shown = {name: text for name, text in sorted(providers.items()) if everybody or name not in silent}
     facts = {
         "streamkit": __version__,
@@ -135,7 +135,7 @@ def _answer(count: int, error: StreamkitError | None) -> str:
     """Return what became of asking a provider for its models."""
     if error is None:
         return f"answers, {count} {'model' if count == 1 else 'models'}"
-    if isinstance(error, MissingKeyError):
+    if is_not_set_up(error):
         return _NO_KEY.sub(r"no key in \1", error.message)
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return f"answers, refuses the key ({error.status})"

@@ -10,7 +10,7 @@ from streamkit.catalog import ModelList, on_this_machine
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
-from streamkit.providers.http import MissingKeyError
+from streamkit.providers.http import is_not_set_up
 from streamkit.providers.model_lists import CAPABILITIES, ModelInfo
 
 __all__ = ["models"]
@@ -64,7 +64,7 @@ def _silent(found: ModelList, provider: str | None) -> set[str]:
     return {
         name
         for name, error in found.errors.items()
-        if isinstance(error, MissingKeyError) or (on_this_machine(name) and provider is None)
+        if is_not_set_up(error) or (on_this_machine(name) and provider is None)
     }
 
 

@@ -13,7 +13,7 @@ from streamkit.providers.base import ChatRequest, base_url_of, key_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
-from streamkit.providers.http import MissingKeyError, post, refusal
+from streamkit.providers.http import not_set_up, post, refusal
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
@@ -62,11 +62,14 @@ class Bedrock:
         self.region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         self._key = key_of(key, self.key_variable)
         if base_url is None and self.region is None:
-            kind = MissingKeyError if self._key is None else ConfigError
-            raise kind(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
+            refused = not_set_up if self._key is None else ConfigError
+            raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
-        botocore_of(name)
+        try:
+            botocore_of(name)
+        except ConfigError as error:
+            raise (not_set_up(error.message) if self._key is None else error) from None
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply, signed for the next five minutes."""
