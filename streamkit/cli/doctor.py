@@ -88,7 +88,7 @@ def doctor(
     _refuse_options(context, ("everybody",), "is about the providers, and not about a URL")
     result = probe(url, method=method, model=model, data=data, headers=headers, key_from=key_from, timeout=timeout)
     if as_json:
-        put(to_json({**result.to_dict(), "verdict": verdict(result)}))
+        put(to_json({**result.to_dict(), "verdict": verdict(result)}), encoding="utf-8")
     else:
         _show(result)
     return 0 if result.error is None else 1
@@ -118,7 +118,7 @@ def _survey(everybody: bool, as_json: bool) -> int:
         **{name: without_userinfo(value) for name, value in _proxies().items()},
     }
     if as_json:
-        put(to_json({**facts, "providers": providers}))
+        put(to_json({**facts, "providers": providers}), encoding="utf-8")
         return 0
     for name, value in {**facts, **shown}.items():
         put(f"{one_line(name):<22}{one_line(value)}")

@@ -63,8 +63,8 @@ def _advice(error: StreamkitError) -> str:
         return f"wait {wait} and ask again"
     if isinstance(error, AuthenticationError) and error.in_stream:
         return "check the API key"
-    if isinstance(error, ProtocolError) and "base_url" in error.message:
-        return ""  # a redirect
+    if isinstance(error, ProtocolError) and "redirects" in error.message:
+        return ""  # it says what to do
     return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
 
 

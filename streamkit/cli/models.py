@@ -49,7 +49,7 @@ def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -
         if name not in silent:
             tell(f"{name}: {advised(error)}")
     for line in _lines([model for model in found if set(capabilities) <= model.capabilities], as_json):
-        put(line)
+        put(line, encoding="utf-8" if as_json else None)
     listed = {model.provider for model in found}
     for name in found.asked:
         if name not in found.errors and name not in listed:

@@ -37,8 +37,11 @@ def to_json(shape: Any) -> str:
     return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", as_json(shape))
 
 
-def put(line: str) -> None:
+def put(line: str, *, encoding: str | None = None) -> None:
     """Write a line on standard output.
+
+    Args:
+        encoding: by default the locale's, where what it has no letter for becomes a question mark.
 
     Raises:
         Unwritable: it takes no more.
@@ -46,7 +49,7 @@ def put(line: str) -> None:
     if sys.stdout is None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(encoding=encoding, errors="replace")
     _write(sys.stdout, f"{line}\n")
 
 

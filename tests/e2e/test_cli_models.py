@@ -122,6 +122,13 @@ class TestModels:
         assert "\x9b" == json.loads(done.stdout)["name"]
         assert not {"\x1b", "\x9b"} & set(done.stdout)
 
+    def test_letters_that_the_locale_has_not(self) -> None:
+        """A name in another script is written as well as the locale can, and as it is into JSON."""
+        with Server(json_reply({"data": [{"id": "größe"}]})) as server:
+            environment = {**openai_at(server), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+            assert "openai/gr??e" in streamkit("models", "-p", "openai", **environment).stdout
+            assert "openai/größe" in streamkit("models", "-p", "openai", "--json", **environment).stdout
+
     def test_an_unknown_capability(self) -> None:
         """A word that stands for no capability is bad usage, and those that do are named."""
         done = streamkit("models", "-c", "vision")
