@@ -13,10 +13,11 @@ import click
 from click.core import ParameterSource
 
 from streamkit.catalog import not_in_use
+from streamkit.cli.addresses import without_userinfo
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
-from streamkit.cli.probe import Probe, probe, verdict, without_userinfo
+from streamkit.cli.probe import Probe, probe, verdict
 from streamkit.client import Client
 from streamkit.errors import (
     APIError,

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 import click
 import orjson
 import requests
 
+from streamkit.cli.addresses import secrets_in, shown, without_userinfo
 from streamkit.cli.verdict import judge
 from streamkit.errors import ConfigError, ProtocolError, StreamError
 from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
@@ -23,7 +24,7 @@ from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, Masked, mask_error
 
-__all__ = ["Probe", "probe", "verdict", "without_userinfo"]
+__all__ = ["Probe", "probe", "verdict"]
 
 _TELLING = ("server", "via", "x-accel-buffering", "cf-ray", "x-cache", "content-encoding", "transfer-encoding")
 _SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble a text
@@ -48,6 +49,7 @@ class Probe:
     reads: list[tuple[float, int]] = attrs.field(factory=list)  # when, and how many bytes
     events: list[float] = attrs.field(factory=list)
     brought: list[int] = attrs.field(factory=list)  # by each read, in events
+    last_bytes: bytes = b""
     error: StreamError | None = None
 
     @property
@@ -64,7 +66,7 @@ class Probe:
         """Return the figures as JSON can have them."""
         gaps = sorted(self.gaps)
         return {
-            "url": _shown(self.url),
+            "url": shown(self.url),
             "status": self.status,
             "content_type": self.content_type,
             "connected": self.connected,
@@ -158,6 +160,7 @@ def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
         for data in pieces:
             seen.reads.append((time.monotonic() - began, len(data)))
             seen.brought.append(0)
+            seen.last_bytes = (seen.last_bytes + data[-4:])[-4:]
             if seen.first_byte is None:
                 seen.first_byte = seen.reads[0][0]
             total += len(data)
@@ -186,7 +189,7 @@ def _request(
     if key_from is not None:
         sent["Authorization"] = _bearer(key_from)
     secrets = [v.removeprefix("Bearer ") for v in sent.values() if isinstance(v, Masked)]
-    masked = tuple(Masked(text) for text in (*secrets, *_hidden_in(url)) if len(text) >= _SHORT)
+    masked = tuple(Masked(text) for text in (*secrets, *secrets_in(url)) if len(text) >= _SHORT)
     if (method or ("GET" if data is None and not _is_api(path) else "POST")) == "GET":
         return HttpRequest(url, sent, b"", masked, method="GET")
     if _is_base(path):
@@ -212,7 +215,7 @@ def _path_of(url: str) -> str:
         fits = False
     if not fits:
         raise click.UsageError(
-            f"the URL is an absolute one such as https://host/v1, not {without_userinfo(_shown(url))!r}"
+            f"the URL is an absolute one such as https://host/v1, not {without_userinfo(shown(url))!r}"
         )
     return parts.path
 
@@ -225,7 +228,7 @@ def _header(text: str) -> tuple[str, Masked]:
     """
     name, colon, value = text.partition(":")
     if not colon or not _NAME.fullmatch(name.strip()):
-        raise click.UsageError(f"a header is written 'NAME: VALUE', not {name!r}")
+        raise click.UsageError("a header is written 'NAME: VALUE'")  # not as it was given: there may be a key in it
     if not _VALUE.fullmatch(value.strip()):
         raise click.UsageError(f"the header {name.strip()} has characters that no header can carry")
     return name.strip(), Masked(value.strip())
@@ -255,33 +258,12 @@ def verdict(seen: Probe) -> str:
         return f"failed: {seen.error.message.rstrip('.')}. Until then: {told}"
     if framing_of(seen.content_type) is None or not seen.content_type:
         return f"not a stream: the server sends {seen.content_type or 'no content type'}"
-    return judge(seen.arrivals)
+    torn = "" if _ends_whole(seen) else ". The last event has no empty line after it: it may have been cut off"
+    return f"{judge(seen.arrivals)}{torn}"
 
 
-# -- what is not to be shown -----------------------------------------------------------------------------
-
-
-def without_userinfo(address: str) -> str:
-    """Return an address, with or without a scheme, without the name and the password in it."""
-    return re.sub(r"^([a-zA-Z][\w+.-]*://)?.*@", r"\1***@", address, flags=re.DOTALL)
-
-
-def _shown(url: str) -> str:
-    """Return a URL without what may be secret: name and password, and the values of its query."""
-    address, mark, query = url.partition("#")[0].partition("?")
-    scheme, slashes, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    hidden = "&".join(f"{name}=***" if equal else "***" for name, equal, _ in _pairs(query)) if query else ""
-    return f"{scheme}{slashes}{without_userinfo(host)}{slash}{path}{mark}{hidden}"
-
-
-def _pairs(query: str) -> list[tuple[str, str, str]]:
-    return [part.partition("=") for part in query.split("&")]
-
-
-def _hidden_in(url: str) -> Iterator[str]:
-    """Iterate what of a URL may be secret, as it stands there and as it is meant."""
-    parts = urlsplit(url)
-    userinfo = parts.netloc.rpartition("@")[0]
-    for text in (userinfo, userinfo.partition(":")[2], *(value or name for name, _, value in _pairs(parts.query))):
-        yield from (text, unquote(text))
+def _ends_whole(seen: Probe) -> bool:
+    """Say whether the body ends as one in its format does; without a length, a cut looks like an end."""
+    if seen.content_type != "text/event-stream" or not seen.last_bytes:
+        return True
+    return seen.last_bytes.replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")

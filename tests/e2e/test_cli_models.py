@@ -234,6 +234,13 @@ class TestDoctor:
         assert (1, True) == (done.returncode, "closed before the reply was over" in done.stderr)
         assert shown["verdict"].startswith("failed: the connection was closed before the reply was over. Until then:")
 
+    def test_a_stream_without_a_length_that_is_cut(self) -> None:
+        """Where nothing but the last event tells of a cut, that is said."""
+        words = text_reply("one two three four five six seven eight", pause=0.02)
+        with Server(words.but(framing="close"), words.first(9).then("data: {").but(framing="close")) as server:
+            assert "cut off" not in streamkit("doctor", server.url).stdout
+            assert "it may have been cut off" in streamkit("doctor", server.url).stdout
+
     def test_all(self) -> None:
         """With --all every provider is there, with the variable that its key goes in."""
         done = streamkit("doctor", "--all")
