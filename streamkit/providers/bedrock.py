@@ -13,7 +13,7 @@ from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, n
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
-from streamkit.providers.http import post, refusal
+from streamkit.providers.http import not_set_up, post, refusal
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
@@ -61,12 +61,16 @@ class Bedrock:
         self.name = name_of(name)
         regions = (region, os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))
         self.region = next((each.strip() for each in regions if each and each.strip()), None)
-        if base_url is None and self.region is None:
-            raise ConfigError(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
-        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._key = key_of(key, self.key_variable)
+        if base_url is None and self.region is None:
+            refused = not_set_up if self._key is None else ConfigError
+            raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
+        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
-        botocore_of(name)
+        try:
+            botocore_of(name)
+        except ConfigError as error:
+            raise (not_set_up(error.message) if self._key is None else error) from None
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply, signed for the next five minutes."""

@@ -14,7 +14,7 @@ from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import ChatRequest
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
-__all__ = ["masked_headers", "missing_key", "post", "refusal"]
+__all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -106,7 +106,19 @@ def _check_numbers(value: Any, where: str) -> None:
 
 def missing_key(provider: str, variable: str) -> ConfigError:
     """Return the error of a provider that needs a key and has none."""
-    return ConfigError(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+    return not_set_up(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+
+
+def not_set_up(message: str) -> ConfigError:
+    """Return the error of a provider that nobody has set up here: it has no key, and nothing it was given is wrong."""
+    error = ConfigError(message)
+    vars(error)["not_set_up"] = True
+    return error
+
+
+def is_not_set_up(error: BaseException) -> bool:
+    """Say whether an error is one of ``not_set_up``."""
+    return "not_set_up" in vars(error)
 
 
 def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> APIError:
