@@ -9,17 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from streamkit import prices
-from streamkit.errors import ConfigError, ProtocolError, StreamkitError
+from streamkit.errors import ConfigError, ConnectError, StreamkitError
+from streamkit.listing import Listing, ask_all
 from streamkit.providers.base import Provider
-from streamkit.providers.model_lists import ListsModels, ModelInfo, models_request, read_models
-from streamkit.transport.fetch import fetch
+from streamkit.providers.http import is_not_set_up
+from streamkit.providers.model_lists import ModelInfo
 from streamkit.transport.http import Transport
-from streamkit.wire import parse_json
 
-__all__ = ["Catalog", "ModelList"]
-
-_MOST_PAGES = 50
-_AT_ONCE = 8  # providers asked at the same time
+__all__ = ["Catalog", "ModelList", "not_in_use", "on_this_machine"]
 
 
 @attrs.frozen
@@ -29,11 +26,13 @@ class ModelList(Sequence[ModelInfo]):
     Attributes:
         models: the models.
         errors: by the name of the provider, why its list could not be had; its models are missing, or those of
-            an earlier answer.
+            an earlier answer, or those up to where the list broke off.
+        asked: the names of the providers, those included that list no models.
     """
 
     models: tuple[ModelInfo, ...] = ()
     errors: Mapping[str, StreamkitError] = attrs.field(factory=dict)
+    asked: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.models)
@@ -61,10 +60,10 @@ class Catalog:
         providers: returns the providers by name, made with the keys there are at the time.
         transport: what to fetch with.
         ttl: seconds that a list is kept.
-        timeout: seconds that a provider has for its list.
+        timeout: seconds that the providers have, which are asked all at once, for all pages of their lists.
         now: a monotonic clock, in seconds.
 
-    Threads: safe to share. Blocks for as long as the slowest provider takes, at most ``timeout``.
+    Threads: safe to share. Blocks for as long as the slowest provider takes, at most ``timeout`` and half a second.
     """
 
     def __init__(
@@ -96,52 +95,35 @@ class Catalog:
             refresh: ask again although the last answer is recent.
 
         Raises:
-            ConfigError: asked for one provider: it is unknown, has no key or no list.
+            ConfigError: asked for one provider: it is unknown, has no key or no list. Or the client is closed.
             StreamError: asked for one provider: it cannot be reached, or refuses, and there is no earlier answer.
+            StreamkitError: asked for one provider of another package: it failed in a way of its own.
         """
-        from concurrent.futures import ThreadPoolExecutor  # takes a while to import, and few need it
-
         factories = self._providers(provider)
-        names = list(factories)
-        with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(names))), thread_name_prefix="streamkit-models") as pool:
-            answers = list(pool.map(lambda name: self._one(name, factories[name], refresh), names))
-        errors = {name: error for name, (_, error) in zip(names, answers, strict=True) if error is not None}
-        models = tuple(model for found, _ in answers for model in found)
+        known = {name: self._known[name] for name in factories if name in self._known}
+        fresh = set() if refresh else {name for name, last in known.items() if self._now() < last.until}
+        unknown = {name: factory for name, factory in factories.items() if name not in fresh}
+        answers = ask_all(self._transport, unknown, timeout=self._timeout)
+        errors: dict[str, StreamkitError] = {}
+        models: list[ModelInfo] = []
+        for name in factories:
+            models += self._taken(name, answers.get(name), known.get(name), errors)
         if provider is not None and errors and not models:
-            raise next(iter(errors.values()))
-        return ModelList(models, errors)
+            raise errors[provider]
+        return ModelList(tuple(models), errors, tuple(factories))
 
-    def _one(
-        self, name: str, factory: Callable[[], Provider], refresh: bool
-    ) -> tuple[tuple[ModelInfo, ...], StreamkitError | None]:
-        known = self._known.get(name)
-        if known is not None and not refresh and self._now() < known.until:
-            return known.models, None
-        try:
-            models = tuple(_priced(model) for model in self._fetch(factory()))
-        except StreamkitError as error:
-            return (known.models if known else ()), error
-        self._known[name] = _Known(models, self._now() + self._ttl)
-        return models, None
-
-    def _fetch(self, provider: Provider) -> Iterator[ModelInfo]:
-        refused = provider
-        if not isinstance(provider, ListsModels):
-            raise ConfigError(f"{provider.name} has no list of models")
-        page: str | None = None
-        for _ in range(_MOST_PAGES):
-            info, body = fetch(self._transport, models_request(provider, page), timeout=self._timeout)
-            if info.status != 200:
-                raise refused.error(info, body)
-            try:
-                decoded = parse_json(body)
-            except ValueError:
-                excerpt = body[:512].decode("utf-8", "replace")
-                raise ProtocolError(f"the list of {provider.name}'s models is no JSON", excerpt=excerpt) from None
-            models, page = read_models(provider.name, decoded)
-            yield from models
-            if page is None:
-                return
+    def _taken(
+        self, name: str, answer: Listing | None, known: _Known | None, errors: dict[str, StreamkitError]
+    ) -> tuple[ModelInfo, ...]:
+        """Return the models of a provider, kept if its list is whole; an earlier list is better than half a new one."""
+        if answer is None:
+            return known.models if known else ()
+        models = tuple(_priced(model) for model in answer.models)
+        if answer.error is None:
+            self._known[name] = _Known(models, self._now() + self._ttl)
+            return models
+        errors[name] = answer.error
+        return known.models if known else models
 
     def get(self, model: str) -> ModelInfo | None:
         """Return one model by ``provider/id``, ``None`` for one that its provider does not list.
@@ -155,15 +137,29 @@ class Catalog:
         return next((info for info in self.list(provider) if info.id == id), None)
 
     def find(self, capabilities: Iterable[str] = (), *, provider: str | None = None) -> tuple[ModelInfo, ...]:
-        """Return the models that are known to have all of some capabilities; see ``ModelInfo`` for the words."""
+        """Return the models that are known to have all of some capabilities; see ``ModelInfo`` for the words.
+
+        Raises:
+            StreamkitError: none was found, and a provider that may have one failed: the first such failure. A
+                provider without a key has not failed, nor has a server on this machine that does not run, beside
+                others.
+        """
         wanted = set([capabilities] if isinstance(capabilities, str) else capabilities)
-        return tuple(model for model in self.list(provider) if wanted <= model.capabilities)
+        listed = self.list(provider)
+        found = tuple(model for model in listed if wanted <= model.capabilities)
+        if not found:
+            alone = len(listed.asked) == 1
+            for name, error in listed.errors.items():
+                if not (is_not_set_up(error) if alone else not_in_use(name, error)):
+                    raise error
+        return found
 
     def cheapest(self, capabilities: Iterable[str] = (), *, provider: str | None = None) -> ModelInfo | None:
         """Return the model that asks the least for a million tokens in and a million out, of those with a price.
 
         Raises:
             ConfigError: no provider sends prices, and the extra that knows them is not installed.
+            What ``find`` raises.
         """
         found = self.find(capabilities, provider=provider)
         priced = [model for model in found if math.isfinite(_both(model))]
@@ -177,6 +173,18 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<Catalog of {len(self._known)} lists>"
+
+
+def not_in_use(name: str, error: StreamkitError) -> bool:
+    """Say whether a provider is simply not in use here: it has no key, or is a server that does not run."""
+    return is_not_set_up(error) or (on_this_machine(name) and isinstance(error, ConnectError))
+
+
+def on_this_machine(name: str) -> bool:
+    """Say whether a provider is by its name a server on this machine, which most have none of running."""
+    from streamkit.providers.services import SERVICES
+
+    return name == "ollama" or (name in SERVICES and SERVICES[name].local)
 
 
 def _both(model: ModelInfo) -> float:

@@ -122,8 +122,7 @@ class Client:
 
         Threads: any.
         """
-        if self._closed:
-            raise ConfigError("this client was closed; make a new one")
+        self._check_open()
         if not isinstance(model, str):
             raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
         if stop is not None and not isinstance(stop, threading.Event):
@@ -131,6 +130,9 @@ class Client:
                 f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
                 "texts that end the reply go in stop_sequences="
             )
+        for option, given in (("extra_body", extra_body), ("extra_headers", extra_headers)):
+            if given is not None and not isinstance(given, Mapping):
+                raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
         provider, name = self.resolve(model)
         chat = ChatRequest(
             name,
@@ -204,7 +206,12 @@ class Client:
         return self._catalog
 
     def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
-        """Return what makes each provider, or the one of a name."""
+        """Return what makes each provider, or the one of a name; the demo's is among them only by name.
+
+        Raises:
+            ConfigError: nobody has the name, or this client is closed.
+        """
+        self._check_open()
         if self._providers is not None:
             known: dict[str, Callable[[], Provider]] = {
                 each: partial(_itself, provider) for each, provider in self._providers.items()
@@ -213,9 +220,15 @@ class Client:
             known = {each: partial(self._made, each) for each in registry.names()}
         if name is None:
             return known
+        if name == "demo" and name not in known:
+            return {name: partial(self._made, name)}
         if name not in known:
-            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted(known))}")
+            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*known, 'demo'}))}")
         return {name: known[name]}
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("this client was closed; make a new one")
 
     def _made(self, name: str) -> Provider:
         return self._provider(name, name)

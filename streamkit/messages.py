@@ -133,9 +133,12 @@ class ToolCall:
         return cls(id, name, arguments, raw_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape."""
-        function = {"name": self.name, "arguments": self.raw_arguments}
+        """Return the OpenAI shape, in which a call without arguments has an empty object of them."""
+        function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
         return {"id": self.id, "type": "function", "function": function}
+
+
+_OURS = (TextPart, ImagePart, FilePart, ToolCall)
 
 
 @attrs.frozen
@@ -162,13 +165,9 @@ class Message:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape."""
-        content: Any = self.content
-        if content is not None and not isinstance(content, str):
-            parts = (TextPart(part) if isinstance(part, str) else part for part in content)
-            content = [part if isinstance(part, Mapping) else part.to_dict() for part in parts]
-        shape: dict[str, Any] = {"role": self.role, "content": content}
+        shape: dict[str, Any] = {"role": self.role, "content": _plain(self.content)}
         if self.tool_calls:
-            shape["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+            shape["tool_calls"] = _plain(self.tool_calls)
         if self.tool_call_id is not None:
             shape["tool_call_id"] = self.tool_call_id
         if self.name is not None:
@@ -176,6 +175,14 @@ class Message:
         if self.provider_data:
             shape["provider_data"] = list(self.provider_data)
         return shape
+
+
+def _plain(items: Any) -> Any:
+    """Return a list of parts or calls as dicts of the OpenAI shape, what is no such list as it is."""
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        return items
+    texts = (TextPart(item) if isinstance(item, str) else item for item in items)
+    return [item.to_dict() if isinstance(item, _OURS) else item for item in texts]
 
 
 def messages_of(value: str | Iterable[Message | Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -201,7 +208,7 @@ def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any
     if isinstance(item, Message):
         shape = item.to_dict()
     elif isinstance(item, Mapping):
-        shape = dict(item)
+        shape = {**item, **{field: _plain(item[field]) for field in ("content", "tool_calls") if field in item}}
     else:
         raise ConfigError(f"messages[{position}] is a Message or a dict, not {type(item).__name__}")
     if shape.get("role") not in get_args(Role):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
@@ -95,8 +97,9 @@ class UsageTracker(Observer):
         self, *, history: int = 10_000, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     ) -> None:
         # Reentrant, as the garbage collector may end a dropped stream at any point of this very thread. Guards
-        # all of the below.
+        # all of the below. Held during a fork, so that the child has whole totals.
         self._lock = threading.RLock()
+        _remember(self)
         self._now = now
         self._records: deque[UsageRecord] = deque(maxlen=history)
         self._totals: dict[tuple[str, str], UsageTotals] = {}
@@ -161,13 +164,13 @@ class UsageTracker(Observer):
         Args:
             length: of a period; they begin at midnight UTC of the first of January 1970.
         """
-        step, origin = length.total_seconds(), datetime(1970, 1, 1, tzinfo=timezone.utc)
-        if step <= 0:
+        if length <= timedelta(0):
             raise ValueError("a period is longer than nothing")
-        groups: dict[float, list[UsageRecord]] = {}
+        origin = datetime(1970, 1, 1, tzinfo=timezone.utc)
+        groups: dict[int, list[UsageRecord]] = {}
         for record in self.records(since=since, until=until):
-            groups.setdefault((record.ended_at - origin).total_seconds() // step, []).append(record)
-        return [(origin + timedelta(seconds=number * step), _of(groups[number])) for number in sorted(groups)]
+            groups.setdefault((record.ended_at - origin) // length, []).append(record)
+        return [(origin + number * length, _of(groups[number])) for number in sorted(groups)]
 
     def records(self, *, since: datetime | None = None, until: datetime | None = None) -> list[UsageRecord]:
         """Return the streams that are remembered, in the order in which they ended."""
@@ -241,3 +244,47 @@ def _sum(several: Iterable[UsageTotals]) -> UsageTotals:
 def _json(totals: UsageTotals) -> dict[str, Any]:
     shape = attrs.asdict(totals)
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shape.items()}
+
+
+# -- forks -----------------------------------------------------------------------------------------------
+
+# All trackers there are. No lock, for a forked child could inherit it locked; each step on a dict is one step
+# under the interpreter's lock.
+_trackers: dict[int, weakref.ref[UsageTracker]] = {}
+_held: dict[int, list[threading.RLock]] = {}  # their locks, by the thread that forks
+_FORK_WAIT = 1.0  # seconds for each lock, which is held for microseconds
+
+
+def _remember(tracker: UsageTracker) -> None:
+    key, trackers = id(tracker), _trackers
+    trackers[key] = weakref.ref(tracker, lambda _: trackers.pop(key, None))
+
+
+def _existing() -> list[UsageTracker]:
+    found = [reference() for reference in list(_trackers.values())]
+    return [tracker for tracker in found if tracker is not None]
+
+
+def _before_fork() -> None:
+    """Wait until no tracker is half way through a stream.
+
+    Bounded, as the collector may run an observer inside another one's lock: then a stream that ends at this
+    very moment may be missing in the child's totals.
+    """
+    locks = [tracker._lock for tracker in _existing()]
+    _held[threading.get_ident()] = [lock for lock in locks if lock.acquire(timeout=_FORK_WAIT)]
+
+
+def _after_fork() -> None:
+    for lock in _held.pop(threading.get_ident(), ()):
+        lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
+    for tracker in _existing():
+        tracker._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -11,7 +11,12 @@ from typing import Any
 import attrs
 import orjson
 
-__all__ = ["HttpRequest", "Masked", "ResponseInfo", "mask", "mask_all", "parse_json"]
+from streamkit.errors import APIError, ProtocolError, StreamkitError
+
+__all__ = ["MAX_ERROR_BODY", "HttpRequest", "Masked", "ResponseInfo", "mask", "mask_all", "mask_error", "parse_json"]
+
+MAX_ERROR_BODY = 64 * 1024  # bytes of a refusal that are read, characters that are kept
+_MOST_SHOWN = 2048  # characters of an error's text
 
 
 class Masked(str):
@@ -60,6 +65,24 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
         if secret:
             text = text.replace(secret, "***")
     return text
+
+
+def mask_error(error: StreamkitError, secrets: tuple[str, ...]) -> None:
+    """Take the secrets out of what the server said, and cut it to what is kept: some repeat the key."""
+    # Masked before they are cut, as half a key would no longer be found.
+    error.args = tuple(mask(arg, secrets)[:_MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
+    if isinstance(error, ProtocolError):
+        error.excerpt = mask(error.excerpt, secrets)[:512]
+    elif isinstance(error, APIError):
+        for name in ("code", "type", "request_id", "limit"):
+            if text := getattr(error, name, None):
+                setattr(error, name, mask(text, secrets))
+        try:
+            error.body = mask_all(error.body, secrets)
+            if len(text := error.body if isinstance(error.body, str) else json.dumps(error.body)) > MAX_ERROR_BODY:
+                error.body = text[:MAX_ERROR_BODY]
+        except RecursionError:
+            error.body = None
 
 
 @attrs.frozen

@@ -7,7 +7,6 @@ it puts the outcome, once. Everything that it shares with the consumer is in ``L
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -31,12 +30,10 @@ from streamkit.transport import sse
 from streamkit.transport.frames import Frame, framing_of
 from streamkit.transport.http import Reply, Transport
 from streamkit.watch import Interrupt, StreamWatch
-from streamkit.wire import HttpRequest, Masked, mask, mask_all, parse_json
+from streamkit.wire import MAX_ERROR_BODY, HttpRequest, mask_error, parse_json
 
 __all__ = ["Job", "read"]
 
-_MAX_ERROR_BODY = 64 * 1024
-_MOST_SHOWN = 2048  # characters of an error's text
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
 _MOST_READY = 1024  # chunks of one read before they are handed over, although more are there already
@@ -161,7 +158,7 @@ class _Attempt:
         elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         else:
-            excerpt = reply.excerpt(reply.read(_MAX_ERROR_BODY))
+            excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
         if not (self._decoder.ended or self._decoder.whole):
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
@@ -209,14 +206,14 @@ class _Attempt:
         try:
             for data in reply.pieces():
                 body += data
-                if len(body) >= _MAX_ERROR_BODY:
+                if len(body) >= MAX_ERROR_BODY:
                     break
         except StreamError:
             pass
         except Interrupt:
             if self._link.stop_asked():
                 raise
-        return bytes(body[:_MAX_ERROR_BODY])
+        return bytes(body[:MAX_ERROR_BODY])
 
     def failed(self, error: StreamError) -> Outcome:
         """Hand over what came before the error, and return the outcome."""
@@ -228,7 +225,7 @@ class _Attempt:
             except Interrupt:
                 return Outcome("cancelled")
         _drop_frames(error)
-        _mask_secrets(error, self._job.request.secrets)
+        mask_error(error, self._job.request.secrets)
         if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
             error.request_id = self._reply.info.request_id
         if isinstance(error, StreamTimeout):
@@ -273,21 +270,3 @@ def _drop_frames(error: BaseException) -> None:
     while current is not None:
         current.__traceback__ = None
         current = current.__cause__ or current.__context__
-
-
-def _mask_secrets(error: StreamError, secrets: tuple[Masked, ...]) -> None:
-    """Take the key out of what the server said: some repeat it."""
-    # Masked before they are cut, as half a key would no longer be found.
-    error.args = tuple(mask(arg, secrets)[:_MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
-    if isinstance(error, ProtocolError):
-        error.excerpt = mask(error.excerpt, secrets)[:512]
-    elif isinstance(error, APIError):
-        for name in ("code", "type", "request_id", "limit"):
-            if text := getattr(error, name, None):
-                setattr(error, name, mask(text, secrets))
-        try:
-            error.body = mask_all(error.body, secrets)
-            if len(text := error.body if isinstance(error.body, str) else json.dumps(error.body)) > _MAX_ERROR_BODY:
-                error.body = text[:_MAX_ERROR_BODY]
-        except RecursionError:
-            error.body = None

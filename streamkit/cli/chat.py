@@ -80,6 +80,7 @@ def chat(
     with Client(timeout=limits) as client:
         ask = partial(client.stream, model, max_tokens=max_tokens, temperature=temperature)
         if prompt is None:
+            client.resolve(model)  # before anything is typed that could not be sent
             return hold(ask, history, to, model)
         with ask([*history, Message("user", prompt)]) as stream:
             return 0 if show(stream, to) else 130

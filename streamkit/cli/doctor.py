@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections import Counter
 from importlib.metadata import version
 from importlib.util import find_spec
 
 import click
-import orjson
+from click.core import ParameterSource
 
+from streamkit.catalog import not_in_use
+from streamkit.cli.addresses import without_userinfo
 from streamkit.cli.failures import advised, tell
-from streamkit.cli.models import on_this_machine
-from streamkit.cli.output import without_controls
+from streamkit.cli.options import Number
+from streamkit.cli.output import one_line, put, to_json
 from streamkit.cli.probe import Probe, probe, verdict
 from streamkit.client import Client
 from streamkit.errors import (
     APIError,
     AuthenticationError,
-    ConfigError,
-    ConnectError,
     PermissionDeniedError,
+    ProtocolError,
     StreamError,
     StreamkitError,
 )
+from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
 
 __all__ = ["doctor"]
@@ -32,7 +35,7 @@ __all__ = ["doctor"]
 _EXTRAS = {"bedrock": "botocore", "cli": "rich", "prices": "genai_prices"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass api_key=$")
-_PASSWORD = re.compile(r"//[^/@]*@")
+_OF_A_PROBE = ("model", "method", "data", "headers", "key_from", "timeout")
 
 
 @click.command(
@@ -51,10 +54,19 @@ Examples:
 @click.option(
     "--key-from", metavar="VARIABLE", help="Send the key that this environment variable has, as bearer token."
 )
-@click.option("--timeout", metavar="SECONDS", type=float, default=30.0, show_default=True, help="For all of it.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Number(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="For all of it.",
+)
 @click.option("--all", "everybody", is_flag=True, help="Name the providers without a key as well.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@click.pass_context
 def doctor(
+    context: click.Context,
     url: str | None,
     model: str,
     method: str | None,
@@ -72,24 +84,31 @@ def doctor(
     byte and the first event, the gaps between events, and whether something on the way holds them back.
     """
     if url is None:
+        _refuse_options(context, _OF_A_PROBE, "is about a URL, and there is none")
         return _survey(everybody, as_json)
+    _refuse_options(context, ("everybody",), "is about the providers, and not about a URL")
     result = probe(url, method=method, model=model, data=data, headers=headers, key_from=key_from, timeout=timeout)
     if as_json:
-        click.echo(orjson.dumps({**result.to_dict(), "verdict": verdict(result)}).decode())
+        put(to_json({**result.to_dict(), "verdict": verdict(result)}), encoding="utf-8")
     else:
         _show(result)
     return 0 if result.error is None else 1
 
 
+def _refuse_options(context: click.Context, names: tuple[str, ...], reason: str) -> None:
+    """Raise a UsageError for an option that was given and would be ignored."""
+    for param in context.command.params:
+        given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if given and param.name in names:
+            raise click.UsageError(f"{max(param.opts, key=len)} {reason}")
+
+
 def _survey(everybody: bool, as_json: bool) -> int:
     with Client() as client:
         found = client.models.list()
-    counts: dict[str, int] = {}
-    for model in found:
-        counts[model.provider] = counts.get(model.provider, 0) + 1
-    providers = {name: f"answers, {count} models" for name, count in counts.items()}
-    providers |= {name: _trouble(error) for name, error in found.errors.items()}
-    silent = [name for name, error in found.errors.items() if _expected(name, error)]
+    counts = Counter(model.provider for model in found)
+    providers = {name: _answer(counts[name], found.errors.get(name)) for name in found.asked}
+    silent = [name for name, error in found.errors.items() if not_in_use(name, error)]
     shown = {name: text for name, text in sorted(providers.items()) if everybody or name not in silent}
     facts = {
         "streamkit": __version__,
@@ -97,15 +116,15 @@ def _survey(everybody: bool, as_json: bool) -> int:
         "requests": version("requests"),
         "urllib3": version("urllib3"),
         **{f"extra {name}": "installed" if find_spec(module) else "missing" for name, module in _EXTRAS.items()},
-        **{name: _PASSWORD.sub("//***@", value) for name, value in _proxies().items()},
+        **{name: without_userinfo(value) for name, value in _proxies().items()},
     }
     if as_json:
-        click.echo(orjson.dumps({**facts, "providers": providers}).decode())
+        put(to_json({**facts, "providers": providers}), encoding="utf-8")
         return 0
     for name, value in {**facts, **shown}.items():
-        click.echo(without_controls(f"{name:<22}{value}"))
+        put(f"{one_line(name):<22}{one_line(value)}")
     if not everybody:
-        click.echo(f"{len(providers) - len(shown)} providers without a key; --all names them and their variables")
+        put(f"{len(providers) - len(shown)} providers without a key; --all names them and their variables")
     return 0
 
 
@@ -113,25 +132,26 @@ def _proxies() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.upper() in _PROXIES and value}
 
 
-def _expected(name: str, error: StreamkitError) -> bool:
-    """Say whether a provider is simply not set up here."""
-    return isinstance(error, ConfigError) or (on_this_machine(name) and isinstance(error, ConnectError))
-
-
-def _trouble(error: StreamkitError) -> str:
-    if isinstance(error, ConfigError):
-        return _NO_KEY.sub(r"no key in \1", " ".join(str(error).split()))
+def _answer(count: int, error: StreamkitError | None) -> str:
+    """Return what became of asking a provider for its models."""
+    if error is None:
+        return f"answers, {count} {'model' if count == 1 else 'models'}"
+    if is_not_set_up(error):
+        return _NO_KEY.sub(r"no key in \1", error.message)
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return f"answers, refuses the key ({error.status})"
     if isinstance(error, APIError):
-        return f"answers with {error.status}: {error.message}"
-    return f"does not answer: {error}"
+        return f"answers with {error.status or 'an error'}: {error.message}"
+    if isinstance(error, ProtocolError):
+        return f"answers, but not as it should: {error.message}"
+    if isinstance(error, StreamError):
+        return f"does not answer: {error.message}"
+    return f"cannot be asked: {error.message}"
 
 
 def _show(result: Probe) -> None:
     for name, value in result.lines():
-        click.echo(without_controls(f"{name:<16}{value}"))
-    if isinstance(result.error, StreamError):
+        put(f"{one_line(name):<16}{one_line(value)}")
+    put(f"{'verdict':<16}{one_line(verdict(result))}")
+    if result.error is not None:
         tell(advised(result.error))
-    else:
-        click.echo(without_controls(f"{'verdict':<16}{verdict(result)}"))

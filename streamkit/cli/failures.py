@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamkit.cli.output import without_controls
+from streamkit.cli.output import one_line
 from streamkit.errors import (
     AuthenticationError,
     BadRequestError,
@@ -41,7 +41,7 @@ _ADVICE: tuple[tuple[type[StreamkitError], str], ...] = (
 
 def tell(text: str) -> None:
     """Write an error as one line on stderr, whatever it is made of."""
-    line = without_controls(" ".join(text.split()))
+    line = one_line(text)
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}…"
     click.echo(f"streamkit: {line}", err=True)
@@ -63,8 +63,8 @@ def _advice(error: StreamkitError) -> str:
         return f"wait {wait} and ask again"
     if isinstance(error, AuthenticationError) and error.in_stream:
         return "check the API key"
-    if isinstance(error, ProtocolError) and "base_url" in error.message:
-        return ""  # a redirect
+    if isinstance(error, ProtocolError) and "redirects" in error.message:
+        return ""  # it says what to do
     return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
 
 

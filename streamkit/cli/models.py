@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import orjson
 
-from streamkit.catalog import ModelList
+from streamkit.catalog import ModelList, on_this_machine
 from streamkit.cli.failures import advised, tell
+from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
-from streamkit.errors import ConfigError
-from streamkit.providers.model_lists import ModelInfo
-from streamkit.providers.services import SERVICES
+from streamkit.providers.http import is_not_set_up
+from streamkit.providers.model_lists import CAPABILITIES, ModelInfo
 
-__all__ = ["models", "on_this_machine"]
+__all__ = ["models"]
 
 
 @click.command(
@@ -31,8 +30,9 @@ Examples:
     "--capability",
     "capabilities",
     metavar="WORD",
+    type=click.Choice(CAPABILITIES),
     multiple=True,
-    help="Only models that are known to have it: tools, images, audio, video, files, reasoning or json.",
+    help=f"Only models that are known to have it: {', '.join(CAPABILITIES[:-1])} or {CAPABILITIES[-1]}.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a model, a line each.")
 def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -> int:
@@ -44,37 +44,36 @@ def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -
     """
     with Client() as client:
         found = client.models.list(provider)
-    failed = {name: error for name, error in found.errors.items() if not isinstance(error, ConfigError)}
-    for name, error in sorted(failed.items()):
-        if not (on_this_machine(name) and provider is None):
+    silent = _silent(found, provider)
+    for name, error in sorted(found.errors.items()):
+        if name not in silent:
             tell(f"{name}: {advised(error)}")
-    wanted = [model for model in found if set(capabilities) <= model.capabilities]
-    for line in _lines(wanted, as_json):
-        click.echo(line)
-    if not found:
-        _nothing(found, provider)
-        return 1
-    return 0
-
-
-def on_this_machine(name: str) -> bool:
-    """Say whether a provider is a server on this machine, which most have none of running."""
-    return name == "ollama" or (name in SERVICES and SERVICES[name].local)
-
-
-def _nothing(found: ModelList, provider: str | None) -> None:
-    if provider is None and all(
-        isinstance(error, ConfigError) or on_this_machine(name) for name, error in found.errors.items()
-    ):
+    for line in _lines([model for model in found if set(capabilities) <= model.capabilities], as_json):
+        put(line, encoding="utf-8" if as_json else None)
+    listed = {model.provider for model in found}
+    for name in found.asked:
+        if name not in found.errors and name not in listed:
+            tell(f"{name} lists no models")
+    if silent == set(found.asked):
         tell("no provider has a key in the environment; streamkit doctor says which variables there are")
+    return 0 if found else 1
+
+
+def _silent(found: ModelList, provider: str | None) -> set[str]:
+    """Return the names of the providers that are not worth a word: those without a key, or not running here."""
+    return {
+        name
+        for name, error in found.errors.items()
+        if is_not_set_up(error) or (on_this_machine(name) and provider is None)
+    }
 
 
 def _lines(found: list[ModelInfo], as_json: bool) -> list[str]:
     if as_json:
-        return [orjson.dumps(_object(model)).decode() for model in found]
-    width = max((len(model.full_name) for model in found), default=0)
+        return [to_json(_object(model)) for model in found]
+    width = max((len(one_line(model.full_name)) for model in found), default=0)
     return [
-        f"{model.full_name:<{width}}  {_count(model.context_window):>6}  {_price(model):>15}  "
+        f"{one_line(model.full_name):<{width}}  {_count(model.context_window):>6}  {_price(model):>15}  "
         f"{' '.join(sorted(model.capabilities))}".rstrip()
         for model in found
     ]

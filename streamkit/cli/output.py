@@ -11,11 +11,11 @@ from typing import Any, Protocol, TextIO
 
 import attrs
 import click
-import orjson
 
 from streamkit.chunks import Chunk
+from streamkit.providers.lenient import as_json
 
-__all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "sink", "without_controls"]
+__all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "sink", "to_json", "without_controls"]
 
 # C0 but tab and line feed, DEL, and C1: among them are all that a terminal takes for a command.
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
@@ -25,6 +25,32 @@ _C1 = re.compile("[\x7f-\x9f]")
 def without_controls(text: str) -> str:
     """Return the text without the characters that could command a terminal."""
     return text.translate(_CONTROLS)
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line that is safe on a terminal."""
+    return without_controls(" ".join(text.split()))
+
+
+def to_json(shape: Any) -> str:
+    """Return JSON as one line that is safe on a terminal; JSON itself escapes C0 only."""
+    return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", as_json(shape))
+
+
+def put(line: str, *, encoding: str | None = None) -> None:
+    """Write a line on standard output.
+
+    Args:
+        encoding: by default the locale's, where what it has no letter for becomes a question mark.
+
+    Raises:
+        Unwritable: it takes no more.
+    """
+    if sys.stdout is None:
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="replace")
+    _write(sys.stdout, f"{line}\n")
 
 
 class Unwritable(Exception):
@@ -101,7 +127,7 @@ class Lines:
         self._file = file
 
     def show(self, chunk: Chunk) -> None:
-        _write(self._file, f"{_to_json(chunk)}\n")
+        _write(self._file, f"{to_json(_object(chunk))}\n")
 
     def end(self, *, interrupted: bool = False) -> None:
         pass  # a line is whole when it is written
@@ -110,7 +136,7 @@ class Lines:
         click.echo(text, err=True)
 
 
-def _to_json(chunk: Chunk) -> str:
+def _object(chunk: Chunk) -> dict[str, Any]:
     shape: dict[str, Any] = {"type": chunk.type, "index": chunk.index}
     for name in ("text", "reasoning", "refusal", "finish_reason"):
         if value := getattr(chunk, name):
@@ -119,8 +145,7 @@ def _to_json(chunk: Chunk) -> str:
         shape["tool_call"] = attrs.asdict(chunk.tool_call)
     if chunk.usage is not None:
         shape["usage"] = attrs.asdict(chunk.usage, filter=lambda _, value: value is not None and value is not False)
-    # JSON escapes C0 only, and this may go to a terminal.
-    return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(shape).decode())
+    return shape
 
 
 def _write(file: TextIO, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -13,18 +14,22 @@ from urllib.parse import urlsplit
 import attrs
 import click
 import orjson
+import requests
 
+from streamkit.cli.addresses import secrets_in, shown, without_userinfo
+from streamkit.cli.verdict import judge
 from streamkit.errors import ConfigError, ProtocolError, StreamError
-from streamkit.transport.fetch import Deadline, TimeIsUp
+from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
 from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire import HttpRequest, Masked, mask_error
 
 __all__ = ["Probe", "probe", "verdict"]
 
 _TELLING = ("server", "via", "x-accel-buffering", "cf-ray", "x-cache", "content-encoding", "transfer-encoding")
-_LONG_WAIT = 0.5  # seconds before the first event that make a burst at the end suspicious
-_MANY = 5  # events that say something about how they arrive
+_SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble a text
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -43,6 +48,8 @@ class Probe:
     telling_headers: dict[str, str] = attrs.field(factory=dict)
     reads: list[tuple[float, int]] = attrs.field(factory=list)  # when, and how many bytes
     events: list[float] = attrs.field(factory=list)
+    brought: list[int] = attrs.field(factory=list)  # by each read, in events
+    last_bytes: bytes = b""
     error: StreamError | None = None
 
     @property
@@ -50,11 +57,16 @@ class Probe:
         """Seconds between one event and the next."""
         return [after - before for before, after in pairwise(self.events)]
 
+    @property
+    def arrivals(self) -> list[tuple[float, int]]:
+        """When the reads came that brought events, and how many."""
+        return [(moment, events) for (moment, _), events in zip(self.reads, self.brought, strict=True) if events]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON can have them."""
         gaps = sorted(self.gaps)
         return {
-            "url": self.url,
+            "url": shown(self.url),
             "status": self.status,
             "content_type": self.content_type,
             "connected": self.connected,
@@ -103,7 +115,8 @@ def probe(
     """Send one request, and time what comes back.
 
     Raises:
-        ConfigError: it cannot be sent as it stands.
+        click.UsageError: it cannot be sent as it stands.
+        ConfigError: the variable for the key is not set.
     """
     request = _request(url, method, model, data, headers, key_from)
     seen = Probe(request.url)
@@ -115,6 +128,8 @@ def probe(
             seen.headers_at = time.monotonic() - began
             seen.status, seen.content_type = reply.info.status, reply.info.content_type
             seen.telling_headers = {name: reply.info.headers[name] for name in _TELLING if name in reply.info.headers}
+            if 300 <= reply.info.status < 400:
+                raise redirected(reply.info, "ask the right address")
             _read(reply.pieces(), seen, began)
         finally:
             reply.close()
@@ -127,7 +142,16 @@ def probe(
         transport.close()
     if seen.error is None and seen.status is not None and seen.status >= 400:
         seen.error = ProtocolError(f"the server answers with {seen.status}", excerpt="")
+    if seen.error is not None:
+        if not watch.connected and (proxy := _proxy_of(request.url)):
+            seen.error.args = (f"{seen.error.message} (through the proxy {without_userinfo(proxy)})",)
+        mask_error(seen.error, request.secrets)
     return seen
+
+
+def _proxy_of(url: str) -> str | None:
+    """Return the address of the proxy that the environment has for a URL."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
@@ -135,6 +159,8 @@ def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
         total = 0
         for data in pieces:
             seen.reads.append((time.monotonic() - began, len(data)))
+            seen.brought.append(0)
+            seen.last_bytes = (seen.last_bytes + data[-4:])[-4:]
             if seen.first_byte is None:
                 seen.first_byte = seen.reads[0][0]
             total += len(data)
@@ -146,6 +172,7 @@ def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
     for _ in framing(timed()) if framing is not None else timed():
         if framing is not None:
             seen.events.append(time.monotonic() - began)
+            seen.brought[-1] += 1
     seen.first_event = seen.events[0] if seen.events else None
     seen.ended = time.monotonic() - began
 
@@ -153,28 +180,67 @@ def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
 def _request(
     url: str, method: str | None, model: str, data: str | None, headers: Iterable[str], key_from: str | None
 ) -> HttpRequest:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigError(f"the URL is an absolute one such as https://host/v1, not {url!r}")
-    sent = {"Accept": "text/event-stream, application/x-ndjson, application/json", "Accept-Encoding": "identity"}
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon:
-            raise click.UsageError(f"a header is written 'NAME: VALUE', not {name!r}")
-        sent[name.strip()] = Masked(value.strip())
+    path = _path_of(url)
+    sent: dict[str, str] = {
+        "Accept": "text/event-stream, application/x-ndjson, application/json",
+        "Accept-Encoding": "identity",
+    }
+    sent.update(map(_header, headers))
     if key_from is not None:
-        key = os.environ.get(key_from, "").strip()
-        if not key:
-            raise ConfigError(f"the environment variable {key_from} is not set")
-        sent["Authorization"] = Masked(f"Bearer {key}")
-    secrets = tuple(Masked(v.removeprefix("Bearer ")) for v in sent.values() if isinstance(v, Masked) and len(v) >= 8)
-    if (method or ("GET" if data is None and not _is_api(parts.path) else "POST")) == "GET":
-        return HttpRequest(url, sent, b"", secrets, method="GET")
-    if _is_base(parts.path):
-        url = f"{url.rstrip('/')}/chat/completions"
+        sent["Authorization"] = _bearer(key_from)
+    secrets = [v.removeprefix("Bearer ") for v in sent.values() if isinstance(v, Masked)]
+    masked = tuple(Masked(text) for text in (*secrets, *secrets_in(url)) if len(text) >= _SHORT)
+    if (method or ("GET" if data is None and not _is_api(path) else "POST")) == "GET":
+        return HttpRequest(url, sent, b"", masked, method="GET")
+    if _is_base(path):
+        url = urlsplit(url)._replace(path=f"{path.rstrip('/')}/chat/completions").geturl()
     asked = {"model": model, "messages": [{"role": "user", "content": "Count from 1 to 30."}], "stream": True}
-    body = orjson.dumps(asked) if data is None else data.encode()
-    return HttpRequest(url, {**sent, "Content-Type": "application/json"}, body, secrets)
+    try:
+        body = orjson.dumps(asked) if data is None else data.encode()
+    except (UnicodeEncodeError, TypeError):
+        raise click.UsageError("the body and the model's name are text in UTF-8") from None
+    return HttpRequest(url, {"Content-Type": "application/json", **sent}, body, masked)
+
+
+def _path_of(url: str) -> str:
+    """Return the path of a URL.
+
+    Raises:
+        click.UsageError: no request could go there.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        fits = False
+    if not fits:
+        raise click.UsageError(
+            f"the URL is an absolute one such as https://host/v1, not {without_userinfo(shown(url))!r}"
+        )
+    return parts.path
+
+
+def _header(text: str) -> tuple[str, Masked]:
+    """Return name and value of a header.
+
+    Raises:
+        click.UsageError: it cannot be sent.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not _NAME.fullmatch(name.strip()):
+        raise click.UsageError("a header is written 'NAME: VALUE'")  # not as it was given: there may be a key in it
+    if not _VALUE.fullmatch(value.strip()):
+        raise click.UsageError(f"the header {name.strip()} has characters that no header can carry")
+    return name.strip(), Masked(value.strip())
+
+
+def _bearer(variable: str) -> Masked:
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(f"the environment variable {variable} is not set")
+    if not _VALUE.fullmatch(key):
+        raise click.UsageError(f"the environment variable {variable} has characters that no header can carry")
+    return Masked(f"Bearer {key}")
 
 
 def _is_base(path: str) -> bool:
@@ -187,17 +253,17 @@ def _is_api(path: str) -> bool:
 
 def verdict(seen: Probe) -> str:
     """Return whether the response came as a stream does, and what to do if not."""
+    if seen.error is not None:
+        told = judge(seen.arrivals) if seen.events else "no event came"
+        return f"failed: {seen.error.message.rstrip('.')}. Until then: {told}"
     if framing_of(seen.content_type) is None or not seen.content_type:
         return f"not a stream: the server sends {seen.content_type or 'no content type'}"
-    if len(seen.events) < _MANY:
-        return f"only {len(seen.events)} events came, too few to tell"
-    wait, span = seen.events[0], seen.events[-1] - seen.events[0]
-    if wait >= _LONG_WAIT and span <= wait / 10:
-        return (
-            "buffered: nothing for a long time, then all events at once. Something between here and the model "
-            "holds the stream back: a proxy (X-Accel-Buffering: no turns that off in nginx), compression, or a "
-            "server that collects the answer first"
-        )
-    if len(seen.events) / max(1, len(seen.reads)) >= _MANY and span >= _LONG_WAIT:
-        return "in bursts: several events with each read. Something on the way collects them before it sends on"
-    return "streamed: events come one by one, as they are written"
+    torn = "" if _ends_whole(seen) else ". The last event has no empty line after it: it may have been cut off"
+    return f"{judge(seen.arrivals)}{torn}"
+
+
+def _ends_whole(seen: Probe) -> bool:
+    """Say whether the body ends as one in its format does; without a length, a cut looks like an end."""
+    if seen.content_type != "text/event-stream" or not seen.last_bytes:
+        return True
+    return seen.last_bytes.replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")

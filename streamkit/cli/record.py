@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from streamkit.cli.answer import show
 from streamkit.cli.output import sink
 from streamkit.client import Client
 from streamkit.errors import ConfigError
-from streamkit.providers.base import Provider
+from streamkit.providers.base import ChatRequest, Provider
+from streamkit.wire import HttpRequest
+
+if TYPE_CHECKING:
+    from streamkit.testing.recorder import Recorder
 
 __all__ = ["record"]
 
@@ -37,32 +41,70 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
 
     In tests, Server(*cassette_replies(FILE)) of streamkit.testing plays it again.
     """
-    from streamkit.testing.recorder import Recorder
-
     if (upstream is None) == (prompt is None):
         raise click.UsageError("give a PROMPT with --model, or --upstream")
     if upstream is not None:
-        with Recorder(upstream, path, port=port) as recorder:
-            click.echo(f"listening on {recorder.url} before {upstream}; Ctrl-C ends it", err=True)
+        if model is not None:
+            raise click.UsageError("--upstream records whatever a client asks, so that --model has no place beside it")
+        with _recorder(upstream, path, port) as recorder:
+            click.echo(f"listening on {recorder.url} before {recorder.upstream}; Ctrl-C ends it", err=True)
             return _until_interrupted()
     if model is None:
         raise click.UsageError("a PROMPT needs --model")
     with Client() as client:
         provider, name = client.resolve(model)
-        with Recorder(_base_url(provider), path, port=port) as recorder:
-            copied: Any = copy.copy(provider)
-            copied.base_url = recorder.url
+        with _recorder(_base_url(provider), path, port) as recorder:
+            recorded = _Recorded(provider, recorder)
             with (
-                Client([copied], retry=1) as recorded,
-                recorded.stream(f"{provider.name}/{name}", prompt or "") as stream,
+                Client([recorded], retry=1) as asking,
+                asking.stream(f"{provider.name}/{name}", prompt or "") as stream,
             ):
                 return 0 if show(stream, sink(as_json=False)) else 130
 
 
+class _Recorded:
+    """A provider whose requests go by way of a recorder, past the proxies of the environment.
+
+    Each request is made for the real server and only its address is changed, since a signature covers the host.
+    """
+
+    def __init__(self, provider: Provider, recorder: Recorder) -> None:
+        self.name = provider.name
+        self._provider = provider
+        self._recorder = recorder
+        self.decoder = provider.decoder
+        self.error = provider.error
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply.
+
+        Raises:
+            ConfigError: as the provider does, or it asks elsewhere than at its base URL.
+        """
+        request = self._provider.request(chat)
+        base, rest = request.url[: len(self._recorder.upstream)], request.url[len(self._recorder.upstream) :]
+        if base != self._recorder.upstream or not rest.startswith("/"):
+            raise ConfigError(f"{self.name} cannot be recorded: it asks at another place than its base URL")
+        return attrs.evolve(request, url=self._recorder.url + rest, direct=True)
+
+
+def _recorder(upstream: str, path: str, port: int) -> Recorder:
+    from streamkit.testing.recorder import Recorder
+
+    try:
+        return Recorder(upstream, path, port=port)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        if error.filename is not None:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; name a file that can be written") from error
+        raise ConfigError(f"cannot listen on port {port}: {error.strerror}; leave --port out for a free one") from error
+
+
 def _base_url(provider: Provider) -> str:
     url = getattr(provider, "base_url", None)
-    if not isinstance(url, str):
-        raise ConfigError(f"{provider.name} cannot be recorded: it has no base URL; use --upstream")
+    if not isinstance(url, str) or not url:
+        raise ConfigError(f"{provider.name} cannot be recorded: it has no base URL; set its address, or use --upstream")
     return url
 
 

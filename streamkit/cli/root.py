@@ -53,7 +53,8 @@ Keys come from the environment, such as OPENAI_API_KEY; OPENAI_BASE_URL goes to
 another server. The model demo/storyteller is always there and needs no key.
 
 \b
-Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C.
+Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C; a dialogue and
+record --upstream, which Ctrl-C ends, exit with 0.
 """,
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")

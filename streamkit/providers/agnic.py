@@ -13,19 +13,23 @@ import attrs
 
 from streamkit.chunks import Chunk, Usage
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of
+from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of, hidden
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.decoding import cost_of
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import Masked, parse_json
+from streamkit.wire import parse_json
 
 __all__ = ["Agnic", "AgnicDecoder"]
 
 _OFFICIAL = "https://api.agnic.ai/v1"
 # What stands behind it speaks as OpenRouter does.
-_QUIRKS = Quirks(reasoning_back="reasoning_details", own=frozenset({"models", "plugins", "provider", "reasoning"}))
+_QUIRKS = Quirks(
+    reasoning_back="reasoning_details",
+    file_url="file_data",
+    own=frozenset({"models", "plugins", "provider", "reasoning"}),
+)
 
 
 class Agnic(ChatCompletions):
@@ -54,7 +58,7 @@ class Agnic(ChatCompletions):
         partner_id: str | None = None,
         name: str = "agnic",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         if key_header not in ("Authorization", "X-Agnic-Token"):
             raise ConfigError(f"key_header is 'Authorization' or 'X-Agnic-Token', not {key_header!r}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from streamkit.providers.anthropic_decoder import AnthropicDecoder
 from streamkit.providers.anthropic_request import body_of
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.wire import HttpRequest, Masked
@@ -55,7 +55,7 @@ class Anthropic(KeyedProvider):
         key_header: str = "Authorization",
         name: str = "anthropic",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url) if base_url else _from_environment()
         super().__init__(name, url, key, key_variables=["ANTHROPIC_API_KEY"], key_needed=url == _OFFICIAL)

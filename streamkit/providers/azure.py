@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
+import attrs
+
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
-from streamkit.providers.quirks import Quirks
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 from streamkit.wire import Masked
 
 __all__ = ["AzureOpenAI"]
@@ -23,7 +26,9 @@ _LAST_DATED = "2024-10-21"  # the last dated version that is generally available
 _V1 = "/openai/v1"
 _KEY, _TOKEN = "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"
 _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
-_QUIRKS = Quirks(max_tokens_field="max_completion_tokens", own=frozenset({"data_sources", "user_security_context"}))
+_QUIRKS = Quirks(
+    max_tokens_only=True, file_url=None, own=frozenset({"data_sources", "user_security_context"}), refused=NO_TOP_K
+)
 
 
 class AzureOpenAI(ChatCompletions):
@@ -34,8 +39,9 @@ class AzureOpenAI(ChatCompletions):
         endpoint: such as ``https://NAME.openai.azure.com``, by default ``AZURE_OPENAI_ENDPOINT``. One that ends in
             ``/openai/v1`` means the v1 surface, which has no dated versions.
         api_version: by default ``OPENAI_API_VERSION``, or 2024-10-21; ``"v1"`` means the v1 surface.
-        token: an access token of Microsoft Entra ID, or a function that returns one and is called for each
-            request; by default ``AZURE_OPENAI_AD_TOKEN``. Sent as ``Authorization: Bearer``.
+        token: an access token of Microsoft Entra ID, or a function that is called for each request and returns one,
+            as text or as azure-identity's ``AccessToken``; by default ``AZURE_OPENAI_AD_TOKEN``. Sent as
+            ``Authorization: Bearer``.
         max_tokens_field: how ``max_tokens`` is called on the wire; ``"max_tokens"`` for models of other vendors.
         name: the first segment of the model names that go to it.
 
@@ -49,14 +55,15 @@ class AzureOpenAI(ChatCompletions):
         endpoint: str | None = None,
         *,
         api_version: str | None = None,
-        token: str | Callable[[], str] | None = None,
+        token: str | Callable[[], str] | Any = None,
         max_tokens_field: str = "max_completion_tokens",
         name: str = "azure",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        self._token = Masked(token) if isinstance(token, str) else token
-        del token
+        held = token if callable(token) else getattr(token, "token", token)  # azure.identity's AccessToken has it there
+        self._token = Masked(held) if isinstance(held, str) else held
+        del token, held
         if key is not None and self._token is not None:
             raise ConfigError("api_key and token are two ways to say who asks; give one of them")
         if self._token is not None:
@@ -73,7 +80,7 @@ class AzureOpenAI(ChatCompletions):
             key,
             key_variables=(_KEY,),
             key_needed=True,
-            quirks=Quirks(max_tokens_field=max_tokens_field, own=_QUIRKS.own),
+            quirks=attrs.evolve(_QUIRKS, max_tokens_field=max_tokens_field),
         )
 
     def url(self, chat: ChatRequest) -> str:
@@ -82,28 +89,64 @@ class AzureOpenAI(ChatCompletions):
         Raises:
             ConfigError: there is no endpoint.
         """
+        deployment = "" if self._v1 else f"/openai/deployments/{quote(chat.model, safe='')}"
+        query = f"?{self.models_query}" if self.models_query else ""
+        return f"{self._resource()}{deployment}/chat/completions{query}"
+
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is: those of the resource, which are not its deployments.
+
+        Raises:
+            ConfigError: there is no endpoint.
+        """
+        return f"{self._resource()}{'' if self._v1 else '/openai'}/models"
+
+    @property
+    def models_query(self) -> str:
+        """What says the version, to the list of models as to everything else."""
+        return urlencode({"api-version": self._version}) if self._version else ""
+
+    def _resource(self) -> str:
         if not self.base_url:
             raise ConfigError(
                 f"{self.name} needs the address of your resource: set the environment variable {_ENDPOINT}, or pass "
                 "endpoint=, such as https://NAME.openai.azure.com"
             )
-        deployment = "" if self._v1 else f"/openai/deployments/{quote(chat.model, safe='')}"
-        query = f"?{urlencode({'api-version': self._version})}" if self._version else ""
-        return f"{self.base_url}{deployment}/chat/completions{query}"
+        return self.base_url
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.
 
         Raises:
-            ConfigError: there is neither a key nor a token.
+            ConfigError: there is neither a key nor a token, or the function that returns one fails.
         """
         if self._key is not None:
             return {**self._headers, "api-key": self._key}
-        token = None if self._token is None else Masked(self._token() if callable(self._token) else self._token)
-        bearer = key_of(token, _TOKEN)
+        bearer = key_of(self._fresh_token(), _TOKEN)
         if bearer is None:
             raise missing_key(self.name, f"{_KEY} or {_TOKEN}")
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
+
+    def _fresh_token(self) -> Masked | None:
+        """Return the token that was passed, or that the function returns now; ``None`` where nothing was passed."""
+        token: Any = self._token
+        if callable(token):
+            try:
+                token = token()
+            except Exception as error:
+                raise ConfigError(
+                    f"{self.name} got no token: {type(error).__name__} in the function of token="
+                ) from error
+        text = getattr(token, "token", token)  # azure.identity returns an AccessToken
+        kind = type(token).__name__
+        del token
+        if text is None and self._token is None:
+            return None
+        if not isinstance(text, str):
+            del text
+            raise ConfigError(f"{self.name} takes a token that is text, or a function that returns one, not {kind}")
+        return Masked(text)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url or 'no endpoint'}>"
@@ -113,10 +156,9 @@ def _resource(endpoint: str) -> str:
     """Return the address of a resource, "" for none."""
     if not endpoint:
         return ""
-    url = base_url_of(endpoint)
-    if "?" in url or "/deployments" in url:
+    if isinstance(endpoint, str) and ("?" in endpoint or "/deployments" in endpoint):
         raise ConfigError(
             f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {endpoint!r}: the "
             "deployment is the model's name, and the version goes in api_version="
         )
-    return url.removesuffix("/openai")
+    return base_url_of(endpoint).removesuffix("/openai")

@@ -14,7 +14,18 @@ from streamkit.chunks import Chunk
 from streamkit.errors import APIError, ConfigError
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
-__all__ = ["ChatRequest", "Decoder", "Event", "Provider", "base_url_of", "choices_of", "key_of"]
+__all__ = [
+    "ChatRequest",
+    "Decoder",
+    "Event",
+    "Provider",
+    "base_url_of",
+    "choices_of",
+    "hidden",
+    "is_openai",
+    "key_of",
+    "name_of",
+]
 
 
 class Event(Protocol):
@@ -111,14 +122,30 @@ class Provider(Protocol):
         """Return the error that a response with a status other than 2xx stands for."""
 
 
+class _NoText(Masked):
+    """In place of a key that is no text: the name of its type, for the error."""
+
+    __slots__ = ()
+
+
+def hidden(api_key: str | None) -> Masked | None:
+    """Return a key that was passed so that it does not show; whether it can be one, ``key_of`` judges."""
+    if api_key is None:
+        return None
+    return Masked(api_key) if isinstance(api_key, str) else _NoText(type(api_key).__name__)
+
+
 def key_of(api_key: str | None, variable: str) -> Masked | None:
     """Return the key that was passed, or else the environment's, or ``None``.
 
     Raises:
-        ConfigError: it holds a character that no header can carry; a line break is the common one.
+        ConfigError: it is no text, or holds a character that no header can carry; a line break is the common one.
     """
-    key = Masked((os.environ.get(variable, "") if api_key is None else api_key).strip())
+    given = api_key if isinstance(api_key, _NoText) else hidden(api_key)
     del api_key  # or it would stand in the clear among the locals of the traceback
+    if isinstance(given, _NoText):
+        raise ConfigError(f"the API key for {variable} is text, not {given}")
+    key = Masked((os.environ.get(variable, "") if given is None else given).strip())
     if not key:
         return None
     if not key.isascii() or not key.isprintable():
@@ -126,15 +153,43 @@ def key_of(api_key: str | None, variable: str) -> Masked | None:
     return key
 
 
-def base_url_of(url: str) -> str:
-    """Return a base URL without its last slash.
+def name_of(name: str) -> str:
+    """Return the name of a provider.
 
     Raises:
-        ConfigError: it is not an absolute http or https URL.
+        ConfigError: no model's name can begin with it.
     """
-    if not re.match(r"https?://[^/\s]+", url) or not _has_valid_port(url):
-        raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {url!r}")
+    if not isinstance(name, str) or not name.strip() or "/" in name:
+        raise ConfigError(f"the name of a provider is text without a slash, such as 'openai', not {name!r}")
+    return name
+
+
+def base_url_of(url: str) -> str:
+    """Return a base URL without its last slash and without blanks around it.
+
+    Raises:
+        ConfigError: it is not an absolute http or https URL, or has more than scheme, host and path.
+    """
+    if not isinstance(url, str) or not re.match(r"\s*https?://[^/\s]+", url) or not _has_valid_port(url.strip()):
+        raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {_shown(url)}")
+    url = url.strip()
+    if "@" in urlsplit(url).netloc:
+        raise ConfigError(f"base_url takes no user name and password, as in {_shown(url)}: pass the key as api_key=")
+    if "?" in url or "#" in url:
+        raise ConfigError(f"base_url takes no query and no fragment, as in {_shown(url)}: paths are added to it")
+    if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", url):
+        raise ConfigError(f"base_url holds a blank or a control character: {_shown(url)}")
     return url.rstrip("/")
+
+
+def _shown(url: Any) -> str:
+    """Return what an error may show of a URL: the parts that may hold a secret are left out."""
+    return repr(re.sub(r"[?#].*|[^/]*@", "***", url, flags=re.DOTALL) if isinstance(url, str) else url)
+
+
+def is_openai(base_url: str) -> bool:
+    """Return whether a base URL is OpenAI's own, of whichever region."""
+    return f".{urlsplit(base_url).hostname}".endswith(".api.openai.com")
 
 
 def _has_valid_port(url: str) -> bool:

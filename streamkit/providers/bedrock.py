@@ -9,11 +9,11 @@ import os
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, name_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
-from streamkit.providers.http import post, refusal
+from streamkit.providers.http import not_set_up, post, refusal
 from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
@@ -53,19 +53,24 @@ class Bedrock:
         profile: str | None = None,
         name: str = "bedrock",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         access, secret, token = (
             None if value is None else Masked(value) for value in (access_key, secret_key, session_token)
         )
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
-        self.name = name
-        self.region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if base_url is None and self.region is None:
-            raise ConfigError(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
-        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
+        self.name = name_of(name)
+        regions = (region, os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))
+        self.region = next((each.strip() for each in regions if each and each.strip()), None)
         self._key = key_of(key, self.key_variable)
+        if base_url is None and self.region is None:
+            refused = not_set_up if self._key is None else ConfigError
+            raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
+        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
-        botocore_of(name)
+        try:
+            botocore_of(name)
+        except ConfigError as error:
+            raise (not_set_up(error.message) if self._key is None else error) from None
 
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply, signed for the next five minutes."""

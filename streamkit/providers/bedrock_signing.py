@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError
+from streamkit.providers.http import not_set_up
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Signing", "botocore_of"]
@@ -83,7 +84,7 @@ class Signing:
         except botocore.exceptions.BotoCoreError as error:
             raise ConfigError(f"{self.provider} got no AWS credentials: {error}") from error
         if frozen is None:
-            raise ConfigError(f"{self.provider} {_NO_CREDENTIALS}")
+            raise not_set_up(f"{self.provider} {_NO_CREDENTIALS}")
         return frozen
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, choices_of
+from streamkit.providers.base import ChatRequest, choices_of, name_of
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
+from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
+from streamkit.providers.shapes import call_id_of, check_tool_choice, content_of, function_of, items_of, normalise
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["ChatCompletions", "variable_of"]
@@ -34,7 +36,7 @@ _PARAMETERS = frozenset(
 
 def variable_of(name: str, suffix: str) -> str:
     """Return the environment variable of a provider, such as ``MY_SERVER_API_KEY`` of ``my-server``."""
-    return f"{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}_{suffix}"
+    return f"{re.sub(r'[^A-Za-z0-9]', '_', name_of(name)).upper()}_{suffix}"
 
 
 class ChatCompletions(KeyedProvider):
@@ -99,11 +101,46 @@ class ChatCompletions(KeyedProvider):
         Raises:
             ConfigError: a parameter is unknown, or the service has no word for it.
         """
-        messages = [_sent_message(message, self._quirks.reasoning_back) for message in chat.messages]
-        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        messages = [self._sent(f"messages[{number}]", message) for number, message in enumerate(chat.messages)]
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True, **self._params(chat)}
+        self._ask_for_usage(body)
+        return body
+
+    def _ask_for_usage(self, body: dict[str, Any]) -> None:
+        given = body.get("stream_options", {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"stream_options is a dict, not {type(given).__name__}")
         if self._quirks.include_usage:
-            body["stream_options"] = {"include_usage": True}
-        return {**body, **self._params(chat)}
+            body["stream_options"] = {"include_usage": True, **given}
+
+    def _sent(self, where: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a message as the server takes it: with its own data back, without anybody else's."""
+        sent = {key: value for key, value in message.items() if key != "provider_data"}
+        sent |= _own_data(where, message, self._quirks.reasoning_back)
+        content = content_of(where, message)
+        if content is not None and not isinstance(content, str):
+            sent["content"] = [self._sent_part(part) for part in content]
+        if calls := items_of(where, message, "tool_calls"):
+            sent["tool_calls"] = [_sent_call(where, call) for call in calls]
+        if message["role"] == "tool":
+            sent["tool_call_id"] = call_id_of(where, message)
+        return sent
+
+    def _sent_part(self, part: Any) -> Any:
+        """Return a part as the server takes it; only the address of a document is not the same everywhere."""
+        file = as_dict(as_dict(part).get("file"))
+        held = "file_url" if file.get("file_url") else "file_data"
+        url, field = as_text(file.get(held)), self._quirks.file_url
+        if held == "file_data" and (field is not None or not url.startswith(("http:", "https:"))):
+            return part
+        if url.startswith("data:"):
+            field = "file_data"
+        if field is None:
+            raise ConfigError(
+                f"{self.name} takes documents by content, not by address: pass FilePart.read(path) or a data: URL, or "
+                "ask a provider that fetches them, such as openai-responses"
+            )
+        return {**part, "file": {**{key: value for key, value in file.items() if key != held}, field: url}}
 
     def _params(self, chat: ChatRequest) -> dict[str, Any]:
         params, quirks = dict(chat.params), self._quirks
@@ -115,7 +152,11 @@ class ChatCompletions(KeyedProvider):
             raise ConfigError(
                 f"{self.name} has no parameter {', '.join(unknown)}; if the server does, pass it in extra_body="
             )
-        for given, sent in (("stop_sequences", "stop"), ("max_tokens", quirks.max_tokens_field)):
+        check_tool_choice(chat)
+        normalise(params)
+        _free(params, "max_tokens", "max_completion_tokens")
+        renamed = ["max_tokens", *(["max_completion_tokens"] if quirks.max_tokens_only else [])]
+        for given, sent in (("stop_sequences", "stop"), *((name, quirks.max_tokens_field) for name in renamed)):
             if given in params and sent != given:
                 _free(params, given, sent)
                 params[sent] = params.pop(given)
@@ -133,14 +174,21 @@ class ChatCompletions(KeyedProvider):
 
 
 def _free(params: Mapping[str, Any], given: str, sent: str) -> None:
-    if sent in params:
+    if given in params and sent in params:
         raise ConfigError(f"{given} and {sent} are the same parameter; give one of them")
 
 
-def _sent_message(message: Mapping[str, Any], back: str | None) -> Mapping[str, Any]:
-    """Return a message as the server takes it: with its own data back, without anybody else's."""
-    sent = {key: value for key, value in message.items() if key != "provider_data"}
-    if back is None or back in sent:
-        return sent
-    own = [datum[back] for datum in message.get("provider_data") or () if isinstance(datum, Mapping) and back in datum]
-    return {**sent, back: own[-1]} if own else sent
+def _own_data(where: str, message: Mapping[str, Any], field: str | None) -> dict[str, Any]:
+    """Return the last that the server sent for itself in a field, as the field of the message that brings it back."""
+    data = items_of(where, message, "provider_data")
+    if field is None or field in message:
+        return {}
+    own = [datum[field] for datum in data if isinstance(datum, Mapping) and field in datum]
+    return {field: own[-1]} if own else {}
+
+
+def _sent_call(where: str, call: Any) -> Any:
+    if isinstance(call, Mapping) and call.get("type", "function") != "function":
+        return call  # a tool of the server's own kind
+    name, arguments = function_of(where, call)
+    return {**call, "function": {**call["function"], "name": name, "arguments": arguments}}

@@ -27,10 +27,13 @@ class RememberingDecoder(ChatDecoder):
 
     Args:
         provider, choices: as for ``ChatDecoder``.
-        field: of the deltas, in which the reasoning comes and in which it goes back.
+        field: of the deltas, in which the reasoning comes and in which it goes back; ``None`` where a subclass
+            finds it elsewhere.
     """
 
-    def __init__(self, provider: str, choices: int, field: Literal["reasoning_content", "reasoning_details"]) -> None:
+    def __init__(
+        self, provider: str, choices: int, field: Literal["reasoning_content", "reasoning_details"] | None
+    ) -> None:
         super().__init__(provider, choices)
         self._field = field
         self._text: list[str] = []
@@ -45,7 +48,7 @@ class RememberingDecoder(ChatDecoder):
         return chunks
 
     def _decode_delta(self, delta: Mapping[str, Any], index: int, raw: Any) -> list[Chunk]:
-        sent = delta.get(self._field)
+        sent = delta.get(self._field) if self._field else None
         if sent is not None and index == 0:
             self._remember(sent)
         return super()._decode_delta(delta, index, raw)

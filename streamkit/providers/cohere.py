@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.cohere_decoder import FORMAT, CohereDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
@@ -51,7 +51,7 @@ class Cohere(KeyedProvider):
     models_query = "page_size=1000"
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or _OFFICIAL)
         super().__init__(name, url, key, key_variables=["COHERE_API_KEY", "CO_API_KEY"], key_needed=url == _OFFICIAL)

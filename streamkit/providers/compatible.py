@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import base_url_of
+from streamkit.providers.base import base_url_of, hidden, name_of
 from streamkit.providers.chat import ChatCompletions, variable_of
+from streamkit.providers.http import masked_headers
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.services import SERVICES, Service
-from streamkit.wire import Masked
 
 __all__ = ["OpenAICompatible"]
 
@@ -57,9 +57,9 @@ class OpenAICompatible(ChatCompletions):
         max_tokens_field: str | None = None,
         quirks: Quirks | None = None,
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        service = SERVICES.get(name) or Service(name, "", (variable_of(name, "API_KEY"),), key_needed=False)
+        service = SERVICES.get(name_of(name)) or Service(name, "", (variable_of(name, "API_KEY"),), key_needed=False)
         url = _address(service, base_url)
         at_home = url == service.base_url
         if quirks is None:
@@ -67,7 +67,7 @@ class OpenAICompatible(ChatCompletions):
         if include_usage is not None:
             quirks = attrs.evolve(quirks, include_usage=include_usage)
         if max_tokens_field is not None:
-            quirks = attrs.evolve(quirks, max_tokens_field=max_tokens_field)
+            quirks = attrs.evolve(quirks, max_tokens_field=max_tokens_field, max_tokens_only=True)
         super().__init__(
             name,
             url,
@@ -75,7 +75,7 @@ class OpenAICompatible(ChatCompletions):
             key_variables=service.key_variables if key_variable is None else (key_variable,),
             key_needed=at_home and service.key_needed if key_needed is None else key_needed,
             quirks=quirks,
-            headers={**service.headers, **_masked(headers)},
+            headers={**service.headers, **masked_headers(headers)},
             direct=at_home and service.local,
         )
 
@@ -89,8 +89,3 @@ def _address(service: Service, base_url: str | None) -> str:
             f"known by name are {', '.join(SERVICES)}"
         )
     return base_url_of(url)
-
-
-def _masked(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return a user's headers so that they do not show: there may be secrets among them."""
-    return {name: Masked(value) if isinstance(value, str) else value for name, value in (headers or {}).items()}

@@ -13,14 +13,13 @@ import orjson
 
 from streamkit.chunks import Chunk, text_chunk
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of
+from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.prompt import Parameters
-from streamkit.providers.quirks import Quirks
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 from streamkit.providers.unsaid import turns_for
-from streamkit.wire import Masked
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
 
@@ -81,7 +80,7 @@ class OpenAICompletions(ChatCompletions):
         include_usage: bool = True,
         name: str = "openai-completions",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
         super().__init__(
@@ -89,8 +88,8 @@ class OpenAICompletions(ChatCompletions):
             url,
             key,
             key_variables=["OPENAI_API_KEY"],
-            key_needed=url == _OFFICIAL,
-            quirks=Quirks(include_usage=include_usage),
+            key_needed=is_openai(url),
+            quirks=Quirks(include_usage=include_usage, refused=NO_TOP_K if is_openai(url) else {}),
         )
 
     def url(self, chat: ChatRequest) -> str:
@@ -107,9 +106,10 @@ class OpenAICompletions(ChatCompletions):
         body: dict[str, Any] = {"model": chat.model, "stream": True}
         if "prompt" not in chat.extra_body:
             body["prompt"] = self._prompt(chat)
-        if self._quirks.include_usage:
-            body["stream_options"] = {"include_usage": True}
+        for name, instead in self._quirks.refused.items():
+            parameters.refuse(name, instead)
         parameters.copy(body, *_NATIVE)
+        self._ask_for_usage(body)
         if stops := parameters.take_stop():
             body["stop"] = stops
         parameters.finish()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
-
-from streamkit.providers.base import ChatRequest
 from streamkit.providers.openai import OpenAI
-from streamkit.wire import HttpRequest
 
 __all__ = ["Demo"]
 
@@ -20,7 +16,4 @@ class Demo(OpenAI):
 
     def __init__(self, base_url: str) -> None:
         super().__init__(api_key="", base_url=base_url, name="demo")
-
-    def request(self, chat: ChatRequest) -> HttpRequest:
-        """Return the request for a streamed reply; it goes to loopback whatever proxies are set."""
-        return attrs.evolve(super().request(chat), direct=True)
+        self._direct = True  # to loopback, whatever proxies are set

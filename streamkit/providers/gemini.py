@@ -10,7 +10,7 @@ import os
 from urllib.parse import quote
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, choices_of
+from streamkit.providers.base import ChatRequest, base_url_of, choices_of, hidden
 from streamkit.providers.gemini_decoder import GeminiDecoder
 from streamkit.providers.gemini_request import body_of
 from streamkit.providers.http import post
@@ -50,8 +50,8 @@ class Gemini(KeyedProvider):
         token: str | None = None,
         name: str = "gemini",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
-        access = None if token is None else Masked(token)
+        key = hidden(api_key)
+        access = hidden(token)
         del api_key, token  # or they would stand in the clear among the locals of a traceback
         if project is not None and key is not None:
             raise ConfigError("Vertex AI takes an access token, token=, and no api_key")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +14,15 @@ from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import ChatRequest
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
-__all__ = ["missing_key", "post", "refusal"]
+__all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
     "Accept-Encoding": "identity",  # compression holds tokens back for nothing
     "Content-Type": "application/json",
 }
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # a token, as RFC 9110 has it
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble an error's text
 
 
@@ -44,35 +48,77 @@ def post(
     Raises:
         ConfigError: a header cannot be sent, or the body is not JSON.
     """
-    all_headers = {**_HEADERS, **{name: value for name, value in (headers or {}).items() if value is not None}}
-    for name, value in chat.extra_headers.items():
-        all_headers[name] = Masked(value) if isinstance(value, str) else value
-    for name, value in all_headers.items():
-        _check_header(name, value)
+    extra = {name: _header(name, value) for name, value in masked_headers(chat.extra_headers).items()}
+    own = {name: _header(name, value) for name, value in (headers or {}).items() if value is not None}
+    all_headers = {**_HEADERS, **own, **extra}
     try:
         encoded = orjson.dumps({**body, **chat.extra_body})
     except TypeError as error:
         raise ConfigError(f"the request cannot be written as JSON: {error}") from error
-    secrets = [Masked(value) for value in chat.extra_headers.values() if len(value) >= _SHORT]
+    if b"null" in encoded:  # what orjson writes for them
+        _check_numbers({**body, **chat.extra_body}, "the request")
+    secrets = [Masked(value) for value in extra.values() if len(value) >= _SHORT]
     secrets += [secret for secret in (key, *masked) if secret is not None and len(secret) >= _SHORT]
     return HttpRequest(url, all_headers, encoded, tuple(secrets))
 
 
-def _check_header(name: str, value: str) -> None:
-    """Raise a ConfigError for a header that cannot be sent."""
+def masked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return a user's headers so that they do not show: there may be secrets among them.
+
+    Raises:
+        ConfigError: it is no dict.
+    """
+    if headers is not None and not isinstance(headers, Mapping):
+        raise ConfigError(f"headers is a dict, not {type(headers).__name__}")
+    return {name: Masked(value) if isinstance(value, str) else value for name, value in (headers or {}).items()}
+
+
+def _header(name: str, value: str) -> str:
+    """Return a header's value without blanks around it, still ``Masked`` if it was.
+
+    Raises:
+        ConfigError: it cannot be sent.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name of a header")
     if not isinstance(value, str):
         raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
+    if _CONTROL.search(value):
+        raise ConfigError(f"the header {name} holds a line break or another control character")
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
         raise ConfigError(f"the header {name} has characters that no header can carry") from None
-    if "\n" in value or "\r" in value:
-        raise ConfigError(f"the header {name} holds a line break")
+    return type(value)(value.strip(" \t"))
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    """Raise a ConfigError for a number that JSON has no word for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}, for which JSON has no word")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_numbers(inner, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            _check_numbers(inner, f"{where}[{number}]")
 
 
 def missing_key(provider: str, variable: str) -> ConfigError:
     """Return the error of a provider that needs a key and has none."""
-    return ConfigError(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+    return not_set_up(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+
+
+def not_set_up(message: str) -> ConfigError:
+    """Return the error of a provider that nobody has set up here: it has no key, and nothing it was given is wrong."""
+    error = ConfigError(message)
+    vars(error)["not_set_up"] = True
+    return error
+
+
+def is_not_set_up(error: BaseException) -> bool:
+    """Say whether an error is one of ``not_set_up``."""
+    return "not_set_up" in vars(error)
 
 
 def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> APIError:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.interactions_decoder import FORMAT, InteractionsDecoder
 from streamkit.providers.keyed import KeyedProvider
@@ -27,7 +27,7 @@ from streamkit.providers.prompt import (
     tool_choice_of,
 )
 from streamkit.providers.unsaid import all_strict, arguments_of, call_id_of, refuse_empty, tools_for, turns_for
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire import HttpRequest
 
 __all__ = ["GeminiInteractions"]
 
@@ -60,7 +60,7 @@ class GeminiInteractions(KeyedProvider):
     def __init__(
         self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
         super().__init__(

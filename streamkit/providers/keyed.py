@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamkit.errors import APIError
-from streamkit.providers.base import key_of
+from streamkit.providers.base import key_of, name_of
 from streamkit.providers.http import missing_key, refusal
 from streamkit.wire import Masked, ResponseInfo
 
@@ -35,13 +35,13 @@ class KeyedProvider:
         key_needed: whether a request without a key is refused before it is sent.
 
     Raises:
-        ConfigError: the key cannot be one.
+        ConfigError: the name or the key cannot be one.
     """
 
     def __init__(
         self, name: str, base_url: str, api_key: Masked | None, *, key_variables: Sequence[str], key_needed: bool
     ) -> None:
-        self.name = name
+        self.name = name_of(name)
         self.base_url = base_url
         self.key_variables = tuple(key_variables)
         self._key, self.key_variable = first_key(api_key, self.key_variables)

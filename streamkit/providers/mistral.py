@@ -5,21 +5,25 @@ Source: https://docs.mistral.ai/api/, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, choices_of, hidden
 from streamkit.providers.chat import ChatCompletions
+from streamkit.providers.mistral_decoder import FORMAT, MistralDecoder
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, Turn
+from streamkit.providers.prompt import Parameters, Turn, provider_data
 from streamkit.providers.quirks import Quirks
+from streamkit.providers.shapes import normalise, tool_list
 from streamkit.providers.unsaid import call_id_of, tools_for, turns_for
-from streamkit.wire import Masked
 
 __all__ = ["Mistral"]
 
 _OFFICIAL = "https://api.mistral.ai/v1"
+_ID = re.compile("[a-zA-Z0-9]{9}")
 _NATIVE = (
     *("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "metadata"),
     *("parallel_tool_calls", "response_format", "prediction", "prompt_mode", "safe_prompt", "guardrails"),
@@ -30,8 +34,8 @@ _NATIVE = (
 class Mistral(ChatCompletions):
     """Mistral's chat completions.
 
-    Replies may have their content as a list of parts, thoughts among them, and tool calls without an index;
-    ``ChatDecoder`` reads both, as others send the like.
+    Replies may have their content as a list of parts, thoughts among them, which go back with the history. Ids of
+    tool calls that came from elsewhere are replaced by such as Mistral takes.
 
     Args:
         api_key: by default ``MISTRAL_API_KEY``.
@@ -43,7 +47,7 @@ class Mistral(ChatCompletions):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         super().__init__(
             name,
@@ -61,27 +65,31 @@ class Mistral(ChatCompletions):
             ConfigError: there is something that Mistral has no word for.
         """
         parameters = Parameters(self.name, chat)
-        messages = [self._message(turn) for turn in turns_for(self.name, chat, "detail")]
+        conversation = turns_for(self.name, chat, "detail")
+        ids = _ids(conversation)
+        messages = [self._message(turn, ids) for turn in conversation]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, random_seed="seed")
         if stops := parameters.take_stop():
             body["stop"] = stops
         if tools := parameters.take("tools"):
-            tools_for(self.name, tools, "strict")
-            body["tools"] = tools  # as they stand, Mistral's own among them
+            body["tools"] = tool_list(tools)  # as they stand, Mistral's own among them
+            tools_for(self.name, body["tools"], "strict")
         if (choice := parameters.take("tool_choice")) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()
+        normalise(body)
         return body
 
-    def _message(self, turn: Turn) -> dict[str, Any]:
-        plain = all(isinstance(part, Text) for part in turn.parts)
-        content = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
+    def _message(self, turn: Turn, ids: Mapping[str, str]) -> dict[str, Any]:
+        thoughts = [datum for datum in provider_data(turn, FORMAT) if isinstance(datum, Mapping)]
+        plain = not thoughts and all(isinstance(part, Text) for part in turn.parts)
+        content = turn.text(self.name) if plain else [*thoughts, *(self._part(part) for part in turn.parts)]
         shape: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
-            shape["tool_calls"] = [{**call.to_dict(), "id": call_id_of(self.name, call)} for call in turn.calls]
+            shape["tool_calls"] = [{**call.to_dict(), "id": ids[call_id_of(self.name, call)]} for call in turn.calls]
         if turn.role == "tool":
-            shape["tool_call_id"] = turn.call_id
+            shape["tool_call_id"] = ids[turn.call_id or ""]
             if turn.name:
                 shape["name"] = turn.name
         return shape
@@ -100,3 +108,24 @@ class Mistral(ChatCompletions):
             name = {"document_name": part.filename} if part.filename else {}
             return {"type": "document_url", "document_url": url, **name}
         raise ConfigError(f"{self.name} takes text, images, documents and audio, no {part.kind}")
+
+    def decoder(self, chat: ChatRequest) -> MistralDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return MistralDecoder(self.name, choices_of(chat))
+
+
+def _ids(conversation: Sequence[Turn]) -> dict[str, str]:
+    """Return an id that Mistral takes for each of a conversation's tool calls: its own where that is one.
+
+    Any other is refused (code 3280), and those of every other provider are others. The same id becomes the same
+    in the next request, as the server's cache of prompts wants it.
+    """
+    given = {call.id for turn in conversation for call in turn.calls}
+    given |= {turn.call_id or "" for turn in conversation if turn.role == "tool"}
+    ids = {id: id for id in given if _ID.fullmatch(id)}
+    for id in sorted(given - ids.keys()):
+        text, taken = id, set(ids.values())
+        while (made := hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:9]) in taken:
+            text += " "
+        ids[id] = made
+    return ids

@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 import attrs
 
+from streamkit.errors import ConfigError, ProtocolError
 from streamkit.providers.decoding import count_of
-from streamkit.providers.lenient import as_dict, as_list, as_text, as_word
+from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.wire import HttpRequest, Masked
 
-__all__ = ["ListsModels", "ModelInfo", "models_request", "read_models"]
+__all__ = ["CAPABILITIES", "ListsModels", "ModelInfo", "models_request", "read_models"]
 
 _LISTS = ("data", "models", "modelSummaries")
 _IDS = ("id", "modelId", "model", "name")
@@ -32,6 +33,8 @@ _WORDS = {
     "audio": ("audio", "audio_input"),
     "files": ("ocr", "pdf_input", "citations"),
 }
+#: The words that we have for what a model is capable of.
+CAPABILITIES = tuple(sorted({*_WORDS, *_INPUTS.values()}))
 
 
 @attrs.frozen
@@ -61,7 +64,7 @@ class ModelInfo:
     output_price: float | None = None
     cached_price: float | None = None
     created: datetime | None = None
-    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)  # eq: a dict has no hash
 
     @property
     def full_name(self) -> str:
@@ -91,11 +94,13 @@ def models_request(provider: ListsModels, page: str | None) -> HttpRequest:
         page: what the page before said of the next one, ``None`` for the first.
 
     Raises:
-        ConfigError: the key is missing.
+        ConfigError: the key is missing, or there is no address.
     """
-    address = getattr(provider, "models_url", None) or f"{provider.base_url}/models"
-    query = "&".join(part for part in (getattr(provider, "models_query", ""), page or "") if part)
     headers = {"Accept": "application/json", **{k: v for k, v in provider.headers().items() if v is not None}}
+    address = getattr(provider, "models_url", None) or f"{provider.base_url}/models"
+    if not provider.base_url:
+        raise ConfigError(f"{provider.name} has no address to ask: pass it, or set its environment variable")
+    query = "&".join(part for part in (getattr(provider, "models_query", ""), page or "") if part)
     secrets = tuple(value for value in headers.values() if isinstance(value, Masked))
     bare = tuple(Masked(secret.removeprefix("Bearer ")) for secret in secrets)
     direct = bool(getattr(provider, "_direct", False))
@@ -110,23 +115,39 @@ def read_models(provider: str, body: Any) -> tuple[list[ModelInfo], str | None]:
 
     Args:
         provider: our name of it.
-        body: decoded JSON of any shape; what is no model is passed over.
+        body: decoded JSON of any shape; what is no model in a list is passed over.
 
     Returns:
         The models, and the query for the next page, ``None`` after the last.
+
+    Raises:
+        ProtocolError: it is no list of anything.
     """
     outer = as_dict(body)
-    entries = body if isinstance(body, list) else next((outer[k] for k in _LISTS if outer.get(k)), [])
-    models = [_model(provider, entry) for entry in as_list(entries) if isinstance(entry, dict)]
+    entries = body if isinstance(body, list) else _entries(outer) if isinstance(body, dict) else None
+    if entries is None:
+        raise ProtocolError(f"{provider} answers with something else than a list of models", excerpt=as_json(body))
+    models = [_model(provider, entry) for entry in entries if isinstance(entry, dict)]
     return [model for model in models if model.id], _next_page(outer)
 
 
+def _entries(outer: dict[str, Any]) -> list[Any] | None:
+    """Return the entries of a list, ``None`` where there is none.
+
+    Some servers write an empty list as null, and those that write JSON from protocol buffers leave it out.
+    """
+    told = [outer[name] for name in _LISTS if name in outer]
+    if not told:
+        return [] if set(outer) <= {"nextPageToken"} else None
+    return next((entries for entries in told if isinstance(entries, list)), None if any(told) else [])
+
+
 def _next_page(outer: Mapping[str, Any]) -> str | None:
-    if outer.get("has_more") and as_text(outer.get("last_id")):
-        return f"after_id={quote(outer['last_id'], safe='')}"
+    if outer.get("has_more") and (last := as_word(outer.get("last_id"))):
+        return f"after_id={quote(last, safe='')}"
     for field, parameter in (("nextPageToken", "pageToken"), ("next_page_token", "page_token")):
-        if as_text(outer.get(field)):
-            return f"{parameter}={quote(outer[field], safe='')}"
+        if token := as_word(outer.get(field)):
+            return f"{parameter}={quote(token, safe='')}"
     return None
 
 

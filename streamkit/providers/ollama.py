@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
@@ -41,7 +41,7 @@ class Ollama(KeyedProvider):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url) if base_url else _from_environment()
         needed = url.startswith("https://ollama.com")

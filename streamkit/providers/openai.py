@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 
-from streamkit.providers.base import base_url_of
+import attrs
+
+from streamkit.providers.base import base_url_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions, variable_of
-from streamkit.providers.quirks import Quirks
-from streamkit.wire import Masked
+from streamkit.providers.quirks import NO_TOP_K, Quirks
 
 __all__ = ["OpenAI"]
 
@@ -50,17 +51,20 @@ class OpenAI(ChatCompletions):
         max_tokens_field: str | None = None,
         name: str = "openai",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         url = base_url_of(base_url or os.environ.get(variable_of(name, "BASE_URL")) or _OFFICIAL)
-        official = url == _OFFICIAL
+        official = is_openai(url)
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
+        quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))
+        if official:
+            quirks = attrs.evolve(quirks, file_url=None, refused=NO_TOP_K)
         super().__init__(
             name,
             url,
             key,
             key_variables=[variable_of(name, "API_KEY")],
             key_needed=official,
-            quirks=Quirks(include_usage=include_usage, max_tokens_field=field),
+            quirks=quirks,
             headers={"OpenAI-Organization": organization, "OpenAI-Project": project},
         )

@@ -9,8 +9,9 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.shapes import word_of
 
-__all__ = ["Media", "Text", "part_of", "word_of"]
+__all__ = ["Media", "Text", "part_of"]
 
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
@@ -108,15 +109,3 @@ def _located(where: str, kind: Literal["image", "file", "video"], url: str) -> M
     if not data or not media_type or not head.endswith(";base64"):
         raise ConfigError(f"{where} is not a data URL of the form data:TYPE/SUBTYPE;base64,CONTENT")
     return Media(kind, data=data, media_type=media_type)
-
-
-def word_of(where: str, shape: Mapping[str, Any], field: str) -> str | None:
-    """Return a field that is text, ``None`` where it is not there.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    word = shape.get(field)
-    if word is not None and not isinstance(word, str):
-        raise ConfigError(f"{where}.{field} is text, not {type(word).__name__}")
-    return word

@@ -10,8 +10,19 @@ import attrs
 from streamkit.errors import ConfigError
 from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
-from streamkit.providers.lenient import as_dict, as_json, as_list, as_text
-from streamkit.providers.parts import Media, Text, part_of, word_of
+from streamkit.providers.lenient import as_dict, as_text
+from streamkit.providers.parts import Media, Text, part_of
+from streamkit.providers.shapes import (
+    call_id_of,
+    check_tool_choice,
+    content_of,
+    function_of,
+    items_of,
+    stops_of,
+    tool_list,
+    with_tool_calls,
+    word_of,
+)
 
 __all__ = [
     "JsonFormat",
@@ -66,48 +77,28 @@ def turns(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     Raises:
         ConfigError: one cannot be understood; it names which.
     """
-    return [_turn(position, message) for position, message in enumerate(messages)]
+    return [_turn(position, message) for position, message in enumerate(with_tool_calls(messages))]
 
 
 def _turn(position: int, message: Mapping[str, Any]) -> Turn:
     where = f"messages[{position}]"
     role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
-    content = message.get("content")
-    if content is None:
-        parts: tuple[Text | Media, ...] = ()
-    elif isinstance(content, str):
-        parts = (Text(content),) if content else ()
-    elif isinstance(content, Sequence):
-        parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+    content = content_of(where, message) or ()
+    if isinstance(content, str):
+        parts: tuple[Text | Media, ...] = (Text(content),)
     else:
-        raise ConfigError(f"{where}.content is text or a list of parts, not {type(content).__name__}")
-    calls = tuple(_call(where, call) for call in _items(where, message, "tool_calls"))
+        parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+    calls = tuple(_call(where, call) for call in items_of(where, message, "tool_calls"))
     name = word_of(where, message, "name")
-    call_id = word_of(where, message, "tool_call_id") or (name if role == "tool" else None)
-    if role == "tool" and not call_id:
-        raise ConfigError(f"{where} answers a tool call, so it needs the call's id in tool_call_id")
-    return Turn(role, parts, calls, call_id, name, tuple(_items(where, message, "provider_data")))
-
-
-def _items(where: str, message: Mapping[str, Any], field: str) -> Sequence[Any]:
-    items = message.get(field) or ()
-    if not isinstance(items, (list, tuple)):
-        raise ConfigError(f"{where}.{field} is a list, not {type(items).__name__}")
-    return items
+    call_id = call_id_of(where, message) if role == "tool" else word_of(where, message, "tool_call_id")
+    return Turn(role, parts, calls, call_id, name, tuple(items_of(where, message, "provider_data")))
 
 
 def _call(where: str, call: Any) -> ToolCall:
     if isinstance(call, ToolCall):
         return call
-    function = as_dict(as_dict(call).get("function"))
-    name, arguments = function.get("name"), function.get("arguments")
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"{where}.tool_calls has a call without a function name")
-    if isinstance(arguments, Mapping):
-        arguments = as_json(dict(arguments))
-    if arguments is not None and not isinstance(arguments, str):
-        raise ConfigError(f"{where}.tool_calls: the arguments of {name} are JSON, not {type(arguments).__name__}")
-    return ToolCall.of(word_of(f"{where}.tool_calls", call, "id") or "", name, arguments or "")
+    name, arguments = function_of(where, call)
+    return ToolCall.of(word_of(f"{where}.tool_calls", call, "id") or "", name, arguments)
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
@@ -149,21 +140,15 @@ def tools_of(tools: Any) -> list[ToolSpec | Mapping[str, Any]]:
     """Read tools of the OpenAI shape; a provider's own, of another type than ``function``, stay as they are.
 
     Raises:
-        ConfigError: it is no list, or a function has no name.
+        ConfigError: it is no list, or a function has no name, or parameters that are no object.
     """
-    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
-        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {type(tools).__name__}")
-    return [_tool(position, tool) for position, tool in enumerate(tools)]
+    return [_tool(position, tool) for position, tool in enumerate(tool_list(tools))]
 
 
-def _tool(position: int, tool: Any) -> ToolSpec | Mapping[str, Any]:
-    if not isinstance(tool, Mapping):
-        raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {type(tool).__name__}")
+def _tool(position: int, tool: Mapping[str, Any]) -> ToolSpec | Mapping[str, Any]:
     if tool.get("type") != "function":
         return tool
-    function = as_dict(tool.get("function"))
-    if not as_text(function.get("name")):
-        raise ConfigError(f"tools[{position}] needs function.name")
+    function = tool["function"]
     given, strict = function.get("parameters"), function.get("strict")
     if strict is not None and not isinstance(strict, bool):
         raise ConfigError(f"tools[{position}].function.strict is true or false, not {strict!r}")
@@ -248,6 +233,7 @@ class Parameters:
     _SAME = (("max_tokens", "max_completion_tokens"), ("stop_sequences", "stop"))
 
     def __init__(self, provider: str, chat: ChatRequest) -> None:
+        check_tool_choice(chat)
         self._provider = provider
         self._left = {name: value for name, value in chat.params.items() if value is not None}
         for name, other in self._SAME:
@@ -286,11 +272,7 @@ class Parameters:
 
     def take_stop(self, *others: str) -> list[str]:
         """Return the stop sequences as a list, empty where none were given; for ``others`` see ``take_one_of``."""
-        given = self.take_one_of("stop_sequences", *others)
-        stops = [given] if isinstance(given, str) else as_list(list(given) if isinstance(given, tuple) else given)
-        if given is not None and not all(isinstance(stop, str) for stop in stops):
-            raise ConfigError("stop_sequences is a text or a list of texts")
-        return stops
+        return stops_of(self.take_one_of("stop_sequences", *others))
 
     def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
         """Put those that were given into a body: under their own names, or ``wire_name="name"``."""

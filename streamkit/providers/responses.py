@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from streamkit.providers.base import ChatRequest, base_url_of
-from streamkit.providers.http import post
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, is_openai
+from streamkit.providers.http import masked_headers, post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.responses_decoder import ResponsesDecoder
 from streamkit.providers.responses_request import body_of
@@ -50,13 +50,13 @@ class OpenAIResponses(KeyedProvider):
         headers: Mapping[str, str] | None = None,
         name: str = "openai-responses",
     ) -> None:
-        key = None if api_key is None else Masked(api_key)
+        key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
         from_environment = os.environ.get("OPENAI_BASE_URL") if key_variable == "OPENAI_API_KEY" else None
         url = base_url_of(base_url or from_environment or _OFFICIAL)
-        super().__init__(name, url, key, key_variables=[key_variable], key_needed=url == _OFFICIAL)
+        super().__init__(name, url, key, key_variables=[key_variable], key_needed=is_openai(url))
         self._key_header = key_header
-        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **(headers or {})}
+        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **masked_headers(headers)}
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.
@@ -73,7 +73,8 @@ class OpenAIResponses(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        return post(f"{self.base_url}/responses", body_of(self.name, chat), chat, headers=headers, key=self._key)
+        body, masked = body_of(self.name, chat), tuple(v for v in self._headers.values() if isinstance(v, Masked))
+        return post(f"{self.base_url}/responses", body, chat, headers=headers, key=self._key, masked=masked)
 
     def decoder(self, chat: ChatRequest) -> ResponsesDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""

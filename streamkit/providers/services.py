@@ -55,6 +55,7 @@ _ROWS = (
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY", "ALIBABA_API_KEY"),
         quirks=Quirks(
+            max_tokens_only=True,
             own=_own("enable_search enable_thinking repetition_penalty search_options thinking_budget"),
             refused={"reasoning_effort": "say enable_thinking=True or False, and thinking_budget= in tokens"},
         ),
@@ -67,13 +68,16 @@ _ROWS = (
     ),
     Service("crusoe", "https://managed-inference-api-proxy.crusoecloud.com/v1", ("CRUSOE_API_KEY",)),
     Service(
-        "deepinfra", "https://api.deepinfra.com/v1/openai", ("DEEPINFRA_API_KEY",), quirks=Quirks(own=_own(_SAMPLING))
+        "deepinfra",
+        "https://api.deepinfra.com/v1/openai",
+        ("DEEPINFRA_API_KEY",),
+        quirks=Quirks(max_tokens_only=True, own=_own(_SAMPLING)),
     ),
     Service(
         "deepseek",
         "https://api.deepseek.com",
         ("DEEPSEEK_API_KEY",),
-        quirks=Quirks(reasoning_back="reasoning_content", own=_own("thinking")),
+        quirks=Quirks(max_tokens_only=True, reasoning_back="reasoning_content", own=_own("thinking")),
     ),
     Service(
         "fireworks",
@@ -129,6 +133,7 @@ _ROWS = (
         quirks=Quirks(
             effort_field="reasoning",
             reasoning_back="reasoning_details",
+            file_url="file_data",
             own=_own(f"{_SAMPLING} models plugins provider reasoning route top_a transforms usage"),
         ),
     ),
@@ -137,6 +142,7 @@ _ROWS = (
         "https://api.perplexity.ai",
         ("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
         quirks=Quirks(
+            max_tokens_only=True,
             include_usage=False,  # it sends the usage so far in every chunk
             own=_own(
                 "disable_search enable_search_classifier last_updated_after_filter last_updated_before_filter "
@@ -146,7 +152,12 @@ _ROWS = (
         ),
     ),
     Service("sambanova", "https://api.sambanova.ai/v1", ("SAMBANOVA_API_KEY",)),
-    Service("together", "https://api.together.ai/v1", ("TOGETHER_API_KEY",), quirks=Quirks(own=_own(_SAMPLING))),
+    Service(
+        "together",
+        "https://api.together.ai/v1",
+        ("TOGETHER_API_KEY",),
+        quirks=Quirks(max_tokens_only=True, own=_own(_SAMPLING)),
+    ),
     Service("vllm", "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), key_needed=False, quirks=Quirks(own=_own(_VLLM))),
     Service(
         "xai",
@@ -159,6 +170,7 @@ _ROWS = (
         "https://api.z.ai/api/paas/v4",
         ("ZAI_API_KEY",),
         quirks=Quirks(
+            max_tokens_only=True,
             reasoning_back="reasoning_content",
             own=_own("do_sample thinking tool_stream"),
             refused={"reasoning_effort": "say thinking={'type': 'enabled'} or 'disabled'"},

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamkit.testing.cassette import CassetteWriter, cassette_replies
+    from streamkit.testing.cassette import CassetteWriter
     from streamkit.testing.demo import demo_server
     from streamkit.testing.events import (
         DONE,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from streamkit.testing.formats import FORMATS, aws_frame, error_in, reply_in
     from streamkit.testing.output import Output
+    from streamkit.testing.playback import cassette_replies
     from streamkit.testing.recorder import Recorder
     from streamkit.testing.replies import (
         error_in_stream_reply,
@@ -115,6 +116,7 @@ _MODULES = (
     "replies",
     "formats",
     "cassette",
+    "playback",
     "recorder",
     "story",
     "server",

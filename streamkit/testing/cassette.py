@@ -1,8 +1,8 @@
-"""Cassettes: real traffic in a file, without its keys, and back again as replies.
+"""Cassettes: real traffic in a file, without its keys.
 
-A cassette is JSON lines. Each exchange has a number; its lines are a head, then a line for each read of the
-response with the seconds since the request came, then an end. Exchanges that ran at the same time may be mixed,
-and a file that was cut is good up to there::
+A cassette is JSON lines. Each exchange has a number, in the order of the requests; its lines are a head, then a
+line for each read of the response with the seconds since the request came, then an end. Exchanges that ran at the
+same time may be mixed, and a file that was cut is good up to there::
 
     {"exchange": 1, "request": {...}, "response": {...}}
     {"exchange": 1, "at": 0.31, "text": "data: {...}\\n\\n"}
@@ -12,190 +12,104 @@ and a file that was cut is good up to there::
 from __future__ import annotations
 
 import base64
-import binascii
-import json
+import errno
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any, TextIO
 
 from streamkit.testing.events import to_json
-from streamkit.testing.script import Cut, Reply, Send, Step, Wait
+from streamkit.testing.scrubbing import HIDDEN, Scrubber, clean_form, clean_headers, clean_target, secrets_of
 
-__all__ = ["CassetteWriter", "cassette_replies"]
-
-_SECRET_HEADER = re.compile(r"(?i).*(authorization|key|token|secret|cookie|organization|project|account|session).*")
-_NO_SECRET = {"anthropic-version", "content-length"}
-_SECRET_PARAMETER = re.compile(r"(?i)(key|token|api[-_]?key|access_token|sig|signature|x-amz-.*)")
-_HIDDEN = "***"
-_SHORT = 8  # characters; shorter values are words, which would be taken out of everything
-
-
-class _Scrubber:
-    """Takes secrets out of bytes that come in pieces, also where a piece ends in the middle of one."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = [secret.encode() for secret in sorted(secrets, key=len, reverse=True)]
-        self._held = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what is safe to write so far; the beginning of what may be a secret is held back."""
-        data = self._without(self._held + data)
-        longest = max((len(secret) for secret in self._secrets), default=1) - 1
-        held = next(
-            (
-                size
-                for size in range(min(longest, len(data)), 0, -1)
-                if any(secret.startswith(data[-size:]) for secret in self._secrets)
-            ),
-            0,
-        )
-        self._held = data[len(data) - held :]
-        return data[: len(data) - held]
-
-    def rest(self) -> bytes:
-        """Return what was held back, at the end: the beginning of a secret is one itself."""
-        held, self._held = self._held, b""
-        return _HIDDEN.encode() if len(held) >= _SHORT else held
-
-    def _without(self, data: bytes) -> bytes:
-        for secret in self._secrets:
-            data = data.replace(secret, _HIDDEN.encode())
-        return data
+__all__ = ["CassetteWriter", "Exchange"]
 
 
 class CassetteWriter:
     """Writes exchanges to a cassette, each line as soon as it is known.
 
+    The file is begun anew with the first response, so that a cassette stays as it is where nothing was recorded.
+    Lines go through to the file one by one: if the process is killed, what came before is there.
+
     Threads: exchanges may run at the same time; each is one thread's.
 
     Args:
-        path: of the file; it is begun anew.
+        path: of the file. A new one is readable by its owner only.
+
+    Raises:
+        OSError: it cannot be written; its ``filename`` is the path.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed in close()
-        os.chmod(path, 0o600)  # prompts and answers are nobody else's either
-        self._lock = threading.Lock()  # guards the file and the number
+        self._path = os.fspath(path)
+        _check_writable(self._path)
+        self._lock = threading.Lock()  # guards the fields below
+        self._file: TextIO | None = None
+        self._closed = False
         self._number = 0
 
-    def begin(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        status: int,
-        response_headers: Mapping[str, str],
-    ) -> Exchange:
-        """Write the head of an exchange.
+    def begin(self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> Exchange:
+        """Give a request that arrived its number.
 
         Args:
             target: path and query.
-            headers, body: of the request; secrets in them are looked for in all that follows.
+            headers, body: secrets in them are looked for in all that follows.
         """
         with self._lock:
             self._number += 1
             number = self._number
-        secrets = _secrets(target, headers)
-        text = _cleaned(body, secrets)
-        request = {"method": method, "target": _clean_target(target, secrets), "headers": _clean(headers, secrets)}
-        response = {"status": status, "headers": _clean(response_headers, secrets)}
-        exchange = Exchange(self, number, secrets)
-        self.write({"exchange": number, "request": {**request, **text}, "response": response})
-        return exchange
+        headers = list(headers)
+        scrubber = Scrubber(secrets_of(target, headers, body))
+        clean = clean_headers(headers, scrubber)
+        content = _text(scrubber.clean(clean_form(body)))
+        if "content-encoding" in clean and body:
+            content = {"text": HIDDEN}  # a key in it could not be found
+        request = {"method": method, "target": clean_target(target, scrubber), "headers": clean, **content}
+        return Exchange(self, number, request, scrubber)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Write one line, through to the file."""
         with self._lock:
-            if not self._file.closed:
-                self._file.write(f"{to_json(line)}\n")
-                self._file.flush()
+            if self._closed:
+                return
+            if self._file is None:
+                self._file = open(self._path, "w", encoding="utf-8", newline="\n", opener=_open_private)  # noqa: SIM115
+            self._file.write(f"{to_json(line)}\n")
+            self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is still told is not written."""
         with self._lock:
-            self._file.close()
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
 
 
 class Exchange:
     """One exchange that is being written."""
 
-    def __init__(self, writer: CassetteWriter, number: int, secrets: list[str]) -> None:
+    def __init__(self, writer: CassetteWriter, number: int, request: Mapping[str, Any], scrubber: Scrubber) -> None:
         self._writer = writer
         self._number = number
-        self._scrubber = _Scrubber(secrets)
+        self._request = request
+        self._scrubber = scrubber
+
+    def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Write what the request was, and how the response begins."""
+        response = {"status": status, "headers": clean_headers(headers, self._scrubber, numbers=True)}
+        self._writer.write({"exchange": self._number, "request": self._request, "response": response})
 
     def data(self, at: float, data: bytes) -> None:
         """Write one read of the response, ``at`` seconds after the request came."""
-        if safe := self._scrubber.feed(data):
-            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
+        self._write(at, self._scrubber.feed(data))
 
     def end(self, at: float, how: str) -> None:
         """Write the end: ``complete``, ``cut`` by the server, or ``left`` by the client."""
-        if rest := self._scrubber.rest():
-            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(rest)})
+        self._write(at, self._scrubber.rest())
         self._writer.write({"exchange": self._number, "at": round(at, 6), "end": how})
 
-
-def cassette_replies(path: str | os.PathLike[str], *, timing: bool = False) -> list[Reply]:
-    """Return the responses of a cassette in the order of their requests, for a ``Server`` to play.
-
-    Args:
-        timing: wait between the reads as long as it took then. Without, they come at once, each still a
-            write of its own.
-
-    Raises:
-        ValueError: it is no cassette.
-    """
-    heads: dict[int, dict[str, Any]] = {}
-    steps: dict[int, list[Step]] = {}
-    last: dict[int, float] = {}
-    ended: dict[int, str] = {}
-    for line in _lines(path):
-        number = line["exchange"]
-        if "response" in line:
-            heads[number], steps[number], last[number] = line["response"], [], 0.0
-            continue
-        if timing and line["at"] > last[number]:
-            steps[number].append(Wait(line["at"] - last[number]))
-        last[number] = line["at"]
-        if "end" in line:
-            ended[number] = line["end"]
-        else:
-            steps[number].append(Send(_bytes(line)))
-    return [_reply(head, steps[number], ended.get(number) == "complete") for number, head in sorted(heads.items())]
-
-
-def _reply(head: Mapping[str, Any], steps: list[Step], complete: bool) -> Reply:
-    headers = {name: value for name, value in head["headers"].items() if name not in _FRAMING}
-    content_type = headers.pop("content-type", None)
-    ending = [] if complete else [Cut()]
-    return Reply([*steps, *ending], status=head["status"], content_type=content_type, headers=headers)
-
-
-# What the server that plays a cassette says itself.
-_FRAMING = {"content-length", "transfer-encoding", "connection", "keep-alive", "content-encoding", "date", "server"}
-
-
-def _lines(path: str | os.PathLike[str]) -> Iterable[dict[str, Any]]:
-    begun: set[int] = set()
-    with open(path, encoding="utf-8") as file:
-        for row, text in enumerate(file, 1):
-            try:
-                line = json.loads(text)
-                number = line["exchange"]
-                if "response" in line:
-                    begun.add(number)
-                elif number not in begun or not isinstance(line["at"], (int, float)):
-                    raise ValueError("it has no head")
-            except (ValueError, KeyError, TypeError) as error:
-                if not text.endswith("\n"):
-                    return  # it was cut here
-                raise ValueError(f"{os.fspath(path)!r} is no cassette: line {row}: {error}") from error
-            yield line
+    def _write(self, at: float, safe: bytes) -> None:
+        if safe:
+            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
 
 
 def _text(data: bytes) -> dict[str, str]:
@@ -205,46 +119,16 @@ def _text(data: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(data).decode("ascii")}
 
 
-def _bytes(line: Mapping[str, Any]) -> bytes:
-    if "text" in line:
-        return str(line["text"]).encode("utf-8")
-    try:
-        return base64.b64decode(str(line.get("base64", "")), validate=True)
-    except binascii.Error:
-        return b""
+def _check_writable(path: str) -> None:
+    """Raise an OSError for a path where nothing can be written, without touching what is there."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    folder = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", path)
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
-def _is_secret(name: str) -> bool:
-    return bool(_SECRET_HEADER.fullmatch(name)) and name.lower() not in _NO_SECRET
-
-
-def _secrets(target: str, headers: Mapping[str, str]) -> list[str]:
-    found = {value.removeprefix("Bearer ").strip() for name, value in headers.items() if _is_secret(name)}
-    found |= {value for name, value in parse_qsl(urlsplit(target).query) if _SECRET_PARAMETER.fullmatch(name)}
-    return [secret for secret in found if len(secret) >= _SHORT]
-
-
-def _clean_target(target: str, secrets: Iterable[str]) -> str:
-    parts = urlsplit(target)
-    query = [
-        (name, _HIDDEN if _SECRET_PARAMETER.fullmatch(name) else value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
-    ]
-    return _hidden(parts._replace(query=urlencode(query, safe="*")).geturl(), secrets)
-
-
-def _clean(headers: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
-    return {
-        name.lower(): _HIDDEN if _is_secret(name) else _hidden(str(value), secrets) for name, value in headers.items()
-    }
-
-
-def _cleaned(data: bytes, secrets: Iterable[str]) -> dict[str, str]:
-    scrubber = _Scrubber(secrets)
-    return _text(scrubber.feed(data) + scrubber.rest())
-
-
-def _hidden(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, _HIDDEN)
-    return text
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # prompts and answers are nobody else's either

@@ -12,7 +12,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -54,16 +54,28 @@ def reply_in(
         finish_reason: by default ``tool_calls`` after tool calls, and ``stop`` otherwise.
         usage: tokens in and out.
         error: a message; the stream fails with it in place of its end.
+
+    Raises:
+        ValueError: there is no such format, or it has no word for something.
     """
+    _check_format(format)
     write, content_type = FORMATS[format]
     calls = [(f"call_{number}", name, to_json(dict(given))) for number, (name, given) in enumerate(tool_calls, 1)]
     finish = finish_reason or ("tool_calls" if calls else "stop")
+    if format == "openai-completions" and (reasoning or calls):
+        raise ValueError("openai-completions has neither reasoning nor tool calls; leave them out")
+    _check_finish(format, finish)
     said = _Said(split_tokens(text), split_tokens(reasoning), calls, finish, *usage, error)
     return Reply([Send(data) for data in write(said)], content_type=content_type)
 
 
 def error_in(format: str, message: str, *, status: int = 400, type: str = "invalid_request_error") -> Reply:
-    """Return the refusal of a request as a provider of this format words it."""
+    """Return the refusal of a request as a provider of this format words it.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    _check_format(format)
     bodies: dict[str, Any] = {
         "anthropic": {"type": "error", "error": {"type": type, "message": message}, "request_id": "req_test"},
         "gemini": {"error": {"code": status, "message": message, "status": type}},
@@ -75,6 +87,19 @@ def error_in(format: str, message: str, *, status: int = 400, type: str = "inval
     }
     body = bodies.get(format, {"error": {"message": message, "type": type, "param": None, "code": None}})
     return Reply([Send(to_json(body))], status=status, content_type="application/json")
+
+
+def _check_format(format: str) -> None:
+    if format not in FORMATS:
+        raise ValueError(
+            f"format is one of {', '.join(FORMATS)}, not {format!r}; azure, and services such as groq, speak openai"
+        )
+
+
+def _check_finish(format: str, finish: str) -> None:
+    known = [reason for reason in get_args(Finish) if reason not in _NO_FINISH.get(format, ())]
+    if finish not in known:
+        raise ValueError(f"finish_reason in {format} is one of {', '.join(known)}, not {finish!r}")
 
 
 def _openai(said: _Said) -> Iterator[bytes]:
@@ -388,4 +413,11 @@ FORMATS: dict[str, tuple[Callable[[_Said], Iterator[bytes]], str]] = {
     "cohere": (_cohere, _SSE),
     "mistral": (_mistral, _SSE),
     "ollama": (_ollama, "application/x-ndjson"),
+}
+
+# The reasons that a format has no word for.
+_NO_FINISH: dict[str, tuple[Finish, ...]] = {
+    "openai-completions": ("tool_calls",),
+    "gemini-interactions": ("content_filter",),
+    "ollama": ("content_filter",),
 }

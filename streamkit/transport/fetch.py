@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from streamkit.errors import StreamTimeout
+from streamkit.errors import ProtocolError, StreamTimeout
 from streamkit.stop import SocketGuard
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, ResponseInfo
 
-__all__ = ["Deadline", "TimeIsUp", "fetch"]
+__all__ = ["Deadline", "TimeIsUp", "fetch", "redirected"]
 
 _MAX_BODY = 16 * 1024 * 1024  # bytes; the longest list of models seen has under 2 MiB
 
@@ -19,7 +19,10 @@ class TimeIsUp(Exception):
 
 
 class Deadline:
-    """A watch that gives up at one moment, for all that a request does.
+    """A watch that gives up at one moment, for all that a request does, and those that follow it.
+
+    Args:
+        seconds: until then.
 
     Attributes:
         sent_at: when the connection stood and the request went out, on ``time.monotonic``; ``None`` before.
@@ -29,15 +32,24 @@ class Deadline:
         self.guard = SocketGuard()
         self.connected = False
         self.sent_at: float | None = None
+        self._halted = False
         self._limit = seconds
         self._until = time.monotonic() + seconds
 
     def before_read(self) -> float:
         """Return the seconds that are left."""
         left = self._until - time.monotonic()
-        if left <= 0:
+        if left <= 0 or self._halted:
             raise TimeIsUp
         return left
+
+    def halt(self) -> None:
+        """Give up now.
+
+        Threads: any; never waits.
+        """
+        self._halted = True
+        self.guard.shut_down()
 
     def error(self) -> StreamTimeout:
         """Return the error that it stands for."""
@@ -58,12 +70,12 @@ class Deadline:
 
 
 def fetch(
-    transport: Transport, request: HttpRequest, *, timeout: float, max_body: int = _MAX_BODY
+    transport: Transport, request: HttpRequest, watch: Deadline, *, max_body: int = _MAX_BODY
 ) -> tuple[ResponseInfo, bytes]:
     """Return the head and the body of a response, whatever its status.
 
     Args:
-        timeout: seconds for all of it.
+        watch: bounds all of it; one for several requests bounds them together.
         max_body: bytes.
 
     Raises:
@@ -71,8 +83,8 @@ def fetch(
         ProtocolError: the body is larger than ``max_body``.
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
     """
-    watch = Deadline(timeout)
     try:
+        watch.before_read()
         reply = transport.open(request, watch)
         try:
             return reply.info, reply.read_whole(max_body)
@@ -82,3 +94,9 @@ def fetch(
         raise watch.error() from None
     finally:
         watch.guard.release()
+
+
+def redirected(info: ResponseInfo, remedy: str) -> ProtocolError:
+    """Return the error of a response that points elsewhere, where a key must not follow; mask it."""
+    where = info.headers.get("location", "")
+    return ProtocolError(f"the server redirects ({info.status}) to {where!r}; redirects are not followed, so {remedy}")

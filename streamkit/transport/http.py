@@ -106,6 +106,7 @@ class Transport:
             Whatever ``watch`` raises.
         """
         session = self._own_session()
+        proxies: dict[str, str] = {}
         try:
             prepared = requests.PreparedRequest()
             headers = {"User-Agent": _USER_AGENT, **request.headers}
@@ -115,7 +116,12 @@ class Transport:
                 response = session.get_adapter(request.url).send(
                     prepared, stream=True, timeout=None, verify=verify, proxies=proxies
                 )
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        except requests.exceptions.InvalidURL as error:
+            if not proxies:
+                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+            # Not in the words of requests, which may hold half of the proxy's password.
+            raise ConfigError("the request cannot be sent: the proxy of the environment has no valid address") from None
+        except requests.exceptions.InvalidSchema as error:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except requests.exceptions.InvalidHeader as error:
             raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error

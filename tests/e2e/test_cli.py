@@ -753,6 +753,14 @@ def test_a_dialogue_remembers_what_was_said(serve: Serve) -> None:
     assert [said[:2], said] == [messages(request) for request in server.requests]
 
 
+def test_a_dialogue_with_nobody() -> None:
+    """A model of no provider is refused before the first question."""
+    with Terminal("chat", "-m", "nope/x") as terminal:
+        assert 1 == terminal.wait()
+    assert "unknown provider 'nope'" in terminal.shown
+    assert "listens" not in terminal.shown
+
+
 def test_ctrl_c_in_a_dialogue_stops_the_answer_alone(serve: Serve) -> None:
     """What came of the answer is remembered, the dialogue goes on, and the server is left."""
     server = serve(text_reply("one two").first(2).then(Wait(None)), text_reply("fine"))
@@ -832,10 +840,10 @@ def test_ctrl_c_at_the_prompt_twice() -> None:
 
 def test_a_dialogue_with_a_model_that_cannot_be_asked() -> None:
     """No question could be answered, so that the first one ends it."""
-    with Terminal("chat", "-m", "nobody/m") as terminal:
+    with Terminal("chat", "-m", "openai/m") as terminal:
         terminal.expect("> ")
         terminal.type("Hello?\n")
-        terminal.expect("streamkit: unknown provider 'nobody'")
+        terminal.expect("streamkit: openai needs an API key")
 
         assert 1 == terminal.wait()
 

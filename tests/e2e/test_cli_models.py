@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from streamkit.testing import Reply, Send, Server, Wait, chunk_event, error_reply, html_reply, json_reply, text_reply
+from streamkit.testing import (
+    Cut,
+    Reply,
+    Send,
+    Server,
+    Wait,
+    chunk_event,
+    error_reply,
+    html_reply,
+    json_reply,
+    redirect_reply,
+    text_reply,
+)
 
 KEY = "sk-secret-of-the-doctor"
 SECONDS = 60.0
@@ -26,7 +39,7 @@ MODELS = {
 }
 
 
-def streamkit(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def streamkit(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command with the keys given, and none of this machine's."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "streamkit", *arguments],
@@ -78,6 +91,89 @@ class TestModels:
         assert (1, "", True) == (done.returncode, done.stdout, "openai: " in done.stderr)
         assert KEY not in done.stdout + done.stderr
 
+    def test_nothing_to_list(self) -> None:
+        """A provider that lists nothing is said to, whether it was asked alone or with all."""
+        with Server(json_reply({"data": []})) as server:
+            for arguments in (["-p", "openai"], []):
+                done = streamkit("models", *arguments, **openai_at(server))
+                assert (1, "", True) == (done.returncode, done.stdout, "openai lists no models" in done.stderr)
+                assert "no provider has a key" not in done.stderr
+
+    def test_a_key_that_cannot_be_one(self) -> None:
+        """A key that is there and wrong is not reported as missing."""
+        done = streamkit("models", OPENAI_API_KEY="sk-\x01")
+        assert (1, True) == (done.returncode, "openai: the API key for OPENAI_API_KEY holds" in done.stderr)
+        assert "no provider has a key" not in done.stderr
+        assert "cannot be asked: the API key for" in streamkit("doctor", OPENAI_API_KEY="sk-\x01").stdout
+
+    def test_a_server_that_repeats_the_key(self) -> None:
+        """The key is in nothing that is written, whatever the server makes of it."""
+        for reply in (error_reply(400, f"bad key {KEY}"), html_reply(200, f"<p>{KEY}")):
+            with Server(reply) as server:
+                for arguments in (["models"], ["models", "-p", "openai"], ["doctor"]):
+                    done = streamkit(*arguments, **openai_at(server))
+                    assert KEY not in done.stdout + done.stderr
+
+    def test_names_that_would_command_a_terminal(self) -> None:
+        """What a server calls its models does nothing to a terminal, as text and as JSON."""
+        with Server(json_reply({"data": [{"id": "a\x1b[2J\x9b2Jb\nc", "name": "\x9b"}]})) as server:
+            assert "openai/a[2J2Jb c " in streamkit("models", "-p", "openai", **openai_at(server)).stdout
+            done = streamkit("models", "-p", "openai", "--json", **openai_at(server))
+        assert "\x9b" == json.loads(done.stdout)["name"]
+        assert not {"\x1b", "\x9b"} & set(done.stdout)
+
+    def test_letters_that_the_locale_has_not(self) -> None:
+        """A name in another script is written as well as the locale can, and as it is into JSON."""
+        with Server(json_reply({"data": [{"id": "größe"}]})) as server:
+            environment = {**openai_at(server), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+            assert "openai/gr??e" in streamkit("models", "-p", "openai", **environment).stdout
+            assert "openai/größe" in streamkit("models", "-p", "openai", "--json", **environment).stdout
+
+    def test_an_unknown_capability(self) -> None:
+        """A word that stands for no capability is bad usage, and those that do are named."""
+        done = streamkit("models", "-c", "vision")
+        assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+        assert "images" in done.stderr
+
+    def test_the_demo(self) -> None:
+        """The model that is always there can be asked for."""
+        done = streamkit("models", "-p", "demo")
+        assert (0, True) == (done.returncode, done.stdout.startswith("demo/storyteller"))
+
+    @pytest.mark.parametrize("command", ["models", "doctor"])
+    def test_a_reader_that_has_had_enough(self, command: str) -> None:
+        """A pipe that closes after the first line is no error."""
+        many = json_reply({"data": [{"id": f"model-{number}" * 10} for number in range(3000)]})
+        with Server(many) as server:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streamkit", command],
+                env={**os.environ, "NO_PROXY": "127.0.0.1", **openai_at(server)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            assert process.stderr is not None
+            with process.stdout, process.stderr:
+                if command == "models":
+                    process.stdout.readline()
+                process.stdout.close()
+                assert (0, b"") == (process.wait(SECONDS), process.stderr.read())
+
+    @pytest.mark.parametrize("command", ["models", "doctor"])
+    def test_an_interrupt(self, command: str) -> None:
+        """Ctrl-C waits for no provider that does not answer."""
+        with Server(Reply(before_head=[Wait(None)])) as server:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streamkit", command],
+                env={**os.environ, "NO_PROXY": "127.0.0.1", **openai_at(server)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            server.wait_for_requests(1, SECONDS)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=8)  # seconds; the providers have ten
+            assert (130, (b"", b"")) == (process.returncode, said)
+
     def test_an_unknown_provider(self) -> None:
         """A name that nobody has is an error that names those there are."""
         done = streamkit("models", "-p", "nobody")
@@ -96,6 +192,54 @@ class TestDoctor:
         assert "--all" in done.stdout
         assert KEY not in done.stdout
         assert "pa55word" not in done.stdout
+
+    @pytest.mark.parametrize("start", ["me:pa55word@", "http://me:pa55@word@", "http://me:pa55/word@"])
+    def test_a_password_of_any_proxy(self, start: str) -> None:
+        """A proxy's password is not shown, with or without a scheme, whatever is in it, nor in errors about it."""
+        for arguments in ([], ["http://far.example/v1"]):
+            done = streamkit("doctor", *arguments, HTTP_PROXY=f"{start}127.0.0.1:1", OPENAI_BASE_URL="http://x.example")
+            assert "pa55" not in done.stdout + done.stderr
+            assert "word@" not in done.stdout + done.stderr
+
+    def test_a_dead_proxy_is_named(self) -> None:
+        """Where the proxy is dead, that is not put down to the server alone."""
+        done = streamkit("doctor", "http://far.example/v1", HTTP_PROXY="http://me:pa55word@127.0.0.1:1")
+        assert (1, True) == (done.returncode, "through the proxy http://***@127.0.0.1:1" in done.stderr)
+
+    def test_secrets_of_a_url(self) -> None:
+        """Name, password and the values of the query of a URL are not shown."""
+        with Server(redirect_reply("http://127.0.0.1:1/?key=sk-query-secret")) as server:
+            url = f"{server.url.replace('//', '//me:pa55word@')}?key=sk-query-secret"
+            for arguments in ([], ["--json"]):
+                done = streamkit("doctor", url, *arguments)
+                assert (1, True) == (done.returncode, "redirects" in done.stderr + done.stdout)
+                assert "pa55word" not in done.stdout + done.stderr
+                assert "sk-query-secret" not in done.stdout + done.stderr
+
+    def test_an_empty_list_and_a_page(self) -> None:
+        """A provider that lists nothing answers, and so does one that sends a page."""
+        for reply, said in [
+            (json_reply({"data": []}), "answers, 0 models"),
+            (html_reply(), "answers, but not as it should: openai answers with text/html"),
+        ]:
+            with Server(reply) as server:
+                assert said in streamkit("doctor", **openai_at(server)).stdout
+
+    def test_a_stream_that_is_cut(self) -> None:
+        """What came before the cut is judged, and the cut is in the verdict."""
+        words = text_reply("one two three four five six seven eight", pause=0.02)
+        with Server(words.first(len(words.steps) // 2).then(Cut())) as server:
+            done = streamkit("doctor", server.url)
+            shown = json.loads(streamkit("doctor", server.url, "--json").stdout)
+        assert (1, True) == (done.returncode, "closed before the reply was over" in done.stderr)
+        assert shown["verdict"].startswith("failed: the connection was closed before the reply was over. Until then:")
+
+    def test_a_stream_without_a_length_that_is_cut(self) -> None:
+        """Where nothing but the last event tells of a cut, that is said."""
+        words = text_reply("one two three four five six seven eight", pause=0.02)
+        with Server(words.but(framing="close"), words.first(9).then("data: {").but(framing="close")) as server:
+            assert "cut off" not in streamkit("doctor", server.url).stdout
+            assert "it may have been cut off" in streamkit("doctor", server.url).stdout
 
     def test_all(self) -> None:
         """With --all every provider is there, with the variable that its key goes in."""
@@ -162,12 +306,25 @@ class TestDoctor:
         ("arguments", "code", "said"),
         [
             (["http://127.0.0.1:1/v1"], 1, "no connection"),
-            (["not-a-url"], 1, "absolute"),
+            (["not-a-url"], 2, "absolute"),
+            (["http://[::1"], 2, "absolute"),
+            (["http://me:hun/ter2@127.0.0.1:1"], 2, "not 'http://***@127.0.0.1:1'"),
             (["http://127.0.0.1:1/v1", "-H", "nonsense"], 2, "NAME: VALUE"),
+            (["http://127.0.0.1:1/v1", "-H", ": x"], 2, "NAME: VALUE"),
+            (["http://127.0.0.1:1/v1", "-H", "X-Key: schlüssel€"], 2, "no header can carry"),
+            (["http://127.0.0.1:1/v1", "-H", "X-Key: a\nb"], 2, "no header can carry"),
+            (["http://127.0.0.1:1/v1", "-d", b"\xff"], 2, "UTF-8"),
+            (["http://127.0.0.1:1/v1", "--timeout", "nan"], 2, "finite"),
+            (["http://127.0.0.1:1/v1", "--timeout", "-1"], 2, "range"),
+            (["http://127.0.0.1:1/v1", "--timeout", "0"], 2, "range"),
             (["http://127.0.0.1:1/v1", "--key-from", "NOT_SET"], 1, "NOT_SET is not set"),
+            (["http://127.0.0.1:1/v1", "--key-from", "NO_KEY"], 2, "NO_KEY has characters"),
+            (["http://127.0.0.1:1/v1", "--all"], 2, "--all is about the providers"),
+            (["--timeout", "3"], 2, "--timeout is about a URL"),
+            (["-m", "x"], 2, "--model is about a URL"),
         ],
     )
-    def test_errors(self, arguments: list[str], code: int, said: str) -> None:
+    def test_errors(self, arguments: list[str | bytes], code: int, said: str) -> None:
         """What cannot be asked is one line on stderr."""
-        done = streamkit("doctor", *arguments)
+        done = streamkit("doctor", *arguments, NO_KEY="ключ", PYTHONUTF8="1")
         assert (code, 1, True) == (done.returncode, len(done.stderr.splitlines()), said in done.stderr)

@@ -12,7 +12,10 @@ import pytest
 import requests
 
 from streamkit import Client, providers
-from streamkit.testing import Server, cassette_replies, json_reply, text_reply
+from streamkit.cli.root import run as command_line
+from streamkit.providers import registry
+from streamkit.testing import Server, cassette_replies, json_reply, reply_in, text_reply
+from tests.unit.test_bedrock_signing import signature_of
 
 KEY = "sk-secret-of-the-recorder"
 COMMAND = [sys.executable, "-W", "error", "-m", "streamkit", "record"]
@@ -58,8 +61,65 @@ def test_listening_for_any_client(tmp_path: Path) -> None:
     assert '"end": "complete"' in path.read_text("utf-8").replace('"end":"', '"end": "')
 
 
-@pytest.mark.parametrize("arguments", [[], ["Hi"], ["Hi", "--upstream", "http://x"]])
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env={**os.environ, "OPENAI_API_KEY": KEY, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([], ["Hi"], ["Hi", "--upstream", "http://x"], ["-m", "openai/m", "--upstream", "http://x"]),
+        *(["--upstream", "notaurl"], ["--upstream", "ftp://x"], ["--upstream", "http://u:sk-secret@x"]),
+    ],
+)
 def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
-    """What it cannot know is asked for, in one line."""
-    done = subprocess.run([*COMMAND, str(tmp_path / "t"), *arguments], capture_output=True, text=True, timeout=60)
-    assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+    """What it cannot know is asked for, and what it cannot do is refused, in one line."""
+    done = run(tmp_path / "t", *arguments)
+    assert (2, 1, False) == (done.returncode, len(done.stderr.splitlines()), "secret" in done.stderr)
+
+
+def test_the_way_to_the_recorder_is_direct(tmp_path: Path) -> None:
+    """A proxy of the environment sees the request to the provider, and not the one to the recorder."""
+    with Server(text_reply("Hello there")) as proxy:
+        base = "http://provider.invalid/v1"
+        done = run(tmp_path / "t", "-m", "openai/m", "Hi", OPENAI_BASE_URL=base, HTTP_PROXY=proxy.origin)
+        assert [f"{base}/chat/completions"] == [request.path for request in proxy.requests]
+    assert (0, "Hello there\n") == (done.returncode, done.stdout)
+
+
+def test_a_signed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What AWS gets by way of the recorder has the signature that it would reckon for it."""
+    path = tmp_path / "t"
+    with Server(reply_in("bedrock", "Hello there")) as server:
+        bedrock = providers.Bedrock(base_url=server.origin, region="eu-west-1", access_key="AKIATEST", secret_key=KEY)
+        monkeypatch.setattr(registry, "factory", {"bedrock": lambda: bedrock}.get)
+        assert 0 == command_line(["record", str(path), "-m", "bedrock/a.b-v1:0", "Hi"])
+        (request,) = server.requests
+    assert ("Hello there\n", "") == capsys.readouterr()
+    signature = signature_of(request, region="eu-west-1", secret=KEY)
+    assert request.headers["authorization"].endswith(f"Signature={signature}")
+    assert signature not in path.read_text("utf-8")
+
+
+def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
+    """The one line says who did not answer and why, and there is no cassette."""
+    done = run(tmp_path / "t", "-m", "openai/m", "Hi", OPENAI_BASE_URL="http://127.0.0.1:1/v1")
+    assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert "no answer from http://127.0.0.1:1/v1: Connection refused" in done.stderr
+    assert not (tmp_path / "t").exists()
+
+
+def test_nowhere_to_write_and_nowhere_to_listen(tmp_path: Path) -> None:
+    """The line names the file, or the port, and what to do."""
+    path = tmp_path / "nodir" / "t.jsonl"
+    done = run(path, "--upstream", "http://x")
+    assert (1, True) == (done.returncode, f"cannot write {path}: there is no such directory; name" in done.stderr)
+    with Server() as server:
+        done = run(tmp_path / "t", "--upstream", "http://x", "--port", server.port)
+    assert (1, True) == (done.returncode, f"port {server.port}: Address already in use; leave --port" in done.stderr)

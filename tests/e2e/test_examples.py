@@ -190,11 +190,12 @@ def test_every_example_is_tested_and_listed() -> None:
 
 
 def test_usage_and_cost(tmp_path: Path) -> None:
-    """It adds the tokens of two providers up, each under its name."""
+    """It adds the tokens and the cost of two providers up, each under its name."""
     output = output_of("usage_and_cost.py", tmp_path)
 
-    assert "openai/gpt-4o-mini: 2 replies, 2300 tokens\n" in output
-    assert "in all 3800 tokens\n" in output
+    assert "agnic/acme/large: 1 reply, 1500 tokens, $0.0081\n" in output
+    assert "openrouter/acme/small: 2 replies, 2300 tokens, $0.0026\n" in output
+    assert "in all 3800 tokens, $0.0107\n" in output
 
 
 def test_one_conversation_many_providers(tmp_path: Path) -> None:

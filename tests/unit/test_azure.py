@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from streamkit import Client, ConfigError, RateLimitError
 from streamkit.providers import AzureOpenAI, ChatRequest, Provider
+from streamkit.providers.model_lists import models_request
 from streamkit.testing import Server, error_reply, text_reply
 from streamkit.testing.request import Request
 
@@ -27,6 +28,13 @@ def origin(server: Server) -> str:
 
 def url_of(endpoint: str = HOST, model: str = "gpt-4o", **options: Any) -> str:
     return AzureOpenAI(KEY, endpoint, **options).request(ChatRequest(model, HELLO)).url
+
+
+class AccessToken(NamedTuple):
+    """As azure-identity's credentials return it."""
+
+    token: str
+    expires_on: int
 
 
 class TestAddress:
@@ -81,6 +89,24 @@ class TestAddress:
         with pytest.raises(ConfigError, match=r"AZURE_OPENAI_ENDPOINT, or pass endpoint=, such as https://NAME"):
             provider.request(CHAT)
 
+    @pytest.mark.parametrize(
+        ("endpoint", "options", "url"),
+        [
+            (HOST, {}, f"{HOST}/openai/models?api-version=2024-10-21"),
+            (HOST, {"api_version": "2024-06-01"}, f"{HOST}/openai/models?api-version=2024-06-01"),
+            (f"{HOST}/openai/v1", {}, f"{HOST}/openai/v1/models"),
+            (HOST, {"api_version": "v1"}, f"{HOST}/openai/v1/models"),
+        ],
+    )
+    def test_of_the_list_of_models(self, endpoint: str, options: dict[str, Any], url: str) -> None:
+        """The list of models belongs to the resource, in the version that calls go to."""
+        assert url == models_request(AzureOpenAI(KEY, endpoint, **options), None).url
+
+    def test_of_the_list_of_models_missing(self) -> None:
+        """Without an endpoint the list is the same error as a call."""
+        with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT, or pass endpoint="):
+            models_request(AzureOpenAI(KEY), None)
+
     def test_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Endpoint and key of the environment are enough for a client."""
         with Server(text_reply("Hi")) as server, Client() as client:
@@ -110,6 +136,30 @@ class TestKey:
         provider = AzureOpenAI(endpoint=HOST, token=lambda: next(tokens))
         sent = [provider.request(CHAT).headers["Authorization"] for _ in range(2)]
         assert ["Bearer first", "Bearer second"] == sent
+
+    def test_of_azure_identity(self) -> None:
+        """What azure-identity returns has the token in a field, and goes by its text; it does not show either."""
+        held = AccessToken(TOKEN, 0)
+        for token in (held, lambda: held):
+            provider = AzureOpenAI(endpoint=HOST, token=token)
+            assert f"Bearer {TOKEN}" == provider.request(CHAT).headers["Authorization"]
+            assert TOKEN not in f"{vars(provider)}"
+
+    @pytest.mark.parametrize(("token", "kind"), [(lambda: None, "NoneType"), (lambda: b"x", "bytes"), (5, "int")])
+    def test_no_token(self, token: Any, kind: str) -> None:
+        """A token that is no text is refused before it is sent as one."""
+        with pytest.raises(ConfigError, match=f"a token that is text, or a function that returns one, not {kind}"):
+            AzureOpenAI(endpoint=HOST, token=token).request(CHAT)
+
+    def test_a_function_that_fails(self) -> None:
+        """The failure of the function is the cause of an error of ours."""
+
+        def fail() -> str:
+            raise LookupError("no login")
+
+        with pytest.raises(ConfigError, match="azure got no token: LookupError") as caught:
+            AzureOpenAI(endpoint=HOST, token=fail).request(CHAT)
+        assert isinstance(caught.value.__cause__, LookupError)
 
     def test_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a key the environment's token counts, and a key goes before it."""

@@ -191,3 +191,12 @@ def test_no_credentials() -> None:
     with Client([providers.Bedrock(region="eu-west-1")]) as client:
         with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
             client.stream("bedrock/m", "Hi")
+
+
+def test_a_region_of_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that holds nothing but blanks is as good as none."""
+    monkeypatch.setenv("AWS_REGION", "  ")
+    with pytest.raises(ConfigError, match="needs a region"):
+        providers.Bedrock("k")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1\n")
+    assert "https://bedrock-runtime.eu-west-1.amazonaws.com" == providers.Bedrock("k").base_url

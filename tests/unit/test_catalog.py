@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from streamkit import AuthenticationError, Client, ConfigError, NotFoundError, ProtocolError, providers
+from streamkit import (
+    AuthenticationError,
+    BadRequestError,
+    Client,
+    ConfigError,
+    ConnectError,
+    NotFoundError,
+    ProtocolError,
+    ServerError,
+    StopEvent,
+    StreamError,
+    StreamkitError,
+    StreamTimeout,
+    listing,
+    providers,
+)
 from streamkit.catalog import Catalog
 from streamkit.providers import Provider
 from streamkit.providers.model_lists import ModelInfo, read_models
-from streamkit.testing import Reply, Server, error_reply, html_reply, json_reply
+from streamkit.testing import Reply, Server, Wait, error_reply, html_reply, json_reply, redirect_reply
 from streamkit.transport.http import Transport
 
 OPENAI = {"object": "list", "data": [{"id": "m-1", "object": "model", "created": 1700000000, "owned_by": "me"}]}
@@ -114,10 +132,25 @@ class TestShapes:
             model.capabilities,
         )
 
-    @pytest.mark.parametrize("body", [None, 3, "x", {}, {"data": 3}, {"data": [None, {"id": 4}]}, [[]]])
-    def test_anything_else_is_no_model(self, body: Any) -> None:
-        """Whatever JSON a server sends, nothing fails."""
+    @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": []}, {"data": [None, {"id": 4}]}, [[]]])
+    def test_a_list_may_hold_no_model(self, body: Any) -> None:
+        """An empty list, or one of other things, is a list without models."""
         assert ([], None) == read_models("x", body)
+
+    @pytest.mark.parametrize("body", [None, 3, "x", {"data": 3}, {"detail": "nothing here"}])
+    def test_anything_else_is_no_list(self, body: Any) -> None:
+        """What is no list of anything is an error, and not a list without models."""
+        with pytest.raises(ProtocolError, match="something else than a list"):
+            read_models("x", body)
+
+    def test_half_a_character_in_the_next_page(self) -> None:
+        """A page's name that no URL can carry is made one that it can."""
+        _, page = read_models("x", {"has_more": True, "last_id": "\ud800", "data": [{"id": "a"}]})
+        assert "after_id=%EF%BF%BD" == page
+
+    def test_models_can_be_in_a_set(self) -> None:
+        """Two that are equal are one in a set, whatever the provider sent."""
+        assert 1 == len({one("openai", OPENAI), one("openai", OPENAI)})
 
 
 def local(server: Server, name: str = "local") -> Provider:
@@ -169,9 +202,12 @@ class TestList:
             with pytest.raises(ConfigError, match="unknown provider 'nobody'"):
                 client.models.list("nobody")
 
-    @pytest.mark.parametrize("reply", [html_reply(), Reply(["[1,"], content_type="application/json")])
-    def test_what_is_no_json(self, reply: Reply) -> None:
-        """A page in HTML, or half a list, is a documented error."""
+    @pytest.mark.parametrize(
+        "reply",
+        [html_reply(), Reply(["[1,"], content_type="application/json"), json_reply("x"), json_reply({"object": "x"})],
+    )
+    def test_what_is_no_list(self, reply: Reply) -> None:
+        """A page in HTML, half a list, or no list is a documented error."""
         reply = reply.but(status=200)
         with Server(reply) as server, Client([local(server)]) as client, pytest.raises(ProtocolError):
             client.models.list("local")
@@ -195,6 +231,148 @@ class TestList:
             assert {} == catalog.list().errors
             again = catalog.list()
             assert (["m-1"], {"local"}) == ([model.id for model in again], set(again.errors))
+
+    def test_an_error_inside_a_200(self) -> None:
+        """An error that comes in place of a list is that error."""
+        body = {"error": {"message": "who are you?", "code": 401}}
+        with Server(json_reply(body)) as server, Client([local(server)]) as client:
+            with pytest.raises(AuthenticationError, match="who are you"):
+                client.models.list("local")
+
+    def test_a_redirect_is_named(self) -> None:
+        """A server that points elsewhere is not followed, and where it points is said."""
+        with Server(redirect_reply("https://elsewhere.example/")) as server, Client([local(server)]) as client:
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere"):
+                client.models.list("local")
+
+    def test_an_empty_list_is_no_error(self) -> None:
+        """A provider that lists nothing was asked, and lists nothing."""
+        with Server(json_reply({"data": []})) as server, Client([local(server)]) as client:
+            models = client.models.list()
+        assert ((), {}, ("local",)) == (models.models, models.errors, models.asked)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            error_reply(401, "no such key: sk-secret-catalog", type="sk-secret-catalog", code="sk-secret-catalog"),
+            html_reply(200, "<p>sk-secret-catalog"),
+            redirect_reply("https://elsewhere.example/?key=sk-secret-catalog"),
+        ],
+    )
+    def test_a_key_that_the_server_repeats_is_masked(self, reply: Reply) -> None:
+        """No part of the error that a server makes of the key shows it."""
+        with Server(reply) as server, Client([local(server)]) as client, pytest.raises(StreamError) as caught:
+            client.models.list("local")
+        assert "***" in f"{vars(caught.value)} {caught.value}"
+        assert "sk-secret-catalog" not in f"{vars(caught.value)} {caught.value!r}"
+
+    def test_a_foreign_failure_hides_nothing(self) -> None:
+        """A provider of another package that fails in a way of its own is reported as the others are."""
+
+        class Odd(providers.OpenAI):
+            def headers(self) -> dict[str, str | None]:
+                raise KeyError("a variable")
+
+        with Server(json_reply(OPENAI)) as server:
+            with Client([local(server), Odd(api_key="k", base_url=server.url, name="odd")]) as client:
+                models = client.models.list()
+                with pytest.raises(StreamkitError, match="odd cannot be asked for its models: KeyError"):
+                    client.models.list("odd")
+        assert (1, {"odd"}) == (len(models), set(models.errors))
+
+    def test_a_closed_client(self) -> None:
+        """A client that was closed asks nobody any more, and says so."""
+        with Server(json_reply(OPENAI)) as server:
+            client = Client([local(server)])
+            client.models.list()
+            client.close()
+            for refresh in (False, True):
+                with pytest.raises(ConfigError, match="closed"):
+                    client.models.list(refresh=refresh)
+
+    def test_the_demo(self) -> None:
+        """The model that is always there is listed for who asks for it, and not among all."""
+        with Client() as client:
+            found = client.models.get("demo/storyteller")
+            assert found is not None
+            assert "demo/storyteller" == found.full_name
+        with Client([]) as nobody:
+            assert () == nobody.models.list().asked
+
+
+def page(*ids: str, more: str | None = None) -> Reply:
+    return json_reply({"data": [{"id": id} for id in ids], "has_more": more is not None, "last_id": more})
+
+
+class TestPages:
+    def test_a_page_that_fails(self) -> None:
+        """The pages before the one that fails are kept, and its error is told."""
+        with Server(page("a", more="a"), page("b", more="b"), error_reply(400)) as server:
+            with Client([local(server)]) as client:
+                models = client.models.list("local")
+        assert (["a", "b"], {"local": BadRequestError}) == (
+            [model.id for model in models],
+            {name: type(error) for name, error in models.errors.items()},
+        )
+
+    @pytest.mark.parametrize(
+        "answers",
+        [(page("a", more="x"), page("b", more="x")), (page("a", more="x"), page("b", more="y"), page("a", more="z"))],
+        ids=["the same page", "the same models"],
+    )
+    def test_a_list_that_turns_in_a_circle(self, answers: tuple[Reply, ...]) -> None:
+        """A server that says the same again has come to its end."""
+        with Server(*answers) as server, Client([local(server)]) as client:
+            models = client.models.list("local")
+            assert len(answers) == len(server.requests)
+        assert (["a", "b"], {}) == ([model.id for model in models], models.errors)
+
+    def test_a_list_without_end(self) -> None:
+        """Beyond some number of pages no more are asked for; what was found is there, and the error beside it."""
+        count = itertools.count()
+        with Server(lambda _: page(f"m{next(count)}", more=f"{count}")) as server, Client([local(server)]) as client:
+            models = client.models.list("local")
+        assert 50 == len(models)
+        assert "more than 50 pages" in f"{models.errors['local']}"
+
+    def test_one_deadline_for_all_pages(self, transport: Transport) -> None:
+        """A provider whose pages come slower and slower has no more time for many than for one."""
+        with Server(page("a", more="a"), Reply(before_head=[Wait(None)])) as server:
+            provider = local(server)
+            catalog = Catalog(lambda _: {"local": lambda: provider}, transport, timeout=0.3)
+            models = catalog.list()
+        assert (1, StreamTimeout) == (len(models), type(models.errors["local"]))
+
+    def test_all_are_asked_at_once(self, transport: Transport) -> None:
+        """Twenty providers answer only once all of them were asked."""
+        everybody = threading.Barrier(20)
+
+        def answer(_: object) -> Reply:
+            everybody.wait(20)
+            return json_reply(OPENAI)
+
+        with Server(answer) as server:
+            known = [local(server, f"p{number}") for number in range(20)]
+            with Client(known) as client:
+                assert (20, {}) == (len(client.models.list()), client.models.list().errors)
+
+    def test_an_interrupt_leaves_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ctrl-C waits for nobody's answer, and the requests that are under way are cut off."""
+        asked = StopEvent()
+
+        def interrupted(timeout: float) -> None:
+            assert asked.wait(20)
+            raise KeyboardInterrupt
+
+        def note(_: object) -> Reply:
+            asked.set()
+            return Reply(before_head=[Wait(None)])
+
+        with Server(note) as server, Client([local(server)]) as client:
+            monkeypatch.setattr(listing.queue, "SimpleQueue", lambda: mock.Mock(get=interrupted))
+            with pytest.raises(KeyboardInterrupt):
+                client.models.list()
+            server.wait_for_open_connections(0)
 
 
 class TestChoosing:
@@ -224,6 +402,18 @@ class TestChoosing:
         assert small is not None
         assert able is not None
         assert ("small", "acme/big") == (small.id, able.id)
+
+
+def test_nothing_was_found_for_somebody_failed() -> None:
+    """Where nothing was found and a provider failed, that is raised; one without a key has not failed."""
+    with Server(error_reply(500)) as server, Client([local(server), providers.Cohere()]) as client:
+        for choose in (client.models.find, client.models.cheapest):
+            with pytest.raises(ServerError):
+                choose()
+    with Client([providers.Cohere()]) as client:
+        assert ((), None) == (client.models.find(), client.models.cheapest())
+    with Client([providers.Ollama(base_url="http://127.0.0.1:1")]) as client, pytest.raises(ConnectError):
+        client.models.find()
 
 
 def test_prices_are_filled_in_where_the_provider_sends_none() -> None:

@@ -198,6 +198,10 @@ class TestCall:
             ("Hi", {"stop": ["END"]}, r"stop is a StopEvent or a threading.Event, not list; .*stop_sequences="),
             ("Hi", {"stop": "END"}, "not str"),
             ("Hi", {"temprature": 1}, "openai has no parameter temprature"),
+            ("Hi", {"extra_headers": [("a", "b")]}, "extra_headers is a dict, not list"),
+            ("Hi", {"extra_headers": "X"}, "extra_headers is a dict, not str"),
+            ("Hi", {"extra_body": [1]}, "extra_body is a dict, not list"),
+            ("Hi", {"extra_body": 0}, "extra_body is a dict, not int"),
         ],
     )
     def test_impossible_calls(self, messages: Any, options: dict[str, Any], words: str, nothing_starts: None) -> None:
@@ -309,3 +313,14 @@ def test_a_base_url_is_checked_at_once(url: str) -> None:
     """An address that cannot be one is refused when the provider is made."""
     with pytest.raises(ConfigError):
         providers.OpenAICompatible("mine", url)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", 5, None])
+@pytest.mark.parametrize(
+    "made", [providers.OpenAI, providers.Anthropic, providers.AzureOpenAI, providers.Ollama, providers.Bedrock]
+)
+def test_a_name_that_no_model_can_begin_with(made: Any, name: Any) -> None:
+    """A provider whose name is no first segment of a model's name could never be reached, so it cannot be made."""
+    region = {"region": "eu-west-1"} if made is providers.Bedrock else {}
+    with pytest.raises(ConfigError, match=r"the name of a provider is text without a slash"):
+        made(api_key="k", name=name, **region)

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from streamkit import AuthenticationError, ConfigError, OverloadedError, RateLimitError, errors
-from streamkit.providers import ChatRequest, OpenAI, Provider
+from streamkit.providers import ChatRequest, OpenAI, OpenAICompletions, OpenAIResponses, Provider
 from streamkit.providers.demo import Demo
 from streamkit.wire import HttpRequest, ResponseInfo
 
@@ -175,6 +175,16 @@ class TestKey:
             OpenAI(key)
         assert key not in f"{caught.value!s}{caught.value!r}"
 
+    @pytest.mark.parametrize(("key", "kind"), [(b"sk-secret-bytes", "bytes"), (5, "int"), (["sk-secret"], "list")])
+    def test_no_text(self, key: Any, kind: str) -> None:
+        """A key that is no text is refused, and shows neither in the error nor among the locals."""
+        with pytest.raises(ConfigError, match=f"the API key for OPENAI_API_KEY is text, not {kind}") as caught:
+            OpenAI(key)
+        frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+        ours = [dict(f.f_locals) for f in frames if f.f_globals["__name__"].startswith("streamkit.")]
+        assert ours
+        assert "sk-secret" not in f"{caught.value!r} {ours}"
+
     def test_impossible_does_not_show_in_locals(self) -> None:
         """Nor does a tool that prints the locals of a traceback show it, in any frame of ours."""
         with pytest.raises(ConfigError) as caught:
@@ -233,12 +243,51 @@ class TestAddress:
         assert "http://work/v1" == OpenAI(KEY, name="work").base_url
 
     @pytest.mark.parametrize(
-        "url", ["localhost:8000", "ftp://host/v1", "http://", "http:///v1", "/v1", " https://host"]
+        "url", ["localhost:8000", "ftp://host/v1", "http://", "http:///v1", "/v1", "  ", 5, b"https://host/v1"]
     )
-    def test_impossible(self, url: str) -> None:
+    def test_impossible(self, url: Any) -> None:
         """What is no absolute http or https URL is a `ConfigError` with an example."""
         with pytest.raises(ConfigError, match=r"base_url is an absolute http or https URL such as https://host/v1"):
             OpenAI(KEY, url)
+
+    @pytest.mark.parametrize(
+        ("url", "words"),
+        [
+            ("https://me:hush@host/v1", "user name .* api_key="),
+            ("me:hush@host/v1", "absolute"),
+            ("https://host/v1?key=hush", "query"),
+            ("https://host/v1#hush", "fragment"),
+            ("https://host/v 1", "blank"),
+            ("https://ho st/v1", "blank"),
+            ("https://host/v\n1", "blank"),
+            ("https://host/v\x001", "blank"),
+        ],
+    )
+    def test_more_than_an_address(self, url: str, words: str) -> None:
+        """What no request would carry, or only by mistake, is refused, and what may be secret in it not shown."""
+        with pytest.raises(ConfigError, match=words) as caught:
+            OpenAI(KEY, url)
+        assert "hush" not in str(caught.value)
+
+    @pytest.mark.parametrize("made", [OpenAI, OpenAIResponses, OpenAICompletions])
+    @pytest.mark.parametrize("host", ["api.openai.com", "us.api.openai.com", "eu.api.openai.com"])
+    def test_regions(self, made: Any, host: str) -> None:
+        """OpenAI is OpenAI in every region: it wants a key."""
+        with pytest.raises(ConfigError, match="needs an API key"):
+            made(None, f"https://{host}/v1").request(ChatRequest("m", HELLO))
+        for other in (f"{host}.evil.example", "host", "notapi.openai.com.host"):
+            assert (
+                made(None, f"https://{other}/v1").request(ChatRequest("m", HELLO)).url.startswith(f"https://{other}/")
+            )
+
+    def test_max_tokens_of_a_region(self) -> None:
+        """And has the new name of `max_tokens`."""
+        request = OpenAI(KEY, "https://eu.api.openai.com/v1").request(ChatRequest("m", HELLO, {"max_tokens": 5}))
+        assert 5 == json.loads(request.body)["max_completion_tokens"]
+
+    def test_blanks_around(self) -> None:
+        """Blanks around an address, as a file or a shell leaves them, are no part of it."""
+        assert "https://host/v1" == OpenAI(KEY, " https://host/v1/\n").base_url
 
     def test_repr(self) -> None:
         """Name and address are in the repr."""

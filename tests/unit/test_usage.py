@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
+import warnings
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from streamkit import Client, StreamError, UsageTracker, providers
+from streamkit import Client, Completion, StreamError, Usage, UsageTracker, providers
+from streamkit.observers import Report, Stats
 from streamkit.testing import Cut, Server, Wait, error_reply, text_reply
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -61,6 +65,65 @@ def test_periods() -> None:
     assert 2 == tracker.totals(since=since, until=until).streams
     assert 2 == tracker.by_provider(since=since, until=until)["openai"].streams
     assert (START, START + timedelta(hours=30)) == (tracker.totals().first, tracker.totals().last)
+
+
+def report(model: str = "m") -> Report:
+    """Return what an observer is told of a stream with three tokens."""
+    stats = Stats(None, 0.0, 0, 0, 1, 0, 0.0)
+    return Report(1, "openai", model, "complete", stats, Completion(usage=Usage(1, 2, 3)))
+
+
+def test_short_periods() -> None:
+    """A period may be shorter than a second, and what ends at its very beginning belongs to it."""
+    clock = [START]
+    tracker = UsageTracker(now=lambda: clock[0])
+    step = timedelta(milliseconds=100)
+    for number in range(10):
+        clock[0] = START + number * step
+        tracker.stream_ended(report())
+    assert [(START + number * step, 1) for number in range(10)] == [
+        (begin, totals.streams) for begin, totals in tracker.by_period(step)
+    ]
+    with pytest.raises(ValueError, match="longer than nothing"):
+        tracker.by_period(timedelta(0))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_while_streams_end() -> None:
+    """A child that is forked while streams end can use the tracker, and its totals are those of whole streams."""
+    tracker, done = UsageTracker(), threading.Event()
+
+    def hammer() -> None:
+        while not done.is_set():
+            tracker.stream_ended(report())
+
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    context = multiprocessing.get_context("fork")
+    try:
+        for _ in range(50):
+            child = context.Process(target=_use, args=(tracker,))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which is the point
+                child.start()
+            child.join(20)
+            if child.exitcode is None:
+                child.kill()
+                child.join(20)
+            assert 0 == child.exitcode
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def _use(tracker: UsageTracker) -> None:
+    before = tracker.totals()
+    tracker.stream_ended(report())
+    totals = tracker.totals()
+    assert (before.streams + 1, 3 * totals.streams) == (totals.streams, totals.total_tokens)
+    assert min(totals.streams, 10_000) == len(tracker.records())
 
 
 def test_the_history_is_bounded_and_the_totals_are_not() -> None:

@@ -1,0 +1,35 @@
+"""Addresses as they may be shown: what is secret in them is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["secrets_in", "shown", "without_userinfo"]
+
+
+def without_userinfo(address: str) -> str:
+    """Return an address, with or without a scheme, without the name and the password in it."""
+    return re.sub(r"^([a-zA-Z][\w+.-]*://)?.*@", r"\1***@", address, flags=re.DOTALL)
+
+
+def shown(url: str) -> str:
+    """Return a URL without what may be secret: name and password, and the values of its query."""
+    address, mark, query = url.partition("#")[0].partition("?")
+    scheme, slashes, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    hidden = "&".join(f"{name}=***" if equal else "***" for name, equal, _ in _pairs(query)) if query else ""
+    return f"{scheme}{slashes}{without_userinfo(host)}{slash}{path}{mark}{hidden}"
+
+
+def _pairs(query: str) -> list[tuple[str, str, str]]:
+    return [part.partition("=") for part in query.split("&")]
+
+
+def secrets_in(url: str) -> Iterator[str]:
+    """Iterate what of a URL may be secret, as it stands there and as it is meant."""
+    parts = urlsplit(url)
+    userinfo = parts.netloc.rpartition("@")[0]
+    for text in (userinfo, userinfo.partition(":")[2], *(value or name for name, _, value in _pairs(parts.query))):
+        yield from (text, unquote(text))

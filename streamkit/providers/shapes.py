@@ -1,0 +1,188 @@
+"""What of a call has a shape that no wire format can be written from, told before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.base import ChatRequest
+from streamkit.providers.lenient import as_dict, as_json, as_text
+
+__all__ = [
+    "call_id_of",
+    "check_tool_choice",
+    "content_of",
+    "function_of",
+    "items_of",
+    "normalise",
+    "stops_of",
+    "tool_list",
+    "with_tool_calls",
+    "word_of",
+]
+
+# Parameters that bring tools along, so that there may be something to choose without tools=.
+_BRING_TOOLS = ("tools", "mcp_servers", "prompt")
+
+
+def content_of(where: str, message: Mapping[str, Any]) -> str | Sequence[Any] | None:
+    """Return a message's content: text, a list of parts that are dicts or texts, or nothing.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content
+    if not isinstance(content, (list, tuple)):
+        raise ConfigError(f"{where}.content is text or a list of parts, not {type(content).__name__}")
+    for number, part in enumerate(content):
+        if not isinstance(part, (str, Mapping)):
+            raise ConfigError(f"{where}.content[{number}] is a part such as TextPart, not {type(part).__name__}")
+    return content
+
+
+def items_of(where: str, message: Mapping[str, Any], field: str) -> Sequence[Any]:
+    """Return a field that is a list, empty where there is none.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    items = message.get(field) or ()
+    if not isinstance(items, (list, tuple)):
+        raise ConfigError(f"{where}.{field} is a list, not {type(items).__name__}")
+    return items
+
+
+def word_of(where: str, message: Mapping[str, Any], field: str) -> str | None:
+    """Return a field that is text, ``None`` where there is none.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    word = message.get(field)
+    if word is not None and not isinstance(word, str):
+        raise ConfigError(f"{where}.{field} is text, not {type(word).__name__}")
+    return word
+
+
+def call_id_of(where: str, message: Mapping[str, Any]) -> str:
+    """Return which call a tool's message answers; its name will do, as in the older shape.
+
+    Raises:
+        ConfigError: it has neither.
+    """
+    call_id = word_of(where, message, "tool_call_id") or word_of(where, message, "name")
+    if not call_id:
+        raise ConfigError(f"{where} answers a tool call, so it needs the call's id in tool_call_id")
+    return call_id
+
+
+def function_of(where: str, call: Any) -> tuple[str, str]:
+    """Return the name and the arguments, as JSON text, of a tool call in the OpenAI shape; none are an empty object.
+
+    Raises:
+        ConfigError: it has no name, or its arguments are neither text nor an object.
+    """
+    function = as_dict(as_dict(call).get("function"))
+    name, arguments = function.get("name"), function.get("arguments")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{where}.tool_calls has a call without a function name")
+    if isinstance(arguments, Mapping):
+        arguments = as_json(dict(arguments))
+    if not isinstance(arguments, (str, type(None))):
+        raise ConfigError(f"{where}.tool_calls has arguments that are JSON text, not {type(arguments).__name__}")
+    return name, arguments if arguments and arguments.strip() else "{}"
+
+
+def with_tool_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return messages with the older ``function_call`` as a tool call, and the function's message as its result.
+
+    The call's id is the function's name, with a number where it is called again: ids have to differ.
+
+    Raises:
+        ConfigError: a message has a call of either shape.
+    """
+    counts: dict[str, int] = {}
+    ids: dict[str, str] = {}  # of the last call of each function
+    read: list[Mapping[str, Any]] = []
+    for position, message in enumerate(messages):
+        if message["role"] == "assistant" and (call := message.get("function_call")):
+            if message.get("tool_calls"):
+                raise ConfigError(f"messages[{position}] has both tool_calls and function_call; leave one out")
+            name = as_text(as_dict(call).get("name"))
+            counts[name] = counts.get(name, 0) + 1
+            ids[name] = name if counts[name] == 1 else f"{name}-{counts[name]}"
+            message = {**message, "tool_calls": [{"id": ids[name], "type": "function", "function": call}]}
+        elif message["role"] == "function" and not message.get("tool_call_id"):
+            name = as_text(message.get("name"))
+            message = {**message, "tool_call_id": ids.get(name, name)}
+        read.append(message)
+    return read
+
+
+def tool_list(tools: Any) -> list[Mapping[str, Any]]:
+    """Return tools as a list of dicts, of which those of the type ``function`` are in the OpenAI shape.
+
+    Raises:
+        ConfigError: it is no list, or a function has no name, or parameters that are no object.
+    """
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {type(tools).__name__}")
+    listed = list(tools)
+    for position, tool in enumerate(listed):
+        if not isinstance(tool, Mapping):
+            raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {type(tool).__name__}")
+        if tool.get("type") != "function":
+            continue
+        function = as_dict(tool.get("function"))
+        if not as_text(function.get("name")):
+            raise ConfigError(f"tools[{position}] needs function.name")
+        given = function.get("parameters")
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"tools[{position}].function.parameters is a JSON schema, not {type(given).__name__}")
+    return listed
+
+
+def check_tool_choice(chat: ChatRequest) -> None:
+    """Raise a ConfigError for a call that demands a tool and has none."""
+    choice = chat.params.get("tool_choice")
+    if choice is None or choice in ("auto", "none") or "tools" in chat.extra_body:
+        return
+    if not any(chat.params.get(name) for name in _BRING_TOOLS):
+        raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
+
+
+def stops_of(given: Any) -> list[str]:
+    """Return stop sequences as a list, empty where none were given.
+
+    Raises:
+        ConfigError: it is neither text nor texts.
+    """
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [given]
+    stops = None if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable) else list(given)
+    if stops is None or not all(isinstance(stop, str) for stop in stops):
+        raise ConfigError("stop_sequences is a text or a list of texts")
+    return stops
+
+
+def normalise(params: dict[str, Any]) -> None:
+    """Give parameters that go out in the OpenAI shape that shape: lists where other collections of texts were given.
+
+    Raises:
+        ConfigError: tools, the choice of one, the reply's format or the stop sequences cannot be had from them.
+    """
+    if "tools" in params:
+        params["tools"] = tool_list(params["tools"])
+    for name in ("stop", "stop_sequences"):
+        if name in params and not isinstance(params[name], str):
+            params[name] = stops_of(params[name])
+    choice, form = params.get("tool_choice", ""), params.get("response_format", {"type": ""})
+    if not isinstance(choice, (str, Mapping)):
+        raise ConfigError(f"tool_choice is a word such as 'auto' or a dict, not {type(choice).__name__}")
+    if not isinstance(form, Mapping) or not isinstance(form.get("type"), str):
+        raise ConfigError(f"response_format is a dict with a type, such as {{'type': 'json_object'}}, not {form!r}")

@@ -1,0 +1,127 @@
+"""What Mistral wants otherwise than OpenAI: ids of nine characters, and its thoughts as parts of the content."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamkit import Client, ConfigError, Message, ProtocolError, ToolCall
+from streamkit.messages import messages_of
+from streamkit.providers import ChatRequest, Mistral, OpenAI
+from streamkit.providers.mistral_decoder import MistralDecoder
+from streamkit.testing import Reply, Server, text_reply
+from streamkit.testing.replies import DONE, chunk_event, sse_event
+
+
+def body_of(messages: Any, provider: Any = None, **params: Any) -> dict[str, Any]:
+    request = (provider or Mistral("k")).request(ChatRequest("m", messages_of(messages), params))
+    decoded: dict[str, Any] = json.loads(request.body)
+    return decoded
+
+
+def sent_ids(*ids: str) -> list[str]:
+    """Return what the ids of calls, each with its result, become; those of a result are those of its call."""
+    calls = [Message("assistant", tool_calls=tuple(ToolCall.of(id, "f", "{}") for id in ids))]
+    sent = body_of([*calls, *(Message("tool", "x", tool_call_id=id) for id in ids)])["messages"]
+    of_calls = [call["id"] for call in sent[0]["tool_calls"]]
+    assert of_calls == [message["tool_call_id"] for message in sent[1:]]
+    return of_calls
+
+
+class TestIds:
+    def test_its_own_stay(self) -> None:
+        """An id that Mistral gave goes back as it came."""
+        assert ["aB3456789", "000000000"] == sent_ids("aB3456789", "000000000")
+
+    @given(st.lists(st.text(min_size=1), min_size=1, unique=True))
+    def test_any_other_becomes_one(self, ids: list[str]) -> None:
+        """Whatever the ids of a conversation are, those sent are such as Mistral takes, and as many."""
+        sent = sent_ids(*ids)
+        assert len(set(ids)) == len(set(sent))
+        assert all(re.fullmatch("[a-zA-Z0-9]{9}", id) for id in sent)
+
+    def test_the_same_in_every_request(self) -> None:
+        """An id is replaced by the same whatever else the conversation has."""
+        (alone,) = sent_ids("call_1")
+        assert alone == sent_ids("toolu_2", "call_1")[1]
+
+    def test_none_is_taken_twice(self) -> None:
+        """An id that happens to be what another would become keeps its place."""
+        (made,) = sent_ids("call_1")
+        kept, other = sent_ids(made, "call_1")
+        assert made == kept != other
+
+
+THOUGHTS: list[Any] = [
+    [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me"}]}],
+    [{"type": "thinking", "thinking": " look.", "signature": "sig"}, {"type": "text", "text": "So"}],
+    " be it.",
+]
+
+
+def reply_of(*contents: Any) -> Reply:
+    events = [
+        sse_event({"id": "r", "model": "m", "choices": [{"index": 0, "delta": {"content": c}, "finish_reason": None}]})
+        for c in contents
+    ]
+    return Reply([*events, chunk_event(finish_reason="stop"), DONE])
+
+
+class TestThoughts:
+    def test_they_go_back(self) -> None:
+        """Thoughts go back with the history before the text, to Mistral and to nobody else."""
+        with Server(reply_of(*THOUGHTS), text_reply("Hi")) as server, Client([Mistral("k", server.url)]) as client:
+            said = client.complete("mistral/m", "Hi")
+            client.complete("mistral/m", [Message("user", "Hi"), said.message])
+            sent = server.requests[1].json()["messages"][1]
+        thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Let me look."}], "signature": "sig"}
+        assert ("Let me look.", "So be it.") == (said.reasoning, said.text)
+        assert {"role": "assistant", "content": [thought, {"type": "text", "text": "So be it."}]} == sent
+        assert [{"role": "assistant", "content": "So be it."}] == body_of([said.message], OpenAI("k"))["messages"]
+
+    def test_before_a_call(self) -> None:
+        """What was thought before a call of a tool goes back with the call."""
+        datum = {"type": "thinking", "thinking": [{"type": "text", "text": "Look"}]}
+        call = ToolCall.of("aB3456789", "f", "")
+        message = Message("assistant", None, tool_calls=(call,), provider_data=({"mistral": datum}, {"mistral": 5}))
+        (sent,) = body_of([message])["messages"]
+        assert ([datum], "{}") == (sent["content"], sent["tool_calls"][0]["function"]["arguments"])
+
+    @pytest.mark.parametrize("odd", [5, None, [], [5], [{"text": 5}], {}])
+    def test_odd_shapes(self, odd: Any) -> None:
+        """Whatever is in place of a thought, the reply is read, and nothing goes back."""
+        with Server(reply_of([{"type": "thinking", "thinking": odd}, "a"])) as server:
+            with Client([Mistral("k", server.url)], retry=1) as client:
+                said = client.complete("mistral/m", "Hi")
+        assert ("a", ()) == (said.text, said.provider_data)
+
+    def test_only_of_the_first_choice(self) -> None:
+        """Of several choices it is the first that goes into the history."""
+        decoder = MistralDecoder("p", 2)
+        told = []
+        for index in (1, 0):
+            part = {"type": "thinking", "thinking": f"of {index}"}
+            choice = {"index": index, "delta": {"content": [part]}, "finish_reason": "stop"}
+            told += decoder.decode_whole({"id": "r", "choices": [choice]})
+        told.append(decoder.finish())
+        (datum,) = [datum for chunk in told for datum in chunk.provider_data]
+        assert "of 0" == datum["mistral"]["thinking"][0]["text"]
+
+    def test_they_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server cannot make a stream keep thoughts without end."""
+        monkeypatch.setattr("streamkit.providers.chat_memory._MOST_DETAILS", 10)
+        with Server(reply_of(*THOUGHTS)) as server, Client([Mistral("k", server.url)], retry=1) as client:
+            with pytest.raises(ProtocolError, match="reasoning of more than 10 characters"):
+                client.complete("mistral/m", "Hi")
+
+
+def test_shapes_are_checked() -> None:
+    """What goes out in OpenAI's shape is checked as for OpenAI."""
+    for name, odd in (("tools", "x"), ("tools", [5]), ("response_format", "json"), ("tool_choice", 5)):
+        with pytest.raises(ConfigError, match=name):
+            body_of("Hi", **{"tools": [{"type": "function", "function": {"name": "f"}}], name: odd})
