@@ -5,6 +5,7 @@ Source: https://platform.claude.com/docs/en/api/messages, read 2026-11-21.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
 
 
 def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
-    content = [_block(name, part) for part in turn.parts]
+    content = [_block(name, turn, part) for part in turn.parts]
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.call_id, "content": content}]
     calls = []
@@ -118,12 +119,14 @@ def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
     return [datum for datum in whole if datum and "paused" not in datum]
 
 
-def _block(name: str, part: Text | Media) -> dict[str, Any]:
+def _block(name: str, turn: Turn, part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return _text(part.text)
     if part.kind not in ("image", "file"):
         raise ConfigError(f"{name} takes text, images and documents, no {part.kind}")
-    block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(part)}
+    if part.kind == "file" and turn.role == "assistant":
+        raise ConfigError(f"{name} takes no document in an assistant message; put it into one of the user's")
+    block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(name, part)}
     if part.filename:
         block["title"] = part.filename
     return block
@@ -133,12 +136,28 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _source(part: Media) -> dict[str, Any]:
+def _source(name: str, part: Media) -> dict[str, Any]:
     if part.file_id:
         return {"type": "file", "file_id": part.file_id}
     if part.url:
         return {"type": "url", "url": part.url}
+    if part.kind == "file" and part.media_type.startswith("text/"):
+        return {"type": "text", "media_type": "text/plain", "data": _decoded(name, part)}
+    if part.kind == "file" and part.media_type != "application/pdf":
+        raise ConfigError(
+            f"{name} takes documents that are PDF or text, no {part.media_type}; pass what they say as text, and "
+            "pictures as images"
+        )
     return {"type": "base64", "media_type": part.media_type, "data": part.data}
+
+
+def _decoded(name: str, part: Media) -> str:
+    try:
+        return base64.b64decode(part.data or "", validate=True).decode()
+    except ValueError:
+        raise ConfigError(
+            f"{name} takes text documents in base64 and UTF-8; this {part.media_type} is neither"
+        ) from None
 
 
 def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
@@ -178,7 +197,8 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         if effort not in _EFFORTS:
             raise ConfigError(f"{name} has reasoning_effort {', '.join(_EFFORTS)} and none, not {effort!r}")
         output["effort"] = effort
-        body.setdefault("thinking", {"type": "adaptive"})
+        if body.get("tool_choice", {}).get("type") not in ("any", "tool"):  # a forced call leaves no room to think
+            body.setdefault("thinking", {"type": "adaptive"})
     form = parameters.take("response_format")
     wanted = None if form is None else format_of(form)
     if wanted is not None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
 import attrs
 import pytest
 
-from streamkit import ConfigError
+from streamkit import ConfigError, FilePart, Message
 from streamkit.providers import Anthropic
-from tests.unit.calls import CALLS
+from tests.unit.calls import CALLS, PDF, WEATHER, call
+
+
+def body(*messages: Message, **params: Any) -> dict[str, Any]:
+    """Return what is sent."""
+    request = Anthropic(api_key="k").request(call(list(messages or [Message("user", "Hi")]), **params))
+    return json.loads(request.body or b"")  # type: ignore[no-any-return]
+
+
+def data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 @pytest.mark.parametrize(("params", "version"), [({}, "2026-10-21"), ({"temperature": 0}, "2023-06-01")])
@@ -46,3 +60,41 @@ def test_the_environment_may_leave_the_version_out_of_the_url(
     """`ANTHROPIC_BASE_URL` is written with and without `/v1`."""
     monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
     assert expected == Anthropic(api_key="k").base_url
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/csv"])
+def test_a_text_document_goes_as_text(kind: str) -> None:
+    """What is text is sent decoded, as the API takes only PDF in base64."""
+    (message,) = body(Message("user", ["Sum it up", FilePart(data_url(kind, "a,\u00fc".encode()))]))["messages"]
+    expected = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a,\u00fc"}}
+    assert expected == message["content"][1]
+
+
+@pytest.mark.parametrize(
+    "url", [data_url("application/zip", b"PK"), data_url("text/plain", b"\xff"), "data:text/plain;base64,???"]
+)
+def test_a_document_of_another_kind_is_refused(url: str) -> None:
+    """A document that is neither PDF nor readable text is an error before anything is sent."""
+    with pytest.raises(ConfigError, match="documents"):
+        body(Message("user", [FilePart(url)]))
+
+
+def test_an_assistant_has_no_documents() -> None:
+    """The API refuses a document in an assistant's message, so it is an error that says where to put it."""
+    with pytest.raises(ConfigError, match="assistant message"):
+        body(Message("user", "Hi"), Message("assistant", [FilePart(PDF)]), Message("user", "And?"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "thinking"),
+    [
+        ("required", None),
+        ({"type": "function", "function": {"name": "get_weather"}}, None),
+        ("auto", {"type": "adaptive"}),
+        ("none", {"type": "adaptive"}),
+    ],
+)
+def test_a_forced_call_is_made_without_thinking(choice: Any, thinking: Any) -> None:
+    """The API refuses thinking beside a forced tool call; the effort is sent without it then."""
+    sent = body(tools=[WEATHER], tool_choice=choice, reasoning_effort="low")
+    assert ({"effort": "low"}, thinking) == (sent["output_config"], sent.get("thinking"))
