@@ -52,14 +52,23 @@ def test_max_tokens_is_at_least_one(limit: object) -> None:
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("http://host:1", "http://host:1/v1"), ("http://host/v1/", "http://host/v1")],
+    [
+        ("http://host:1", "http://host:1/v1"),
+        ("http://host/v1/", "http://host/v1"),
+        ("https://host/anthropic/", "https://host/anthropic/v1"),
+    ],
 )
-def test_the_environment_may_leave_the_version_out_of_the_url(
-    url: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`ANTHROPIC_BASE_URL` is written with and without `/v1`."""
+def test_the_url_may_leave_the_version_out(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base URL is written with and without `/v1`, in the environment and in an argument."""
+    assert expected == Anthropic("k", url).base_url
     monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
     assert expected == Anthropic(api_key="k").base_url
+
+
+def test_the_official_url_needs_a_key_however_it_is_written() -> None:
+    """Anthropic itself is asked with a key, also where its address was passed without `/v1`."""
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
+        Anthropic(base_url="https://api.anthropic.com").request(CALLS["effort"])
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/csv"])
