@@ -27,6 +27,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
+from streamkit.providers.unsaid import arguments_of, call_id_of
 
 __all__ = ["body_of"]
 
@@ -96,11 +97,10 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
     content = [_block(name, turn, part) for part in turn.parts]
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.call_id, "content": content}]
-    calls = []
-    for call in turn.calls:
-        if not isinstance(call.arguments, Mapping):
-            raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
-        calls.append({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
+    calls = [
+        {"type": "tool_use", "id": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}
+        for call in turn.calls
+    ]
     data = _kept(provider_data(turn, FORMAT))
     if all(isinstance(part, Text) for part in turn.parts):
         return in_order(data, turn.text(name), calls, _text)

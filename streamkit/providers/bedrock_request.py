@@ -27,6 +27,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
+from streamkit.providers.unsaid import arguments_of, call_id_of
 
 __all__ = ["body_of"]
 
@@ -92,11 +93,10 @@ def _content(name: str, turn: Turn, names: DocumentNames) -> list[dict[str, Any]
     content = [_block(name, turn, part, names) for part in turn.parts]
     if turn.role == "tool":
         return [{"toolResult": {"toolUseId": turn.call_id, "content": content}}]
-    calls = []
-    for call in turn.calls:
-        if not isinstance(call.arguments, Mapping):
-            raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
-        calls.append({"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}})
+    calls = [
+        {"toolUse": {"toolUseId": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}}
+        for call in turn.calls
+    ]
     return [*provider_data(turn, FORMAT), *content, *calls]
 
 

@@ -26,6 +26,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
+from streamkit.providers.unsaid import call_id_of
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Cohere"]
@@ -121,7 +122,7 @@ class Cohere(KeyedProvider):
             plain = all(isinstance(part, Text) for part in turn.parts)
             shape["content"] = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
         if turn.calls:
-            shape["tool_calls"] = [call.to_dict() for call in turn.calls]
+            shape["tool_calls"] = [{**call.to_dict(), "id": call_id_of(self.name, call)} for call in turn.calls]
         for datum in provider_data(turn, FORMAT):
             shape |= as_dict(datum)
         return shape

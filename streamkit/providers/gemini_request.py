@@ -25,6 +25,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
+from streamkit.providers.unsaid import arguments_of
 
 __all__ = ["body_of"]
 
@@ -101,9 +102,7 @@ def _parts(name: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
         parts.append({"text": "", "thoughtSignature": signature})
     signatures = {datum.get("call"): datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
     for which, call in enumerate(turn.calls):
-        if not isinstance(call.arguments, Mapping):
-            raise ConfigError(f"{name} takes tool calls whose arguments are a JSON object; {call.name} has others")
-        shape: dict[str, Any] = {"name": call.name, "args": call.arguments}
+        shape: dict[str, Any] = {"name": call.name, "args": arguments_of(name, call)}
         if ids and call.id and not call.id.startswith(MADE_ID):
             shape["id"] = call.id
         parts.append({"functionCall": shape})

@@ -28,6 +28,7 @@ from streamkit.providers.prompt import (
     tools_of,
     turns,
 )
+from streamkit.providers.unsaid import arguments_of, call_id_of
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["GeminiInteractions"]
@@ -138,8 +139,9 @@ class GeminiInteractions(KeyedProvider):
                 steps.append({"type": kind, "content": [self._part(part) for part in turn.parts]})
             signatures = {datum["call"]: datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
             for which, call in enumerate(turn.calls):
-                names[call.id] = call.name
-                shape = {"type": "function_call", "id": call.id, "name": call.name, "arguments": call.arguments or {}}
+                names[call_id_of(self.name, call)] = call.name
+                arguments = arguments_of(self.name, call)
+                shape = {"type": "function_call", "id": call.id, "name": call.name, "arguments": arguments}
                 steps.append({**shape, "signature": signatures[which]} if signatures.get(which) else shape)
         return steps
 

@@ -14,6 +14,7 @@ from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import Parameters, Turn, turns
 from streamkit.providers.quirks import Quirks
+from streamkit.providers.unsaid import call_id_of
 from streamkit.wire import Masked
 
 __all__ = ["Mistral"]
@@ -75,7 +76,7 @@ class Mistral(ChatCompletions):
         content = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
         shape: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
-            shape["tool_calls"] = [call.to_dict() for call in turn.calls]
+            shape["tool_calls"] = [{**call.to_dict(), "id": call_id_of(self.name, call)} for call in turn.calls]
         if turn.role == "tool":
             shape["tool_call_id"] = turn.call_id
             if turn.name:

@@ -16,6 +16,7 @@ from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import Parameters, ToolSpec, Turn, format_of, tools_of, turns
+from streamkit.providers.unsaid import arguments_of
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Ollama"]
@@ -110,7 +111,7 @@ class Ollama(KeyedProvider):
                 shape["images"] = images
             if turn.calls:
                 shape["tool_calls"] = [
-                    {"function": {"name": call.name, "arguments": call.arguments or {}}} for call in turn.calls
+                    {"function": {"name": call.name, "arguments": arguments_of(self.name, call)}} for call in turn.calls
                 ]
                 names |= {call.id: call.name for call in turn.calls}
             if turn.role == "tool":

@@ -105,7 +105,9 @@ def _call(where: str, call: Any) -> ToolCall:
         raise ConfigError(f"{where}.tool_calls has a call without a function name")
     if isinstance(arguments, Mapping):
         arguments = as_json(dict(arguments))
-    return ToolCall.of(as_text(call.get("id")), name, as_text(arguments))
+    if arguments is not None and not isinstance(arguments, str):
+        raise ConfigError(f"{where}.tool_calls: the arguments of {name} are JSON, not {type(arguments).__name__}")
+    return ToolCall.of(word_of(f"{where}.tool_calls", call, "id") or "", name, arguments or "")
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
@@ -133,12 +135,14 @@ class ToolSpec:
     Attributes:
         parameters: a JSON schema; an object without properties where the user gave none.
         strict: whether arguments are held to the schema; ``None`` leaves it to the provider.
+        cache_control: Anthropic's mark of how far a prompt is cached.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
     strict: bool | None = None
+    cache_control: Mapping[str, Any] | None = None
 
 
 def tools_of(tools: Any) -> list[ToolSpec | Mapping[str, Any]]:
@@ -160,8 +164,13 @@ def _tool(position: int, tool: Any) -> ToolSpec | Mapping[str, Any]:
     function = as_dict(tool.get("function"))
     if not as_text(function.get("name")):
         raise ConfigError(f"tools[{position}] needs function.name")
-    given = function.get("parameters")
-    spec = ToolSpec(function["name"], as_text(function.get("description")), strict=function.get("strict"))
+    given, strict = function.get("parameters"), function.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise ConfigError(f"tools[{position}].function.strict is true or false, not {strict!r}")
+    marks = tool.get("cache_control", function.get("cache_control"))
+    if marks is not None and not isinstance(marks, Mapping):
+        raise ConfigError(f"tools[{position}].cache_control is a dict, not {type(marks).__name__}")
+    spec = ToolSpec(function["name"], as_text(function.get("description")), strict=strict, cache_control=marks)
     return attrs.evolve(spec, parameters=given) if given else spec
 
 
@@ -254,16 +263,30 @@ class Parameters:
         """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` stand for their other names too."""
         return self._left.pop(name, default)
 
-    def take_object(self, name: str) -> dict[str, Any]:
-        """Return a parameter that is an object of the provider's own, copied, empty where it was not given."""
-        given = self.take(name, {})
+    def take_object(self, name: str, *fields: str, **renamed: str) -> dict[str, Any]:
+        """Return a parameter that is an object of the provider's own, copied, empty where it was not given.
+
+        Args:
+            name: the parameter.
+            fields: other parameters that are fields of it, as in ``copy``.
+            renamed: those that have another name there: ``field="name"``.
+
+        Raises:
+            ConfigError: it is no object, or has a field that was given beside it as well.
+        """
+        given = self._left.get(name, {})
         if not isinstance(given, Mapping):
             raise ConfigError(f"{name} is a dict, not {type(given).__name__}")
-        return dict(given)
+        taken = dict(given)
+        for field, other in (*((field, field) for field in fields), *renamed.items()):
+            if (value := self.take_one_of(other, f"{name}.{field}")) is not None:
+                taken[field] = value
+        self.take(name)
+        return taken
 
-    def take_stop(self) -> list[str]:
-        """Return the stop sequences as a list, empty where none were given."""
-        given = self.take("stop_sequences")
+    def take_stop(self, other: str = "") -> list[str]:
+        """Return the stop sequences as a list, empty where none were given; for ``other`` see ``take_one_of``."""
+        given = self.take_one_of("stop_sequences", other)
         stops = [given] if isinstance(given, str) else as_list(list(given) if isinstance(given, tuple) else given)
         if given is not None and not all(isinstance(stop, str) for stop in stops):
             raise ConfigError("stop_sequences is a text or a list of texts")
@@ -274,6 +297,24 @@ class Parameters:
         for wire, name in (*((name, name) for name in names), *renamed.items()):
             if name in self._left:
                 body[wire] = self._left.pop(name)
+
+    def take_one_of(self, name: str, other: str) -> Any:
+        """Return a parameter that says the same as another, which is left for later.
+
+        Args:
+            name: the one.
+            other: the other, or a field of an object, such as ``generation_config.seed``.
+
+        Raises:
+            ConfigError: both were given.
+        """
+        place, _, field = other.partition(".")
+        there = self._left.get(place)
+        if field:
+            there = there.get(field) if isinstance(there, Mapping) else None
+        if name in self._left and there is not None:
+            raise ConfigError(f"{name} and {other} say the same thing; give one of them")
+        return self.take(name)
 
     def refuse(self, name: str, why: str) -> None:
         """Raise if a parameter was given that cannot be honoured."""

@@ -26,6 +26,7 @@ from streamkit.providers.prompt import (
     turns,
 )
 from streamkit.providers.responses_decoder import FORMAT
+from streamkit.providers.unsaid import call_id_of
 
 __all__ = ["body_of"]
 
@@ -92,7 +93,7 @@ def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
     free = [datum["custom"] for datum in data if "custom" in datum]
     calls = []
     for which, call in enumerate(turn.calls):
-        shape = {"call_id": call.id, "name": call.name}
+        shape = {"call_id": call_id_of(name, call), "name": call.name}
         if which in free:
             custom.add(call.id)
             calls.append({"type": "custom_tool_call", **shape, "input": call.raw_arguments})

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from streamkit import ConfigError
+from streamkit import ConfigError, ToolCall
 from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
+from streamkit.providers.parts import Text
+from streamkit.providers.prompt import Parameters, ToolSpec, Turn, tools_of, turns
+from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]
@@ -44,3 +47,123 @@ def test_a_part_that_makes_no_sense_is_refused(provider: Provider, part: dict[st
     """A part without media type or content, or with a number where text belongs, is an error that says where."""
     with pytest.raises(ConfigError, match=r"messages\[0\].content\[1\]"):
         ask(provider, user(part))
+
+
+def asked(**call: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [call]}]
+
+
+@pytest.mark.parametrize("arguments", [5, ["Paris"], True])
+def test_arguments_that_are_no_text_are_refused(provider: Provider, arguments: Any) -> None:
+    """The arguments of a call are JSON text or an object; a number is an error, not a call without arguments."""
+    with pytest.raises(ConfigError, match=r"messages\[1\].*arguments of get_weather"):
+        ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
+
+
+@pytest.mark.parametrize("name", ["anthropic", "bedrock", "gemini", "gemini-interactions", "ollama"])
+@pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5"])
+def test_arguments_that_are_no_object_are_refused(name: str, arguments: str) -> None:
+    """Where arguments go as an object, half of one, which a torn stream leaves, is an error and not an empty one."""
+    with pytest.raises(ConfigError, match=r"JSON object; get_weather has others"):
+        ask(PROVIDERS[name](), *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
+
+
+@pytest.mark.parametrize("name", sorted({*NATIVE} - {"gemini", "ollama"}))
+def test_a_call_without_an_id_is_refused_where_one_is_needed(name: str) -> None:
+    """Results find their call by its id; an empty one is an error that names the call."""
+    with pytest.raises(ConfigError, match="get_weather has none"):
+        ask(PROVIDERS[name](), *asked(function={"name": "get_weather", "arguments": "{}"}))
+
+
+def test_marks_of_a_tool_that_make_no_sense_are_refused(provider: Provider) -> None:
+    """`strict` is true or false and `cache_control` a dict, whoever reads them."""
+    for marks in ({"function": {"name": "f", "strict": 5}}, {"function": {"name": "f"}, "cache_control": 5}):
+        if provider.name != "mistral":  # which takes tools as they stand
+            with pytest.raises(ConfigError, match=r"tools\[0\]"):
+                ask(provider, {"role": "user", "content": "Hi"}, tools=[{"type": "function", **marks}])
+
+
+def test_parameters_that_say_the_same_are_refused_together() -> None:
+    """`take_one_of` returns the one where the other, or the field of the other, was not given."""
+    call = ChatRequest("m", (), {"seed": 1, "user": "Ann", "generation_config": {"seed": 2, "top_p": None}})
+    with pytest.raises(ConfigError, match=r"seed and generation_config\.seed say the same thing"):
+        Parameters("p", call).take_one_of("seed", "generation_config.seed")
+    with pytest.raises(ConfigError, match="seed and user say the same thing"):
+        Parameters("p", call).take_one_of("seed", "user")
+    assert (1, None) == tuple(
+        Parameters("p", call).take_one_of(*names)
+        for names in (("seed", "thinking"), ("top_p", "generation_config.top_p"))
+    )
+
+
+def test_an_object_and_what_belongs_into_it() -> None:
+    """`take_object` puts parameters into an object that is one itself, and refuses what stands in both."""
+    call = ChatRequest("m", (), {"options": {"num_ctx": 9}, "seed": 1, "max_tokens": 2})
+    parameters = Parameters("p", call)
+    assert {"num_ctx": 9, "seed": 1, "num_predict": 2} == parameters.take_object(
+        "options", "seed", "top_p", num_predict="max_tokens"
+    )
+    parameters.finish()
+    call = ChatRequest("m", (), {"options": {"num_predict": 9, "stop": ["x"]}, "max_tokens": 2, "stop_sequences": "x"})
+    with pytest.raises(ConfigError, match=r"max_tokens and options\.num_predict say the same thing"):
+        Parameters("p", call).take_object("options", num_predict="max_tokens")
+    with pytest.raises(ConfigError, match=r"stop_sequences and options\.stop say the same thing"):
+        Parameters("p", call).take_stop("options.stop")
+
+
+def user_turns(*texts: str) -> list[Turn]:
+    return turns([{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}])
+
+
+def test_blank_text_is_left_out() -> None:
+    """`without_blanks` leaves white space out, an assistant's turn of nothing else as well, and refuses a user's."""
+    reply = turns([{"role": "assistant", "content": "\n"}])
+    called = turns([{"role": "assistant", "content": " ", "tool_calls": [ToolCall.of("c", "f", "")]}])
+    (question, call) = without_blanks("p", [*user_turns("Hi", " \n"), *reply, *called])
+    assert (((Text("Hi"),)), ()) == (question.parts, call.parts)
+    with pytest.raises(ConfigError, match="no user message that is empty"):
+        without_blanks("p", user_turns(" "))
+
+
+def test_a_conversation_of_nothing_is_refused() -> None:
+    """`refuse_empty` wants something to reply to, unless the user has put it into `extra_body`."""
+    with pytest.raises(ConfigError, match="needs a message to reply to"):
+        refuse_empty("p", turns([{"role": "user", "content": ""}]), ChatRequest("m", ()), "contents")
+    refuse_empty("p", [], ChatRequest("m", (), extra_body={"contents": []}), "contents")
+    refuse_empty("p", user_turns("Hi"), ChatRequest("m", ()), "contents")
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ({"role": "user", "content": "Hi", "name": "Ann"}, "name"),
+        ({"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {}}]}, "cache_control"),
+        (user({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}}), "detail"),
+    ],
+)
+def test_marks_of_messages_without_a_word_are_refused(message: dict[str, Any], word: Any) -> None:
+    """What a provider has no word for is an error; what it has one for is read."""
+    call = ChatRequest("m", [message])
+    with pytest.raises(ConfigError, match=f"p has no {word}"):
+        turns_for("p", call)
+    assert turns([message]) == turns_for("p", call, word)
+
+
+@pytest.mark.parametrize("mark", [{"strict": True}, {"cache_control": {"type": "ephemeral"}}])
+def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None:
+    """What a provider has no word for is an error; what it has one for is read, and `strict=False` wishes nothing."""
+    tools = [{"type": "function", "function": {"name": "f", **mark}}]
+    (word,) = mark
+    with pytest.raises(ConfigError, match=rf"{word}\b.*tool f"):
+        tools_for("p", tools)
+    assert tools_of(tools) == tools_for("p", tools, word)
+    assert [ToolSpec("f", strict=False)] == tools_for(
+        "p", [{"type": "function", "function": {"name": "f", "strict": False}}]
+    )
+
+
+def test_strictness_of_all_tools_or_none() -> None:
+    """Where calls of all tools are held to their schemas or of none, a mixture is refused."""
+    assert (False, True) == (all_strict("p", [ToolSpec("f")]), all_strict("p", [ToolSpec("f", strict=True), {"x": 1}]))
+    with pytest.raises(ConfigError, match="all tools to their schemas or of none"):
+        all_strict("p", [ToolSpec("f", strict=True), ToolSpec("g")])
