@@ -24,10 +24,15 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import arguments_of, call_id_of
+from streamkit.providers.unsaid import (
+    arguments_of,
+    call_id_of,
+    refuse_empty,
+    tools_for,
+    turns_for,
+    without_blanks,
+)
 
 __all__ = ["body_of"]
 
@@ -41,10 +46,13 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         ConfigError: there is something that converse has no word for.
     """
     parameters = Parameters(name, chat)
-    system, conversation = system_text(turns(chat.messages), name)
+    all_turns = turns_for(name, chat, "cache_control")
+    system, conversation = system_text(all_turns, name)
+    conversation = without_blanks(name, conversation)
+    refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {"messages": _messages(name, conversation)}
-    if system:
-        body["system"] = [{"text": system}]
+    if system.strip():
+        body["system"] = _system(name, all_turns, system)
     inference: dict[str, Any] = {}
     parameters.copy(inference, "temperature", topP="top_p", maxTokens="max_tokens")
     if stops := parameters.take_stop():
@@ -69,6 +77,28 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     return body
 
 
+def _system(name: str, all_turns: Sequence[Turn], text: str) -> list[dict[str, Any]]:
+    """Return the system prompt in one block, or in several where the cache is to reach up to one of them."""
+    texts = [part for turn in all_turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    if all(part.cache_control is None for part in texts):
+        return [{"text": text}]
+    return [block for part in texts if part.text.strip() for block in _cached(name, {"text": part.text}, part)]
+
+
+def _cached(name: str, block: dict[str, Any], *given: Text | Media | ToolSpec) -> list[dict[str, Any]]:
+    """Return a block, and the point up to which a prompt is cached where there is a mark, in Anthropic's words."""
+    marks = [part.cache_control for part in given if part.cache_control is not None]
+    for mark in marks:
+        if mark.get("type") != "ephemeral" or mark.get("ttl") not in (None, "5m", "1h"):
+            raise ConfigError(
+                f"{name} has cache_control of the type 'ephemeral' with a ttl of '5m' or '1h', not {mark}"
+            )
+    if not marks:
+        return [block]
+    ttl = marks[-1].get("ttl")
+    return [block, {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}]
+
+
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     names = DocumentNames()
@@ -90,9 +120,10 @@ def _has(message: Mapping[str, Any], kind: str) -> bool:
 
 
 def _content(name: str, turn: Turn, names: DocumentNames) -> list[dict[str, Any]]:
-    content = [_block(name, turn, part, names) for part in turn.parts]
-    if turn.role == "tool":
-        return [{"toolResult": {"toolUseId": turn.call_id, "content": content}}]
+    if turn.role == "tool":  # which has no cache points inside
+        content = [_block(name, turn, part, names) for part in turn.parts]
+        return _cached(name, {"toolResult": {"toolUseId": turn.call_id, "content": content}}, *turn.parts)
+    content = [each for part in turn.parts for each in _cached(name, _block(name, turn, part, names), part)]
     calls = [
         {"toolUse": {"toolUseId": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}}
         for call in turn.calls
@@ -127,7 +158,8 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: b
                 else f"{name} needs the tools of a conversation that has tool calls; pass them again in tools="
             )
         return
-    config: dict[str, Any] = {"tools": [_tool(tool) for tool in tools_of(tools)]}
+    specs = tools_for(name, tools, "cache_control", "strict")
+    config: dict[str, Any] = {"tools": [shape for tool in specs for shape in _tool(name, tool)]}
     if choice is not None:
         chosen = tool_choice_of(choice)
         if isinstance(chosen, NamedTool):
@@ -137,15 +169,15 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: b
     body["toolConfig"] = config
 
 
-def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+def _tool(name: str, tool: ToolSpec | Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if not isinstance(tool, ToolSpec):
-        return tool
+        return [tool]
     spec: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     if tool.description:
         spec["description"] = tool.description
     if tool.strict is not None:
         spec["strict"] = tool.strict
-    return {"toolSpec": spec}
+    return _cached(name, {"toolSpec": spec}, tool)
 
 
 def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:

@@ -182,3 +182,58 @@ def test_a_call_without_results_of_media() -> None:
     )
     with pytest.raises(ConfigError, match="result of a tool"):
         body(Message("user", "Hi"), asked, heard, tools=[WEATHER])
+
+
+def test_marks_of_the_cache_become_points_of_the_cache() -> None:
+    """What Anthropic marks, converse has a point behind: in the system prompt, in messages and among the tools."""
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    asked = Message("assistant", None, tool_calls=(ToolCall.of("c", "get_weather", "{}"),))
+    sent = body(
+        Message("system", ["Be brief.", {"type": "text", "text": "Know this.", "cache_control": mark}]),
+        Message("user", [{"type": "text", "text": "Look", "cache_control": {"type": "ephemeral"}}, "here"]),
+        asked,
+        Message("tool", [{"type": "text", "text": "18 C", "cache_control": mark}], tool_call_id="c"),
+        tools=[{**WEATHER, "cache_control": mark}],
+    )
+    assert [{"text": "Be brief."}, {"text": "Know this."}, point] == sent["system"]
+    assert [{"text": "Look"}, {"cachePoint": {"type": "default"}}, {"text": "here"}] == sent["messages"][0]["content"]
+    assert [{"text": "18 C"}] == sent["messages"][2]["content"][0]["toolResult"]["content"]
+    assert (point, point) == (sent["messages"][2]["content"][1], sent["toolConfig"]["tools"][1])
+    with pytest.raises(ConfigError, match="ephemeral"):
+        body(Message("user", [{"type": "text", "text": "Look", "cache_control": {"type": "ephemeral", "ttl": "9h"}}]))
+
+
+def test_blank_text_is_left_out() -> None:
+    """White space alone, which converse refuses, is left out, and an assistant's message of nothing else as well."""
+    asked = Message("assistant", " ", tool_calls=(ToolCall.of("c", "get_weather", "{}"),))
+    sent = body(
+        Message("system", "\n"),
+        Message("user", [" ", "Look"]),
+        asked,
+        Message("tool", "", tool_call_id="c"),
+        Message("assistant", " "),
+        tools=[WEATHER],
+    )
+    use = {"toolUse": {"toolUseId": "c", "name": "get_weather", "input": {}}}
+    result = {"toolResult": {"toolUseId": "c", "content": []}}
+    assert [[{"text": "Look"}], [use], [result]] == [message["content"] for message in sent["messages"]]
+    assert "system" not in sent
+
+
+@pytest.mark.parametrize("messages", [[Message("system", "Be brief.")], [Message("user", " ")]])
+def test_a_conversation_of_nothing_is_refused(messages: list[Message]) -> None:
+    """No message, and a user's message that says nothing, are errors before anything is sent."""
+    with pytest.raises(ConfigError, match="message"):
+        body(*messages)
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [(Message("user", ["Look", ImagePart(PIXEL, "low")]), "detail"), (Message("user", "Hi", name="Ann"), "name")],
+)
+def test_what_converse_has_no_word_for_is_refused(message: Message, word: str) -> None:
+    """The detail of an image and the name of a participant are errors, not dropped."""
+    with pytest.raises(ConfigError, match=f"no {word}"):
+        body(message)
+    assert body(Message("user", ["Look", ImagePart(PIXEL, "auto")]))
