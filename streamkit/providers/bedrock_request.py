@@ -12,7 +12,6 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.bedrock_decoder import FORMAT
 from streamkit.providers.bedrock_media import DocumentNames, media_block
-from streamkit.providers.lenient import as_json
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     JsonFormat,
@@ -21,6 +20,7 @@ from streamkit.providers.prompt import (
     ToolSpec,
     Turn,
     format_of,
+    json_of,
     provider_data,
     system_text,
     tool_choice_of,
@@ -199,9 +199,5 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
 def _schema(name: str, wanted: JsonFormat) -> dict[str, Any]:
     if wanted.schema is None:
         raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
-    try:
-        schema = as_json(dict(wanted.schema))  # which goes as text
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the schema of response_format cannot be written as JSON: {error}") from error
-    shape = {"schema": schema, "name": wanted.name}
+    shape = {"schema": json_of("the schema of response_format", wanted.schema), "name": wanted.name}  # as text
     return {**shape, "description": wanted.description} if wanted.description else shape

@@ -20,6 +20,7 @@ __all__ = [
     "ToolSpec",
     "Turn",
     "format_of",
+    "json_of",
     "provider_data",
     "system_text",
     "tool_choice_of",
@@ -104,10 +105,25 @@ def _call(where: str, call: Any) -> ToolCall:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where}.tool_calls has a call without a function name")
     if isinstance(arguments, Mapping):
-        arguments = as_json(dict(arguments))
+        arguments = json_of(f"{where}.tool_calls: the arguments of {name}", arguments)
     if arguments is not None and not isinstance(arguments, str):
         raise ConfigError(f"{where}.tool_calls: the arguments of {name} are JSON, not {type(arguments).__name__}")
     return ToolCall.of(word_of(f"{where}.tool_calls", call, "id") or "", name, arguments or "")
+
+
+def json_of(what: str, value: Mapping[str, Any]) -> str:
+    """Return the JSON text of what a user passed.
+
+    Raises:
+        ConfigError: it has none; ``what`` says which it is.
+    """
+    try:
+        text = as_json(dict(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what} cannot be written as JSON: {error}") from error
+    if not text:
+        raise ConfigError(f"{what} cannot be written as JSON: it is nested beyond reason")
+    return text
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
