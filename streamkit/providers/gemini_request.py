@@ -5,6 +5,7 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11-21.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,8 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import arguments_of
+from streamkit.providers.unsaid import all_strict, arguments_of, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
 
@@ -34,6 +33,12 @@ _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
+_FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
+_UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
+_RESOLUTIONS = ("low", "medium", "high", "ultra_high")
+# Stands for the signature of a call that the model did not make, or not where it signs.
+# Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
+_NO_SIGNATURE = "skip_thought_signature_validator"
 
 
 def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
@@ -48,11 +53,15 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
         ConfigError: there is something that Gemini has no word for.
     """
     parameters = Parameters(name, chat)
-    system, conversation = system_text(turns(chat.messages), name)
-    body: dict[str, Any] = {"contents": _contents(name, conversation, ids)}
+    system, conversation = system_text(turns_for(name, chat, "detail"), name)
+    refuse_empty(name, conversation, chat, "contents")
+    contents = _contents(name, chat.model, conversation, ids)
+    if _wants_signatures(chat.model):
+        _sign(contents)
+    body: dict[str, Any] = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
-    _tools(parameters, body)
+    _tools(name, parameters, body)
     generation = _generation(name, chat.model, parameters)
     if generation:
         body["generationConfig"] = generation
@@ -63,7 +72,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     return body
 
 
-def _contents(name: str, conversation: Sequence[Turn], ids: bool) -> list[dict[str, Any]]:
+def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) -> list[dict[str, Any]]:
     """Return the contents; those of one side that follow each other become one, as results of calls must."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of functions, by the id of their last call
@@ -72,7 +81,7 @@ def _contents(name: str, conversation: Sequence[Turn], ids: bool) -> list[dict[s
         if turn.role == "tool":
             parts = [_result(name, turn, names, ids)]
         else:
-            parts = _parts(name, turn, ids)
+            parts = _parts(name, model, turn, ids)
             names |= {call.id: call.name for call in turn.calls}
         if contents and contents[-1]["role"] == role:
             contents[-1]["parts"] += parts
@@ -92,9 +101,23 @@ def _result(name: str, turn: Turn, names: Mapping[str, str], ids: bool) -> dict[
     return {"functionResponse": response}
 
 
-def _parts(name: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
+def _wants_signatures(model: str) -> bool:
+    """Whether the model refuses calls without a signature, as it does from Gemini 3 on."""
+    version = re.search(r"gemini-(\d+)", model)
+    return int(version[1]) >= 3 if version else re.search(r"gemini-\S*latest", model) is not None
+
+
+def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
+    """Put a signature into each step that has calls; the first of them has it, where the model made them as well."""
+    for content in contents:
+        call = next((part for part in content["parts"] if "functionCall" in part), None)
+        if call is not None:
+            call.setdefault("thoughtSignature", _NO_SIGNATURE)
+
+
+def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    parts = [_part(name, part) for part in turn.parts]
+    parts = [_part(name, model, part) for part in turn.parts]
     signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
     if signature and parts:
         parts[-1]["thoughtSignature"] = signature
@@ -111,23 +134,42 @@ def _parts(name: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     return parts
 
 
-def _part(name: str, part: Text | Media) -> dict[str, Any]:
+def _part(name: str, model: str, part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"text": part.text}
-    if part.file_id:
-        return {"fileData": {"fileUri": part.file_id}}
+    return {**_media(name, part), **_resolution(name, model, part)}
+
+
+def _media(name: str, part: Media) -> dict[str, Any]:
     if part.data is not None:
         return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
-    ending = (part.url or "").partition("?")[0].rpartition(".")[2].lower()
+    url = part.url or ""
+    if part.file_id or _UPLOADED.match(url):
+        return {"fileData": {"fileUri": part.file_id or url}}
+    ending = "mp4" if _FILM.match(url) else url.partition("?")[0].rpartition(".")[2].lower()
     if ending not in _MEDIA_TYPES:
-        raise ConfigError(f"{name} needs the media type of {part.url!r}, whose ending tells none; pass a data: URL")
-    return {"fileData": {"fileUri": part.url, "mimeType": _MEDIA_TYPES[ending]}}
+        raise ConfigError(
+            f"{name} needs the media type of {url!r}, whose ending tells none; pass a data: URL, or the address "
+            "of an uploaded file as file_id"
+        )
+    return {"fileData": {"fileUri": url, "mimeType": _MEDIA_TYPES[ending]}}
 
 
-def _tools(parameters: Parameters, body: dict[str, Any]) -> None:
+def _resolution(name: str, model: str, part: Media) -> dict[str, Any]:
+    if part.detail in (None, "auto"):
+        return {}
+    if re.search(r"gemini-[12]\b", model):
+        raise ConfigError(f"{model} has no detail of an {part.kind}, as it is older than Gemini 3; leave it out")
+    if part.detail not in _RESOLUTIONS:
+        raise ConfigError(f"{name} has the detail {', '.join(_RESOLUTIONS)} or auto, not {part.detail!r}")
+    return {"mediaResolution": {"level": f"MEDIA_RESOLUTION_{part.detail.upper()}"}}
+
+
+def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     functions: list[dict[str, Any]] = []
     tools: list[Any] = []
-    for tool in tools_of(parameters.take("tools") or ()):
+    given = tools_for(name, parameters.take("tools") or (), "strict")
+    for tool in given:
         if isinstance(tool, ToolSpec):
             declared: dict[str, Any] = {"name": tool.name, "parametersJsonSchema": tool.parameters}
             if tool.description:
@@ -139,11 +181,15 @@ def _tools(parameters: Parameters, body: dict[str, Any]) -> None:
         tools.insert(0, {"functionDeclarations": functions})
     if tools:
         body["tools"] = tools
+    config: dict[str, Any] = {}
     if (choice := parameters.take("tool_choice")) is not None:
         chosen = tool_choice_of(choice)
-        config: dict[str, Any] = {"mode": "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]}
+        config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):
             config["allowedFunctionNames"] = [chosen.name]
+    if all_strict(name, given) and config.get("mode", "AUTO") == "AUTO":
+        config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
+    if config:
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
@@ -162,8 +208,6 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
         logprobs="top_logprobs",
         responseModalities="modalities",
     )
-    if thinking := parameters.take_object("thinking_config"):
-        generation["thinkingConfig"] = thinking
     if stops := parameters.take_stop():
         generation["stopSequences"] = stops
     form = parameters.take("response_format")
@@ -172,8 +216,13 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
         generation["responseMimeType"] = "application/json"
         if wanted.schema is not None:
             generation["responseJsonSchema"] = wanted.schema
-    if (effort := parameters.take("reasoning_effort")) is not None:
-        generation["thinkingConfig"] = {**_thinking(name, model, effort), **generation.get("thinkingConfig", {})}
+    effort = parameters.take_one_of(
+        "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"
+    )
+    thinking = {} if effort is None else _thinking(name, model, effort)
+    thinking |= parameters.take_object("thinking_config")
+    if thinking:
+        generation["thinkingConfig"] = thinking
     return generation
 
 
@@ -181,8 +230,8 @@ def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:
     """Return how hard to think; the thoughts are asked for as well, as they are with other providers."""
     if effort not in _BUDGETS:
         raise ConfigError(f"{name} has reasoning_effort {', '.join(_BUDGETS)}, not {effort!r}")
+    if effort == "none" and ("gemini-2" not in model or "gemini-2.5-pro" in model):
+        raise ConfigError(f"{model} cannot be kept from thinking; a little is reasoning_effort 'low'")
     if "gemini-2" in model:
         return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": effort != "none"}
-    if effort == "none":
-        raise ConfigError(f"{model} cannot be kept from thinking; its least reasoning_effort is 'minimal'")
     return {"thinkingLevel": effort, "includeThoughts": True}

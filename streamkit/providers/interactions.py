@@ -25,10 +25,8 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import arguments_of, call_id_of
+from streamkit.providers.unsaid import all_strict, arguments_of, call_id_of, refuse_empty, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["GeminiInteractions"]
@@ -39,6 +37,7 @@ _NATIVE = (
     *("response_modalities", "cached_content"),
 )
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+_RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 _KINDS = {"image": "image", "file": "document", "audio": "audio", "video": "video"}
 
 
@@ -88,14 +87,16 @@ class GeminiInteractions(KeyedProvider):
             ConfigError: there is something that an interaction has no word for.
         """
         parameters = Parameters(self.name, chat)
-        system, conversation = system_text(turns(chat.messages), self.name)
+        system, conversation = system_text(turns_for(self.name, chat, "detail"), self.name)
+        refuse_empty(self.name, conversation, chat, "input", "previous_interaction_id")
         body: dict[str, Any] = {"model": chat.model, "input": self._steps(conversation), "stream": True}
         if system:
             body["system_instruction"] = system
         parameters.copy(body, *_NATIVE)
-        if tools := parameters.take("tools"):
-            body["tools"] = [_tool(tool) for tool in tools_of(tools)]
-        if config := self._config(parameters):
+        tools = tools_for(self.name, parameters.take("tools") or (), "strict")
+        if tools:
+            body["tools"] = [_tool(tool) for tool in tools]
+        if config := self._config(parameters, strict=all_strict(self.name, tools)):
             body["generation_config"] = config
         form = parameters.take("response_format")
         wanted = None if form is None else format_of(form)
@@ -107,21 +108,26 @@ class GeminiInteractions(KeyedProvider):
         parameters.finish()
         return body
 
-    def _config(self, parameters: Parameters) -> dict[str, Any]:
-        config = parameters.take_object("generation_config")
-        parameters.copy(config, "temperature", "top_p", "seed", max_output_tokens="max_tokens")
-        if stops := parameters.take_stop():
+    def _config(self, parameters: Parameters, *, strict: bool) -> dict[str, Any]:
+        choice = parameters.take_one_of("tool_choice", "generation_config.tool_choice")
+        stops = parameters.take_stop("generation_config.stop_sequences")
+        effort = parameters.take_one_of("reasoning_effort", "generation_config.thinking_level")
+        own = ("temperature", "top_p", "seed")
+        config = parameters.take_object("generation_config", *own, max_output_tokens="max_tokens")
+        if stops:
             config["stop_sequences"] = stops
-        if (effort := parameters.take("reasoning_effort")) is not None:
+        if effort is not None:
             if effort not in ("minimal", "low", "medium", "high"):
                 raise ConfigError(f"{self.name} has reasoning_effort minimal, low, medium and high, not {effort!r}")
-            config |= {"thinking_level": effort, "thinking_summaries": "auto"}
-        if (choice := parameters.take("tool_choice")) is not None:
+            config = {"thinking_summaries": "auto", **config, "thinking_level": effort}
+        if choice is not None:
             chosen = tool_choice_of(choice)
             if isinstance(chosen, NamedTool):
                 config["tool_choice"] = {"allowed_tools": {"mode": "any", "tools": [chosen.name]}}
             else:
                 config["tool_choice"] = _CHOICES[chosen]
+        if strict and config.get("tool_choice", "auto") == "auto":
+            config["tool_choice"] = "validated"  # against their schemas, which "any" is by itself
         return config
 
     def _steps(self, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -149,6 +155,10 @@ class GeminiInteractions(KeyedProvider):
         if isinstance(part, Text):
             return {"type": "text", "text": part.text}
         shape: dict[str, Any] = {"type": _KINDS[part.kind]}
+        if part.detail not in (None, "auto"):
+            if part.detail not in _RESOLUTIONS:
+                raise ConfigError(f"{self.name} has the detail {', '.join(_RESOLUTIONS)} or auto, not {part.detail!r}")
+            shape["resolution"] = part.detail
         if part.data is not None:
             return {**shape, "data": part.data, "mime_type": part.media_type}
         return {**shape, "uri": part.file_id or part.url}

@@ -300,9 +300,9 @@ class Parameters:
         self.take(name)
         return taken
 
-    def take_stop(self, other: str = "") -> list[str]:
-        """Return the stop sequences as a list, empty where none were given; for ``other`` see ``take_one_of``."""
-        given = self.take_one_of("stop_sequences", other)
+    def take_stop(self, *others: str) -> list[str]:
+        """Return the stop sequences as a list, empty where none were given; for ``others`` see ``take_one_of``."""
+        given = self.take_one_of("stop_sequences", *others)
         stops = [given] if isinstance(given, str) else as_list(list(given) if isinstance(given, tuple) else given)
         if given is not None and not all(isinstance(stop, str) for stop in stops):
             raise ConfigError("stop_sequences is a text or a list of texts")
@@ -314,22 +314,23 @@ class Parameters:
             if name in self._left:
                 body[wire] = self._left.pop(name)
 
-    def take_one_of(self, name: str, other: str) -> Any:
-        """Return a parameter that says the same as another, which is left for later.
+    def take_one_of(self, name: str, *others: str) -> Any:
+        """Return a parameter that says the same as others, which are left for later.
 
         Args:
             name: the one.
-            other: the other, or a field of an object, such as ``generation_config.seed``.
+            others: parameters, or fields of an object, such as ``generation_config.seed``.
 
         Raises:
-            ConfigError: both were given.
+            ConfigError: another was given beside it.
         """
-        place, _, field = other.partition(".")
-        there = self._left.get(place)
-        if field:
-            there = there.get(field) if isinstance(there, Mapping) else None
-        if name in self._left and there is not None:
-            raise ConfigError(f"{name} and {other} say the same thing; give one of them")
+        for other in others if name in self._left else ():
+            place, _, field = other.partition(".")
+            there = self._left.get(place)
+            if field:
+                there = there.get(field) if isinstance(there, Mapping) else None
+            if there is not None:
+                raise ConfigError(f"{name} and {other} say the same thing; give one of them")
         return self.take(name)
 
     def refuse(self, name: str, why: str) -> None:

@@ -22,11 +22,9 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
 from streamkit.providers.responses_decoder import FORMAT
-from streamkit.providers.unsaid import call_id_of
+from streamkit.providers.unsaid import call_id_of, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
 
@@ -37,6 +35,8 @@ _NATIVE = (
     *("prompt_cache_retention", "safety_identifier", "background", "context_management", "stream_options"),
     *("instructions", "moderation", "prompt_cache_options", "max_output_tokens"),
 )
+# What a reply can follow without any input.
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 
 def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
@@ -50,20 +50,20 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         ConfigError: there is something that Responses have no word for.
     """
     parameters = Parameters(name, chat)
-    system, conversation = system_text(turns(chat.messages), name)
+    system, conversation = system_text(turns_for(name, chat, "detail"), name)
+    refuse_empty(name, conversation, chat, "input", *_ELSEWHERE)
     body: dict[str, Any] = {"model": chat.model, "input": _input(name, conversation), "stream": True}
-    if system:
-        body["instructions"] = system
-    limit = parameters.take("max_tokens")
+    limit = parameters.take_one_of("max_tokens", "max_output_tokens")
     parameters.copy(body, *_NATIVE)
     if limit is not None:
         body["max_output_tokens"] = limit
-    _tools(parameters, body)
+    if system:
+        if "instructions" in body:
+            raise ConfigError(f"{name} sends a system message as instructions; give one of the two")
+        body["instructions"] = system
+    _tools(name, parameters, body)
     _form(parameters, body)
-    reasoning = parameters.take_object("reasoning")
-    if (effort := parameters.take("reasoning_effort")) is not None:
-        reasoning = {"effort": effort, **reasoning}
-    if reasoning:
+    if reasoning := parameters.take_object("reasoning", effort="reasoning_effort"):
         body["reasoning"] = reasoning
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
@@ -124,9 +124,9 @@ def _part(name: str, part: Text | Media) -> dict[str, Any]:
     return shape
 
 
-def _tools(parameters: Parameters, body: dict[str, Any]) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     if tools := parameters.take("tools"):
-        body["tools"] = [_tool(tool) for tool in tools_of(tools)]
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "strict")]
     choice = parameters.take("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") != "function":
         body["tool_choice"] = choice  # one of the API's own tools, in its own shape
@@ -146,10 +146,8 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _form(parameters: Parameters, body: dict[str, Any]) -> None:
-    text = parameters.take_object("text")
-    if (verbosity := parameters.take("verbosity")) is not None:
-        text["verbosity"] = verbosity
-    form = parameters.take("response_format")
+    form = parameters.take_one_of("response_format", "text.format")
+    text = parameters.take_object("text", "verbosity")
     wanted = None if form is None else format_of(form)
     if wanted is not None and wanted.schema is None:
         text["format"] = {"type": "json_object"}

@@ -70,21 +70,19 @@ def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> 
     return strict == {True}
 
 
-def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, field: str) -> None:
+def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
     """Raise a ConfigError where there is nothing to reply to.
 
     Args:
         provider: its name.
         conversation: the turns, without those of the system.
-        chat: the call, whose ``extra_body`` may have the messages instead.
-        field: of the body, in which they would stand there.
+        chat: the call.
+        elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
     """
-    if field not in chat.extra_body and not any(
-        turn.parts or turn.calls or turn.role == "tool" for turn in conversation
-    ):
-        raise ConfigError(
-            f"{provider} needs a message to reply to, beside those of the system, and one that is not empty"
-        )
+    if any(turn.parts or turn.calls or turn.provider_data or turn.role == "tool" for turn in conversation):
+        return
+    if not any(field in chat.extra_body or field in chat.params for field in elsewhere):
+        raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
 
 
 def without_blanks(provider: str, conversation: Sequence[Turn]) -> list[Turn]:
