@@ -137,8 +137,8 @@ def _block(name: str, turn: Turn, part: Text | Media) -> dict[str, Any]:
         return _marked(_text(part.text), part)
     if part.kind not in ("image", "file"):
         raise ConfigError(f"{name} takes text, images and documents, no {part.kind}")
-    if part.kind == "file" and turn.role == "assistant":
-        raise ConfigError(f"{name} takes no document in an assistant message; put it into one of the user's")
+    if turn.role == "assistant":
+        raise ConfigError(f"{name} takes no {part.kind} in an assistant message; put it into one of the user's")
     block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(name, part)}
     if part.filename:
         block["title"] = part.filename

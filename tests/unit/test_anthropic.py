@@ -88,10 +88,11 @@ def test_a_document_of_another_kind_is_refused(url: str) -> None:
         body(Message("user", [FilePart(url)]))
 
 
-def test_an_assistant_has_no_documents() -> None:
-    """The API refuses a document in an assistant's message, so it is an error that says where to put it."""
+@pytest.mark.parametrize("part", [FilePart(PDF), ImagePart(PIXEL)])
+def test_an_assistant_has_only_text(part: Any) -> None:
+    """The API refuses documents and images in an assistant's message: an error that says where to put them."""
     with pytest.raises(ConfigError, match="assistant message"):
-        body(Message("user", "Hi"), Message("assistant", [FilePart(PDF)]), Message("user", "And?"))
+        body(Message("user", "Hi"), Message("assistant", ["Look", part]), Message("user", "And?"))
 
 
 @pytest.mark.parametrize(
