@@ -28,8 +28,8 @@ class Anthropic(KeyedProvider):
 
     Args:
         api_key: by default ``ANTHROPIC_API_KEY``.
-        base_url: up to and including ``/v1``; by default ``ANTHROPIC_BASE_URL``, where ``/v1`` may be missing,
-            or Anthropic itself.
+        base_url: with ``/v1`` at its end or without it, as Anthropic's own SDKs have it; by default
+            ``ANTHROPIC_BASE_URL``, or Anthropic itself.
         max_tokens: the longest reply, in tokens, where a call does not say; the API demands a number.
         betas: sent as ``anthropic-beta``.
         version: sent as ``anthropic-version``; by default the newest, or for a call that has ``temperature``,
@@ -57,7 +57,7 @@ class Anthropic(KeyedProvider):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url) if base_url else _from_environment()
+        url = _with_version(base_url or os.environ.get("ANTHROPIC_BASE_URL") or _OFFICIAL)
         super().__init__(name, url, key, key_variables=["ANTHROPIC_API_KEY"], key_needed=url == _OFFICIAL)
         self._max_tokens = max_tokens
         self._version = version
@@ -89,9 +89,6 @@ class Anthropic(KeyedProvider):
         return AnthropicDecoder(self.name)
 
 
-def _from_environment() -> str:
-    url = os.environ.get("ANTHROPIC_BASE_URL")
-    if not url:
-        return _OFFICIAL
+def _with_version(url: str) -> str:
     url = base_url_of(url)
     return url if url.endswith("/v1") else f"{url}/v1"

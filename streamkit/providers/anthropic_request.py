@@ -5,6 +5,7 @@ Source: https://platform.claude.com/docs/en/api/messages, read 2026-11-21.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.anthropic_decoder import FORMAT
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.layout import in_order
-from streamkit.providers.lenient import as_dict
+from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     NamedTool,
@@ -23,10 +24,15 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import arguments_of, call_id_of
+from streamkit.providers.unsaid import (
+    arguments_of,
+    call_id_of,
+    refuse_empty,
+    tools_for,
+    turns_for,
+    without_blanks,
+)
 
 __all__ = ["body_of"]
 
@@ -53,22 +59,22 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     limit = parameters.take("max_tokens", default_max_tokens)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"{name} needs max_tokens of 1 or more, not {limit!r}")
-    system, conversation = system_text(turns(chat.messages), name)
+    all_turns = turns_for(name, chat, "cache_control")
+    system, conversation = system_text(all_turns, name)
+    conversation = without_blanks(name, conversation)
+    refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {
         "model": chat.model,
         "max_tokens": limit,
         "messages": _messages(name, conversation),
         "stream": True,
     }
-    if system:
-        body["system"] = system
+    if system.strip():
+        body["system"] = _marked_system(all_turns) or system
     if stops := parameters.take_stop():
         body["stop_sequences"] = stops
     parameters.copy(body, *_NATIVE)
-    metadata = parameters.take_object("metadata")
-    if (user := parameters.take("user")) is not None:
-        metadata["user_id"] = user
-    if metadata:
+    if metadata := parameters.take_object("metadata", user_id="user"):
         body["metadata"] = metadata
     _tools(name, parameters, body)
     _output(name, parameters, body)
@@ -77,6 +83,13 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     parameters.refuse("seed", "its replies cannot be made to repeat")
     parameters.finish()
     return body
+
+
+def _marked_system(all_turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return the system prompt as blocks where one has a mark of the cache, which text has no place for."""
+    texts = [part for turn in all_turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    marked = any(part.cache_control is not None for part in texts)
+    return [_marked(_text(part.text), part) for part in texts if part.text.strip()] if marked else []
 
 
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -93,7 +106,7 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
 
 
 def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
-    content = [_block(name, part) for part in turn.parts]
+    content = [_block(name, turn, part) for part in turn.parts]
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.call_id, "content": content}]
     calls = [
@@ -101,8 +114,9 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
         for call in turn.calls
     ]
     data = _kept(provider_data(turn, FORMAT))
-    if all(isinstance(part, Text) for part in turn.parts):
-        return in_order(data, turn.text(name), calls, _text)
+    if data and all(isinstance(part, Text) and part.cache_control is None for part in turn.parts):
+        blocks = in_order(data, turn.text(name), calls, _text)
+        return [block for block in blocks if block.get("type") != "text" or as_text(block.get("text")).strip()]
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
 
 
@@ -118,33 +132,55 @@ def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
     return [datum for datum in whole if datum and "paused" not in datum]
 
 
-def _block(name: str, part: Text | Media) -> dict[str, Any]:
+def _block(name: str, turn: Turn, part: Text | Media) -> dict[str, Any]:
     if isinstance(part, Text):
-        return _text(part.text)
+        return _marked(_text(part.text), part)
     if part.kind not in ("image", "file"):
         raise ConfigError(f"{name} takes text, images and documents, no {part.kind}")
-    block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(part)}
+    if turn.role == "assistant":
+        raise ConfigError(f"{name} takes no {part.kind} in an assistant message; put it into one of the user's")
+    block: dict[str, Any] = {"type": "image" if part.kind == "image" else "document", "source": _source(name, part)}
     if part.filename:
         block["title"] = part.filename
-    return block
+    return _marked(block, part)
 
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _source(part: Media) -> dict[str, Any]:
+def _marked(block: dict[str, Any], given: Text | Media | ToolSpec) -> dict[str, Any]:
+    return block if given.cache_control is None else {**block, "cache_control": given.cache_control}
+
+
+def _source(name: str, part: Media) -> dict[str, Any]:
     if part.file_id:
         return {"type": "file", "file_id": part.file_id}
     if part.url:
         return {"type": "url", "url": part.url}
+    if part.kind == "file" and part.media_type.startswith("text/"):
+        return {"type": "text", "media_type": "text/plain", "data": _decoded(name, part)}
+    if part.kind == "file" and part.media_type != "application/pdf":
+        raise ConfigError(
+            f"{name} takes documents that are PDF or text, no {part.media_type}; pass what they say as text, and "
+            "pictures as images"
+        )
     return {"type": "base64", "media_type": part.media_type, "data": part.data}
+
+
+def _decoded(name: str, part: Media) -> str:
+    try:
+        return base64.b64decode(part.data or "", validate=True).decode()
+    except ValueError:
+        raise ConfigError(
+            f"{name} takes text documents in base64 and UTF-8; this {part.media_type} is neither"
+        ) from None
 
 
 def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     tools = parameters.take("tools")
     if tools:
-        body["tools"] = [_tool(tool) for tool in tools_of(tools)]
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict")]
     choice, parallel = parameters.take("tool_choice"), parameters.take("parallel_tool_calls")
     if choice is None and parallel is None:
         return
@@ -165,21 +201,24 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
         shape["description"] = tool.description
     if tool.strict is not None:
         shape["strict"] = tool.strict
-    return shape
+    return _marked(shape, tool)
 
 
 def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     """Write how hard to think and what form the reply has."""
+    effort = parameters.take_one_of("reasoning_effort", "output_config.effort")
+    form = parameters.take_one_of("response_format", "output_config.format")
     output = parameters.take_object("output_config")
-    effort = parameters.take("reasoning_effort")
     if effort == "none":
-        body.setdefault("thinking", {"type": "disabled"})
+        if "thinking" in body:
+            raise ConfigError("reasoning_effort 'none' and thinking say the same thing; give one of them")
+        body["thinking"] = {"type": "disabled"}
     elif effort is not None:
         if effort not in _EFFORTS:
             raise ConfigError(f"{name} has reasoning_effort {', '.join(_EFFORTS)} and none, not {effort!r}")
         output["effort"] = effort
-        body.setdefault("thinking", {"type": "adaptive"})
-    form = parameters.take("response_format")
+        if body.get("tool_choice", {}).get("type") not in ("any", "tool"):  # a forced call leaves no room to think
+            body.setdefault("thinking", {"type": "adaptive"})
     wanted = None if form is None else format_of(form)
     if wanted is not None:
         if wanted.schema is None:

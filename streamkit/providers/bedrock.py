@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
@@ -18,6 +19,11 @@ from streamkit.wire import HttpRequest, Masked, ResponseInfo
 
 __all__ = ["Bedrock"]
 
+# The last label but AWS's own is the region, at endpoints of a private network (VPC) too.
+_HOST = re.compile(
+    r"https?://(?:[\w-]+\.)?bedrock-runtime(?:-fips)?\.([\w-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)\b"
+)
+
 
 class Bedrock:
     """Bedrock's converse-stream.
@@ -29,13 +35,13 @@ class Bedrock:
     Args:
         api_key: a Bedrock API key, by default ``AWS_BEARER_TOKEN_BEDROCK``; without one requests are signed.
         base_url: by default that of the region.
-        region: by default ``AWS_REGION`` or ``AWS_DEFAULT_REGION``.
+        region: by default that of ``base_url``, where it is one of AWS's, ``AWS_REGION`` or ``AWS_DEFAULT_REGION``.
         access_key, secret_key, session_token: AWS credentials.
         profile: of AWS's configuration files.
         name: the first segment of the model names that go to it.
 
     Raises:
-        ConfigError: botocore is missing, or no region is known.
+        ConfigError: botocore is missing, or no region is known where an address or a signature needs one.
     """
 
     models_query = "byOutputModality=TEXT"
@@ -59,14 +65,13 @@ class Bedrock:
         )
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
         self.name = name_of(name)
-        regions = (region, os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))
-        self.region = next((each.strip() for each in regions if each and each.strip()), None)
         self._key = key_of(key, self.key_variable)
-        if base_url is None and self.region is None:
-            refused = not_set_up if self._key is None else ConfigError
+        self.region = _region_of(region, base_url)
+        if self.region is None and (not base_url or self._key is None):
+            refused = not_set_up if not base_url and self._key is None else ConfigError
             raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
-        self._signing = Signing(name, self.region or "us-east-1", access, secret, token, profile)
+        self._signing = Signing(name, self.region or "", access, secret, token, profile)
         try:
             botocore_of(name)
         except ConfigError as error:
@@ -93,7 +98,7 @@ class Bedrock:
     @property
     def models_url(self) -> str:
         """Where the list of models is; AWS has it on a host of its own."""
-        return f"{self.base_url.replace('://bedrock-runtime.', '://bedrock.', 1)}/foundation-models"
+        return re.sub(r"://bedrock-runtime(-fips)?\.", r"://bedrock\1.", f"{self.base_url}/foundation-models", count=1)
 
     def decoder(self, chat: ChatRequest) -> BedrockDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
@@ -109,3 +114,10 @@ class Bedrock:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+
+
+def _region_of(region: str | None, base_url: str | None) -> str | None:
+    """Return the region that was passed, or that of the address, or the environment's."""
+    host = _HOST.match(base_url or "")
+    told = (region, host and host[1], os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))
+    return next((each.strip() for each in told if each and each.strip()), None)

@@ -11,9 +11,10 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.bedrock_decoder import FORMAT
-from streamkit.providers.lenient import as_json
+from streamkit.providers.bedrock_media import DocumentNames, media_block
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
+    JsonFormat,
     NamedTool,
     Parameters,
     ToolSpec,
@@ -22,12 +23,20 @@ from streamkit.providers.prompt import (
     provider_data,
     system_text,
     tool_choice_of,
-    tools_of,
-    turns,
 )
-from streamkit.providers.unsaid import arguments_of, call_id_of
+from streamkit.providers.shapes import json_of
+from streamkit.providers.unsaid import (
+    arguments_of,
+    call_id_of,
+    refuse_empty,
+    tools_for,
+    turns_for,
+    without_blanks,
+)
 
 __all__ = ["body_of"]
+
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
@@ -37,17 +46,21 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         ConfigError: there is something that converse has no word for.
     """
     parameters = Parameters(name, chat)
-    system, conversation = system_text(turns(chat.messages), name)
+    all_turns = turns_for(name, chat, "cache_control")
+    system, conversation = system_text(all_turns, name)
+    conversation = without_blanks(name, conversation)
+    refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {"messages": _messages(name, conversation)}
-    if system:
-        body["system"] = [{"text": system}]
+    if system.strip():
+        body["system"] = _system(name, all_turns, system)
     inference: dict[str, Any] = {}
     parameters.copy(inference, "temperature", topP="top_p", maxTokens="max_tokens")
     if stops := parameters.take_stop():
         inference["stopSequences"] = stops
     if inference:
         body["inferenceConfig"] = inference
-    _tools(name, parameters, body)
+    called = any(_has(message, "toolUse") or _has(message, "toolResult") for message in body["messages"])
+    _tools(name, parameters, body, called=called and "toolConfig" not in chat.extra_body)
     parameters.copy(
         body,
         additionalModelRequestFields="additional_model_request_fields",
@@ -55,31 +68,62 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         performanceConfig="performance_config",
         requestMetadata="metadata",
     )
-    _form(parameters, body)
+    _output(name, parameters, body)
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
-    for missing in ("top_k", "seed", "reasoning_effort"):
+    for missing in ("top_k", "seed"):
         parameters.refuse(missing, "it differs by model; pass additional_model_request_fields=")
     parameters.finish()
     return body
 
 
+def _system(name: str, all_turns: Sequence[Turn], text: str) -> list[dict[str, Any]]:
+    """Return the system prompt in one block, or in several where the cache is to reach up to one of them."""
+    texts = [part for turn in all_turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    if all(part.cache_control is None for part in texts):
+        return [{"text": text}]
+    return [block for part in texts if part.text.strip() for block in _cached(name, {"text": part.text}, part)]
+
+
+def _cached(name: str, block: dict[str, Any], *given: Text | Media | ToolSpec) -> list[dict[str, Any]]:
+    """Return a block, and the point up to which a prompt is cached where there is a mark, in Anthropic's words."""
+    marks = [part.cache_control for part in given if part.cache_control is not None]
+    for mark in marks:
+        if mark.get("type") != "ephemeral" or mark.get("ttl") not in (None, "5m", "1h"):
+            raise ConfigError(
+                f"{name} has cache_control of the type 'ephemeral' with a ttl of '5m' or '1h', not {mark}"
+            )
+    if not marks:
+        return [block]
+    ttl = marks[-1].get("ttl")
+    return [block, {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}]
+
+
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
+    names = DocumentNames()
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
-        content = _content(name, turn)
+        content = _content(name, turn, names)
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += content
         elif content:
             messages.append({"role": role, "content": content})
+    for message in messages:
+        if _has(message, "document") and not _has(message, "text"):
+            raise ConfigError(f"{name} takes a document only with text beside it, such as what to do with it")
     return messages
 
 
-def _content(name: str, turn: Turn) -> list[dict[str, Any]]:
-    content = [_block(name, part, number) for number, part in enumerate(turn.parts, 1)]
-    if turn.role == "tool":
-        return [{"toolResult": {"toolUseId": turn.call_id, "content": content}}]
+def _has(message: Mapping[str, Any], kind: str) -> bool:
+    return any(kind in block for block in message["content"] if isinstance(block, Mapping))
+
+
+def _content(name: str, turn: Turn, names: DocumentNames) -> list[dict[str, Any]]:
+    if turn.role == "tool":  # which has no cache points inside
+        content = [_block(name, turn, part, names) for part in turn.parts]
+        return _cached(name, {"toolResult": {"toolUseId": turn.call_id, "content": content}}, *turn.parts)
+    content = [each for part in turn.parts for each in _cached(name, _block(name, turn, part, names), part)]
     calls = [
         {"toolUse": {"toolUseId": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}}
         for call in turn.calls
@@ -87,33 +131,35 @@ def _content(name: str, turn: Turn) -> list[dict[str, Any]]:
     return [*provider_data(turn, FORMAT), *content, *calls]
 
 
-def _block(name: str, part: Text | Media, number: int) -> dict[str, Any]:
+def _block(name: str, turn: Turn, part: Text | Media, names: DocumentNames) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"text": part.text}
-    if part.kind == "audio" or part.file_id:
-        raise ConfigError(f"{name} takes text, images, documents and films, by content or s3: address")
-    if part.url is not None and not part.url.startswith("s3://"):
-        raise ConfigError(f"{name} does not fetch {part.kind}s from the web; pass a data: URL or an s3: address")
-    if part.url is not None:
-        format, source = part.url.rpartition(".")[2].lower(), {"s3Location": {"uri": part.url}}
-    else:
-        format, source = part.media_type.partition("/")[2].partition("+")[0], {"bytes": part.data or ""}  # type: ignore[dict-item]
-    format = {"jpg": "jpeg", "plain": "txt", "markdown": "md"}.get(format, format)
-    shape: dict[str, Any] = {"format": format, "source": source}
-    if part.kind != "file":
-        return {part.kind: shape}
-    title = (part.filename or f"document {number}").rpartition(".")[0] or part.filename or f"document {number}"
-    return {"document": {"name": "".join(c if c.isalnum() or c in " -()[]" else " " for c in title), **shape}}
+    if turn.role == "assistant":
+        raise ConfigError(f"{name} takes no {part.kind} in an assistant message; put it into one of the user's")
+    if turn.role == "tool" and part.kind == "audio":
+        raise ConfigError(f"{name} takes no audio as the result of a tool; put it into a message of the user's")
+    return media_block(name, part, names)
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: bool) -> None:
+    """Write the tools.
+
+    Converse has no word for ``none`` but to leave the tools out, which it refuses where there are calls of them.
+    """
     parameters.refuse("parallel_tool_calls", "converse leaves that to the model")
     tools, choice = parameters.take("tools"), parameters.take("tool_choice")
     if not tools or choice == "none":
         if choice not in (None, "none", "auto"):
             raise ConfigError(f"{name} needs tools for tool_choice")
+        if called:
+            raise ConfigError(
+                f"{name} has no tool_choice 'none' once a conversation has tool calls; leave it out"
+                if tools
+                else f"{name} needs the tools of a conversation that has tool calls; pass them again in tools="
+            )
         return
-    config: dict[str, Any] = {"tools": [_tool(tool) for tool in tools_of(tools)]}
+    specs = tools_for(name, tools, "cache_control", "strict")
+    config: dict[str, Any] = {"tools": [shape for tool in specs for shape in _tool(name, tool)]}
     if choice is not None:
         chosen = tool_choice_of(choice)
         if isinstance(chosen, NamedTool):
@@ -123,24 +169,35 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     body["toolConfig"] = config
 
 
-def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+def _tool(name: str, tool: ToolSpec | Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if not isinstance(tool, ToolSpec):
-        return tool
+        return [tool]
     spec: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     if tool.description:
         spec["description"] = tool.description
     if tool.strict is not None:
         spec["strict"] = tool.strict
-    return {"toolSpec": spec}
+    return _cached(name, {"toolSpec": spec}, tool)
 
 
-def _form(parameters: Parameters, body: dict[str, Any]) -> None:
+def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+    """Write how hard to think and what form the reply has."""
+    output: dict[str, Any] = {}
+    effort = parameters.take("reasoning_effort")
+    if effort is not None:
+        if effort not in _EFFORTS:
+            raise ConfigError(f"{name} has reasoning_effort {', '.join(_EFFORTS)}, not {effort!r}")
+        output["effort"] = effort
     form = parameters.take("response_format")
     wanted = None if form is None else format_of(form)
-    if wanted is None:
-        return
+    if wanted is not None:
+        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": _schema(name, wanted)}}
+    if output:
+        body["outputConfig"] = output
+
+
+def _schema(name: str, wanted: JsonFormat) -> dict[str, Any]:
     if wanted.schema is None:
-        raise ConfigError("converse has no JSON without a schema: use response_format of type json_schema")
-    schema = {"schema": as_json(dict(wanted.schema)), "name": wanted.name}  # as text
-    structure = {"type": "json_schema", "structure": {"jsonSchema": schema}}
-    body["outputConfig"] = {"textFormat": structure}
+        raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
+    shape = {"schema": json_of("the schema of response_format", wanted.schema), "name": wanted.name}  # as text
+    return {**shape, "description": wanted.description} if wanted.description else shape

@@ -20,7 +20,7 @@ from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
-from streamkit.providers.shapes import call_id_of, check_tool_choice, content_of, function_of, items_of, normalise
+from streamkit.providers.shapes import answered_call_of, check_tool_choice, content_of, function_of, items_of, normalise
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["ChatCompletions", "variable_of"]
@@ -123,7 +123,7 @@ class ChatCompletions(KeyedProvider):
         if calls := items_of(where, message, "tool_calls"):
             sent["tool_calls"] = [_sent_call(where, call) for call in calls]
         if message["role"] == "tool":
-            sent["tool_call_id"] = call_id_of(where, message)
+            sent["tool_call_id"] = answered_call_of(where, message)
         return sent
 
     def _sent_part(self, part: Any) -> Any:

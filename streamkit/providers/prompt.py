@@ -13,7 +13,7 @@ from streamkit.providers.base import ChatRequest
 from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.parts import Media, Text, part_of
 from streamkit.providers.shapes import (
-    call_id_of,
+    answered_call_of,
     check_tool_choice,
     content_of,
     function_of,
@@ -90,7 +90,7 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
         parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
     calls = tuple(_call(where, call) for call in items_of(where, message, "tool_calls"))
     name = word_of(where, message, "name")
-    call_id = call_id_of(where, message) if role == "tool" else word_of(where, message, "tool_call_id")
+    call_id = answered_call_of(where, message) if role == "tool" else word_of(where, message, "tool_call_id")
     return Turn(role, parts, calls, call_id, name, tuple(items_of(where, message, "provider_data")))
 
 

@@ -10,11 +10,12 @@ from streamkit.providers.base import ChatRequest
 from streamkit.providers.lenient import as_dict, as_json, as_text
 
 __all__ = [
-    "call_id_of",
+    "answered_call_of",
     "check_tool_choice",
     "content_of",
     "function_of",
     "items_of",
+    "json_of",
     "normalise",
     "stops_of",
     "tool_list",
@@ -67,7 +68,7 @@ def word_of(where: str, message: Mapping[str, Any], field: str) -> str | None:
     return word
 
 
-def call_id_of(where: str, message: Mapping[str, Any]) -> str:
+def answered_call_of(where: str, message: Mapping[str, Any]) -> str:
     """Return which call a tool's message answers; its name will do, as in the older shape.
 
     Raises:
@@ -90,10 +91,25 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where}.tool_calls has a call without a function name")
     if isinstance(arguments, Mapping):
-        arguments = as_json(dict(arguments))
+        arguments = json_of(f"{where}.tool_calls: the arguments of {name}", arguments)
     if not isinstance(arguments, (str, type(None))):
         raise ConfigError(f"{where}.tool_calls has arguments that are JSON text, not {type(arguments).__name__}")
     return name, arguments if arguments and arguments.strip() else "{}"
+
+
+def json_of(what: str, value: Mapping[str, Any]) -> str:
+    """Return the JSON text of what a user passed.
+
+    Raises:
+        ConfigError: it has none; ``what`` says which it is.
+    """
+    try:
+        text = as_json(dict(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what} cannot be written as JSON: {error}") from error
+    if not text:
+        raise ConfigError(f"{what} cannot be written as JSON: it is nested beyond reason")
+    return text
 
 
 def with_tool_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 from streamkit import APIError, Chunk, Client, Completion, providers
 from streamkit.providers import Provider
 from streamkit.testing import FORMATS, Server, error_in, reply_in
+from tests.unit.calls import WEATHER
 
 PROVIDERS: dict[str, Callable[[str], Provider]] = {
     "openai": lambda url: providers.OpenAI(api_key="k", base_url=url),
@@ -126,9 +127,9 @@ def test_a_history_goes_back_as_it_came(name: str) -> None:
     with Server(reply_in(name, "I look", reasoning="Think", tool_calls=CALLS[:1]), reply_in(name, "18 C")) as server:
         with Client([PROVIDERS[name](server.url)]) as client:
             history = [{"role": "user", "content": "Weather?"}]
-            first = client.complete(f"{name}/m", history)
+            first = client.complete(f"{name}/m", history, tools=[WEATHER])
             (call,) = first.tool_calls
             result = {"role": "tool", "tool_call_id": call.id, "content": "18"}
-            assert "18 C" == client.complete(f"{name}/m", [*history, first.message, result]).text
+            assert "18 C" == client.complete(f"{name}/m", [*history, first.message, result], tools=[WEATHER]).text
         sent = server.requests[1].json()
     assert 3 == len(sent.get("messages") or sent["contents"])

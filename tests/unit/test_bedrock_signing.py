@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 
 from streamkit import BadRequestError, Client, ConfigError, providers
+from streamkit.providers import ChatRequest
 from streamkit.testing import Server, error_reply, json_reply
 from streamkit.testing.request import Request
 from tests.unit.calls import TOOLS, WEATHER
@@ -23,8 +24,8 @@ MODEL = "us.anthropic.claude-x-v1:0"
 @pytest.fixture(autouse=True)
 def no_credentials_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Keep the machine's own credentials out, and botocore off the network."""
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_BEARER_TOKEN_BEDROCK"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("PROFILE", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "BEARER_TOKEN_BEDROCK", "REGION", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -60,7 +61,7 @@ def signature_of(request: Request, *, region: str, secret: str) -> str:
 
 def ask(provider: providers.Provider, **params: Any) -> None:
     with Client([provider], retry=1) as client, pytest.raises(BadRequestError):
-        client.complete(f"bedrock/{MODEL}", TOOLS, **params)
+        client.complete(f"bedrock/{MODEL}", TOOLS, tools=[WEATHER], **params)
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
@@ -105,7 +106,6 @@ def test_converse_as_the_sdk_sends_it() -> None:
     with Server(error_reply(400), error_reply(400)) as server:
         ask(
             providers.Bedrock(base_url=server.url, region="eu-west-1", access_key=ACCESS, secret_key=SECRET),
-            tools=[WEATHER],
             tool_choice="required",
             max_tokens=100,
             temperature=0.5,
@@ -200,3 +200,50 @@ def test_a_region_of_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
         providers.Bedrock("k")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1\n")
     assert "https://bedrock-runtime.eu-west-1.amazonaws.com" == providers.Bedrock("k").base_url
+
+
+def test_a_profile_that_is_not_there() -> None:
+    """A profile that AWS's files do not have is an error that names it, before anything is sent."""
+    with Client([providers.Bedrock(region="eu-west-1", profile="nope")]) as client:
+        with pytest.raises(ConfigError, match="nope"):
+            client.stream("bedrock/m", "Hi")
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("bedrock-runtime.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("bedrock-runtime.us-east-2.api.aws", "us-east-2"),
+        ("vpce-0a1b-2c3d.bedrock-runtime.ap-southeast-2.vpce.amazonaws.com:443", "ap-southeast-2"),
+        ("vpce-0a1b-2c3d-us-west-2a.bedrock-runtime.us-west-2.vpce.amazonaws.com", "us-west-2"),
+    ],
+)
+def test_the_region_of_the_address_counts(host: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes to a host of AWS is signed for its region, whatever the environment says."""
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    provider = providers.Bedrock(base_url=f"https://{host}/", access_key=ACCESS, secret_key=SECRET)
+    request = provider.request(ChatRequest("m", [{"role": "user", "content": "Hi"}]))
+    assert region == provider.region
+    assert f"/{region}/bedrock/aws4_request" in request.headers["Authorization"]
+
+
+def test_a_region_that_was_passed_counts_most() -> None:
+    """A region of one's own stays, and no address needs one where a key does without a signature."""
+    host = "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    assert "eu-west-2" == providers.Bedrock("k", host, region="eu-west-2").region
+    assert providers.Bedrock("k", "http://127.0.0.1:1").region is None
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1", "https://bedrock.example.com"])
+def test_no_region(url: str | None) -> None:
+    """Requests that have to be signed need a region, and none is guessed."""
+    with pytest.raises(ConfigError, match="needs a region: set the environment variable AWS_REGION"):
+        providers.Bedrock(base_url=url, access_key=ACCESS, secret_key=SECRET)
+
+
+def test_the_list_of_an_address_with_fips() -> None:
+    """The host that has the list is of the same kind as the one that was passed."""
+    provider = providers.Bedrock("k", "https://bedrock-runtime-fips.us-east-1.amazonaws.com")
+    assert "https://bedrock-fips.us-east-1.amazonaws.com/foundation-models" == provider.models_url

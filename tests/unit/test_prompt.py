@@ -50,6 +50,13 @@ def test_a_part_that_makes_no_sense_is_refused(provider: Provider, part: dict[st
         ask(provider, user(part))
 
 
+def nested(depth: int) -> list[Any]:
+    lists: list[Any] = []
+    for _ in range(depth):
+        lists = [lists]
+    return lists
+
+
 def asked(**call: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [call]}]
 
@@ -58,6 +65,13 @@ def asked(**call: Any) -> list[dict[str, Any]]:
 def test_arguments_that_are_no_text_are_refused(provider: Provider, arguments: Any) -> None:
     """The arguments of a call are JSON text or an object; a number is an error, not a call without arguments."""
     with pytest.raises(ConfigError, match=r"messages\[1\].*arguments"):
+        ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
+
+
+@pytest.mark.parametrize("arguments", [{"cities": {"Paris"}}, {"when": object()}, {"deep": nested(100_000)}])
+def test_arguments_that_are_no_json_are_refused(provider: Provider, arguments: Any) -> None:
+    """What cannot be written as JSON is an error that names the call, and no foreign one."""
+    with pytest.raises(ConfigError, match="arguments of get_weather cannot be written as JSON"):
         ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
 
 

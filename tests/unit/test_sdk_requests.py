@@ -159,7 +159,7 @@ def test_messages_as_the_sdk_sends_them() -> None:
             lambda url: providers.Anthropic(api_key="k", base_url=url),
             "anthropic/m",
             tools=[WEATHER],
-            tool_choice="required",
+            tool_choice="auto",
             response_format=IN_JSON,
             reasoning_effort="low",
             max_tokens=100,
@@ -178,7 +178,7 @@ def test_messages_as_the_sdk_sends_them() -> None:
                     "input_schema": FUNCTION["parameters"],
                 }
             ],
-            tool_choice={"type": "any"},
+            tool_choice={"type": "auto"},
             output_config={"format": {"type": "json_schema", "schema": SCHEMA}, "effort": "low"},
             thinking={"type": "adaptive"},
             max_tokens=100,

@@ -18,6 +18,7 @@ from tests.unit.test_golden_requests import PROVIDERS
 HELLO = [{"role": "user", "content": "Hi"}]
 CALLED = {"role": "assistant", "function_call": {"name": "f", "arguments": '{"a":1}'}}
 RESULT = {"role": "function", "name": "f", "content": "18 C"}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 NO_STOPS = ["openai-responses", "gemini-interactions"]
 NO_TOOLS = ["openai-completions"]
 
@@ -53,7 +54,7 @@ class TestFunctionCall:
         """A call of the older shape is as one of the newer whose id is the function's name."""
         newer = [{"role": "assistant", "tool_calls": [{"id": "f", "function": CALLED["function_call"]}]}]
         newer.append({"role": "tool", "tool_call_id": "f", "name": "f", "content": "18 C"})
-        assert body_of(name, [*HELLO, *newer]) == body_of(name, [*HELLO, CALLED, RESULT])
+        assert body_of(name, [*HELLO, *newer], tools=[TOOL]) == body_of(name, [*HELLO, CALLED, RESULT], tools=[TOOL])
 
     def test_calls_differ(self, name: str) -> None:
         """A function that is called again has another id, and each result that of its call."""
@@ -62,7 +63,9 @@ class TestFunctionCall:
         for call, result in zip(ids[::2], ids[1::2], strict=True):
             newer.append({"role": "assistant", "tool_calls": [{"id": call, "function": CALLED["function_call"]}]})
             newer.append({"role": "tool", "tool_call_id": result, "name": "f", "content": "18 C"})
-        assert body_of(name, [*HELLO, *newer]) == body_of(name, [*HELLO, CALLED, RESULT, CALLED, RESULT])
+        assert body_of(name, [*HELLO, *newer], tools=[TOOL]) == body_of(
+            name, [*HELLO, CALLED, RESULT, CALLED, RESULT], tools=[TOOL]
+        )
 
     def test_both(self, name: str) -> None:
         """A message with calls of both shapes is refused."""
@@ -119,13 +122,14 @@ class TestParts:
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "content": "18 C", "tool_call_id": "c"},
         ]
-        assert body_of(name, messages) == body_of(name, dicts)
+        assert body_of(name, messages, tools=[TOOL]) == body_of(name, dicts, tools=[TOOL])
 
     def test_arguments(self, name: str) -> None:
         """The arguments of a call are an object or its JSON text, and none are an empty object."""
 
         def with_arguments(given: Any) -> dict[str, Any]:
-            return body_of(name, [{"role": "assistant", "tool_calls": [{"id": "c", "function": given}]}])
+            message = {"role": "assistant", "tool_calls": [{"id": "c", "function": given}]}
+            return body_of(name, [message], tools=[TOOL])
 
         assert with_arguments({"name": "f", "arguments": '{"a":1}'}) == with_arguments(
             {"name": "f", "arguments": {"a": 1}}
