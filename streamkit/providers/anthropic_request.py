@@ -13,7 +13,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.anthropic_decoder import FORMAT
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.layout import in_order
-from streamkit.providers.lenient import as_dict, as_text
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     NamedTool,
@@ -114,9 +114,8 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
         for call in turn.calls
     ]
     data = _kept(provider_data(turn, FORMAT))
-    if data and all(isinstance(part, Text) and part.cache_control is None for part in turn.parts):
-        blocks = in_order(data, turn.text(name), calls, _text)
-        return [block for block in blocks if block.get("type") != "text" or as_text(block.get("text")).strip()]
+    if data and turn.is_plain_text:
+        return in_order(data, turn.text(name), calls, _text, blanks=False)
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
 
 

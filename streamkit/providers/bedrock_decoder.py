@@ -12,6 +12,7 @@ from streamkit.chunks import Chunk, FinishReason, Usage
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of
+from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
 
@@ -45,6 +46,7 @@ class BedrockDecoder(ReplyDecoder):
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by its block
         self._thoughts: dict[Any, dict[str, str]] = {}  # those that are open, by their block
+        self._layout = Layout()
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         if kind.startswith("exception:"):
@@ -70,11 +72,14 @@ class BedrockDecoder(ReplyDecoder):
         which = self._calls[block] = len(self._calls)
         if which >= MOST_CALLS:
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
+        self._layout.call(which)
         return self._call_piece(which, raw, id=as_word(call.get("toolUseId")), name=as_word(call.get("name")))
 
     def _delta(self, delta: Mapping[str, Any], block: Any, raw: Any) -> list[Chunk]:
         if "text" in delta:
-            return self._pieces("text", as_text(delta["text"]), raw)
+            chunks = self._pieces("text", as_text(delta["text"]), raw)
+            self._layout.text += sum(len(chunk.text) for chunk in chunks)
+            return chunks
         if "toolUse" in delta:
             fragment = as_dict(delta["toolUse"]).get("input")
             fragment = fragment if isinstance(fragment, str) else as_json(fragment) if fragment else ""
@@ -96,10 +101,12 @@ class BedrockDecoder(ReplyDecoder):
 
     def _keep(self, block: Any) -> None:
         thought = self._thoughts.pop(block, None)
-        if thought and "redactedContent" in thought:
-            self._note_data(FORMAT, {"reasoningContent": {"redactedContent": thought["redactedContent"]}})
-        elif thought and "signature" in thought:
-            self._note_data(FORMAT, {"reasoningContent": {"reasoningText": {"text": "", **thought}}})
+        if not thought or not ("redactedContent" in thought or "signature" in thought):
+            return
+        hidden = {"redactedContent": thought.get("redactedContent")}
+        kept = hidden if "redactedContent" in thought else {"reasoningText": {"text": "", **thought}}
+        for datum in (*self._layout.take(), {"reasoningContent": kept}):
+            self._note_data(FORMAT, datum)
 
     def decode_whole(self, body: Any) -> Sequence[Chunk]:
         """Return the chunks of a reply that came as one JSON object."""

@@ -12,6 +12,8 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.bedrock_decoder import FORMAT
 from streamkit.providers.bedrock_media import DocumentNames, media_block
+from streamkit.providers.layout import in_order
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     JsonFormat,
@@ -128,7 +130,10 @@ def _content(name: str, turn: Turn, names: DocumentNames) -> list[dict[str, Any]
         {"toolUse": {"toolUseId": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}}
         for call in turn.calls
     ]
-    return [*provider_data(turn, FORMAT), *content, *calls]
+    data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
+    if data and turn.is_plain_text:
+        return in_order(data, turn.text(name), calls, lambda text: {"text": text}, blanks=False)
+    return [*[datum for datum in data if "layout" not in datum], *content, *calls]
 
 
 def _block(name: str, turn: Turn, part: Text | Media, names: DocumentNames) -> dict[str, Any]:

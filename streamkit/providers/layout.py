@@ -44,7 +44,12 @@ class Layout:
 
 
 def in_order(
-    data: Sequence[Mapping[str, Any]], text: str, calls: Sequence[Any], say: Callable[[str], Any]
+    data: Sequence[Mapping[str, Any]],
+    text: str,
+    calls: Sequence[Any],
+    say: Callable[[str], Any],
+    *,
+    blanks: bool = True,
 ) -> list[Any]:
     """Return a turn's parts in the order in which they came.
 
@@ -55,17 +60,26 @@ def in_order(
         text: all of its text.
         calls: its calls, as they are sent.
         say: makes what is sent of a piece of text.
+        blanks: whether a piece that is only white space is sent.
     """
     parts: list[Any] = []
     left = dict(enumerate(calls))
+
+    def add_text(piece: str) -> None:
+        if piece.strip() or (blanks and piece):
+            parts.append(say(piece))
+
     for datum in data:
         if "layout" not in datum:
             parts.append(datum)
             continue
         for kind, value in (entry for entry in as_list(datum["layout"]) if len(as_list(entry)) == 2):
+            if not isinstance(value, int):
+                continue
             if kind == "call" and value in left:
                 parts.append(left.pop(value))
-            elif kind == "text" and isinstance(value, int) and text:
-                parts.append(say(text[: max(0, value)]))
+            elif kind == "text":
+                add_text(text[: max(0, value)])
                 text = text[max(0, value) :]
-    return [*parts, *([say(text)] if text else []), *left.values()]
+    add_text(text)
+    return [*parts, *left.values()]

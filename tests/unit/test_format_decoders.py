@@ -510,6 +510,16 @@ class TestBedrock:
             chunks += decoder.decode(Event(json.dumps(shape), kind))
         assert (["text", "text"], ()) == ([chunk.type for chunk in chunks], fold(chunks).tool_calls)
 
+    def test_blocks_go_back_in_their_order(self) -> None:
+        """Thoughts between text and calls stand where they stood."""
+        thoughts = [{"reasoningContent": {"reasoningText": {"text": each, "signature": each}}} for each in "ab"]
+        call = {"toolUse": {"toolUseId": "t", "name": "f", "input": {"a": 1}}}
+        content = [thoughts[0], {"text": "Look."}, thoughts[1], call]
+        said = whole(BEDROCK, {"output": {"message": {"content": content}}, "stopReason": "tool_use"})
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()], params={"tools": tools})
+        assert content == json.loads(BEDROCK.request(history).body)["messages"][1]["content"]
+
 
 class TestOthers:
     def test_ollama_unfinished(self) -> None:
