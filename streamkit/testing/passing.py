@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -55,8 +56,9 @@ class Passing(BaseHTTPRequestHandler):
 
     recorder: Host
     protocol_version = "HTTP/1.1"
-    response: requests.Response | None = None  # the one that is being passed on
-    was_cut = False  # set before cut() looks for the response, and looked at after there is one
+    busy = False  # from a request's body on to the end of its response
+    was_cut = False  # set before cut() looks for the upstream socket, and looked at after there is one
+    upstream: socket.socket | None = None  # the last one that was opened
 
     def setup(self) -> None:
         """Begin the connection."""
@@ -71,12 +73,16 @@ class Passing(BaseHTTPRequestHandler):
     def cut(self) -> None:
         """End both connections from another thread."""
         self.was_cut = True
-        response = self.response
-        with suppress(OSError, ValueError, AttributeError):  # it is over already
-            if response is not None:
-                response.raw.shutdown()
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+        for sock in (self.upstream, self.connection):
+            if sock is not None:
+                with suppress(OSError):  # it is over already
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would wait for the other side
+
+    def opened(self, sock: socket.socket) -> None:
+        """Take note of a socket to the server, which may have been opened too late."""
+        self.upstream = sock
+        if self.was_cut:
+            self.cut()
 
     def do_POST(self) -> None:
         """Pass a request on."""
@@ -93,20 +99,27 @@ class Passing(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         exchange = self.recorder.begin(self, body)
+        self._be_busy(True)
+        try:
+            self._pass_on(exchange, body, began)
+        finally:
+            self._be_busy(False)
+
+    def _be_busy(self, busy: bool) -> None:
+        self.busy = busy
+        self.recorder.enter(self)
+
+    def _pass_on(self, exchange: Exchange, body: bytes, began: float) -> None:
         try:
             response = self._ask(body)
         except _FAILURES as error:
-            self._refuse(502, f"the recorder got no answer from {self.recorder.upstream}: {_reason(error)}")
+            if not self.was_cut:
+                self._refuse(502, f"the recorder got no answer from {self.recorder.upstream}: {_reason(error)}")
+            self.close_connection = True
             return
-        self.response = response
-        self.recorder.enter(self)
-        try:
+        with response:
             if self._recorded(exchange, response) and not self.was_cut:
                 self._answer(response, exchange, began)
-        finally:
-            response.close()
-            self.response = None
-            self.recorder.enter(self)
 
     # The names that the standard library asks for.
     do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
@@ -165,6 +178,7 @@ class Passing(BaseHTTPRequestHandler):
         headers = {name: value for name, value in sent.items() if name not in _HOP_BY_HOP}
         headers["accept-encoding"] = "identity"
         with _Session() as session:
+            _current.passing = self
             return session.request(
                 self.command,
                 self.recorder.upstream + self.path,
@@ -223,10 +237,46 @@ class Passing(BaseHTTPRequestHandler):
 
 
 class _Session(requests.Session):
-    """Sees no redirects: a key must not travel on to another host, and their bodies are passed on unread."""
+    """Sees no redirects: a key must not travel on to another host, and their bodies are passed on unread.
+
+    Tells the connection that asks of each socket that it opens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for prefix in ("http://", "https://"):
+            adapter = requests.adapters.HTTPAdapter()
+            adapter.poolmanager.pool_classes_by_scheme = _POOLS
+            self.mount(prefix, adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
+
+
+_current = threading.local()  # which Passing this thread asks for
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _current.passing.opened(self.sock)
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _current.passing.opened(self.sock)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class _Unreadable(Exception):

@@ -78,7 +78,7 @@ class Recorder:
 
     def _wait_for_responses(self, seconds: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: all(each.response is None for each in self._connections), seconds)
+            self._changed.wait_for(lambda: not any(each.busy for each in self._connections), seconds)
 
     def __enter__(self) -> Recorder:
         return self

@@ -135,6 +135,18 @@ def test_close_cuts_what_is_on_its_way(path: Path) -> None:
     assert ["complete", "cut"] == ends(path)
 
 
+def test_close_cuts_what_has_not_begun(path: Path) -> None:
+    """A server that has not answered yet is let go, as is the client that waits for it; that is no failure."""
+    with Server(Reply(before_head=[Wait(None)])) as server:
+        recorder = Recorder(server.origin, path)
+        with socket.create_connection(("127.0.0.1", int(recorder.url.rpartition(":")[2])), timeout=30) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            server.wait_for_requests(1)
+            recorder.close()
+            assert b"" == sock.recv(1)
+        server.wait_for_open_connections(0)
+
+
 def test_an_idle_connection_is_closed(path: Path) -> None:
     """A client that keeps its connection cannot go on with it after the recorder was closed."""
     with Server(json_reply({})) as server, Recorder(server.origin, path) as recorder:
