@@ -15,7 +15,7 @@ import attrs
 from streamkit.errors import ConfigError, ProtocolError, StreamkitError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Provider
-from streamkit.providers.model_lists import ListsModels, ModelInfo, models_request, read_models
+from streamkit.providers.model_lists import ListsModels, ModelInfo, lists_models, models_request, read_models
 from streamkit.transport.fetch import Deadline, fetch, redirected
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest, Masked, mask_error, parse_json
@@ -84,6 +84,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, watch
     found: dict[str, ModelInfo] = {}
     secrets: tuple[Masked, ...] = ()
     page: str | None = None
+    seen: set[str] = set()
     try:
         provider = factory()
         if not isinstance(provider, ListsModels):
@@ -94,8 +95,10 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, watch
             models, following = read_models(name, _answer(provider, request, transport, watch))
             new = {model.id: model for model in models if model.id not in found}
             found.update(new)
-            if following in (None, page) or not new:  # one that sends the same again would do so for ever
+            # One that sends the same again would do so for ever; an empty page with another behind it is allowed.
+            if following is None or following in seen or (models and not new):
                 return Listing(tuple(found.values()))
+            seen.add(following)
             page = following
         error: StreamkitError = ProtocolError(f"the list of {name}'s models has more than {_MOST_PAGES} pages")
     except StreamkitError as caught:
@@ -121,6 +124,6 @@ def _answer(provider: Any, request: HttpRequest, transport: Transport, watch: De
         raise ProtocolError(
             f"{provider.name} answers with {kind} that is no JSON, not with a list of models", excerpt=excerpt
         ) from None
-    if isinstance(decoded, dict) and reports_error(decoded):
+    if isinstance(decoded, dict) and not lists_models(decoded) and reports_error(decoded):
         raise api_error(provider.name, decoded, None, in_stream=True)
     return decoded

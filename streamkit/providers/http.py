@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import ChatRequest
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
-__all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal"]
+__all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal", "searchable"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -57,9 +57,13 @@ def post(
         raise ConfigError(f"the request cannot be written as JSON: {error}") from error
     if b"null" in encoded:  # what orjson writes for them
         _check_numbers({**body, **chat.extra_body}, "the request")
-    secrets = [Masked(value) for value in extra.values() if len(value) >= _SHORT]
-    secrets += [secret for secret in (key, *masked) if secret is not None and len(secret) >= _SHORT]
-    return HttpRequest(url, all_headers, encoded, tuple(secrets))
+    secrets = searchable([*map(Masked, extra.values()), key, *masked])
+    return HttpRequest(url, all_headers, encoded, secrets)
+
+
+def searchable(secrets: Iterable[Masked | None]) -> tuple[Masked, ...]:
+    """Return the secrets that are long enough to be looked for in errors; others are words, or keys such as "none"."""
+    return tuple(secret for secret in secrets if secret is not None and len(secret) >= _SHORT)
 
 
 def masked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,10 +15,11 @@ import attrs
 
 from streamkit.errors import ConfigError, ProtocolError
 from streamkit.providers.decoding import count_of
+from streamkit.providers.http import searchable
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.wire import HttpRequest, Masked
 
-__all__ = ["CAPABILITIES", "ListsModels", "ModelInfo", "models_request", "read_models"]
+__all__ = ["CAPABILITIES", "ListsModels", "ModelInfo", "lists_models", "models_request", "read_models"]
 
 _LISTS = ("data", "models", "modelSummaries")
 _IDS = ("id", "modelId", "model", "name")
@@ -101,11 +102,10 @@ def models_request(provider: ListsModels, page: str | None) -> HttpRequest:
     if not provider.base_url:
         raise ConfigError(f"{provider.name} has no address to ask: pass it, or set its environment variable")
     query = "&".join(part for part in (getattr(provider, "models_query", ""), page or "") if part)
-    secrets = tuple(value for value in headers.values() if isinstance(value, Masked))
-    bare = tuple(Masked(secret.removeprefix("Bearer ")) for secret in secrets)
+    bare = [Masked(value.removeprefix("Bearer ")) for value in headers.values() if isinstance(value, Masked)]
     direct = bool(getattr(provider, "_direct", False))
     url = f"{address}{'?' if query else ''}{query}"
-    request = HttpRequest(url, headers, b"", bare, method="GET", direct=direct)
+    request = HttpRequest(url, headers, b"", searchable(bare), method="GET", direct=direct)
     sign = getattr(provider, "sign", None)
     return request if sign is None else sign(request)
 
@@ -129,6 +129,11 @@ def read_models(provider: str, body: Any) -> tuple[list[ModelInfo], str | None]:
         raise ProtocolError(f"{provider} answers with something else than a list of models", excerpt=as_json(body))
     models = [_model(provider, entry) for entry in entries if isinstance(entry, dict)]
     return [model for model in models if model.id], _next_page(outer)
+
+
+def lists_models(body: Mapping[str, Any]) -> bool:
+    """Say whether a body has a list of models, whatever stands beside it."""
+    return any(isinstance(body.get(name), list) for name in _LISTS)
 
 
 def _entries(outer: dict[str, Any]) -> list[Any] | None:

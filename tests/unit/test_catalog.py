@@ -239,6 +239,21 @@ class TestList:
             with pytest.raises(AuthenticationError, match="who are you"):
                 client.models.list("local")
 
+    @pytest.mark.parametrize(
+        "beside", [{"error": ""}, {"error": {}}, {"error": False}, {"code": 500, "message": "OK"}, {"status": "error"}]
+    )
+    def test_what_stands_beside_a_list(self, beside: Any) -> None:
+        """Where there is a list, what gateways write beside it makes it no error."""
+        with Server(json_reply({**OPENAI, **beside})) as server, Client([local(server)]) as client:
+            assert ["m-1"] == [model.id for model in client.models.list("local")]
+
+    def test_a_short_key_garbles_nothing(self) -> None:
+        """A key such as `none` is no secret, and its letters stay in the words of errors."""
+        with Server(error_reply(404, "no model, none at all")) as server:
+            provider = providers.OpenAI(api_key="no", base_url=server.url, name="local")
+            with Client([provider]) as client, pytest.raises(NotFoundError, match="no model, none at all"):
+                client.models.list("local")
+
     def test_a_redirect_is_named(self) -> None:
         """A server that points elsewhere is not followed, and where it points is said."""
         with Server(redirect_reply("https://elsewhere.example/")) as server, Client([local(server)]) as client:
@@ -326,6 +341,11 @@ class TestPages:
             models = client.models.list("local")
             assert len(answers) == len(server.requests)
         assert (["a", "b"], {}) == ([model.id for model in models], models.errors)
+
+    def test_an_empty_page(self) -> None:
+        """A page without models is no end where it names the next one."""
+        with Server(page("a", more="x"), page(more="y"), page("b")) as server, Client([local(server)]) as client:
+            assert ["a", "b"] == [model.id for model in client.models.list("local")]
 
     def test_a_list_without_end(self) -> None:
         """Beyond some number of pages no more are asked for; what was found is there, and the error beside it."""
