@@ -39,6 +39,9 @@ _DRAIN_BYTES = 16 * 1024
 _MOST_READY = 1024  # chunks of one read before they are handed over, although more are there already
 _REFUSAL_SECONDS = 2.0  # for the body of an error; its status says the most
 _LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its finish reason
+# The same where the finish reason came beside the last words, or before the first: there are servers that put it
+# on every piece, and more may come.
+_DOUBT_SECONDS = 30.0
 _FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
 
 
@@ -166,19 +169,24 @@ class _Attempt:
     def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
-        lingers = False
+        told, hurries = False, False
         for event in events:
             chunks = decode(event)
             if chunks:
+                told = True
                 watch.ready += chunks
                 if len(watch.ready) >= _MOST_READY:  # one compressed read may hold any number
                     watch.hand_over()
                     watch.limit()
             if decoder.ended:
                 return
-            if decoder.whole is not lingers:  # it may seem whole, and then another choice begins
-                lingers = not lingers
-                watch.hurry(_LINGER_SECONDS if lingers else None)
+            if decoder.whole:
+                if chunks or not hurries:
+                    watch.hurry(_LINGER_SECONDS if told and not chunks else _DOUBT_SECONDS)
+                    hurries = True
+            elif hurries:  # it seemed whole, and then another choice began
+                watch.hurry(None)
+                hurries = False
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)

@@ -15,38 +15,51 @@ __all__ = ["FAILED_FINISHES", "api_error", "chose_error", "reports_error"]
 #: The finish reasons by which servers say that a reply broke off: DeepSeek's and Z.ai's words are among them.
 FAILED_FINISHES = ("error", "insufficient_system_resource", "network_error")
 
+_OF_REPLIES = ("choices", "usage", "data", "models", "output", "candidates")
 _MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
 
 def reports_error(raw: Mapping[str, Any]) -> bool:
     """Say whether an event, or a whole body, is about an error."""
+    error = raw.get("error")
     return bool(
-        raw.get("error")
-        or (raw.get("error") is not None and not raw.get("choices"))  # {"error": {}}
+        error
+        # {"error": {}}, but not an empty field beside what a reply has.
+        or (error is not None and error is not False and not any(raw.get(name) for name in _OF_REPLIES))
         or raw.get("object") == "error"
         or raw.get("type") == "error"
         or as_dict(raw.get("x_groq")).get("error")
-        or as_dict(raw.get("base_resp")).get("status_code")  # MiniMax, whose 0 is success
+        or _is_code(as_dict(raw.get("base_resp")).get("status_code"))  # MiniMax
         or _is_bare_error(raw)
     )
 
 
 def _is_bare_error(raw: Mapping[str, Any]) -> bool:
-    """Say whether it is one of the errors that stand in no ``error``: a text, and a code that is no success."""
-    if raw.get("choices") or raw.get("usage"):
+    """Say whether it is one of the errors that stand in no ``error``: words, and beside them what says failure.
+
+    Gateways send words and codes of their own in healthy streams, so an unknown code says nothing.
+    """
+    if any(raw.get(name) for name in _OF_REPLIES):
         return False
-    if (raw.get("detail") and len(raw) == 1) or raw.get("success") is False or raw.get("error_code"):
-        return True  # FastAPI's, Cloudflare's, Baidu's
-    if not isinstance(raw.get("message"), str):
+    if raw.get("success") is False or _is_code(raw.get("error_code")):  # Cloudflare, Baidu
+        return True
+    if not (isinstance(raw.get("message"), str) and raw["message"]):
         return False
-    codes = [raw.get(name) for name in ("code", "status_code", "statusCode", "status")]
-    return any(_is_failure(code) for code in codes) or status_of_word(as_text(raw.get("type"))) is not None
+    kind = as_text(raw.get("type"))
+    names_error = kind.lower().endswith(("error", "exception")) and status_of_word(kind) is not None
+    return names_error or any(_is_failure(raw.get(name)) for name in ("code", "status_code", "statusCode", "status"))
 
 
 def _is_failure(code: Any) -> bool:
-    if isinstance(code, str):
-        return code.lower() not in ("", "0", "200", "ok", "success")
-    return isinstance(code, int) and not isinstance(code, bool) and code not in (0, 200)
+    if isinstance(code, str) and not code.isdecimal():
+        return code.lower() in ("error", "failed", "failure") or status_of_word(code) is not None
+    return _is_code(code) and 400 <= int(code) <= 599
+
+
+def _is_code(code: Any) -> bool:
+    """Say whether it is a number, or its digits, other than 0."""
+    number = str(code) if isinstance(code, (int, str)) and not isinstance(code, bool) else ""
+    return number.isdecimal() and len(number) < 10 and int(number) != 0
 
 
 def chose_error(choice: Mapping[str, Any]) -> bool:

@@ -93,10 +93,12 @@ class InteractionsDecoder(ReplyDecoder):
         self._model = as_word(interaction.get("model")) or self._model
         self._note_usage(_usage(as_dict(interaction.get("usage"))))
         status = as_word(interaction.get("status")) or as_word(raw.get("status"))
-        if type.startswith("interaction.") and (
-            type == "interaction.completed" or "interaction" in raw or status == "failed"
+        if type == "interaction.completed":
+            self._end(interaction, "" if status in _UNDER_WAY else status)
+        elif type.startswith("interaction.") and (
+            status == "failed" or ("interaction" in raw and status in _FINISH_REASONS)
         ):
-            self._end(interaction, status if status or type == "interaction.completed" else "in_progress")
+            self._end(interaction, status)
         return []
 
     def _start(self, step: Mapping[str, Any], index: Any, raw: Any) -> list[Chunk]:
@@ -162,8 +164,6 @@ class InteractionsDecoder(ReplyDecoder):
         return []
 
     def _end(self, interaction: Mapping[str, Any], status: str) -> None:
-        if status in _UNDER_WAY:
-            return
         if status == "failed":
             failure = interaction if interaction.get("error") else {"error": {"message": "the interaction failed"}}
             raise api_error(self._provider, failure, None, in_stream=True)
@@ -189,7 +189,8 @@ class InteractionsDecoder(ReplyDecoder):
             chunks += self._stop(self._steps.pop(index), body)
         self._note_usage(_usage(as_dict(body.get("usage"))))
         self._untold = chunks
-        self._end(body, as_word(body.get("status")))
+        if as_word(body.get("status")) not in _UNDER_WAY:
+            self._end(body, as_word(body.get("status")))
         return self._told(chunks)
 
 

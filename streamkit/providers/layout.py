@@ -20,27 +20,45 @@ class Layout:
 
     Attributes:
         text: characters told since the last entry; a decoder adds to it.
+        place: of the item that they belong to, for formats whose items need not be told in their order.
     """
 
     def __init__(self) -> None:
         self.text = 0
-        self._entries: list[list[Any]] = []
+        self.place: Any = 0
+        self._entries: list[tuple[Any, list[Any]]] = []  # each with its place
+
+    def at(self, place: Any) -> None:
+        """Take note of which item comes next."""
+        if place != self.place:
+            self._end_text()
+            self.place = place
 
     def call(self, which: int) -> None:
         """Take note that a call begins."""
         self._end_text()
-        self._entries.append(["call", which])
+        self._entries.append((self.place, ["call", which]))
 
-    def take(self) -> list[dict[str, Any]]:
-        """Return the provider data that belong before the next block, none where nothing came since the last."""
+    def take(self, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the provider data that belong before a block, none where there is nothing new.
+
+        Args:
+            before: the place of the block, where places are numbers: what stands behind it is kept for later.
+        """
         self._end_text()
-        entries, self._entries = self._entries, []
+        later = [(place, entry) for place, entry in self._entries if _is_behind(place, before)]
+        entries = [entry for place, entry in self._entries if not _is_behind(place, before)]
+        self._entries = later
         return [{"layout": entries}] if entries else []
 
     def _end_text(self) -> None:
         if self.text:
-            self._entries.append(["text", self.text])
+            self._entries.append((self.place, ["text", self.text]))
             self.text = 0
+
+
+def _is_behind(place: Any, block: int | None) -> bool:
+    return block is not None and isinstance(place, int) and place >= block
 
 
 def in_order(

@@ -58,6 +58,7 @@ class ChatDecoder(ReplyDecoder):
         self._wanted = choices
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
+        self._had_delta: set[int] = set()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -108,8 +109,10 @@ class ChatDecoder(ReplyDecoder):
         index = choice.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else 0
         delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            delta = as_dict(choice.get("message"))
+        if isinstance(delta, dict):
+            self._had_delta.add(index)
+        else:  # one that comes whole; after deltas it would tell all of it again
+            delta = {} if index in self._had_delta else as_dict(choice.get("message"))
         chunks = self._decode_delta(delta, index, raw)
         finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
@@ -127,11 +130,12 @@ class ChatDecoder(ReplyDecoder):
         else:
             chunks += self._pieces("text", as_text(content), raw, index)
         chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
-        if calls := as_list(delta.get("tool_calls")):
+        calls = as_list(delta.get("tool_calls"))
+        if not calls and (call := delta.get("function_call")):  # of old; llama-cpp-python sends both
+            calls = [{"index": 0, "function": call}]
+        if calls:
             self._tools.setdefault(index, ToolIndex()).begin_event()
             chunks += [self._tool_call(as_dict(piece), index, raw) for piece in calls]
-        if call := delta.get("function_call"):
-            chunks.append(self._tool_call({"index": 0, "function": call}, index, raw))
         if not chunks and any(delta.get(name) for name in _IN_RAW):
             chunks.append(self._chunk("text", index, raw))
         return chunks
@@ -156,7 +160,7 @@ class ChatDecoder(ReplyDecoder):
             arguments = as_json(arguments)  # some servers send the object itself
         id, name = as_word(piece.get("id")), as_word(function.get("name"))
         tools = self._tools.setdefault(index, ToolIndex())
-        which, is_new = tools.of(piece.get("index"), id, name)
+        which, is_new = tools.of(piece.get("index"), id, name, arguments or "")
         told = {"id": id, "name": name} if is_new else {}
         return self._call_piece(which, raw, arguments=arguments or "", index=index, **told)
 

@@ -15,6 +15,7 @@ from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
+from streamkit.providers.item_places import ItemPlaces, following
 from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
@@ -24,6 +25,7 @@ __all__ = ["FORMAT", "ResponsesDecoder"]
 FORMAT = "openai-responses"  # of provider data
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_UNDER_WAY = ("queued", "in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 # Events that bring nothing, or nothing that others have not brought.
 _SILENT = frozenset(
@@ -39,16 +41,14 @@ class ResponsesDecoder(ReplyDecoder):
 
     A reply is a list of items. Most servers tell each item by deltas, then whole, and at the end all of them
     again; some leave one or the other out. So the length told of each part is kept, and from what comes whole
-    only the rest is told. An item is known by its number, where the server gives numbers, by its id, and at the
-    end, where either may be missing, by being the first or second of its type. Tools that run on the server's
+    only the rest is told. Tools that run on the server's
     side are in ``raw`` alone.
     """
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._lengths: dict[tuple[Any, ...], int] = {}  # characters told, by kind and place
-        self._places: dict[str, Any] = {}  # of items, by their ids
-        self._of_type: dict[str, list[Any]] = {}  # places, in order, by the type of the item
+        self._places = ItemPlaces()
         self._layout = Layout()
         self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
         self._kept: set[Any] = set()  # places of the items that are provider data
@@ -69,6 +69,7 @@ class ResponsesDecoder(ReplyDecoder):
                 and text.__class__ is str
                 and not self._halves
                 and not self._provider_data
+                and raw["output_index"] == self._layout.place
             ):
                 self._lengths["text", raw["output_index"], raw["content_index"]] += len(text)
                 self._layout.text += len(text)
@@ -89,40 +90,13 @@ class ResponsesDecoder(ReplyDecoder):
             return self._end(response, type.removeprefix("response."), raw)
         if type in ("response.output_item.added", "response.output_item.done"):
             item = as_dict(raw.get("item"))
-            place = self._place(raw.get("output_index"), item)
+            place = self._places.of(raw.get("output_index"), item)
             return self._item(item, place, raw, whole=type == "response.output_item.done")
         subject, _, step = type.removeprefix("response.").rpartition(".")
         if step in ("delta", "done"):
-            place = self._place(raw.get("output_index"), {"id": raw.get("item_id")})
+            place = self._places.of(raw.get("output_index"), {"id": raw.get("item_id"), "type": _type_of(subject)})
             return self._progress(subject, step == "delta", place, raw)
         return [] if type in _SILENT or not type.startswith("response.") else [self._chunk("text", 0, raw)]
-
-    def _place(self, number: Any, item: Mapping[str, Any]) -> Any:
-        """Return where an item stands, as far as that is known: its number, else its id."""
-        ids = [id for id in (as_text(item.get("id")), as_text(item.get("call_id"))) if id]
-        known = next((self._places[id] for id in ids if id in self._places), None)
-        place = number if isinstance(number, int) else known if known is not None else next(iter(ids), None)
-        for id in ids:
-            self._places.setdefault(id, place)
-        places = self._of_type.setdefault(as_text(item.get("type")), [])
-        if place not in places:
-            places.append(place)
-        return place
-
-    def _place_at_end(self, number: int, before: Mapping[str, int], item: Mapping[str, Any]) -> Any:
-        """Return where an item of the list at the end stands.
-
-        Args:
-            number: its place in the list, which may lack some that were told.
-            before: how many of each type stand before it.
-            item: as sent.
-        """
-        type = as_text(item.get("type"))
-        ids = [id for id in (as_text(item.get("id")), as_text(item.get("call_id"))) if id in self._places]
-        if ids:
-            return self._places[ids[0]]
-        places = self._of_type.get(type, [])
-        return places[before.get(type, 0)] if before.get(type, 0) < len(places) else ("end", number)
 
     def _progress(self, subject: str, is_delta: bool, place: Any, raw: Mapping[str, Any]) -> list[Chunk]:
         """Read one step of one part of an item: a delta, or the whole of it."""
@@ -154,6 +128,7 @@ class ResponsesDecoder(ReplyDecoder):
         length = sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
         self._lengths[key] += length
         if kind == "text":
+            self._layout.at(place[0])
             self._layout.text += length
         return chunks
 
@@ -169,7 +144,9 @@ class ResponsesDecoder(ReplyDecoder):
         self._lengths[key] += len(chunk.tool_call.arguments) if chunk.tool_call else 0
         return [chunk]
 
-    def _item(self, item: Mapping[str, Any], place: Any, raw: Any, *, whole: bool) -> list[Chunk]:
+    def _item(
+        self, item: Mapping[str, Any], place: Any, raw: Any, *, whole: bool, following: int | None = None
+    ) -> list[Chunk]:
         type = as_text(item.get("type"))
         if type in _CALLS:
             return self._call(item, place, raw, whole)
@@ -178,10 +155,10 @@ class ResponsesDecoder(ReplyDecoder):
         if type == "message":
             return self._message(item, place, raw)
         if type == "reasoning":
-            self._keep(item, place)
+            self._keep(item, place, following)
             return self._reasoning(item, place, raw)
         if type == "compaction":
-            self._keep(item, place)
+            self._keep(item, place, following)
         return [self._chunk("text", 0, raw)]  # a tool on the server's side: all of it is in raw
 
     def _call(self, item: Mapping[str, Any], place: Any, raw: Any, whole: bool) -> list[Chunk]:
@@ -190,6 +167,7 @@ class ResponsesDecoder(ReplyDecoder):
             which = self._calls[place] = len(self._calls)
             if which >= MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
+            self._layout.at(place)
             self._layout.call(which)
             if item.get("type") == "custom_tool_call":
                 self._note_data(FORMAT, {"custom": which})
@@ -220,12 +198,13 @@ class ResponsesDecoder(ReplyDecoder):
                 chunks += self._tell("reasoning", as_text(part.get("text")), (place, number), raw, True)
         return chunks
 
-    def _keep(self, item: Mapping[str, Any], place: Any) -> None:
+    def _keep(self, item: Mapping[str, Any], place: Any, following: int | None) -> None:
         """Keep an item that only the server can read; one without such content need not go back."""
+        following = place if isinstance(place, int) else following
         if item.get("encrypted_content") and place not in self._kept:
             self._kept.add(place)
             kept = {name: value for name, value in item.items() if name != "status"}
-            for datum in (*self._layout.take(), kept):
+            for datum in (*self._layout.take(following), kept):
                 self._note_data(FORMAT, datum)
 
     def _end(self, response: Mapping[str, Any], type: str, raw: Any) -> list[Chunk]:
@@ -236,21 +215,18 @@ class ResponsesDecoder(ReplyDecoder):
             self._untold = chunks
             raise self._failed(response if response.get("error") else raw)
         self._why = as_text(as_dict(response.get("incomplete_details")).get("reason"))
-        if status not in ("queued", "in_progress"):
-            self._finish_word = status
-            self.ended = True
+        self._finish_word = type if status in _UNDER_WAY else status
+        self.ended = True
         return chunks
 
-    def _output(self, items: list[Any], raw: Any) -> list[Chunk]:
+    def _output(self, output: list[Any], raw: Any) -> list[Chunk]:
         """Read the items at the end, of which most or all were told before."""
+        items = [as_dict(item) for item in output]
+        places = self._places.at_end(items)
         chunks: list[Chunk] = []
-        before: dict[str, int] = {}
-        for number, item in enumerate(map(as_dict, items)):
-            type = as_text(item.get("type"))
-            place = self._place_at_end(number, before, item)
-            before[type] = before.get(type, 0) + 1
-            if type in (*_CALLS, "message", "reasoning"):
-                chunks += self._item(item, place, raw, whole=True)
+        for item, place, next_place in zip(items, places, following(places), strict=True):
+            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
+                chunks += self._item(item, place, raw, whole=True, following=next_place)
         return chunks
 
     def _failed(self, raw: Any) -> APIError:
@@ -272,10 +248,21 @@ class ResponsesDecoder(ReplyDecoder):
             raise ProtocolError("the JSON reply is not a response", excerpt=as_json(body)[:MOST_KEPT])
         if reports_error(body):
             raise api_error(self._provider, body, None, in_stream=True)
-        event = {"type": f"response.{body.get('status') or 'completed'}", "response": body}
-        if event["type"] not in _TERMINAL:
-            event["type"] = "response.completed"
-        return self._decode_any(event, "")
+        status = as_word(body.get("status")) or "completed"
+        if status in _UNDER_WAY:
+            self._last = body
+            return self._told(self._output(as_list(body["output"]), body))
+        type = f"response.{status}"
+        return self._decode_any({"type": type if type in _TERMINAL else "response.completed", "response": body}, "")
+
+
+def _type_of(subject: str) -> str:
+    """Return the type of the item that an event about a part of it belongs to."""
+    if subject in ("function_call_arguments", "custom_tool_call_input"):
+        return "function_call" if subject == "function_call_arguments" else "custom_tool_call"
+    if subject in ("output_text", "refusal"):
+        return "message"
+    return "reasoning" if subject.startswith("reasoning") else ""
 
 
 def _number(index: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamkit.errors import ProtocolError
+from streamkit.wire import parse_json
 
 __all__ = ["MOST_CALLS", "ToolIndex"]
 
@@ -15,9 +16,9 @@ class ToolIndex:
     """The tool calls of one choice so far.
 
     A fragment belongs to the call of its number, unless it brings another id: some servers give the number 0
-    to every parallel call. Where such a server has no ids either, another name begins a call, and so does a
-    second name for the same number in one event. Without a number its id decides, and without an id its name:
-    a fragment that names a tool begins a call, one that does not carries the last one on.
+    to every parallel call. Where such a server has no ids either, a fragment with another name, or with any name
+    in the same event, begins a call if the arguments so far are whole. Without a number its id decides, and
+    without an id its name: a fragment that names a tool begins a call, one that does not carries the last one on.
     """
 
     def __init__(self) -> None:
@@ -26,12 +27,13 @@ class ToolIndex:
         self._by_number: dict[int, int] = {}  # the server's number to ours
         self._last = -1
         self._in_event: set[int] = set()  # the server's numbers
+        self._arguments: dict[int, list[str]] = {}  # of the calls without an id, in fragments
 
     def begin_event(self) -> None:
         """Take note that the next fragments are those of another event."""
         self._in_event.clear()
 
-    def of(self, number: Any, id: str, name: str) -> tuple[int, bool]:
+    def of(self, number: Any, id: str, name: str, arguments: str = "") -> tuple[int, bool]:
         """Return our number of the call, and whether the fragment brings its id or name for the first time."""
         which = self._known(number, id, name)
         if which is None:
@@ -47,6 +49,8 @@ class ToolIndex:
         self._ids[which] = self._ids[which] or id
         if name:
             self._names.setdefault(which, name)
+        if not self._ids[which]:
+            self._arguments.setdefault(which, []).append(arguments)
         self._last = which
         return which, news
 
@@ -63,4 +67,9 @@ class ToolIndex:
 
     def _begins_another(self, number: int, which: int, name: str) -> bool:
         known = self._names.get(which, "")
-        return bool(name and known) and not self._ids[which] and (name != known or number in self._in_event)
+        if not (name and known) or self._ids[which] or not (name != known or number in self._in_event):
+            return False
+        try:
+            return isinstance(parse_json("".join(self._arguments[which])), dict)
+        except ValueError:
+            return False

@@ -132,9 +132,16 @@ def _aws_event(headers: dict[str, Any], payload: bytes) -> Frame:
     text = payload.decode("utf-8", "replace")
     if headers.get(":message-type") in ("exception", "error"):
         kind = f"exception:{kind}"
-        if not text.startswith("{"):
+        if not _is_json_object(text):
             text = orjson.dumps({"message": text or str(headers.get(":error-message") or "")}).decode()
     return _Frame(kind, text)
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(parse_json(text), dict)
+    except ValueError:
+        return False
 
 
 def _check_size(size: int, held: list[bytes]) -> None:

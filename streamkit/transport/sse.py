@@ -6,7 +6,6 @@ whole events with plain line ends in valid UTF-8.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -28,6 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 _MAYBE_SPECIAL = re.compile(rb"\n(?:id|retry|error|[{\[])")
 _SPECIAL = (b"id", b"retry", b"error", b"{", b"[")
 _ERROR_FIELD = re.compile(rb"^error: ?(.*)$", re.MULTILINE)
+_BARE_JSON = re.compile(rb"^[{\[].*", re.MULTILINE | re.DOTALL)
 _ID_OR_RETRY = re.compile(rb"^(id|retry)(?:: ?(.*))?$", re.MULTILINE)
 
 
@@ -82,7 +82,7 @@ class Guard:
             else:
                 yield block
         self.torn = any(piece.strip(b"\n") for piece in self._held)
-        if self.torn and self._bare_errors and (told := _bare_error(b"".join(self._held))):
+        if self.torn and self._bare_errors and (told := _bare_error(_valid_utf8(b"".join(self._held)))):
             yield told
 
     def _plain_line_ends(self, data: bytes) -> bytes:
@@ -172,17 +172,16 @@ def _bare_error(event: bytes) -> bytes | None:
     if event.startswith(b"data") or b"\ndata" in event:
         return None
     field = _ERROR_FIELD.search(event)
-    text = field[1] if field else event.strip()
-    if not field and text[:1] not in (b"{", b"["):
-        return None
+    bare = None if field else _BARE_JSON.search(event)
+    text = field[1] if field else bare[0].strip() if bare else b""
     try:
         told = parse_json(text)
     except ValueError:
-        return b"event: error\ndata: " + text + b"\n\n" if field else None
+        told = field and text
     inner = told[0] if isinstance(told, list) and told else told
-    if not field and not (isinstance(inner, dict) and inner.get("error")):
+    if not inner or not (field or (isinstance(inner, dict) and inner.get("error"))):
         return None
-    return b"event: error\ndata: " + json.dumps(told).encode() + b"\n\n"
+    return b"event: error\ndata: " + text.replace(b"\n", b" ") + b"\n\n"  # in JSON they only stand between words
 
 
 class _Client(sseclient.SSEClient):

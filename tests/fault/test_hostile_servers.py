@@ -422,8 +422,8 @@ ENDS = {
 
 @pytest.mark.parametrize("format", ENDS)
 def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last event may hold both the last words and the end: nobody waits for more."""
-    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    """The last event may hold both the last words and the end: nobody waits long for more."""
+    monkeypatch.setattr(worker, "_DOUBT_SECONDS", 0.2)
     kind, event = ENDS[format]
     lines = format == "ollama"
     sent = json.dumps(event) + "\n" if lines else f"data: {json.dumps(event)}\n\n"
@@ -443,6 +443,17 @@ def test_a_choice_that_begins_when_all_seemed_over(monkeypatch: pytest.MonkeyPat
     reply = Reply([HELLO, chunk_event(finish_reason="stop"), *late, chunk_event(index=1, finish_reason="stop")])
     with nothing_left(), Server(reply) as server, client_of(server) as client:
         assert [choice.text for choice in client.complete("openai/m", "Hi").choices] == ["Hello", "b" * 40]
+
+
+@pytest.mark.parametrize("thoughts", [False, True])
+def test_a_finish_reason_on_every_piece(thoughts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers say stop with each piece, or with an empty first one: the time for more begins anew with each."""
+    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(worker, "_DOUBT_SECONDS", 3.0)
+    pieces = [step for _ in range(15) for step in (Send(chunk_event("a", finish_reason="stop")), Wait(0.3))]
+    first = [Send(chunk_event(finish_reason="stop")), Wait(0.6)] if thoughts else []
+    with nothing_left(), Server(Reply([*first, *pieces])) as server, client_of(server) as client:
+        assert client.complete("openai/m", "Hi").text == "a" * 15
 
 
 def test_an_error_outside_the_events() -> None:

@@ -397,11 +397,58 @@ class TestResponses:
         sent = json.loads(RESPONSES.request(history).body)["input"][1:]
         assert [item, {"type": "custom_tool_call_output", "call_id": "c", "output": "1"}] == sent
 
+    @pytest.mark.parametrize(
+        ("delta", "item"),
+        [
+            ({"output_index": 0}, {}),
+            ({}, {}),
+            ({"item_id": "other"}, {}),
+            ({"item_id": "m"}, {"id": None}),
+            ({"output_index": 0, "item_id": "other"}, {}),
+        ],
+        ids=str,
+    )
+    def test_nothing_is_told_twice_however_items_are_named(self, delta: Any, item: Any) -> None:
+        """Deltas without events of their item are found again in what comes whole at the end."""
+        thought = {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "Hm"}]}
+        steps = [
+            {"type": "response.reasoning_summary_text.delta", "delta": "H", **delta},
+            {"type": "response.output_text.delta", "delta": "Hel", **delta},
+        ]
+        number = {"output_index": 0} if "output_index" in delta else {}
+        told_whole = {"type": "response.output_item.done", "item": {**MESSAGE, **item}, **number}
+        for ends in [[]] if delta == {"item_id": "other"} else [[], [told_whole]]:
+            said, _ = reply(RESPONSES, *steps, *ends, done([thought, {**MESSAGE, **item}]))
+            assert ("Hm", "Hello") == (said.reasoning, said.text)
+
+    @pytest.mark.parametrize("late", ["done", "end"])
+    def test_reasoning_that_comes_late_goes_back_first(self, late: str) -> None:
+        """An item's place counts, and not when it was told."""
+        item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "xyz"}
+        call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+        events = [
+            {"type": "response.output_text.delta", "delta": "Hello", "output_index": 1, "content_index": 0},
+            {"type": "response.output_item.added", "output_index": 2, "item": {**call, "arguments": ""}},
+        ]
+        if late == "done":
+            events.append({"type": "response.output_item.done", "output_index": 0, "item": item})
+        said, _ = reply(RESPONSES, *events, done([item, MESSAGE, call]))
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        sent = json.loads(RESPONSES.request(history).body)["input"][1:]
+        assert ["reasoning", "message", "function_call"] == [each["type"] for each in sent]
+
+    @pytest.mark.parametrize("status", ["in_progress", "queued", "", None])
+    def test_the_last_event_is_the_end(self, status: str | None) -> None:
+        """The event that completes a response does so, whatever status it repeats."""
+        said, decoder = reply(RESPONSES, {**done([MESSAGE]), "response": {"status": status, "output": [MESSAGE]}})
+        assert ("Hello", "stop", True) == (said.text, said.finish_reason, decoder.ended)
+
     @pytest.mark.parametrize("status", ["queued", "in_progress"])
     def test_what_is_under_way_is_no_reply(self, status: str) -> None:
         """A background response that came as JSON before its end is not complete."""
         decoder = RESPONSES.decoder(HELLO)
-        decoder.decode_whole({"id": "r", "object": "response", "status": status, "output": []})
+        chunks = decoder.decode_whole({"id": "r", "object": "response", "status": status, "output": [MESSAGE]})
+        assert "Hello" == fold(chunks).text
         assert (False, False) == (decoder.whole, decoder.ended)
 
     def test_a_failure_keeps_what_came(self) -> None:
@@ -482,13 +529,23 @@ class TestInteractions:
         assert "A" == whole(INTERACTIONS, {"id": "i", "status": "completed", "steps": [question, answer]}).text
 
     def test_what_is_under_way_is_no_reply(self) -> None:
-        """An interaction that came as JSON, or was said to be completed, before its end is not complete."""
+        """An interaction that came as JSON before its end is not complete."""
         decoder = INTERACTIONS.decoder(HELLO)
         decoder.decode_whole({"id": "i", "status": "in_progress", "steps": []})
-        _, other = reply(
-            INTERACTIONS, {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "in_progress"}}
+        assert (False, False) == (decoder.whole, decoder.ended)
+
+    @pytest.mark.parametrize("status", ["pending", "IN_PROGRESS", "", None])
+    def test_a_status_on_the_way_is_no_end(self, status: str | None) -> None:
+        """Only the event that completes it, or a status that is an end, ends an interaction; the event's name wins."""
+        said, decoder = reply(
+            INTERACTIONS,
+            {"event_type": "interaction.created", "interaction": {"id": "i", "status": status}},
+            {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}},
+            {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hi"}},
+            {"event_type": "step.stop", "index": 0},
+            {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "in_progress"}},
         )
-        assert [False, False] == [decoder.whole or decoder.ended, other.whole or other.ended]
+        assert ("Hi", "stop", True) == (said.text, said.finish_reason, decoder.ended)
 
     def test_a_failure_told_in_passing(self) -> None:
         """A status update that says failed is one."""

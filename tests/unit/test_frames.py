@@ -119,6 +119,11 @@ class TestAwsFrames:
         (frame,) = aws_frames([framed(headers)])
         assert ("exception:InternalFailure", '{"message":"broken"}') == (frame.event, frame.data)
 
+    def test_an_exception_that_only_looks_like_json(self) -> None:
+        """The words of an exception are kept, whatever they begin with."""
+        frame = framed({":message-type": "exception", ":exception-type": "throttlingException"}, b"{Too many requests")
+        assert '{"message":"{Too many requests"}' == next(aws_frames([frame])).data
+
     @pytest.mark.parametrize("headers", [b"\x01a\x20", b"\x05ab", b"\x01a\x07\x00\x01\xff", b"\x01a\x00\x01a\x00"])
     def test_headers_that_cannot_be(self, headers: bytes) -> None:
         """Headers of unknown types, beyond the frame, of no UTF-8, or twice the same, are a documented error."""

@@ -246,10 +246,11 @@ class TestRareErrors:
             {"message": "no", "type": "server_error", "code": 500},
             {"code": "Throttling", "message": "no", "request_id": "r"},
             {"status_code": 429, "message": "no"},
-            {"detail": "no"},
             {"success": False, "message": "no"},
             {"error_code": 17, "error_msg": "no"},
             {"base_resp": {"status_code": 1004, "status_msg": "no"}},
+            {"status": "error", "message": "no"},
+            {"type": "timeout_error", "message": "no"},
             [{"error": {"code": 429, "message": "no"}}],
             {"choices": None, "code": 402, "message": "no"},
         ],
@@ -271,6 +272,18 @@ class TestRareErrors:
             {"message": "hi"},
             {"base_resp": {"status_code": 0, "status_msg": "success"}, "choices": []},
             {"success": True, "code": "0", "message": ""},
+            {"status": "processing", "message": "Searching the web"},
+            {"type": "status", "status": "in_progress", "message": "Searching"},
+            {"status": 202, "message": "accepted"},
+            {"status": "completed", "message": "done"},
+            {"code": 20000, "message": "OK"},
+            {"code": "10000", "message": "success"},
+            {"code": "keepalive", "message": ""},
+            {"error_code": "0"},
+            {"base_resp": {"status_code": "0"}},
+            {"type": "timeout", "message": "soon"},
+            {"error": False},
+            {"error": "", "choices": [], "usage": {"prompt_tokens": 1}},
         ],
         ids=json.dumps,
     )
@@ -281,6 +294,42 @@ class TestRareErrors:
     def test_an_empty_event(self) -> None:
         """Some servers keep a connection alive with an event that has no data."""
         assert "Hi" == reply_of(text("Hi"), Event(""), Event(" \n"), STOP).text
+
+
+class TestToldTwice:
+    def test_a_whole_message_after_deltas(self) -> None:
+        """MiniMax ends with the whole message, of which all was told."""
+        call = {"id": "c", "function": {"name": "f", "arguments": '{"x":1}'}}
+        last = {"index": 0, "finish_reason": "stop", "message": {"content": "Hello", "tool_calls": [call]}}
+        completion = reply_of(text("Hello"), piece({"tool_calls": [{"index": 0, **call}]}), {"choices": [last]})
+        assert ("Hello", '{"x":1}') == (completion.text, completion.tool_calls[0].raw_arguments)
+
+    def test_messages_alone(self) -> None:
+        """A server that sends messages in the place of deltas is read."""
+        pieces = [{"choices": [{"index": 0, "message": {"content": word}}]} for word in ("a", "b")]
+        assert "ab" == reply_of(*pieces, STOP).text
+
+    def test_both_shapes_of_a_call(self) -> None:
+        """llama-cpp-python sends each fragment in the older shape, too."""
+        pieces = [{"name": "f", "arguments": fragment} for fragment in ('{"a"', ":1}")]
+        completion = reply_of(
+            *(
+                piece({"function_call": each, "tool_calls": [{"index": 0, "id": "c", "function": each}]})
+                for each in pieces
+            ),
+            STOP,
+        )
+        assert ['{"a":1}'] == [call.raw_arguments for call in completion.tool_calls]
+
+    def test_a_name_in_every_fragment(self) -> None:
+        """A name that is repeated begins no second call while the arguments are not whole."""
+        for shape in (
+            lambda each: {"function_call": each},
+            lambda each: {"tool_calls": [{"index": 0, "function": each}]},
+        ):
+            pieces = [piece(shape({"name": "f", "arguments": fragment})) for fragment in ('{"a"', ":1}")]
+            completion = reply_of(*pieces, STOP)
+            assert [("f", {"a": 1})] == [(call.name, call.arguments) for call in completion.tool_calls]
 
 
 class TestRareUsage:

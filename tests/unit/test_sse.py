@@ -258,7 +258,7 @@ class TestErrorsOutsideData:
         stream = b'data: {"a": 1}\n\nerror: {"code":400,"message":"too long"}\n\ndata: [DONE]\n\n'
         assert [
             ("message", '{"a": 1}'),
-            ("error", '{"code": 400, "message": "too long"}'),
+            ("error", '{"code":400,"message":"too long"}'),
             ("message", "[DONE]"),
         ] == self.told(stream, at)
 
@@ -267,6 +267,33 @@ class TestErrorsOutsideData:
         """Google's servers leave the framing behind, and the body may end within the line."""
         ((_, first), (kind, told)) = self.told(b'data: {"a": 1}\n\n' + BARE_ERROR + end, at)
         assert ('{"a": 1}', "error", json.loads(BARE_ERROR)) == (first, kind, json.loads(told))
+
+    def test_a_type_beside_it(self) -> None:
+        """A line of bare JSON counts, whatever fields stand before it."""
+        assert [("error", '{"error":{"code":500}}')] == self.told(b'event: error\n{"error":{"code":500}}\n\n', [])
+
+    def test_over_several_lines(self) -> None:
+        """JSON that is written for people is one error."""
+        ((_, told),) = self.told(json.dumps(json.loads(BARE_ERROR), indent=2).encode(), [])
+        assert json.loads(BARE_ERROR) == json.loads(told)
+
+    @pytest.mark.parametrize("torn", [b"error: \xff oops", b'{"error":{"message":"\xff oops"}}'])
+    def test_invalid_bytes_at_a_torn_end(self, torn: bytes) -> None:
+        """What is no UTF-8 is replaced there as everywhere."""
+        ((kind, told),) = self.told(torn, [])
+        assert "error" == kind
+        assert "\ufffd oops" in told
+
+    @pytest.mark.parametrize("depth", [100, 900, 1000])
+    def test_nested_beyond_reason(self, depth: int) -> None:
+        """No depth breaks it."""
+        deep = b'{"error":' + b"[" * depth + b"]" * depth + b"}"
+        assert ("error", deep.decode()) == self.told(deep + b"\n\n", [])[0]
+
+    @pytest.mark.parametrize("value", [b"", b" ", b" null", b" false", b" {}", b" 0"])
+    def test_a_field_that_says_nothing(self, value: bytes) -> None:
+        """A field without an error in it is passed over, as the standard has it."""
+        assert [] == self.told(b"error:" + value + b"\n\n", [])
 
     @pytest.mark.parametrize("bare", [b'{"usage": 1}', b"{", b"[1]", b"error", b": error", b'errors: {"error": 1}'])
     def test_what_is_none(self, bare: bytes) -> None:
