@@ -20,7 +20,15 @@ from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
-from streamkit.providers.shapes import answered_call_of, check_tool_choice, content_of, function_of, items_of, normalise
+from streamkit.providers.shapes import (
+    answered_call_of,
+    check_tool_choice,
+    content_of,
+    function_of,
+    items_of,
+    normalise,
+    with_named_results,
+)
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["ChatCompletions", "variable_of"]
@@ -101,7 +109,8 @@ class ChatCompletions(KeyedProvider):
         Raises:
             ConfigError: a parameter is unknown, or the service has no word for it.
         """
-        messages = [self._sent(f"messages[{number}]", message) for number, message in enumerate(chat.messages)]
+        given = with_named_results(chat.messages)
+        messages = [self._sent(f"messages[{number}]", message) for number, message in enumerate(given)]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True, **self._params(chat)}
         self._ask_for_usage(body)
         return body
