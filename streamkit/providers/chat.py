@@ -14,6 +14,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, choices_of, name_of
+from streamkit.providers.call_ids import messages_with_ids
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
@@ -110,7 +111,9 @@ class ChatCompletions(KeyedProvider):
             ConfigError: a parameter is unknown, or the service has no word for it.
         """
         given = with_named_results(chat.messages)
-        messages = [self._sent(f"messages[{number}]", message) for number, message in enumerate(given)]
+        messages: list[Any] = [self._sent(f"messages[{number}]", message) for number, message in enumerate(given)]
+        if self._quirks.call_ids is not None:
+            messages = messages_with_ids(messages, self._quirks.call_ids)
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True, **self._params(chat)}
         self._ask_for_usage(body)
         return body

@@ -10,6 +10,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.call_ids import RESPONSES_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
@@ -52,6 +53,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "input", *_ELSEWHERE)
+    conversation = turns_with_ids(conversation, RESPONSES_IDS)
     body: dict[str, Any] = {"model": chat.model, "input": _input(name, conversation), "stream": True}
     limit = parameters.take_one_of("max_tokens", "max_output_tokens")
     parameters.copy(body, *_NATIVE)
