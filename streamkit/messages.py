@@ -133,8 +133,8 @@ class ToolCall:
         return cls(id, name, arguments, raw_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape, in which a call without arguments has an empty object of them."""
-        function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
+        """Return the OpenAI shape, with the arguments exactly as they came."""
+        function = {"name": self.name, "arguments": self.raw_arguments}
         return {"id": self.id, "type": "function", "function": function}
 
 

@@ -23,6 +23,7 @@ from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import (
     answered_call_of,
+    arguments_text,
     check_tool_choice,
     content_of,
     function_of,
@@ -203,4 +204,4 @@ def _sent_call(where: str, call: Any) -> Any:
     if isinstance(call, Mapping) and call.get("type", "function") != "function":
         return call  # a tool of the server's own kind
     name, arguments = function_of(where, call)
-    return {**call, "function": {**call["function"], "name": name, "arguments": arguments}}
+    return {**call, "function": {**call["function"], "name": name, "arguments": arguments_text(arguments)}}

@@ -17,7 +17,7 @@ from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import Parameters, Turn, provider_data
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import normalise, tool_list
-from streamkit.providers.unsaid import call_id_of, tools_for, turns_for
+from streamkit.providers.unsaid import call_shape, tools_for, turns_for
 
 __all__ = ["Mistral"]
 
@@ -84,7 +84,7 @@ class Mistral(ChatCompletions):
         content = turn.text(self.name) if plain else [*thoughts, *(self._part(part) for part in turn.parts)]
         shape: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
-            shape["tool_calls"] = [{**call.to_dict(), "id": call_id_of(self.name, call)} for call in turn.calls]
+            shape["tool_calls"] = [call_shape(self.name, call) for call in turn.calls]
         if turn.role == "tool":
             shape["tool_call_id"] = turn.call_id
             if turn.name:

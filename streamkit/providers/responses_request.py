@@ -25,6 +25,7 @@ from streamkit.providers.prompt import (
     tool_choice_of,
 )
 from streamkit.providers.responses_decoder import FORMAT
+from streamkit.providers.shapes import arguments_text
 from streamkit.providers.unsaid import call_id_of, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
@@ -100,7 +101,7 @@ def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
             custom.add(call.id)
             calls.append({"type": "custom_tool_call", **shape, "input": call.raw_arguments})
         else:
-            calls.append({"type": "function_call", **shape, "arguments": call.raw_arguments or "{}"})
+            calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})
     return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)
 
 

@@ -11,6 +11,7 @@ from streamkit.providers.lenient import as_dict, as_json, as_text
 
 __all__ = [
     "answered_call_of",
+    "arguments_text",
     "check_tool_choice",
     "content_of",
     "function_of",
@@ -82,7 +83,7 @@ def answered_call_of(where: str, message: Mapping[str, Any]) -> str:
 
 
 def function_of(where: str, call: Any) -> tuple[str, str]:
-    """Return the name and the arguments, as JSON text, of a tool call in the OpenAI shape; none are an empty object.
+    """Return the name and the arguments, as they came, of a tool call in the OpenAI shape.
 
     Raises:
         ConfigError: it has no name, or its arguments are neither text nor an object.
@@ -95,7 +96,12 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
         arguments = json_of(f"{where}.tool_calls: the arguments of {name}", arguments)
     if not isinstance(arguments, (str, type(None))):
         raise ConfigError(f"{where}.tool_calls has arguments that are JSON text, not {type(arguments).__name__}")
-    return name, arguments if arguments and arguments.strip() else "{}"
+    return name, arguments or ""
+
+
+def arguments_text(raw: str) -> str:
+    """Return the arguments of a function as JSON text; none are an empty object, unlike a custom tool's free text."""
+    return raw if raw.strip() else "{}"
 
 
 def json_of(what: str, value: Mapping[str, Any]) -> str:

@@ -12,8 +12,18 @@ from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import ToolSpec, Turn, tools_of, turns
+from streamkit.providers.shapes import arguments_text
 
-__all__ = ["all_strict", "arguments_of", "call_id_of", "refuse_empty", "tools_for", "turns_for", "without_blanks"]
+__all__ = [
+    "all_strict",
+    "arguments_of",
+    "call_id_of",
+    "call_shape",
+    "refuse_empty",
+    "tools_for",
+    "turns_for",
+    "without_blanks",
+]
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -123,3 +133,13 @@ def call_id_of(provider: str, call: ToolCall) -> str:
     if not call.id:
         raise ConfigError(f"{provider} needs an id of each tool call, which the result names; {call.name} has none")
     return call.id
+
+
+def call_shape(provider: str, call: ToolCall) -> dict[str, Any]:
+    """Return a call of a function in the OpenAI shape, for providers that have that and need its id.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    function = {"name": call.name, "arguments": arguments_text(call.raw_arguments)}
+    return {"id": call_id_of(provider, call), "type": "function", "function": function}

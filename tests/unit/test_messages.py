@@ -222,8 +222,9 @@ class TestToolCalls:
 
     def test_to_dict(self) -> None:
         """A call goes back to the provider with exactly the text of its arguments."""
-        expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{ }"}}
-        assert expected == ToolCall.of("c", "f", "{ }").to_dict()
+        for raw in ("{ }", "", " \n"):
+            expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": raw}}
+            assert expected == ToolCall.of("c", "f", raw).to_dict()
 
 
 class TestMessage:
