@@ -283,8 +283,11 @@ class Completion:
 
     @property
     def message(self) -> Message:
-        """The reply as a message, for the history of a conversation."""
-        content = self.text if self.text or not self.tool_calls else None
+        """The reply as a message, for the history of a conversation; a refusal is its content where there is no text.
+
+        Not as a field of its own, for which most servers have no word.
+        """
+        content = self.text or self.refusal or (None if self.tool_calls else "")
         return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
 
 

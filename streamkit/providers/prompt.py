@@ -93,6 +93,8 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
         parts: tuple[Text | Media, ...] = (Text(content),)
     else:
         parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+    if role == "assistant" and (refusal := word_of(where, message, "refusal")):
+        parts = (*(part for part in parts if part != Text("")), Text(refusal))
     calls = tuple(_call(where, call) for call in items_of(where, message, "tool_calls"))
     name = word_of(where, message, "name")
     call_id = answered_call_of(where, message) if role == "tool" else word_of(where, message, "tool_call_id")

@@ -237,6 +237,12 @@ class TestMessage:
         assert Message("assistant", None, (made,)) == fold(calls).message
         assert Message("assistant", "Hi", (made,)) == fold([*texts(["Hi"]), *calls]).message
 
+    def test_of_a_refusal(self) -> None:
+        """A refusal is what the assistant said where it said nothing else."""
+        no = Chunk("refusal", refusal="I cannot.")
+        assert Message("assistant", "I cannot.") == fold([no]).message
+        assert Message("assistant", "Hi") == fold([*texts(["Hi"]), no]).message
+
     def test_to_dict(self) -> None:
         """Only what is set is in the OpenAI shape, the content always."""
         assert {"role": "user", "content": "Hi"} == Message("user", "Hi").to_dict()

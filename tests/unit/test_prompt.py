@@ -57,6 +57,19 @@ def nested(depth: int) -> list[Any]:
     return lists
 
 
+def test_a_refusal_is_read_as_text(provider: Provider) -> None:
+    """What an assistant refused is part of the conversation, also where it stands apart from the content."""
+    hello, thanks = {"role": "user", "content": "Hi"}, {"role": "user", "content": "Thanks"}
+    for content in (None, "", []):
+        refused = {"role": "assistant", "content": content, "refusal": "I cannot."}
+        expected = ask(provider, hello, {"role": "assistant", "content": "I cannot."}, thanks)
+        assert expected == ask(provider, hello, refused, thanks)
+    both = {"role": "assistant", "content": "I look.", "refusal": "I cannot."}
+    assert (Text("I look."), Text("I cannot.")) == turns([both])[0].parts
+    with pytest.raises(ConfigError, match=r"messages\[1\].refusal is text, not int"):
+        ask(provider, hello, {"role": "assistant", "refusal": 5})
+
+
 def asked(**call: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [call]}]
 
