@@ -79,7 +79,7 @@ def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> 
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
-    """Raise a ConfigError where there is nothing to reply to.
+    """Raise a ConfigError where there is nothing to reply to, or a user's message says nothing.
 
     Args:
         provider: its name.
@@ -87,9 +87,12 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
         chat: the call.
         elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
     """
-    said = any(turn.role != "system" and _says_something(turn) for turn in conversation)
-    if not said and not any(field in chat.extra_body or field in chat.params for field in elsewhere):
+    if any(field in chat.extra_body or field in chat.params for field in elsewhere):
+        return
+    if not any(turn.role != "system" and _says_something(turn) for turn in conversation):
         raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+    if any(turn.role == "user" and not _says_something(turn) for turn in conversation):
+        raise ConfigError(f"{provider} takes no user message that is empty; leave it out")
 
 
 def _says_something(turn: Turn) -> bool:

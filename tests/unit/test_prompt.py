@@ -165,6 +165,17 @@ def test_a_conversation_of_nothing_is_refused() -> None:
     refuse_empty("p", user_turns("Hi"), ChatRequest("m", ()), "contents")
 
 
+@pytest.mark.parametrize("name", sorted({*NATIVE} - {"mistral", "ollama"}))
+def test_an_empty_user_message_is_refused(name: str) -> None:
+    """A question of nothing is not left out in silence, which would leave the assistant's reply as the last word."""
+    hello, reply = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}
+    for content in ("", [], [{"type": "text", "text": ""}], None):
+        empty = {"role": "user", "content": content}
+        for messages in ([hello, reply, empty], [empty, reply, hello]):
+            with pytest.raises(ConfigError, match=f"{name} takes no user message that is empty"):
+                ask(PROVIDERS[name](), *messages)
+
+
 @pytest.mark.parametrize(
     ("message", "word"),
     [
