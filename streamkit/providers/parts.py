@@ -11,7 +11,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.shapes import word_of
 
-__all__ = ["Media", "Text", "part_of"]
+__all__ = ["Media", "Text", "marks_of", "part_of"]
 
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
@@ -62,10 +62,19 @@ def part_of(where: str, part: Any) -> Text | Media:
     if isinstance(part, str):
         return Text(part)
     part = as_dict(part)
-    marks = part.get("cache_control")
+    return attrs.evolve(_bare(where, part), cache_control=marks_of(where, part))
+
+
+def marks_of(where: str, marked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return Anthropic's mark of a part, a message or a tool, ``None`` where it has none.
+
+    Raises:
+        ConfigError: it is no dict.
+    """
+    marks = marked.get("cache_control")
     if marks is not None and not isinstance(marks, Mapping):
         raise ConfigError(f"{where}.cache_control is a dict, not {type(marks).__name__}")
-    return attrs.evolve(_bare(where, part), cache_control=marks)
+    return marks
 
 
 def _bare(where: str, part: Mapping[str, Any]) -> Text | Media:

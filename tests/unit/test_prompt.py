@@ -192,6 +192,41 @@ def test_marks_of_messages_without_a_word_are_refused(message: dict[str, Any], w
     assert turns([message]) == turns_for("p", call, word)
 
 
+MARK = {"type": "ephemeral"}
+
+
+def test_a_mark_of_a_whole_message_is_that_of_its_last_part(provider: Provider) -> None:
+    """`cache_control` beside the content is sent, or refused, as at the end of the content."""
+    for role in ("system", "user", "tool"):
+        for content in ("Look", [{"type": "text", "text": "Look"}, {"type": "text", "text": "here"}]):
+            message = {"role": role, "content": content, "cache_control": MARK, "tool_call_id": "c"}
+            (turn,) = turns([message])
+            assert [None] * (len(turn.parts) - 1) + [MARK] == [part.cache_control for part in turn.parts]
+            if provider.name not in ("anthropic", "bedrock"):
+                with pytest.raises(ConfigError, match="has no cache_control"):
+                    ask(provider, message)
+    own = {"type": "text", "text": "Look", "cache_control": {**MARK, "ttl": "1h"}}
+    assert turns([{"role": "user", "content": [own]}]) == turns(
+        [{"role": "user", "content": [own], "cache_control": MARK}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"role": "user", "content": "Hi", "cache_control": 5}, "cache_control is a dict, not int"),
+        (
+            {"role": "assistant", "content": None, "cache_control": MARK},
+            "cache_control marks content, and there is none",
+        ),
+    ],
+)
+def test_a_mark_of_a_message_that_makes_no_sense(provider: Provider, message: dict[str, Any], words: str) -> None:
+    """A mark that is none, or that there is no place for, is an error that says where."""
+    with pytest.raises(ConfigError, match=rf"messages\[0\]\.{words}"):
+        ask(provider, message)
+
+
 @pytest.mark.parametrize("mark", [{"strict": True}, {"cache_control": {"type": "ephemeral"}}])
 def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None:
     """What a provider has no word for is an error; what it has one for is read, and `strict=False` wishes nothing."""
