@@ -220,10 +220,13 @@ def format_of(response_format: Any) -> JsonFormat | None:
     kind = shape.get("type")
     if kind == "text":
         return None
-    if kind == "json_object":
+    given = next((shape[name] for name in ("json_schema", "schema") if shape.get(name) is not None), None)
+    if kind == "json_object" and given is None:
         return JsonFormat()
-    inner = as_dict(shape.get("json_schema"))
-    if kind == "json_schema" and isinstance(inner.get("schema"), Mapping):
+    inner = as_dict(given)
+    if kind == "json_object" and inner and "schema" not in inner:
+        return JsonFormat(inner)
+    if kind in ("json_object", "json_schema") and isinstance(inner.get("schema"), Mapping):
         name = as_text(inner.get("name")) or "reply"
         return JsonFormat(inner["schema"], name, as_text(inner.get("description")), inner.get("strict"))
     raise ConfigError(

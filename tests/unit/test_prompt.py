@@ -11,7 +11,7 @@ from streamkit import ConfigError, ToolCall
 from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.parts import Text
-from streamkit.providers.prompt import Parameters, ToolSpec, Turn, tools_of, turns
+from streamkit.providers.prompt import JsonFormat, Parameters, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
 
@@ -108,6 +108,19 @@ def test_marks_of_a_tool_that_make_no_sense_are_refused(provider: Provider) -> N
     for marks in ({"function": {"name": "f", "strict": 5}}, {"function": {"name": "f"}, "cache_control": 5}):
         with pytest.raises(ConfigError, match=r"tools\[0\]"):
             ask(provider, {"role": "user", "content": "Hi"}, tools=[{"type": "function", **marks}])
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("shape", [{"json_schema": SCHEMA}, {"schema": SCHEMA}, {"json_schema": {"schema": SCHEMA}}])
+def test_a_schema_of_any_json(shape: dict[str, Any]) -> None:
+    """A schema beside `json_object`, as some providers have it, is the schema and is not dropped."""
+    assert JsonFormat(SCHEMA) == format_of({"type": "json_object", **shape})
+    assert JsonFormat() == format_of({"type": "json_object", **dict.fromkeys(shape)})
+    for name in shape:
+        with pytest.raises(ConfigError, match="response_format is "):
+            format_of({"type": "json_object", name: 5})
 
 
 def test_parameters_that_say_the_same_are_refused_together() -> None:
