@@ -213,6 +213,8 @@ class JsonFormat:
 def format_of(response_format: Any) -> JsonFormat | None:
     """Read a response format of the OpenAI shape; ``None`` is plain text.
 
+    Any JSON may have its schema beside it, as with some servers.
+
     Raises:
         ConfigError: it is none.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from streamkit import ConfigError, ToolCall
 from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
-from streamkit.providers.parts import Text
+from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import JsonFormat, Parameters, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
@@ -48,6 +49,42 @@ def test_a_part_that_makes_no_sense_is_refused(provider: Provider, part: dict[st
     """A part without media type or content, or with a number where text belongs, is an error that says where."""
     with pytest.raises(ConfigError, match=r"messages\[0\].content\[1\]"):
         ask(provider, user(part))
+
+
+BARE = base64.b64encode(b"%PDF-1.4 a secret").decode()
+
+
+def test_content_of_a_document_without_its_media_type(provider: Provider) -> None:
+    """Bare base64 is content, and no address; the name of the file tells of which type."""
+    if provider.name != "ollama":  # which takes no documents
+        urls = (BARE, f"data:application/pdf;base64,{BARE}")
+        bare, whole = ({"type": "file", "file": {"file_data": url, "filename": "a.PDF"}} for url in urls)
+        if provider.name == "cohere":
+            with pytest.raises(ConfigError, match="no file"):
+                ask(provider, user(bare))
+        else:
+            assert ask(provider, user(whole)) == ask(provider, user(bare))
+    address = {"type": "file", "file": {"file_data": "https://x.example/a.pdf"}}
+    assert Media("file", url="https://x.example/a.pdf") == turns([user(address)])[0].parts[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (BARE, None),
+        (BARE, "a"),
+        (BARE, "a.unheard-of"),
+        (BARE, "http://[.pdf/"),
+        ("secret.pdf", "secret.pdf"),
+        ("not a secret!", "a.pdf"),
+    ],
+)
+def test_content_of_a_document_that_tells_no_type(provider: Provider, data: str, name: str | None) -> None:
+    """Bare text that has no name with a known ending, or is no base64, is refused and not shown."""
+    part = {"type": "file", "file": {"file_data": data, "filename": name}}
+    with pytest.raises(ConfigError, match=r"messages\[0\]\.content\[1\]\.file.*data:TYPE/SUBTYPE") as caught:
+        ask(provider, user(part))
+    assert data not in str(caught.value)
 
 
 def nested(depth: int) -> list[Any]:
@@ -228,6 +265,7 @@ def test_a_mark_of_a_whole_message_is_that_of_its_last_part(provider: Provider) 
     ("message", "words"),
     [
         ({"role": "user", "content": "Hi", "cache_control": 5}, "cache_control is a dict, not int"),
+        ({"role": "user", "content": "", "cache_control": MARK}, "cache_control marks content, and there is none"),
         (
             {"role": "assistant", "content": None, "cache_control": MARK},
             "cache_control marks content, and there is none",
