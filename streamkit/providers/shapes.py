@@ -197,9 +197,9 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 def check_tool_choice(chat: ChatRequest) -> None:
     """Raise a ConfigError for a call that demands a tool and has none."""
     choice = chat.params.get("tool_choice")
-    if choice is None or choice in ("auto", "none") or "tools" in chat.extra_body:
+    if choice is None or choice in ("auto", "none"):
         return
-    if not any(chat.params.get(name) for name in _BRING_TOOLS):
+    if not any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS):
         raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
 
 

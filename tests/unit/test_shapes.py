@@ -201,9 +201,11 @@ class TestTools:
             body_of(name, response_format=form)
 
 
-def test_tools_in_the_extra_body() -> None:
-    """Tools that are passed past the library are there as well."""
-    assert "required" == body_of("openai", extra_body={"tools": [WEATHER]}, tool_choice="required")["tool_choice"]
+@pytest.mark.parametrize("field", ["tools", "mcp_servers", "prompt"])
+def test_tools_in_the_extra_body(field: str) -> None:
+    """Tools that are passed past the library, by whichever name, are there as well."""
+    for name, sent in (("openai", "required"), ("openai-responses", "required"), ("anthropic", {"type": "any"})):
+        assert sent == body_of(name, extra_body={field: [WEATHER]}, tool_choice="required")["tool_choice"]
     assert "required" == body_of("openai-responses", prompt={"id": "p"}, tool_choice="required")["tool_choice"]
 
 
