@@ -133,8 +133,8 @@ class ToolCall:
         return cls(id, name, arguments, raw_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape, in which a call without arguments has an empty object of them."""
-        function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
+        """Return the OpenAI shape, with the arguments exactly as they came."""
+        function = {"name": self.name, "arguments": self.raw_arguments}
         return {"id": self.id, "type": "function", "function": function}
 
 
@@ -283,8 +283,11 @@ class Completion:
 
     @property
     def message(self) -> Message:
-        """The reply as a message, for the history of a conversation."""
-        content = self.text if self.text or not self.tool_calls else None
+        """The reply as a message, for the history of a conversation; a refusal is its content where there is no text.
+
+        Not as a field of its own, for which most servers have no word.
+        """
+        content = self.text or self.refusal or (None if self.tool_calls else "")
         return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.anthropic_decoder import FORMAT
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.call_ids import ANTHROPIC_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
@@ -61,7 +62,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
         raise ConfigError(f"{name} needs max_tokens of 1 or more, not {limit!r}")
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = without_blanks(name, conversation)
+    conversation = turns_with_ids(without_blanks(name, conversation), ANTHROPIC_IDS)
     refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {
         "model": chat.model,

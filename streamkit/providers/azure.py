@@ -15,6 +15,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of
+from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
 from streamkit.providers.quirks import NO_TOP_K, Quirks
@@ -27,7 +28,11 @@ _V1 = "/openai/v1"
 _KEY, _TOKEN = "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"
 _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 _QUIRKS = Quirks(
-    max_tokens_only=True, file_url=None, own=frozenset({"data_sources", "user_security_context"}), refused=NO_TOP_K
+    max_tokens_only=True,
+    file_url=None,
+    call_ids=CHAT_IDS,
+    own=frozenset({"data_sources", "user_security_context"}),
+    refused=NO_TOP_K,
 )
 
 

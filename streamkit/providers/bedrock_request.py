@@ -12,6 +12,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.bedrock_decoder import FORMAT
 from streamkit.providers.bedrock_media import DocumentNames, media_block
+from streamkit.providers.call_ids import BEDROCK_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
@@ -50,7 +51,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = without_blanks(name, conversation)
+    conversation = turns_with_ids(without_blanks(name, conversation), BEDROCK_IDS)
     refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {"messages": _messages(name, conversation)}
     if system.strip():

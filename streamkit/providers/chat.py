@@ -14,13 +14,23 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, choices_of, name_of
+from streamkit.providers.call_ids import messages_with_ids
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.quirks import Quirks
-from streamkit.providers.shapes import answered_call_of, check_tool_choice, content_of, function_of, items_of, normalise
+from streamkit.providers.shapes import (
+    answered_call_of,
+    arguments_text,
+    check_tool_choice,
+    content_of,
+    function_of,
+    items_of,
+    normalise,
+    with_named_results,
+)
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["ChatCompletions", "variable_of"]
@@ -101,7 +111,10 @@ class ChatCompletions(KeyedProvider):
         Raises:
             ConfigError: a parameter is unknown, or the service has no word for it.
         """
-        messages = [self._sent(f"messages[{number}]", message) for number, message in enumerate(chat.messages)]
+        given = with_named_results(chat.messages)
+        messages: list[Any] = [self._sent(f"messages[{number}]", message) for number, message in enumerate(given)]
+        if self._quirks.call_ids is not None:
+            messages = messages_with_ids(messages, self._quirks.call_ids)
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True, **self._params(chat)}
         self._ask_for_usage(body)
         return body
@@ -191,4 +204,4 @@ def _sent_call(where: str, call: Any) -> Any:
     if isinstance(call, Mapping) and call.get("type", "function") != "function":
         return call  # a tool of the server's own kind
     name, arguments = function_of(where, call)
-    return {**call, "function": {**call["function"], "name": name, "arguments": arguments}}
+    return {**call, "function": {**call["function"], "name": name, "arguments": arguments_text(arguments)}}

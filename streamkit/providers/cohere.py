@@ -24,7 +24,7 @@ from streamkit.providers.prompt import (
     provider_data,
     tool_choice_of,
 )
-from streamkit.providers.unsaid import all_strict, call_id_of, refuse_empty, tools_for, turns_for
+from streamkit.providers.unsaid import all_strict, call_shape, refuse_empty, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Cohere"]
@@ -131,7 +131,7 @@ class Cohere(KeyedProvider):
             plain = all(isinstance(part, Text) for part in turn.parts)
             shape["content"] = turn.text(self.name) if plain else [self._part(part) for part in turn.parts]
         if turn.calls:
-            shape["tool_calls"] = [{**call.to_dict(), "id": call_id_of(self.name, call)} for call in turn.calls]
+            shape["tool_calls"] = [call_shape(self.name, call) for call in turn.calls]
         for datum in provider_data(turn, FORMAT):
             shape |= as_dict(datum)
         return shape

@@ -5,25 +5,23 @@ Source: https://docs.mistral.ai/api/, read 2026-11-21.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, base_url_of, choices_of, hidden
+from streamkit.providers.call_ids import MISTRAL_IDS, turns_with_ids
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.mistral_decoder import FORMAT, MistralDecoder
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import Parameters, Turn, provider_data
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import normalise, tool_list
-from streamkit.providers.unsaid import call_id_of, tools_for, turns_for
+from streamkit.providers.unsaid import call_shape, tools_for, turns_for
 
 __all__ = ["Mistral"]
 
 _OFFICIAL = "https://api.mistral.ai/v1"
-_ID = re.compile("[a-zA-Z0-9]{9}")
 _NATIVE = (
     *("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "metadata"),
     *("parallel_tool_calls", "response_format", "prediction", "prompt_mode", "safe_prompt", "guardrails"),
@@ -65,9 +63,8 @@ class Mistral(ChatCompletions):
             ConfigError: there is something that Mistral has no word for.
         """
         parameters = Parameters(self.name, chat)
-        conversation = turns_for(self.name, chat, "detail")
-        ids = _ids(conversation)
-        messages = [self._message(turn, ids) for turn in conversation]
+        conversation = turns_with_ids(turns_for(self.name, chat, "detail"), MISTRAL_IDS)
+        messages = [self._message(turn) for turn in conversation]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, random_seed="seed")
         if stops := parameters.take_stop():
@@ -81,15 +78,15 @@ class Mistral(ChatCompletions):
         normalise(body)
         return body
 
-    def _message(self, turn: Turn, ids: Mapping[str, str]) -> dict[str, Any]:
+    def _message(self, turn: Turn) -> dict[str, Any]:
         thoughts = [datum for datum in provider_data(turn, FORMAT) if isinstance(datum, Mapping)]
         plain = not thoughts and all(isinstance(part, Text) for part in turn.parts)
         content = turn.text(self.name) if plain else [*thoughts, *(self._part(part) for part in turn.parts)]
         shape: dict[str, Any] = {"role": turn.role, "content": content}
         if turn.calls:
-            shape["tool_calls"] = [{**call.to_dict(), "id": ids[call_id_of(self.name, call)]} for call in turn.calls]
+            shape["tool_calls"] = [call_shape(self.name, call) for call in turn.calls]
         if turn.role == "tool":
-            shape["tool_call_id"] = ids[turn.call_id or ""]
+            shape["tool_call_id"] = turn.call_id
             if turn.name:
                 shape["name"] = turn.name
         return shape
@@ -112,20 +109,3 @@ class Mistral(ChatCompletions):
     def decoder(self, chat: ChatRequest) -> MistralDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return MistralDecoder(self.name, choices_of(chat))
-
-
-def _ids(conversation: Sequence[Turn]) -> dict[str, str]:
-    """Return an id that Mistral takes for each of a conversation's tool calls: its own where that is one.
-
-    Any other is refused (code 3280), and those of every other provider are others. The same id becomes the same
-    in the next request, as the server's cache of prompts wants it.
-    """
-    given = {call.id for turn in conversation for call in turn.calls}
-    given |= {turn.call_id or "" for turn in conversation if turn.role == "tool"}
-    ids = {id: id for id in given if _ID.fullmatch(id)}
-    for id in sorted(given - ids.keys()):
-        text, taken = id, set(ids.values())
-        while (made := hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:9]) in taken:
-            text += " "
-        ids[id] = made
-    return ids

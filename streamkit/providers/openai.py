@@ -10,6 +10,7 @@ import os
 import attrs
 
 from streamkit.providers.base import base_url_of, hidden, is_openai
+from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions, variable_of
 from streamkit.providers.quirks import NO_TOP_K, Quirks
 
@@ -58,7 +59,7 @@ class OpenAI(ChatCompletions):
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))
         if official:
-            quirks = attrs.evolve(quirks, file_url=None, refused=NO_TOP_K)
+            quirks = attrs.evolve(quirks, file_url=None, call_ids=CHAT_IDS, refused=NO_TOP_K)
         super().__init__(
             name,
             url,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mimetypes
+import os
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,8 +14,9 @@ from streamkit.errors import ConfigError
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.shapes import word_of
 
-__all__ = ["Media", "Text", "part_of"]
+__all__ = ["Media", "Text", "marks_of", "part_of"]
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
@@ -62,10 +66,19 @@ def part_of(where: str, part: Any) -> Text | Media:
     if isinstance(part, str):
         return Text(part)
     part = as_dict(part)
-    marks = part.get("cache_control")
+    return attrs.evolve(_bare(where, part), cache_control=marks_of(where, part))
+
+
+def marks_of(where: str, marked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return Anthropic's mark of a part, a message or a tool, ``None`` where it has none.
+
+    Raises:
+        ConfigError: it is no dict.
+    """
+    marks = marked.get("cache_control")
     if marks is not None and not isinstance(marks, Mapping):
         raise ConfigError(f"{where}.cache_control is a dict, not {type(marks).__name__}")
-    return attrs.evolve(_bare(where, part), cache_control=marks)
+    return marks
 
 
 def _bare(where: str, part: Mapping[str, Any]) -> Text | Media:
@@ -95,10 +108,24 @@ def _file(where: str, file: Mapping[str, Any]) -> Media:
     name = word_of(where, file, "filename")
     if id := word_of(where, file, "file_id"):
         return Media("file", file_id=id, filename=name)
-    url = word_of(where, file, "file_data") or word_of(where, file, "file_url")
+    data = word_of(where, file, "file_data")
+    if data and not data.startswith("data:") and "://" not in data:
+        return Media("file", data=data, media_type=_type_of(where, data, name or ""), filename=name)
+    url = data or word_of(where, file, "file_url")
     if not url:
         raise ConfigError(f"{where} needs file_data (a data: URL), file_url or file_id")
     return attrs.evolve(_located(where, "file", url), filename=name)
+
+
+def _type_of(where: str, data: str, name: str) -> str:
+    """Return the media type of bare base64 by the ending of the file's name."""
+    media_type = mimetypes.guess_type(f"x{os.path.splitext(name)[1]}")[0]  # of a whole name it may make a URL
+    if media_type is None or not _BASE64.fullmatch(data):
+        raise ConfigError(
+            f"{where}.file_data is a data URL of the form data:TYPE/SUBTYPE;base64,CONTENT, or base64 beside a "
+            "filename whose ending tells the type"
+        )
+    return media_type
 
 
 def _located(where: str, kind: Literal["image", "file", "video"], url: str) -> Media:

@@ -11,7 +11,7 @@ from streamkit.errors import ConfigError
 from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.lenient import as_dict, as_text
-from streamkit.providers.parts import Media, Text, part_of
+from streamkit.providers.parts import Media, Text, marks_of, part_of
 from streamkit.providers.shapes import (
     answered_call_of,
     check_tool_choice,
@@ -93,6 +93,13 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
         parts: tuple[Text | Media, ...] = (Text(content),)
     else:
         parts = tuple(part_of(f"{where}.content[{number}]", part) for number, part in enumerate(content))
+    if role == "assistant" and (refusal := word_of(where, message, "refusal")):
+        parts = (*(part for part in parts if part != Text("")), Text(refusal))
+    if (marks := marks_of(where, message)) is not None:
+        if parts in ((), (Text(""),)):
+            raise ConfigError(f"{where}.cache_control marks content, and there is none; mark another message")
+        if parts[-1].cache_control is None:
+            parts = (*parts[:-1], attrs.evolve(parts[-1], cache_control=marks))
     calls = tuple(_call(where, call) for call in items_of(where, message, "tool_calls"))
     name = word_of(where, message, "name")
     call_id = answered_call_of(where, message) if role == "tool" else word_of(where, message, "tool_call_id")
@@ -157,9 +164,7 @@ def _tool(position: int, tool: Mapping[str, Any]) -> ToolSpec | Mapping[str, Any
     given, strict = function.get("parameters"), function.get("strict")
     if strict is not None and not isinstance(strict, bool):
         raise ConfigError(f"tools[{position}].function.strict is true or false, not {strict!r}")
-    marks = tool.get("cache_control", function.get("cache_control"))
-    if marks is not None and not isinstance(marks, Mapping):
-        raise ConfigError(f"tools[{position}].cache_control is a dict, not {type(marks).__name__}")
+    marks = marks_of(f"tools[{position}]", tool if "cache_control" in tool else function)
     spec = ToolSpec(function["name"], as_text(function.get("description")), strict=strict, cache_control=marks)
     return attrs.evolve(spec, parameters=given) if given else spec
 
@@ -208,6 +213,8 @@ class JsonFormat:
 def format_of(response_format: Any) -> JsonFormat | None:
     """Read a response format of the OpenAI shape; ``None`` is plain text.
 
+    Any JSON may have its schema beside it, as with some servers.
+
     Raises:
         ConfigError: it is none.
     """
@@ -215,10 +222,13 @@ def format_of(response_format: Any) -> JsonFormat | None:
     kind = shape.get("type")
     if kind == "text":
         return None
-    if kind == "json_object":
+    given = next((shape[name] for name in ("json_schema", "schema") if shape.get(name) is not None), None)
+    if kind == "json_object" and given is None:
         return JsonFormat()
-    inner = as_dict(shape.get("json_schema"))
-    if kind == "json_schema" and isinstance(inner.get("schema"), Mapping):
+    inner = as_dict(given)
+    if kind == "json_object" and inner and "schema" not in inner:
+        return JsonFormat(inner)
+    if kind in ("json_object", "json_schema") and isinstance(inner.get("schema"), Mapping):
         name = as_text(inner.get("name")) or "reply"
         return JsonFormat(inner["schema"], name, as_text(inner.get("description")), inner.get("strict"))
     raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -29,6 +30,7 @@ class Quirks:
             history, where it refuses to go on, or goes on worse, without it.
         file_url: the field of a document that takes its address, an extension of OpenAI's format; ``None`` where
             only the content is taken.
+        call_ids: what the ids of tool calls have to be; others are replaced. ``None`` where any will do.
         own: parameters beyond OpenAI's that it has, under its own names.
         refused: parameters of OpenAI's that it has not, each with what there is instead.
     """
@@ -39,5 +41,6 @@ class Quirks:
     effort_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
     reasoning_back: Literal["reasoning_content", "reasoning_details"] | None = None
     file_url: Literal["file_url", "file_data"] | None = "file_url"
+    call_ids: re.Pattern[str] | None = None
     own: frozenset[str] = frozenset()
     refused: Mapping[str, str] = attrs.field(factory=dict)

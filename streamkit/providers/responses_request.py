@@ -10,6 +10,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.call_ids import RESPONSES_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
@@ -24,6 +25,7 @@ from streamkit.providers.prompt import (
     tool_choice_of,
 )
 from streamkit.providers.responses_decoder import FORMAT
+from streamkit.providers.shapes import arguments_text
 from streamkit.providers.unsaid import call_id_of, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
@@ -52,6 +54,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "input", *_ELSEWHERE)
+    conversation = turns_with_ids(conversation, RESPONSES_IDS)
     body: dict[str, Any] = {"model": chat.model, "input": _input(name, conversation), "stream": True}
     limit = parameters.take_one_of("max_tokens", "max_output_tokens")
     parameters.copy(body, *_NATIVE)
@@ -98,7 +101,7 @@ def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
             custom.add(call.id)
             calls.append({"type": "custom_tool_call", **shape, "input": call.raw_arguments})
         else:
-            calls.append({"type": "function_call", **shape, "arguments": call.raw_arguments or "{}"})
+            calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})
     return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)
 
 

@@ -11,6 +11,7 @@ from streamkit.providers.lenient import as_dict, as_json, as_text
 
 __all__ = [
     "answered_call_of",
+    "arguments_text",
     "check_tool_choice",
     "content_of",
     "function_of",
@@ -19,6 +20,7 @@ __all__ = [
     "normalise",
     "stops_of",
     "tool_list",
+    "with_named_results",
     "with_tool_calls",
     "word_of",
 ]
@@ -81,7 +83,7 @@ def answered_call_of(where: str, message: Mapping[str, Any]) -> str:
 
 
 def function_of(where: str, call: Any) -> tuple[str, str]:
-    """Return the name and the arguments, as JSON text, of a tool call in the OpenAI shape; none are an empty object.
+    """Return the name and the arguments, as they came, of a tool call in the OpenAI shape.
 
     Raises:
         ConfigError: it has no name, or its arguments are neither text nor an object.
@@ -94,7 +96,12 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
         arguments = json_of(f"{where}.tool_calls: the arguments of {name}", arguments)
     if not isinstance(arguments, (str, type(None))):
         raise ConfigError(f"{where}.tool_calls has arguments that are JSON text, not {type(arguments).__name__}")
-    return name, arguments if arguments and arguments.strip() else "{}"
+    return name, arguments or ""
+
+
+def arguments_text(raw: str) -> str:
+    """Return the arguments of a function as JSON text; none are an empty object, unlike a custom tool's free text."""
+    return raw if raw.strip() else "{}"
 
 
 def json_of(what: str, value: Mapping[str, Any]) -> str:
@@ -113,15 +120,14 @@ def json_of(what: str, value: Mapping[str, Any]) -> str:
 
 
 def with_tool_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return messages with the older ``function_call`` as a tool call, and the function's message as its result.
+    """Return messages with the older ``function_call`` as a tool call, and each result with the id of its call.
 
     The call's id is the function's name, with a number where it is called again: ids have to differ.
 
     Raises:
-        ConfigError: a message has a call of either shape.
+        ConfigError: a message has a call of either shape, or its calls are no list.
     """
     counts: dict[str, int] = {}
-    ids: dict[str, str] = {}  # of the last call of each function
     read: list[Mapping[str, Any]] = []
     for position, message in enumerate(messages):
         if message["role"] == "assistant" and (call := message.get("function_call")):
@@ -129,13 +135,40 @@ def with_tool_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, 
                 raise ConfigError(f"messages[{position}] has both tool_calls and function_call; leave one out")
             name = as_text(as_dict(call).get("name"))
             counts[name] = counts.get(name, 0) + 1
-            ids[name] = name if counts[name] == 1 else f"{name}-{counts[name]}"
-            message = {**message, "tool_calls": [{"id": ids[name], "type": "function", "function": call}]}
-        elif message["role"] == "function" and not message.get("tool_call_id"):
-            name = as_text(message.get("name"))
-            message = {**message, "tool_call_id": ids.get(name, name)}
+            id = name if counts[name] == 1 else f"{name}-{counts[name]}"
+            message = {**message, "tool_calls": [{"id": id, "type": "function", "function": call}]}
+        read.append(message)
+    return with_named_results(read)
+
+
+def with_named_results(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return messages in which a result that has no id but the tool's name has the id of the call that it answers.
+
+    That is, of the last message with calls of the tool, the first that no result has answered yet. Where there is
+    none, the message stays as it is.
+
+    Raises:
+        ConfigError: the calls of a message are no list.
+    """
+    unanswered: dict[str, list[Any]] = {}  # ids of the calls of each tool
+    read: list[Mapping[str, Any]] = []
+    for position, message in enumerate(messages):
+        if message["role"] == "assistant":
+            calls = [as_dict(call) for call in items_of(f"messages[{position}]", message, "tool_calls")]
+            named = [(_called(call), call["id"]) for call in calls if call.get("id")]
+            unanswered |= {name: [id for other, id in named if other == name] for name, _ in named}
+        elif message["role"] in ("tool", "function"):
+            name, id = as_text(message.get("name")), message.get("tool_call_id")
+            if not id and unanswered.get(name):
+                id = unanswered[name][0]
+                message = {**message, "role": "tool", "tool_call_id": id}
+            unanswered = {name: [each for each in ids if each != id] for name, ids in unanswered.items()}
         read.append(message)
     return read
+
+
+def _called(call: Mapping[str, Any]) -> str:
+    return as_text(as_dict(call.get("function") or call.get("custom")).get("name"))
 
 
 def tool_list(tools: Any) -> list[Mapping[str, Any]]:
@@ -164,9 +197,9 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 def check_tool_choice(chat: ChatRequest) -> None:
     """Raise a ConfigError for a call that demands a tool and has none."""
     choice = chat.params.get("tool_choice")
-    if choice is None or choice in ("auto", "none") or "tools" in chat.extra_body:
+    if choice is None or choice in ("auto", "none"):
         return
-    if not any(chat.params.get(name) for name in _BRING_TOOLS):
+    if not any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS):
         raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
 
 

@@ -12,8 +12,18 @@ from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import ToolSpec, Turn, tools_of, turns
+from streamkit.providers.shapes import arguments_text
 
-__all__ = ["all_strict", "arguments_of", "call_id_of", "refuse_empty", "tools_for", "turns_for", "without_blanks"]
+__all__ = [
+    "all_strict",
+    "arguments_of",
+    "call_id_of",
+    "call_shape",
+    "refuse_empty",
+    "tools_for",
+    "turns_for",
+    "without_blanks",
+]
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -69,7 +79,7 @@ def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> 
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
-    """Raise a ConfigError where there is nothing to reply to.
+    """Raise a ConfigError where there is nothing to reply to, or a user's message says nothing.
 
     Args:
         provider: its name.
@@ -77,9 +87,12 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
         chat: the call.
         elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
     """
-    said = any(turn.role != "system" and _says_something(turn) for turn in conversation)
-    if not said and not any(field in chat.extra_body or field in chat.params for field in elsewhere):
+    if any(field in chat.extra_body or field in chat.params for field in elsewhere):
+        return
+    if not any(turn.role != "system" and _says_something(turn) for turn in conversation):
         raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+    if any(turn.role == "user" and not _says_something(turn) for turn in conversation):
+        raise ConfigError(f"{provider} takes no user message that is empty; leave it out")
 
 
 def _says_something(turn: Turn) -> bool:
@@ -123,3 +136,13 @@ def call_id_of(provider: str, call: ToolCall) -> str:
     if not call.id:
         raise ConfigError(f"{provider} needs an id of each tool call, which the result names; {call.name} has none")
     return call.id
+
+
+def call_shape(provider: str, call: ToolCall) -> dict[str, Any]:
+    """Return a call of a function in the OpenAI shape, for providers that have that and need its id.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    function = {"name": call.name, "arguments": arguments_text(call.raw_arguments)}
+    return {"id": call_id_of(provider, call), "type": "function", "function": function}

@@ -387,11 +387,12 @@ class TestResponses:
         history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
         assert items == json.loads(RESPONSES.request(history).body)["input"][1:]
 
-    def test_a_custom_call_goes_back_as_one(self) -> None:
-        """A call of a tool that takes free text, and its result, go back in their own shapes."""
-        item = {"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "select 1"}
+    @pytest.mark.parametrize("text", ["select 1", "", " \n"])
+    def test_a_custom_call_goes_back_as_one(self, text: str) -> None:
+        """A call of a tool that takes free text, and its result, go back in their own shapes, blank text as it came."""
+        item = {"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": text}
         said, _ = reply(RESPONSES, done([item]))
-        assert "select 1" == said.tool_calls[0].raw_arguments
+        assert text == said.tool_calls[0].raw_arguments
         result = {"role": "tool", "tool_call_id": "c", "content": "1"}
         history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict(), result])
         sent = json.loads(RESPONSES.request(history).body)["input"][1:]

@@ -222,8 +222,9 @@ class TestToolCalls:
 
     def test_to_dict(self) -> None:
         """A call goes back to the provider with exactly the text of its arguments."""
-        expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{ }"}}
-        assert expected == ToolCall.of("c", "f", "{ }").to_dict()
+        for raw in ("{ }", "", " \n"):
+            expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": raw}}
+            assert expected == ToolCall.of("c", "f", raw).to_dict()
 
 
 class TestMessage:
@@ -235,6 +236,12 @@ class TestMessage:
         made = ToolCall("c", "f", {}, "{}")
         assert Message("assistant", None, (made,)) == fold(calls).message
         assert Message("assistant", "Hi", (made,)) == fold([*texts(["Hi"]), *calls]).message
+
+    def test_of_a_refusal(self) -> None:
+        """A refusal is what the assistant said where it said nothing else."""
+        no = Chunk("refusal", refusal="I cannot.")
+        assert Message("assistant", "I cannot.") == fold([no]).message
+        assert Message("assistant", "Hi") == fold([*texts(["Hi"]), no]).message
 
     def test_to_dict(self) -> None:
         """Only what is set is in the OpenAI shape, the content always."""

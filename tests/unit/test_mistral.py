@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamkit import Client, ConfigError, Message, ProtocolError, ToolCall
 from streamkit.messages import messages_of
@@ -22,39 +19,6 @@ def body_of(messages: Any, provider: Any = None, **params: Any) -> dict[str, Any
     request = (provider or Mistral("k")).request(ChatRequest("m", messages_of(messages), params))
     decoded: dict[str, Any] = json.loads(request.body)
     return decoded
-
-
-def sent_ids(*ids: str) -> list[str]:
-    """Return what the ids of calls, each with its result, become; those of a result are those of its call."""
-    calls = [Message("assistant", tool_calls=tuple(ToolCall.of(id, "f", "{}") for id in ids))]
-    sent = body_of([*calls, *(Message("tool", "x", tool_call_id=id) for id in ids)])["messages"]
-    of_calls = [call["id"] for call in sent[0]["tool_calls"]]
-    assert of_calls == [message["tool_call_id"] for message in sent[1:]]
-    return of_calls
-
-
-class TestIds:
-    def test_its_own_stay(self) -> None:
-        """An id that Mistral gave goes back as it came."""
-        assert ["aB3456789", "000000000"] == sent_ids("aB3456789", "000000000")
-
-    @given(st.lists(st.text(min_size=1), min_size=1, unique=True))
-    def test_any_other_becomes_one(self, ids: list[str]) -> None:
-        """Whatever the ids of a conversation are, those sent are such as Mistral takes, and as many."""
-        sent = sent_ids(*ids)
-        assert len(set(ids)) == len(set(sent))
-        assert all(re.fullmatch("[a-zA-Z0-9]{9}", id) for id in sent)
-
-    def test_the_same_in_every_request(self) -> None:
-        """An id is replaced by the same whatever else the conversation has."""
-        (alone,) = sent_ids("call_1")
-        assert alone == sent_ids("toolu_2", "call_1")[1]
-
-    def test_none_is_taken_twice(self) -> None:
-        """An id that happens to be what another would become keeps its place."""
-        (made,) = sent_ids("call_1")
-        kept, other = sent_ids(made, "call_1")
-        assert made == kept != other
 
 
 THOUGHTS: list[Any] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from streamkit import ConfigError, ToolCall
 from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
-from streamkit.providers.parts import Text
-from streamkit.providers.prompt import Parameters, ToolSpec, Turn, tools_of, turns
+from streamkit.providers.parts import Media, Text
+from streamkit.providers.prompt import JsonFormat, Parameters, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
 
@@ -50,11 +51,60 @@ def test_a_part_that_makes_no_sense_is_refused(provider: Provider, part: dict[st
         ask(provider, user(part))
 
 
+BARE = base64.b64encode(b"%PDF-1.4 a secret").decode()
+
+
+def test_content_of_a_document_without_its_media_type(provider: Provider) -> None:
+    """Bare base64 is content, and no address; the name of the file tells of which type."""
+    if provider.name != "ollama":  # which takes no documents
+        urls = (BARE, f"data:application/pdf;base64,{BARE}")
+        bare, whole = ({"type": "file", "file": {"file_data": url, "filename": "a.PDF"}} for url in urls)
+        if provider.name == "cohere":
+            with pytest.raises(ConfigError, match="no file"):
+                ask(provider, user(bare))
+        else:
+            assert ask(provider, user(whole)) == ask(provider, user(bare))
+    address = {"type": "file", "file": {"file_data": "https://x.example/a.pdf"}}
+    assert Media("file", url="https://x.example/a.pdf") == turns([user(address)])[0].parts[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (BARE, None),
+        (BARE, "a"),
+        (BARE, "a.unheard-of"),
+        (BARE, "http://[.pdf/"),
+        ("secret.pdf", "secret.pdf"),
+        ("not a secret!", "a.pdf"),
+    ],
+)
+def test_content_of_a_document_that_tells_no_type(provider: Provider, data: str, name: str | None) -> None:
+    """Bare text that has no name with a known ending, or is no base64, is refused and not shown."""
+    part = {"type": "file", "file": {"file_data": data, "filename": name}}
+    with pytest.raises(ConfigError, match=r"messages\[0\]\.content\[1\]\.file.*data:TYPE/SUBTYPE") as caught:
+        ask(provider, user(part))
+    assert data not in str(caught.value)
+
+
 def nested(depth: int) -> list[Any]:
     lists: list[Any] = []
     for _ in range(depth):
         lists = [lists]
     return lists
+
+
+def test_a_refusal_is_read_as_text(provider: Provider) -> None:
+    """What an assistant refused is part of the conversation, also where it stands apart from the content."""
+    hello, thanks = {"role": "user", "content": "Hi"}, {"role": "user", "content": "Thanks"}
+    for content in (None, "", []):
+        refused = {"role": "assistant", "content": content, "refusal": "I cannot."}
+        expected = ask(provider, hello, {"role": "assistant", "content": "I cannot."}, thanks)
+        assert expected == ask(provider, hello, refused, thanks)
+    both = {"role": "assistant", "content": "I look.", "refusal": "I cannot."}
+    assert (Text("I look."), Text("I cannot.")) == turns([both])[0].parts
+    with pytest.raises(ConfigError, match=r"messages\[1\].refusal is text, not int"):
+        ask(provider, hello, {"role": "assistant", "refusal": 5})
 
 
 def asked(**call: Any) -> list[dict[str, Any]]:
@@ -95,6 +145,19 @@ def test_marks_of_a_tool_that_make_no_sense_are_refused(provider: Provider) -> N
     for marks in ({"function": {"name": "f", "strict": 5}}, {"function": {"name": "f"}, "cache_control": 5}):
         with pytest.raises(ConfigError, match=r"tools\[0\]"):
             ask(provider, {"role": "user", "content": "Hi"}, tools=[{"type": "function", **marks}])
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("shape", [{"json_schema": SCHEMA}, {"schema": SCHEMA}, {"json_schema": {"schema": SCHEMA}}])
+def test_a_schema_of_any_json(shape: dict[str, Any]) -> None:
+    """A schema beside `json_object`, as some providers have it, is the schema and is not dropped."""
+    assert JsonFormat(SCHEMA) == format_of({"type": "json_object", **shape})
+    assert JsonFormat() == format_of({"type": "json_object", **dict.fromkeys(shape)})
+    for name in shape:
+        with pytest.raises(ConfigError, match="response_format is "):
+            format_of({"type": "json_object", name: 5})
 
 
 def test_parameters_that_say_the_same_are_refused_together() -> None:
@@ -152,6 +215,17 @@ def test_a_conversation_of_nothing_is_refused() -> None:
     refuse_empty("p", user_turns("Hi"), ChatRequest("m", ()), "contents")
 
 
+@pytest.mark.parametrize("name", sorted({*NATIVE} - {"mistral", "ollama"}))
+def test_an_empty_user_message_is_refused(name: str) -> None:
+    """A question of nothing is not left out in silence, which would leave the assistant's reply as the last word."""
+    hello, reply = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}
+    for content in ("", [], [{"type": "text", "text": ""}], None):
+        empty = {"role": "user", "content": content}
+        for messages in ([hello, reply, empty], [empty, reply, hello]):
+            with pytest.raises(ConfigError, match=f"{name} takes no user message that is empty"):
+                ask(PROVIDERS[name](), *messages)
+
+
 @pytest.mark.parametrize(
     ("message", "word"),
     [
@@ -166,6 +240,42 @@ def test_marks_of_messages_without_a_word_are_refused(message: dict[str, Any], w
     with pytest.raises(ConfigError, match=f"p has no {word}"):
         turns_for("p", call)
     assert turns([message]) == turns_for("p", call, word)
+
+
+MARK = {"type": "ephemeral"}
+
+
+def test_a_mark_of_a_whole_message_is_that_of_its_last_part(provider: Provider) -> None:
+    """`cache_control` beside the content is sent, or refused, as at the end of the content."""
+    for role in ("system", "user", "tool"):
+        for content in ("Look", [{"type": "text", "text": "Look"}, {"type": "text", "text": "here"}]):
+            message = {"role": role, "content": content, "cache_control": MARK, "tool_call_id": "c"}
+            (turn,) = turns([message])
+            assert [None] * (len(turn.parts) - 1) + [MARK] == [part.cache_control for part in turn.parts]
+            if provider.name not in ("anthropic", "bedrock"):
+                with pytest.raises(ConfigError, match="has no cache_control"):
+                    ask(provider, message)
+    own = {"type": "text", "text": "Look", "cache_control": {**MARK, "ttl": "1h"}}
+    assert turns([{"role": "user", "content": [own]}]) == turns(
+        [{"role": "user", "content": [own], "cache_control": MARK}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"role": "user", "content": "Hi", "cache_control": 5}, "cache_control is a dict, not int"),
+        ({"role": "user", "content": "", "cache_control": MARK}, "cache_control marks content, and there is none"),
+        (
+            {"role": "assistant", "content": None, "cache_control": MARK},
+            "cache_control marks content, and there is none",
+        ),
+    ],
+)
+def test_a_mark_of_a_message_that_makes_no_sense(provider: Provider, message: dict[str, Any], words: str) -> None:
+    """A mark that is none, or that there is no place for, is an error that says where."""
+    with pytest.raises(ConfigError, match=rf"messages\[0\]\.{words}"):
+        ask(provider, message)
 
 
 @pytest.mark.parametrize("mark", [{"strict": True}, {"cache_control": {"type": "ephemeral"}}])

@@ -80,6 +80,30 @@ class TestFunctionCall:
             body_of(name, [{"role": "assistant", "function_call": call}])
 
 
+def called(*ids: str) -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "tool_calls": [{"id": id, "type": "function", "function": {"name": "f"}} for id in ids],
+    }
+
+
+@pytest.mark.parametrize("name", providers(*NO_TOOLS))
+class TestResultsByName:
+    @pytest.mark.parametrize("role", ["tool", "function"])
+    def test_each_answers_the_first_open_call(self, name: str, role: str) -> None:
+        """A result without an id is that of the first call of its tool, in the last message, that has none yet."""
+        calls = [*HELLO, called("old"), called("one", "two", "three")]
+        by_id = [{"role": "tool", "tool_call_id": id, "name": "f", "content": id} for id in ("two", "one", "three")]
+        by_name = [by_id[0], *({"role": role, "name": "f", "content": result["content"]} for result in by_id[1:])]
+        assert body_of(name, [*calls, *by_id], tools=[TOOL]) == body_of(name, [*calls, *by_name], tools=[TOOL])
+
+    def test_without_a_call(self, name: str) -> None:
+        """A result that no call waits for has the tool's name for an id."""
+        results = [{"role": "tool", "name": "f", "content": "x"}, {"role": "tool", "name": "g", "content": "y"}]
+        by_id = [{**result, "tool_call_id": result["name"]} for result in results]
+        assert body_of(name, [*HELLO, *by_id], tools=[TOOL]) == body_of(name, [*HELLO, *results], tools=[TOOL])
+
+
 @pytest.mark.parametrize("name", providers())
 class TestMessages:
     @pytest.mark.parametrize(
@@ -177,9 +201,11 @@ class TestTools:
             body_of(name, response_format=form)
 
 
-def test_tools_in_the_extra_body() -> None:
-    """Tools that are passed past the library are there as well."""
-    assert "required" == body_of("openai", extra_body={"tools": [WEATHER]}, tool_choice="required")["tool_choice"]
+@pytest.mark.parametrize("field", ["tools", "mcp_servers", "prompt"])
+def test_tools_in_the_extra_body(field: str) -> None:
+    """Tools that are passed past the library, by whichever name, are there as well."""
+    for name, sent in (("openai", "required"), ("openai-responses", "required"), ("anthropic", {"type": "any"})):
+        assert sent == body_of(name, extra_body={field: [WEATHER]}, tool_choice="required")["tool_choice"]
     assert "required" == body_of("openai-responses", prompt={"id": "p"}, tool_choice="required")["tool_choice"]
 
 
