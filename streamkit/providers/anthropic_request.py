@@ -180,8 +180,8 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     tools = parameters.take("tools")
     if tools:
         body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict")]
-    choice, parallel = parameters.take("tool_choice"), parameters.take("parallel_tool_calls")
-    if choice is None and parallel is None:
+    choice, parallel = parameters.take_tool_choice(), parameters.take("parallel_tool_calls")
+    if not parameters.has_tools or (choice is None and parallel is None):
         return
     chosen = tool_choice_of("auto" if choice is None else choice)
     if isinstance(chosen, NamedTool):

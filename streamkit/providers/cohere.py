@@ -116,7 +116,7 @@ class Cohere(KeyedProvider):
             body["strict_tools"] = True
 
     def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
-        choice = parameters.take("tool_choice")
+        choice = parameters.take_tool_choice()
         chosen = "auto" if choice is None else tool_choice_of(choice)
         if isinstance(chosen, NamedTool):
             raise ConfigError(f"{self.name} cannot be told which tool to call; pass that tool alone, and 'required'")

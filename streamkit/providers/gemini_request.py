@@ -182,7 +182,12 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     if tools:
         body["tools"] = tools
     config: dict[str, Any] = {}
-    if (choice := parameters.take("tool_choice")) is not None:
+    choice = parameters.take_tool_choice()
+    if tools and not functions:
+        if choice not in (None, "auto"):
+            raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave it out")
+        choice = None
+    if choice is not None:
         chosen = tool_choice_of(choice)
         config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):

@@ -109,7 +109,7 @@ class GeminiInteractions(KeyedProvider):
         return body
 
     def _config(self, parameters: Parameters, *, strict: bool) -> dict[str, Any]:
-        choice = parameters.take_one_of("tool_choice", "generation_config.tool_choice")
+        choice = parameters.take_tool_choice("generation_config.tool_choice")
         stops = parameters.take_stop("generation_config.stop_sequences")
         effort = parameters.take_one_of("reasoning_effort", "generation_config.thinking_level")
         own = ("temperature", "top_p", "seed")

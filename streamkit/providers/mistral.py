@@ -75,7 +75,7 @@ class Mistral(ChatCompletions):
         if tools := parameters.take("tools"):
             body["tools"] = tool_list(tools)  # as they stand, Mistral's own among them
             tools_for(self.name, body["tools"], "strict")
-        if (choice := parameters.take("tool_choice")) is not None:
+        if (choice := parameters.take_tool_choice()) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()
         normalise(body)

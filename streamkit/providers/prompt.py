@@ -17,6 +17,7 @@ from streamkit.providers.shapes import (
     check_tool_choice,
     content_of,
     function_of,
+    has_tools,
     items_of,
     stops_of,
     tool_list,
@@ -233,12 +234,16 @@ class Parameters:
     Args:
         provider: its name, for errors.
         chat: the request.
+
+    Attributes:
+        has_tools: whether the call may have tools.
     """
 
     _SAME = (("max_tokens", "max_completion_tokens"), ("stop_sequences", "stop"))
 
     def __init__(self, provider: str, chat: ChatRequest) -> None:
         check_tool_choice(chat)
+        self.has_tools = has_tools(chat)
         self._provider = provider
         self._left = {name: value for name, value in chat.params.items() if value is not None}
         for name, other in self._SAME:
@@ -278,6 +283,14 @@ class Parameters:
     def take_stop(self, *others: str) -> list[str]:
         """Return the stop sequences as a list, empty where none were given; for ``others`` see ``take_one_of``."""
         return stops_of(self.take_one_of("stop_sequences", *others))
+
+    def take_tool_choice(self, *others: str) -> Any:
+        """Return which tool to call, ``None`` where there is nothing to choose; for ``others`` see ``take_one_of``.
+
+        Without tools ``auto`` and ``none`` say nothing, and many servers refuse them.
+        """
+        choice = self.take_one_of("tool_choice", *others)
+        return choice if self.has_tools else None
 
     def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
         """Put those that were given into a body: under their own names, or ``wire_name="name"``."""

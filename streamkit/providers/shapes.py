@@ -14,6 +14,7 @@ __all__ = [
     "check_tool_choice",
     "content_of",
     "function_of",
+    "has_tools",
     "items_of",
     "json_of",
     "normalise",
@@ -164,10 +165,13 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 def check_tool_choice(chat: ChatRequest) -> None:
     """Raise a ConfigError for a call that demands a tool and has none."""
     choice = chat.params.get("tool_choice")
-    if choice is None or choice in ("auto", "none") or "tools" in chat.extra_body:
-        return
-    if not any(chat.params.get(name) for name in _BRING_TOOLS):
+    if choice not in (None, "auto", "none") and not has_tools(chat):
         raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
+
+
+def has_tools(chat: ChatRequest) -> bool:
+    """Return whether a call may have tools, so that there is something to choose."""
+    return "tools" in chat.extra_body or any(chat.params.get(name) for name in _BRING_TOOLS)
 
 
 def stops_of(given: Any) -> list[str]:

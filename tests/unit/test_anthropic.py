@@ -110,6 +110,12 @@ def test_a_forced_call_is_made_without_thinking(choice: Any, thinking: Any) -> N
     assert ({"effort": "low"}, thinking) == (sent["output_config"], sent.get("thinking"))
 
 
+def test_calls_at_once_without_tools() -> None:
+    """How many calls at once says nothing where there are no tools, and the API refuses it there."""
+    assert "tool_choice" not in body(parallel_tool_calls=False)
+    assert body(tools=[WEATHER], parallel_tool_calls=False)["tool_choice"]["disable_parallel_tool_use"] is True
+
+
 EPHEMERAL = {"type": "ephemeral"}
 
 

@@ -124,6 +124,18 @@ def test_strict_tools() -> None:
         mode(tool("f", True), tool("g", False))
 
 
+def test_a_choice_is_one_of_functions() -> None:
+    """Beside Google's own tools alone no choice is sent, which the API refuses, and none but `auto` can be meant."""
+    own = {"googleSearch": {}}
+    function = {"type": "function", "function": {"name": "f"}}
+    assert {"tools": [own]}.items() <= body("Hi", tools=[own]).items()
+    assert "toolConfig" not in body("Hi", tools=[own], tool_choice="auto")
+    assert "NONE" == body("Hi", tools=[own, function], tool_choice="none")["toolConfig"]["functionCallingConfig"]["mode"]
+    for choice in ("none", "required"):
+        with pytest.raises(ConfigError, match="tool_choice for functions only"):
+            body("Hi", tools=[own], tool_choice=choice)
+
+
 @pytest.mark.parametrize("messages", ["", [Message("system", "Be brief.")]])
 def test_nothing_to_reply_to(messages: Any) -> None:
     """Without a message beside those of the system there is nothing to send, unless it is in `extra_body`."""

@@ -177,6 +177,14 @@ class TestTools:
             body_of(name, response_format=form)
 
 
+@pytest.mark.parametrize("name", providers("openai", *NO_TOOLS))
+@pytest.mark.parametrize("choice", ["auto", "none"])
+@pytest.mark.parametrize("tools", [{}, {"tools": []}])
+def test_nothing_to_choose(name: str, choice: str, tools: dict[str, Any]) -> None:
+    """Without tools these choices say nothing, and are not sent in words of the provider's own."""
+    assert body_of(name) == body_of(name, tool_choice=choice, **tools)
+
+
 def test_tools_in_the_extra_body() -> None:
     """Tools that are passed past the library are there as well."""
     assert "required" == body_of("openai", extra_body={"tools": [WEATHER]}, tool_choice="required")["tool_choice"]
