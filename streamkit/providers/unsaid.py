@@ -10,10 +10,20 @@ import attrs
 from streamkit.errors import ConfigError
 from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import ToolSpec, Turn, tools_of, turns
+from streamkit.providers.prompt import ToolSpec, Turn, provider_data, tools_of, turns
 
-__all__ = ["all_strict", "arguments_of", "call_id_of", "refuse_empty", "tools_for", "turns_for", "without_blanks"]
+__all__ = [
+    "all_strict",
+    "arguments_of",
+    "call_id_of",
+    "is_empty",
+    "refuse_empty",
+    "tools_for",
+    "turns_for",
+    "without_blanks",
+]
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -85,6 +95,14 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
 def _says_something(turn: Turn) -> bool:
     parts = any(not isinstance(part, Text) or part.text for part in turn.parts)
     return parts or bool(turn.calls or turn.provider_data) or turn.role == "tool"
+
+
+def is_empty(turn: Turn, format: str) -> bool:
+    """Return whether a turn of the system or the assistant has nothing to send in a wire format."""
+    if turn.role not in ("system", "assistant") or turn.calls:
+        return False
+    said = any(not isinstance(part, Text) or part.text for part in turn.parts)
+    return not said and not any(map(as_dict, provider_data(turn, format)))
 
 
 def without_blanks(provider: str, conversation: Sequence[Turn]) -> list[Turn]:

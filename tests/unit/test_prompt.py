@@ -200,7 +200,8 @@ def test_marks_that_mistral_and_text_completions_have_no_word_for(name: str) -> 
 def test_mistral_takes_tools_as_they_stand() -> None:
     """Tools and details, for which Mistral has OpenAI's words, are sent as they are."""
     mistral = PROVIDERS["mistral"]()
-    tools = [{"type": "function", "function": {"name": "f", "strict": True}}, {"type": "web_search"}]
+    function = {"name": "f", "strict": True, "parameters": {"type": "object"}}
+    tools = [{"type": "function", "function": function}, {"type": "web_search"}]
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}}
     sent = json.loads(ask(mistral, user(image), tools=tools) or b"")
     assert (tools, image) == (sent["tools"], sent["messages"][0]["content"][1])
