@@ -60,11 +60,6 @@ class Turn:
     name: str | None = None
     provider_data: tuple[Mapping[str, Any], ...] = ()
 
-    @property
-    def is_plain_text(self) -> bool:
-        """Whether the content is nothing but text, without marks."""
-        return all(isinstance(part, Text) and part.cache_control is None for part in self.parts)
-
     def text(self, provider: str) -> str:
         """Return the content as text.
 

@@ -105,14 +105,19 @@ def is_empty(turn: Turn, format: str) -> bool:
     return not said and not any(map(as_dict, provider_data(turn, format)))
 
 
-def without_blanks(provider: str, conversation: Sequence[Turn]) -> list[Turn]:
+def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> list[Turn]:
     """Return the turns without text that is only white space, for providers that refuse it.
+
+    A reply with data of the format keeps it, as a layout counts its characters; ``in_order`` leaves it out.
 
     Raises:
         ConfigError: a user's turn has nothing else.
     """
     full = []
     for turn in conversation:
+        if turn.role == "assistant" and provider_data(turn, format):
+            full.append(turn)
+            continue
         parts = tuple(part for part in turn.parts if not isinstance(part, Text) or part.text.strip())
         if turn.role == "user" and not parts:
             raise ConfigError(f"{provider} takes no user message that is empty or only white space")

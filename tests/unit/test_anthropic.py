@@ -145,6 +145,17 @@ def test_marks_of_the_cache_are_sent_where_they_stand() -> None:
     assert EPHEMERAL == sent["tools"][0]["cache_control"]
 
 
+def test_marks_keep_a_reply_in_its_order() -> None:
+    """Text with a mark stands where it stood among the thoughts, with the last mark on the last text of the reply."""
+    thought = {"type": "thinking", "thinking": "Hm", "signature": "s"}
+    data = tuple({"anthropic": datum} for datum in ({"layout": [["text", 4]]}, thought))
+    last = {**marked("Hey"), "cache_control": {**EPHEMERAL, "ttl": "1h"}}
+    reply = Message("assistant", ["\n\n", marked("H"), last], provider_data=data)
+    (message,) = body(Message("user", "Hi"), reply)["messages"][1:]
+    expected = [{"type": "text", "text": "\n\nHH"}, thought, {**last, "text": "ey"}]
+    assert expected == message["content"]
+
+
 def test_blank_text_is_left_out() -> None:
     """White space alone, which the API refuses, is left out, between an assistant's own blocks as well."""
     thoughts = [{"type": "thinking", "thinking": "", "signature": "s"}, {"layout": [["text", 2]]}]

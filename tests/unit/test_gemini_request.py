@@ -130,7 +130,9 @@ def test_a_choice_is_one_of_functions() -> None:
     function = {"type": "function", "function": {"name": "f"}}
     assert {"tools": [own]}.items() <= body("Hi", tools=[own]).items()
     assert "toolConfig" not in body("Hi", tools=[own], tool_choice="auto")
-    assert "NONE" == body("Hi", tools=[own, function], tool_choice="none")["toolConfig"]["functionCallingConfig"]["mode"]
+    assert (
+        "NONE" == body("Hi", tools=[own, function], tool_choice="none")["toolConfig"]["functionCallingConfig"]["mode"]
+    )
     for choice in ("none", "required"):
         with pytest.raises(ConfigError, match="tool_choice for functions only"):
             body("Hi", tools=[own], tool_choice=choice)

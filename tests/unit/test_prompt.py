@@ -133,10 +133,12 @@ def test_blank_text_is_left_out() -> None:
     """`without_blanks` leaves white space out, an assistant's turn of nothing else as well, and refuses a user's."""
     reply = turns([{"role": "assistant", "content": "\n"}])
     called = turns([{"role": "assistant", "content": " ", "tool_calls": [ToolCall.of("c", "f", "")]}])
-    (question, call) = without_blanks("p", [*user_turns("Hi", " \n"), *reply, *called])
+    (question, call) = without_blanks("p", [*user_turns("Hi", " \n"), *reply, *called], "anthropic")
     assert (((Text("Hi"),)), ()) == (question.parts, call.parts)
     with pytest.raises(ConfigError, match="no user message that is empty"):
-        without_blanks("p", user_turns(" "))
+        without_blanks("p", user_turns(" "), "anthropic")
+    held = turns([{"role": "assistant", "content": ["\n", "Hi"], "provider_data": [{"anthropic": {"layout": []}}]}])
+    assert (held, 1) == (without_blanks("p", held, "anthropic"), len(without_blanks("p", held, "bedrock")[0].parts))
 
 
 def test_a_conversation_of_nothing_is_refused() -> None:
