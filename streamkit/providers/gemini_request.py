@@ -181,21 +181,26 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         tools.insert(0, {"functionDeclarations": functions})
     if tools:
         body["tools"] = tools
-    config: dict[str, Any] = {}
+    if config := _calling(name, parameters, given):
+        body["toolConfig"] = {"functionCallingConfig": config}
+
+
+def _calling(name: str, parameters: Parameters, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how functions are called, empty where the model is free to or where there are none."""
     choice = parameters.take_tool_choice()
-    if tools and not functions:
+    if tools and not any(isinstance(tool, ToolSpec) for tool in tools):
         if choice not in (None, "auto"):
             raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave it out")
-        choice = None
+        return {}
+    config: dict[str, Any] = {}
     if choice is not None:
         chosen = tool_choice_of(choice)
         config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):
             config["allowedFunctionNames"] = [chosen.name]
-    if all_strict(name, given) and config.get("mode", "AUTO") == "AUTO":
+    if all_strict(name, tools) and config.get("mode", "AUTO") == "AUTO":
         config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
-    if config:
-        body["toolConfig"] = {"functionCallingConfig": config}
+    return config
 
 
 def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]:
