@@ -35,6 +35,7 @@ _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "
 _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
 _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
+_DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 # Stands for the signature of a call that the model did not make, or not where it signs.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
@@ -188,9 +189,9 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
 def _calling(name: str, parameters: Parameters, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
     """Return how functions are called, empty where the model is free to or where there are none."""
     choice = parameters.take_tool_choice()
-    if tools and not any(isinstance(tool, ToolSpec) for tool in tools):
+    if tools and not any(isinstance(tool, ToolSpec) or not _DECLARED.isdisjoint(tool) for tool in tools):
         if choice not in (None, "auto"):
-            raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave it out")
+            raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
         return {}
     config: dict[str, Any] = {}
     if choice is not None:

@@ -133,6 +133,8 @@ def test_a_choice_is_one_of_functions() -> None:
     assert (
         "NONE" == body("Hi", tools=[own, function], tool_choice="none")["toolConfig"]["functionCallingConfig"]["mode"]
     )
+    declared = {"functionDeclarations": [function["function"]]}
+    assert "ANY" == body("Hi", tools=[declared], tool_choice="required")["toolConfig"]["functionCallingConfig"]["mode"]
     for choice in ("none", "required"):
         with pytest.raises(ConfigError, match="tool_choice for functions only"):
             body("Hi", tools=[own], tool_choice=choice)
