@@ -24,7 +24,7 @@ from streamkit.providers.prompt import (
     system_text,
     tool_choice_of,
 )
-from streamkit.providers.unsaid import all_strict, arguments_of, refuse_empty, tools_for, turns_for
+from streamkit.providers.unsaid import all_strict, arguments_of, full_parts, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
 
@@ -118,7 +118,7 @@ def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
 
 def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    parts = [_part(name, model, part) for part in turn.parts]
+    parts = [_part(name, model, part) for part in full_parts(turn)]
     signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
     if signature and parts:
         parts[-1]["thoughtSignature"] = signature
@@ -227,6 +227,7 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
         generation["responseMimeType"] = "application/json"
         if wanted.schema is not None:
             generation["responseJsonSchema"] = wanted.schema
+    parameters.respell("thinking_config", _camel_case)
     effort = parameters.take_one_of(
         "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"
     )
@@ -235,6 +236,11 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
     if thinking:
         generation["thinkingConfig"] = thinking
     return generation
+
+
+def _camel_case(field: str) -> str:
+    """Return the spelling of the API, of which Google's own libraries have another."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
 
 
 def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:

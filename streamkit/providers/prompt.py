@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -274,6 +274,23 @@ class Parameters:
                 taken[field] = value
         self.take(name)
         return taken
+
+    def respell(self, name: str, spell: Callable[[str], str]) -> None:
+        """Give the fields of an object one spelling, where an API takes two.
+
+        Raises:
+            ConfigError: a field was given in both.
+        """
+        given = self._left.get(name)
+        if not isinstance(given, Mapping):
+            return
+        spelled: dict[Any, Any] = {}
+        for field, value in given.items():
+            there = spell(field) if isinstance(field, str) else field
+            if there in spelled:
+                raise ConfigError(f"{name} has {there} in two spellings; give one of them")
+            spelled[there] = value
+        self._left[name] = spelled
 
     def take_stop(self, *others: str) -> list[str]:
         """Return the stop sequences as a list, empty where none were given; for ``others`` see ``take_one_of``."""

@@ -18,6 +18,7 @@ __all__ = [
     "all_strict",
     "arguments_of",
     "call_id_of",
+    "full_parts",
     "is_empty",
     "refuse_empty",
     "tools_for",
@@ -101,8 +102,12 @@ def is_empty(turn: Turn, format: str) -> bool:
     """Return whether a turn of the system or the assistant has nothing to send in a wire format."""
     if turn.role not in ("system", "assistant") or turn.calls:
         return False
-    said = any(not isinstance(part, Text) or part.text for part in turn.parts)
-    return not said and not any(map(as_dict, provider_data(turn, format)))
+    return not full_parts(turn) and not any(map(as_dict, provider_data(turn, format)))
+
+
+def full_parts(turn: Turn) -> list[Text | Media]:
+    """Return a turn's parts without texts of nothing."""
+    return [part for part in turn.parts if not isinstance(part, Text) or part.text]
 
 
 def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> list[Turn]:
