@@ -19,6 +19,7 @@ __all__ = [
     "json_of",
     "normalise",
     "stops_of",
+    "texts_of",
     "tool_list",
     "with_tool_calls",
     "word_of",
@@ -175,7 +176,12 @@ def has_tools(chat: ChatRequest) -> bool:
 
 
 def stops_of(given: Any) -> list[str]:
-    """Return stop sequences as a list, empty where none were given.
+    """Return stop sequences as a list; see ``texts_of``."""
+    return texts_of("stop_sequences", given)
+
+
+def texts_of(name: str, given: Any) -> list[str]:
+    """Return what is a text or several as a list, empty where none were given.
 
     Raises:
         ConfigError: it is neither text nor texts.
@@ -184,10 +190,10 @@ def stops_of(given: Any) -> list[str]:
         return []
     if isinstance(given, str):
         return [given]
-    stops = None if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable) else list(given)
-    if stops is None or not all(isinstance(stop, str) for stop in stops):
-        raise ConfigError("stop_sequences is a text or a list of texts")
-    return stops
+    texts = None if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable) else list(given)
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name} is a text or a list of texts")
+    return texts
 
 
 def normalise(params: dict[str, Any]) -> None:

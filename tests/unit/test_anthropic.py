@@ -37,6 +37,19 @@ def test_a_version_that_was_given_stays() -> None:
     assert ("2023-06-01", "a,b") == (request.headers["anthropic-version"], request.headers["anthropic-beta"])
 
 
+@pytest.mark.parametrize(("betas", "sent"), [("context-1m-2025-08-07", "context-1m-2025-08-07"), ([], None)])
+def test_one_beta_or_none(betas: Any, sent: str | None) -> None:
+    """A text is one beta, and without any there is no header of them."""
+    assert sent == Anthropic(api_key="k", betas=betas).request(CALLS["effort"]).headers.get("anthropic-beta")
+
+
+@pytest.mark.parametrize("betas", [[1], 5, b"a", {"a": 1}])
+def test_betas_that_are_no_texts(betas: Any) -> None:
+    """What is no text and no texts is refused when the provider is made."""
+    with pytest.raises(ConfigError, match="betas is a text or a list of texts"):
+        Anthropic(api_key="k", betas=betas)
+
+
 def test_the_key_may_go_in_a_header_of_its_own() -> None:
     """Servers that read `x-api-key` get the key there, and there alone."""
     request = Anthropic(api_key="k", key_header="x-api-key").request(CALLS["effort"])
