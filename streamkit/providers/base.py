@@ -25,6 +25,7 @@ __all__ = [
     "is_openai",
     "key_of",
     "name_of",
+    "secret_of",
     "shown",
 ]
 
@@ -144,13 +145,22 @@ def key_of(api_key: str | None, variable: str) -> Masked | None:
     """
     given = api_key if isinstance(api_key, _NoText) else hidden(api_key)
     del api_key  # or it would stand in the clear among the locals of the traceback
+    return secret_of(hidden(os.environ.get(variable)) if given is None else given, f"the API key for {variable}")
+
+
+def secret_of(given: Masked | None, what: str) -> Masked | None:
+    """Return what ``hidden`` hid, without blanks around it; ``None`` where there is nothing.
+
+    Raises:
+        ConfigError: it is no text, or holds a character that no header can carry; ``what`` says which it is.
+    """
     if isinstance(given, _NoText):
-        raise ConfigError(f"the API key for {variable} is text, not {given}")
-    key = Masked((os.environ.get(variable, "") if given is None else given).strip())
+        raise ConfigError(f"{what} is text, not {given}")
+    key = Masked((given or "").strip())
     if not key:
         return None
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the API key for {variable} holds a line break or another character no key has")
+        raise ConfigError(f"{what} holds a line break or another character no key has")
     return key
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import traceback
 from typing import Any
 from urllib.parse import quote
 
@@ -184,6 +185,18 @@ def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
             ask(providers.Bedrock(base_url=server.url, region="eu-west-1"))
         users = [request.headers["Authorization"].split("Credential=")[1].split("/")[0] for request in server.requests]
     assert [ACCESS, f"{ACCESS}2"] == users
+
+
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
+@pytest.mark.parametrize(
+    ("given", "why"), [(SECRET.encode(), "is text, not bytes"), (f"{SECRET}\nmore", "holds a line break")]
+)
+def test_credentials_that_are_none(name: str, given: Any, why: str) -> None:
+    """A credential that is no text, or that no header can carry, is refused without being shown."""
+    with pytest.raises(ConfigError, match=f"{name} {why}") as caught:
+        providers.Bedrock(region="eu-west-1", **{"access_key": ACCESS, "secret_key": SECRET, name: given})
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert SECRET not in f"{caught.value}{[frame.locals for frame in shown if 'providers' in frame.filename]}"
 
 
 def test_no_credentials() -> None:
