@@ -13,6 +13,7 @@ from streamkit.providers.anthropic_request import body_of
 from streamkit.providers.base import ChatRequest, base_url_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
+from streamkit.providers.shapes import texts_of
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Anthropic"]
@@ -31,7 +32,7 @@ class Anthropic(KeyedProvider):
         base_url: with ``/v1`` at its end or without it, as Anthropic's own SDKs have it; by default
             ``ANTHROPIC_BASE_URL``, or Anthropic itself.
         max_tokens: the longest reply, in tokens, where a call does not say; the API demands a number.
-        betas: sent as ``anthropic-beta``.
+        betas: one or several, sent as ``anthropic-beta``.
         version: sent as ``anthropic-version``; by default the newest, or for a call that has ``temperature``,
             ``top_p`` or ``top_k`` the one before, which knows them.
         key_header: the header that carries the key; ``Authorization`` as a bearer token, as Anthropic's own
@@ -39,7 +40,7 @@ class Anthropic(KeyedProvider):
         name: the first segment of the model names that go to it.
 
     Raises:
-        ConfigError: the key or the URL cannot be one.
+        ConfigError: the key or the URL cannot be one, or the betas are no texts.
     """
 
     models_query = "limit=1000"
@@ -50,7 +51,7 @@ class Anthropic(KeyedProvider):
         base_url: str | None = None,
         *,
         max_tokens: int = 4096,
-        betas: Sequence[str] = (),
+        betas: str | Sequence[str] = (),
         version: str | None = None,
         key_header: str = "Authorization",
         name: str = "anthropic",
@@ -62,7 +63,7 @@ class Anthropic(KeyedProvider):
         self._max_tokens = max_tokens
         self._version = version
         self._key_header = key_header
-        self._betas = ",".join(betas) or None
+        self._betas = ",".join(texts_of("betas", betas)) or None
 
     def headers(self, version: str = _VERSION) -> dict[str, str | None]:
         """Return the headers that identify the caller and the version.

@@ -62,7 +62,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
         raise ConfigError(f"{name} needs max_tokens of 1 or more, not {limit!r}")
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = turns_with_ids(without_blanks(name, conversation), ANTHROPIC_IDS)
+    conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), ANTHROPIC_IDS)
     refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {
         "model": chat.model,
@@ -114,10 +114,28 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
         {"type": "tool_use", "id": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}
         for call in turn.calls
     ]
-    data = _kept(provider_data(turn, FORMAT))
-    if data and turn.is_plain_text:
-        return in_order(data, turn.text(name), calls, _text, blanks=False)
+    own = provider_data(turn, FORMAT)
+    data = _kept(own)
+    if own and turn.role == "assistant":
+        return _reply(turn, turn.text(name), calls, data)
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
+
+
+def _reply(
+    turn: Turn, text: str, calls: Sequence[dict[str, Any]], data: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the blocks of an earlier reply, in their order; a mark of the cache is on the last of its text."""
+    said: list[dict[str, Any]] = []
+
+    def say(piece: str) -> dict[str, Any]:
+        said.append(_text(piece))
+        return said[-1]
+
+    blocks = in_order(data, text, calls, say, blanks=False)
+    marks = [part.cache_control for part in turn.parts if part.cache_control is not None]
+    if said and marks:
+        said[-1]["cache_control"] = marks[-1]
+    return blocks
 
 
 def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
@@ -181,8 +199,8 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     tools = parameters.take("tools")
     if tools:
         body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict")]
-    choice, parallel = parameters.take("tool_choice"), parameters.take("parallel_tool_calls")
-    if choice is None and parallel is None:
+    choice, parallel = parameters.take_tool_choice(), parameters.take("parallel_tool_calls")
+    if not parameters.has_tools or (choice is None and parallel is None):
         return
     chosen = tool_choice_of("auto" if choice is None else choice)
     if isinstance(chosen, NamedTool):

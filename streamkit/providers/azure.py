@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, shown
 from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
@@ -43,7 +43,7 @@ class AzureOpenAI(ChatCompletions):
         api_key: by default ``AZURE_OPENAI_API_KEY``; sent as ``api-key``.
         endpoint: such as ``https://NAME.openai.azure.com``, by default ``AZURE_OPENAI_ENDPOINT``. One that ends in
             ``/openai/v1`` means the v1 surface, which has no dated versions.
-        api_version: by default ``OPENAI_API_VERSION``, or 2024-10-21; ``"v1"`` means the v1 surface.
+        api_version: by default ``OPENAI_API_VERSION``, or 2024-10-21; ``v1`` means the v1 surface.
         token: an access token of Microsoft Entra ID, or a function that is called for each request and returns one,
             as text or as azure-identity's ``AccessToken``; by default ``AZURE_OPENAI_AD_TOKEN``. Sent as
             ``Authorization: Bearer``.
@@ -74,11 +74,12 @@ class AzureOpenAI(ChatCompletions):
         if self._token is not None:
             key = Masked()
         url = _resource(endpoint or os.environ.get(_ENDPOINT) or "")
-        self._v1 = url.endswith(_V1) or api_version == "v1"
+        version = api_version or os.environ.get("OPENAI_API_VERSION") or _LAST_DATED
+        self._v1 = url.endswith(_V1) or version == "v1"
         if self._v1:
             self._version = None if api_version == "v1" else api_version
         else:
-            self._version = api_version or os.environ.get("OPENAI_API_VERSION") or _LAST_DATED
+            self._version = version
         super().__init__(
             name,
             f"{url.removesuffix(_V1)}{_V1}" if self._v1 and url else url,
@@ -163,7 +164,7 @@ def _resource(endpoint: str) -> str:
         return ""
     if isinstance(endpoint, str) and ("?" in endpoint or "/deployments" in endpoint):
         raise ConfigError(
-            f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {endpoint!r}: the "
-            "deployment is the model's name, and the version goes in api_version="
+            f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {shown(endpoint)}: "
+            "the deployment is the model's name, and the version goes in api_version="
         )
     return base_url_of(endpoint).removesuffix("/openai")

@@ -25,6 +25,8 @@ __all__ = [
     "is_openai",
     "key_of",
     "name_of",
+    "secret_of",
+    "shown",
 ]
 
 
@@ -143,13 +145,22 @@ def key_of(api_key: str | None, variable: str) -> Masked | None:
     """
     given = api_key if isinstance(api_key, _NoText) else hidden(api_key)
     del api_key  # or it would stand in the clear among the locals of the traceback
+    return secret_of(hidden(os.environ.get(variable)) if given is None else given, f"the API key for {variable}")
+
+
+def secret_of(given: Masked | None, what: str) -> Masked | None:
+    """Return what ``hidden`` hid, without blanks around it; ``None`` where there is nothing.
+
+    Raises:
+        ConfigError: it is no text, or holds a character that no header can carry; ``what`` says which it is.
+    """
     if isinstance(given, _NoText):
-        raise ConfigError(f"the API key for {variable} is text, not {given}")
-    key = Masked((os.environ.get(variable, "") if given is None else given).strip())
+        raise ConfigError(f"{what} is text, not {given}")
+    key = Masked((given or "").strip())
     if not key:
         return None
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the API key for {variable} holds a line break or another character no key has")
+        raise ConfigError(f"{what} holds a line break or another character no key has")
     return key
 
 
@@ -171,18 +182,18 @@ def base_url_of(url: str) -> str:
         ConfigError: it is not an absolute http or https URL, or has more than scheme, host and path.
     """
     if not isinstance(url, str) or not re.match(r"\s*https?://[^/\s]+", url) or not _has_valid_port(url.strip()):
-        raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {_shown(url)}")
+        raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {shown(url)}")
     url = url.strip()
     if "@" in urlsplit(url).netloc:
-        raise ConfigError(f"base_url takes no user name and password, as in {_shown(url)}: pass the key as api_key=")
+        raise ConfigError(f"base_url takes no user name and password, as in {shown(url)}: pass the key as api_key=")
     if "?" in url or "#" in url:
-        raise ConfigError(f"base_url takes no query and no fragment, as in {_shown(url)}: paths are added to it")
+        raise ConfigError(f"base_url takes no query and no fragment, as in {shown(url)}: paths are added to it")
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", url):
-        raise ConfigError(f"base_url holds a blank or a control character: {_shown(url)}")
+        raise ConfigError(f"base_url holds a blank or a control character: {shown(url)}")
     return url.rstrip("/")
 
 
-def _shown(url: Any) -> str:
+def shown(url: Any) -> str:
     """Return what an error may show of a URL: the parts that may hold a secret are left out."""
     return repr(re.sub(r"[?#].*|[^/]*@", "***", url, flags=re.DOTALL) if isinstance(url, str) else url)
 

@@ -10,7 +10,7 @@ import re
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, name_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, name_of, secret_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
@@ -41,7 +41,8 @@ class Bedrock:
         name: the first segment of the model names that go to it.
 
     Raises:
-        ConfigError: botocore is missing, or no region is known where an address or a signature needs one.
+        ConfigError: botocore is missing, a key or a credential cannot be one, or no region is known where an
+            address or a signature needs one.
     """
 
     models_query = "byOutputModality=TEXT"
@@ -60,9 +61,7 @@ class Bedrock:
         name: str = "bedrock",
     ) -> None:
         key = hidden(api_key)
-        access, secret, token = (
-            None if value is None else Masked(value) for value in (access_key, secret_key, session_token)
-        )
+        access, secret, token = map(hidden, (access_key, secret_key, session_token))
         del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
         self.name = name_of(name)
         self._key = key_of(key, self.key_variable)
@@ -71,6 +70,9 @@ class Bedrock:
             refused = not_set_up if not base_url and self._key is None else ConfigError
             raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
+        access = secret_of(access, "access_key")
+        secret = secret_of(secret, "secret_key")
+        token = secret_of(token, "session_token")
         self._signing = Signing(name, self.region or "", access, secret, token, profile)
         try:
             botocore_of(name)

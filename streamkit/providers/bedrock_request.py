@@ -51,7 +51,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = turns_with_ids(without_blanks(name, conversation), BEDROCK_IDS)
+    conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), BEDROCK_IDS)
     refuse_empty(name, conversation, chat, "messages")
     body: dict[str, Any] = {"messages": _messages(name, conversation)}
     if system.strip():
@@ -132,8 +132,16 @@ def _content(name: str, turn: Turn, names: DocumentNames) -> list[dict[str, Any]
         for call in turn.calls
     ]
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    if data and turn.is_plain_text:
-        return in_order(data, turn.text(name), calls, lambda text: {"text": text}, blanks=False)
+    if data and turn.role == "assistant":
+        said: list[dict[str, Any]] = []
+
+        def say(piece: str) -> dict[str, Any]:
+            said.append({"text": piece})
+            return said[-1]
+
+        blocks = in_order(data, turn.text(name), calls, say, blanks=False)
+        marked = [_cached(name, block, *turn.parts) if said and block is said[-1] else [block] for block in blocks]
+        return [each for pair in marked for each in pair]
     return [*[datum for datum in data if "layout" not in datum], *content, *calls]
 
 

@@ -17,6 +17,8 @@ from streamkit.wire import HttpRequest, Masked
 __all__ = ["Signing", "botocore_of"]
 
 _NEEDS_EXTRA = 'Amazon Bedrock needs botocore: python -m pip install "streamkit[bedrock]"'
+# Where AWS's files are: the environment variable, and the path without it.
+_FILES = (("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config"))
 _NO_CREDENTIALS = (
     "needs AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK, or "
     "pass access_key= and secret_key="
@@ -62,7 +64,7 @@ class Signing:
         """Return the request with a signature, which AWS takes for five minutes.
 
         Raises:
-            ConfigError: there are no credentials.
+            ConfigError: there are no credentials, or AWS gives none.
         """
         botocore = botocore_of(self.provider)
         credentials = self._credentials(botocore)
@@ -81,7 +83,7 @@ class Signing:
         try:
             found = _session(botocore, self.profile).get_credentials()
             frozen = None if found is None else found.get_frozen_credentials()
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise ConfigError(f"{self.provider} got no AWS credentials: {error}") from error
         if frozen is None:
             raise not_set_up(f"{self.provider} {_NO_CREDENTIALS}")
@@ -94,18 +96,32 @@ _last: tuple[tuple[object, ...], Any] | None = None
 def _session(botocore: Any, profile: str | None) -> Any:
     """Return botocore's session, which keeps the credentials that it found and renews them.
 
-    The last one is kept for as long as AWS's environment variables stay as they are: finding credentials may
-    take botocore to the network. Not beyond a fork, as a session holds locks.
+    The last one is kept for as long as AWS's environment variables and files stay as they are: finding
+    credentials may take botocore to the network. Not beyond a fork, as a session holds locks.
     """
     global _last
     environment = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
-    key = (os.getpid(), profile, *environment)
+    key = (os.getpid(), profile, *map(_stamp, _FILES), *environment)
     last = _last
     if last is not None and last[0] == key:
         return last[1]
     session = botocore.session.Session(profile=profile)
     _last = (key, session)  # one step, as other threads may do the same
     return session
+
+
+def _stamp(file: tuple[str, str]) -> tuple[int, ...] | None:
+    """Return what changes when a file is written anew, ``None`` where there is none.
+
+    Botocore renews what comes from the network, but not what stands in a file, and tools write credentials of an
+    hour there.
+    """
+    variable, usual = file
+    try:
+        status = os.stat(os.path.expanduser(os.path.expandvars(os.environ.get(variable) or usual)))
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _signer(botocore: Any) -> Any:

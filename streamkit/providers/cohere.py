@@ -24,7 +24,7 @@ from streamkit.providers.prompt import (
     provider_data,
     tool_choice_of,
 )
-from streamkit.providers.unsaid import all_strict, call_shape, refuse_empty, tools_for, turns_for
+from streamkit.providers.unsaid import all_strict, call_shape, is_empty, refuse_empty, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
 __all__ = ["Cohere"]
@@ -85,7 +85,7 @@ class Cohere(KeyedProvider):
         conversation = turns_for(self.name, chat, "detail")
         refuse_empty(self.name, conversation, chat, "messages")
         effort = parameters.take_one_of("reasoning_effort", "thinking")
-        messages = [self._message(turn) for turn in conversation]
+        messages = [self._message(turn) for turn in conversation if not is_empty(turn, FORMAT)]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, p="top_p", k="top_k")
         if stops := parameters.take_stop():
@@ -116,7 +116,7 @@ class Cohere(KeyedProvider):
             body["strict_tools"] = True
 
     def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
-        choice = parameters.take("tool_choice")
+        choice = parameters.take_tool_choice()
         chosen = "auto" if choice is None else tool_choice_of(choice)
         if isinstance(chosen, NamedTool):
             raise ConfigError(f"{self.name} cannot be told which tool to call; pass that tool alone, and 'required'")

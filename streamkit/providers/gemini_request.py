@@ -24,7 +24,7 @@ from streamkit.providers.prompt import (
     system_text,
     tool_choice_of,
 )
-from streamkit.providers.unsaid import all_strict, arguments_of, refuse_empty, tools_for, turns_for
+from streamkit.providers.unsaid import all_strict, arguments_of, full_parts, refuse_empty, tools_for, turns_for
 
 __all__ = ["body_of"]
 
@@ -35,6 +35,7 @@ _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "
 _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
 _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
+_DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 # Stands for the signature of a call that the model did not make, or not where it signs.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
@@ -117,7 +118,7 @@ def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
 
 def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    parts = [_part(name, model, part) for part in turn.parts]
+    parts = [_part(name, model, part) for part in full_parts(turn)]
     signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
     if signature and parts:
         parts[-1]["thoughtSignature"] = signature
@@ -181,16 +182,26 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         tools.insert(0, {"functionDeclarations": functions})
     if tools:
         body["tools"] = tools
+    if config := _calling(name, parameters, given):
+        body["toolConfig"] = {"functionCallingConfig": config}
+
+
+def _calling(name: str, parameters: Parameters, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how functions are called, empty where the model is free to or where there are none."""
+    choice = parameters.take_tool_choice()
+    if tools and not any(isinstance(tool, ToolSpec) or not _DECLARED.isdisjoint(tool) for tool in tools):
+        if choice not in (None, "auto"):
+            raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
+        return {}
     config: dict[str, Any] = {}
-    if (choice := parameters.take("tool_choice")) is not None:
+    if choice is not None:
         chosen = tool_choice_of(choice)
         config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):
             config["allowedFunctionNames"] = [chosen.name]
-    if all_strict(name, given) and config.get("mode", "AUTO") == "AUTO":
+    if all_strict(name, tools) and config.get("mode", "AUTO") == "AUTO":
         config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
-    if config:
-        body["toolConfig"] = {"functionCallingConfig": config}
+    return config
 
 
 def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]:
@@ -216,6 +227,7 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
         generation["responseMimeType"] = "application/json"
         if wanted.schema is not None:
             generation["responseJsonSchema"] = wanted.schema
+    parameters.respell("thinking_config", _camel_case)
     effort = parameters.take_one_of(
         "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"
     )
@@ -224,6 +236,11 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
     if thinking:
         generation["thinkingConfig"] = thinking
     return generation
+
+
+def _camel_case(field: str) -> str:
+    """Return the spelling of the API, of which Google's own libraries have another."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
 
 
 def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:

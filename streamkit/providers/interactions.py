@@ -6,6 +6,7 @@ Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,15 @@ from streamkit.providers.prompt import (
     system_text,
     tool_choice_of,
 )
-from streamkit.providers.unsaid import all_strict, arguments_of, call_id_of, refuse_empty, tools_for, turns_for
+from streamkit.providers.unsaid import (
+    all_strict,
+    arguments_of,
+    call_id_of,
+    full_parts,
+    refuse_empty,
+    tools_for,
+    turns_for,
+)
 from streamkit.wire import HttpRequest
 
 __all__ = ["GeminiInteractions"]
@@ -109,7 +118,8 @@ class GeminiInteractions(KeyedProvider):
         return body
 
     def _config(self, parameters: Parameters, *, strict: bool) -> dict[str, Any]:
-        choice = parameters.take_one_of("tool_choice", "generation_config.tool_choice")
+        parameters.respell("generation_config", _snake_case)
+        choice = parameters.take_tool_choice("generation_config.tool_choice")
         stops = parameters.take_stop("generation_config.stop_sequences")
         effort = parameters.take_one_of("reasoning_effort", "generation_config.thinking_level")
         own = ("temperature", "top_p", "seed")
@@ -140,9 +150,8 @@ class GeminiInteractions(KeyedProvider):
                 name = names.get(turn.call_id) or turn.name
                 result = {"type": "function_result", "call_id": turn.call_id, "result": turn.text(self.name)}
                 steps.append({**result, "name": name} if name else result)
-            elif turn.parts:
-                kind = "model_output" if turn.role == "assistant" else "user_input"
-                steps.append({"type": kind, "content": [self._part(part) for part in turn.parts]})
+            elif content := [self._part(part) for part in full_parts(turn)]:
+                steps.append({"type": "model_output" if turn.role == "assistant" else "user_input", "content": content})
             signatures = {datum["call"]: datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
             for which, call in enumerate(turn.calls):
                 names[call_id_of(self.name, call)] = call.name
@@ -166,6 +175,11 @@ class GeminiInteractions(KeyedProvider):
     def decoder(self, chat: ChatRequest) -> InteractionsDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return InteractionsDecoder(self.name)
+
+
+def _snake_case(field: str) -> str:
+    """Return the spelling of interactions, of which Google's other APIs have another."""
+    return re.sub(r"(?<=.)([A-Z])", r"_\1", field).lower()
 
 
 def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:

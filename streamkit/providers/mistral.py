@@ -14,10 +14,10 @@ from streamkit.providers.call_ids import MISTRAL_IDS, turns_with_ids
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.mistral_decoder import FORMAT, MistralDecoder
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, Turn, provider_data
+from streamkit.providers.prompt import Parameters, ToolSpec, Turn, provider_data
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import normalise, tool_list
-from streamkit.providers.unsaid import call_shape, tools_for, turns_for
+from streamkit.providers.unsaid import call_shape, is_empty, tools_for, turns_for
 
 __all__ = ["Mistral"]
 
@@ -64,15 +64,19 @@ class Mistral(ChatCompletions):
         """
         parameters = Parameters(self.name, chat)
         conversation = turns_with_ids(turns_for(self.name, chat, "detail"), MISTRAL_IDS)
-        messages = [self._message(turn) for turn in conversation]
+        messages = [
+            {**self._message(turn), **_prefix(message)}
+            for turn, message in zip(conversation, chat.messages, strict=True)
+            if not is_empty(turn, FORMAT)
+        ]
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         parameters.copy(body, *_NATIVE, random_seed="seed")
         if stops := parameters.take_stop():
             body["stop"] = stops
         if tools := parameters.take("tools"):
-            body["tools"] = tool_list(tools)  # as they stand, Mistral's own among them
-            tools_for(self.name, body["tools"], "strict")
-        if (choice := parameters.take("tool_choice")) is not None:
+            listed = tool_list(tools)
+            body["tools"] = [_tool(*pair) for pair in zip(listed, tools_for(self.name, listed, "strict"), strict=True)]
+        if (choice := parameters.take_tool_choice()) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()
         normalise(body)
@@ -109,3 +113,16 @@ class Mistral(ChatCompletions):
     def decoder(self, chat: ChatRequest) -> MistralDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return MistralDecoder(self.name, choices_of(chat))
+
+
+def _prefix(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Mistral's mark of a message that the reply goes on from, where there is one."""
+    prefix = message.get("prefix")
+    return {} if prefix is None else {"prefix": prefix}
+
+
+def _tool(tool: Mapping[str, Any], read: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tool as it stands, Mistral's own among them; a function with the parameters that it must have."""
+    if not isinstance(read, ToolSpec):
+        return tool
+    return {**tool, "function": {**tool["function"], "parameters": read.parameters}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -17,6 +17,7 @@ from streamkit.providers.shapes import (
     check_tool_choice,
     content_of,
     function_of,
+    has_tools,
     items_of,
     stops_of,
     tool_list,
@@ -58,11 +59,6 @@ class Turn:
     call_id: str | None = None
     name: str | None = None
     provider_data: tuple[Mapping[str, Any], ...] = ()
-
-    @property
-    def is_plain_text(self) -> bool:
-        """Whether the content is nothing but text, without marks."""
-        return all(isinstance(part, Text) and part.cache_control is None for part in self.parts)
 
     def text(self, provider: str) -> str:
         """Return the content as text.
@@ -243,12 +239,16 @@ class Parameters:
     Args:
         provider: its name, for errors.
         chat: the request.
+
+    Attributes:
+        has_tools: whether the call may have tools.
     """
 
     _SAME = (("max_tokens", "max_completion_tokens"), ("stop_sequences", "stop"))
 
     def __init__(self, provider: str, chat: ChatRequest) -> None:
         check_tool_choice(chat)
+        self.has_tools = has_tools(chat)
         self._provider = provider
         self._left = {name: value for name, value in chat.params.items() if value is not None}
         for name, other in self._SAME:
@@ -285,9 +285,34 @@ class Parameters:
         self.take(name)
         return taken
 
+    def respell(self, name: str, spell: Callable[[str], str]) -> None:
+        """Give the fields of an object one spelling, where an API takes two.
+
+        Raises:
+            ConfigError: a field was given in both.
+        """
+        given = self._left.get(name)
+        if not isinstance(given, Mapping):
+            return
+        spelled: dict[Any, Any] = {}
+        for field, value in given.items():
+            there = spell(field) if isinstance(field, str) else field
+            if there in spelled:
+                raise ConfigError(f"{name} has {there} in two spellings; give one of them")
+            spelled[there] = value
+        self._left[name] = spelled
+
     def take_stop(self, *others: str) -> list[str]:
         """Return the stop sequences as a list, empty where none were given; for ``others`` see ``take_one_of``."""
         return stops_of(self.take_one_of("stop_sequences", *others))
+
+    def take_tool_choice(self, *others: str) -> Any:
+        """Return which tool to call, ``None`` where there is nothing to choose; for ``others`` see ``take_one_of``.
+
+        Without tools ``auto`` and ``none`` say nothing, and many servers refuse them.
+        """
+        choice = self.take_one_of("tool_choice", *others)
+        return choice if self.has_tools else None
 
     def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
         """Put those that were given into a body: under their own names, or ``wire_name="name"``."""

@@ -130,7 +130,7 @@ def _part(name: str, part: Text | Media) -> dict[str, Any]:
 def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     if tools := parameters.take("tools"):
         body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "strict")]
-    choice = parameters.take("tool_choice")
+    choice = parameters.take_tool_choice()
     if isinstance(choice, Mapping) and choice.get("type") != "function":
         body["tool_choice"] = choice  # one of the API's own tools, in its own shape
     elif choice is not None:

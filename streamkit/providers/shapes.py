@@ -15,10 +15,12 @@ __all__ = [
     "check_tool_choice",
     "content_of",
     "function_of",
+    "has_tools",
     "items_of",
     "json_of",
     "normalise",
     "stops_of",
+    "texts_of",
     "tool_list",
     "with_named_results",
     "with_tool_calls",
@@ -197,14 +199,22 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 def check_tool_choice(chat: ChatRequest) -> None:
     """Raise a ConfigError for a call that demands a tool and has none."""
     choice = chat.params.get("tool_choice")
-    if choice is None or choice in ("auto", "none"):
-        return
-    if not any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS):
+    if choice not in (None, "auto", "none") and not has_tools(chat):
         raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
 
 
+def has_tools(chat: ChatRequest) -> bool:
+    """Return whether a call may have tools, so that there is something to choose."""
+    return any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS)
+
+
 def stops_of(given: Any) -> list[str]:
-    """Return stop sequences as a list, empty where none were given.
+    """Return stop sequences as a list; see ``texts_of``."""
+    return texts_of("stop_sequences", given)
+
+
+def texts_of(name: str, given: Any) -> list[str]:
+    """Return what is a text or several as a list, empty where none were given.
 
     Raises:
         ConfigError: it is neither text nor texts.
@@ -213,10 +223,10 @@ def stops_of(given: Any) -> list[str]:
         return []
     if isinstance(given, str):
         return [given]
-    stops = None if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable) else list(given)
-    if stops is None or not all(isinstance(stop, str) for stop in stops):
-        raise ConfigError("stop_sequences is a text or a list of texts")
-    return stops
+    texts = None if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable) else list(given)
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name} is a text or a list of texts")
+    return texts
 
 
 def normalise(params: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ import attrs
 from streamkit.errors import ConfigError
 from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
+from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import ToolSpec, Turn, tools_of, turns
+from streamkit.providers.prompt import ToolSpec, Turn, provider_data, tools_of, turns
 from streamkit.providers.shapes import arguments_text
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "arguments_of",
     "call_id_of",
     "call_shape",
+    "full_parts",
+    "is_empty",
     "refuse_empty",
     "tools_for",
     "turns_for",
@@ -100,14 +103,31 @@ def _says_something(turn: Turn) -> bool:
     return parts or bool(turn.calls or turn.provider_data) or turn.role == "tool"
 
 
-def without_blanks(provider: str, conversation: Sequence[Turn]) -> list[Turn]:
+def is_empty(turn: Turn, format: str) -> bool:
+    """Return whether a turn of the system or the assistant has nothing to send in a wire format."""
+    if turn.role not in ("system", "assistant") or turn.calls:
+        return False
+    return not full_parts(turn) and not any(map(as_dict, provider_data(turn, format)))
+
+
+def full_parts(turn: Turn) -> list[Text | Media]:
+    """Return a turn's parts without texts of nothing."""
+    return [part for part in turn.parts if not isinstance(part, Text) or part.text]
+
+
+def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> list[Turn]:
     """Return the turns without text that is only white space, for providers that refuse it.
+
+    A reply with data of the format keeps it, as a layout counts its characters; ``in_order`` leaves it out.
 
     Raises:
         ConfigError: a user's turn has nothing else.
     """
     full = []
     for turn in conversation:
+        if turn.role == "assistant" and provider_data(turn, format):
+            full.append(turn)
+            continue
         parts = tuple(part for part in turn.parts if not isinstance(part, Text) or part.text.strip())
         if turn.role == "user" and not parts:
             raise ConfigError(f"{provider} takes no user message that is empty or only white space")

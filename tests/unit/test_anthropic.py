@@ -37,6 +37,19 @@ def test_a_version_that_was_given_stays() -> None:
     assert ("2023-06-01", "a,b") == (request.headers["anthropic-version"], request.headers["anthropic-beta"])
 
 
+@pytest.mark.parametrize(("betas", "sent"), [("context-1m-2025-08-07", "context-1m-2025-08-07"), ([], None)])
+def test_one_beta_or_none(betas: Any, sent: str | None) -> None:
+    """A text is one beta, and without any there is no header of them."""
+    assert sent == Anthropic(api_key="k", betas=betas).request(CALLS["effort"]).headers.get("anthropic-beta")
+
+
+@pytest.mark.parametrize("betas", [[1], 5, b"a", {"a": 1}])
+def test_betas_that_are_no_texts(betas: Any) -> None:
+    """What is no text and no texts is refused when the provider is made."""
+    with pytest.raises(ConfigError, match="betas is a text or a list of texts"):
+        Anthropic(api_key="k", betas=betas)
+
+
 def test_the_key_may_go_in_a_header_of_its_own() -> None:
     """Servers that read `x-api-key` get the key there, and there alone."""
     request = Anthropic(api_key="k", key_header="x-api-key").request(CALLS["effort"])
@@ -110,6 +123,12 @@ def test_a_forced_call_is_made_without_thinking(choice: Any, thinking: Any) -> N
     assert ({"effort": "low"}, thinking) == (sent["output_config"], sent.get("thinking"))
 
 
+def test_calls_at_once_without_tools() -> None:
+    """How many calls at once says nothing where there are no tools, and the API refuses it there."""
+    assert "tool_choice" not in body(parallel_tool_calls=False)
+    assert body(tools=[WEATHER], parallel_tool_calls=False)["tool_choice"]["disable_parallel_tool_use"] is True
+
+
 EPHEMERAL = {"type": "ephemeral"}
 
 
@@ -137,6 +156,17 @@ def test_marks_of_the_cache_are_sent_where_they_stand() -> None:
     )
     assert (marked("I look"), [marked("18 C")]) == (contents[1][0], contents[2][0]["content"])
     assert EPHEMERAL == sent["tools"][0]["cache_control"]
+
+
+def test_marks_keep_a_reply_in_its_order() -> None:
+    """Text with a mark stands where it stood among the thoughts, with the last mark on the last text of the reply."""
+    thought = {"type": "thinking", "thinking": "Hm", "signature": "s"}
+    data = tuple({"anthropic": datum} for datum in ({"layout": [["text", 4]]}, thought))
+    last = {**marked("Hey"), "cache_control": {**EPHEMERAL, "ttl": "1h"}}
+    reply = Message("assistant", ["\n\n", marked("H"), last], provider_data=data)
+    (message,) = body(Message("user", "Hi"), reply)["messages"][1:]
+    expected = [{"type": "text", "text": "\n\nHH"}, thought, {**last, "text": "ey"}]
+    assert expected == message["content"]
 
 
 def test_blank_text_is_left_out() -> None:

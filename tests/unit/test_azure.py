@@ -65,6 +65,13 @@ class TestAddress:
         assert url_of().endswith("?api-version=2025-01-01-preview")
         assert url_of(api_version="2024-06-01").endswith("?api-version=2024-06-01")
 
+    @pytest.mark.parametrize("endpoint", [HOST, f"{HOST}/openai/v1"])
+    def test_the_v1_surface_of_the_environment(self, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The environment's version means the v1 surface as the argument's does, which goes before it."""
+        monkeypatch.setenv("OPENAI_API_VERSION", "v1")
+        assert f"{HOST}/openai/v1/chat/completions" == url_of(endpoint)
+        assert url_of(endpoint, api_version="2024-06-01").endswith("?api-version=2024-06-01")
+
     def test_a_name_cannot_lead_elsewhere(self) -> None:
         """A deployment's name stays one segment of the path."""
         assert "/deployments/..%2F..%2Fx%3Fy/chat" in url_of(model="../../x?y")
@@ -81,6 +88,13 @@ class TestAddress:
         """The address of a deployment, as the portal has it to copy, is refused with what goes where."""
         with pytest.raises(ConfigError, match=r"the deployment is the model's name, and the version goes in api_ver"):
             AzureOpenAI(KEY, endpoint)
+
+    def test_what_is_secret_does_not_show(self) -> None:
+        """The error of an address that has too much says neither its password nor its query."""
+        with pytest.raises(ConfigError, match="endpoint is the address of the resource") as caught:
+            AzureOpenAI(KEY, "https://me:secret@res.example.com/openai/deployments/x?api-key=secret")
+        assert "secret" not in str(caught.value)
+        assert "res.example.com/openai/deployments/x" in str(caught.value)
 
     def test_missing(self) -> None:
         """Without an endpoint a call is a `ConfigError` that names the variable; the provider can be made."""

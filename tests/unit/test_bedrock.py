@@ -204,6 +204,19 @@ def test_marks_of_the_cache_become_points_of_the_cache() -> None:
         body(Message("user", [{"type": "text", "text": "Look", "cache_control": {"type": "ephemeral", "ttl": "9h"}}]))
 
 
+def test_marks_keep_a_reply_in_its_order() -> None:
+    """Text with a mark stands where it stood among the thoughts, with one point behind the last text of the reply."""
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm", "signature": "s"}}}
+    data = tuple({"bedrock": datum} for datum in ({"layout": [["text", 4]]}, thought))
+    parts = [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}} for text in ("H", "Hey")]
+    call = ToolCall.of("c", "get_weather", "{}")
+    reply = Message("assistant", ["\n\n", *parts], tool_calls=(call,), provider_data=data)
+    content = body(Message("user", "Hi"), reply, tools=[WEATHER])["messages"][1]["content"]
+    point = {"cachePoint": {"type": "default"}}
+    assert [{"text": "\n\nHH"}, thought, {"text": "ey"}, point] == content[:-1]
+    assert "toolUse" in content[-1]
+
+
 def test_blank_text_is_left_out() -> None:
     """White space alone, which converse refuses, is left out, and an assistant's message of nothing else as well."""
     asked = Message("assistant", " ", tool_calls=(ToolCall.of("c", "get_weather", "{}"),))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import traceback
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +16,7 @@ from botocore.config import Config
 
 from streamkit import BadRequestError, Client, ConfigError, providers
 from streamkit.providers import ChatRequest
-from streamkit.testing import Server, error_reply, json_reply
+from streamkit.testing import Reply, Server, error_reply, json_reply
 from streamkit.testing.request import Request
 from tests.unit.calls import TOOLS, WEATHER
 
@@ -184,6 +187,62 @@ def test_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
             ask(providers.Bedrock(base_url=server.url, region="eu-west-1"))
         users = [request.headers["Authorization"].split("Credential=")[1].split("/")[0] for request in server.requests]
     assert [ACCESS, f"{ACCESS}2"] == users
+
+
+def write_credentials(access: str) -> None:
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(
+        f"[default]\naws_access_key_id={access}\naws_secret_access_key=theirs\naws_session_token=theirs\n", "utf-8"
+    )
+
+
+def user_of(provider: providers.Provider) -> str:
+    signed = provider.request(ChatRequest("m", [{"role": "user", "content": "Hi"}])).headers["Authorization"]
+    return signed.split("Credential=")[1].split("/")[0]
+
+
+def test_credentials_of_a_file() -> None:
+    """Credentials that a tool writes anew count at once, for a provider that has signed with the old ones as well."""
+    provider = providers.Bedrock(region="eu-west-1")
+    with pytest.raises(ConfigError, match="needs AWS credentials"):
+        user_of(provider)
+    write_credentials(ACCESS)
+    assert ACCESS == user_of(provider)
+    write_credentials(f"{ACCESS}2")
+    assert f"{ACCESS}2" == user_of(provider)
+
+
+def test_credentials_that_stay_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While neither the environment nor a file changes, botocore does not look again."""
+    write_credentials(ACCESS)
+    provider = providers.Bedrock(region="eu-west-1")
+    assert ACCESS == user_of(provider)
+    monkeypatch.setattr("botocore.session.Session", None)
+    assert ACCESS == user_of(provider)
+
+
+def test_a_role_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What AWS says to whoever may not have a role is an error of ours."""
+    write_credentials(ACCESS)
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text(
+        "[profile r]\nrole_arn=arn:aws:iam::123456789012:role/r\nsource_profile=default\nregion=eu-west-1\n", "utf-8"
+    )
+    refused = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+    with Server(Reply([refused], status=403, content_type="text/xml")) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        with pytest.raises(ConfigError, match=r"got no AWS credentials: .*AccessDenied"):
+            user_of(providers.Bedrock(region="eu-west-1", profile="r"))
+
+
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
+@pytest.mark.parametrize(
+    ("given", "why"), [(SECRET.encode(), "is text, not bytes"), (f"{SECRET}\nmore", "holds a line break")]
+)
+def test_credentials_that_are_none(name: str, given: Any, why: str) -> None:
+    """A credential that is no text, or that no header can carry, is refused without being shown."""
+    with pytest.raises(ConfigError, match=f"{name} {why}") as caught:
+        providers.Bedrock(region="eu-west-1", **{"access_key": ACCESS, "secret_key": SECRET, name: given})
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert SECRET not in f"{caught.value}{[frame.locals for frame in shown if 'providers' in frame.filename]}"
 
 
 def test_no_credentials() -> None:

@@ -47,6 +47,16 @@ def test_nothing_to_reply_to(messages: Any) -> None:
     assert [1] == body(messages, {"messages": [1]})["messages"]
 
 
+@pytest.mark.parametrize("content", ["", None, [""]])
+def test_a_message_of_nothing_is_left_out(content: Any) -> None:
+    """A message of the system's or the assistant's that says nothing is not sent; its thoughts or calls are."""
+    asked = {"role": "user", "content": "Hi"}
+    nothing = [{"role": role, "content": content} for role in ("system", "assistant")]
+    assert [asked] == body([nothing[0], asked, nothing[1], {**nothing[1], "provider_data": [{"other": 1}]}])["messages"]
+    planned = {**nothing[1], "provider_data": [{"cohere": {"tool_plan": "Look."}}]}
+    assert "Look." == body([asked, planned])["messages"][1]["tool_plan"]
+
+
 def test_marks_without_a_word() -> None:
     """Cohere knows the detail of an image, and neither participants nor cache marks."""
     pixel = "data:image/png;base64,iVBORw0KGgo="

@@ -63,11 +63,21 @@ def test_how_little_a_model_can_think() -> None:
 
 def test_an_effort_and_a_level() -> None:
     """How hard to think is said once; the rest of thinking_config goes beside it."""
-    for field in ({"thinkingLevel": "low"}, {"thinkingBudget": 5}):
+    for field in ({"thinkingLevel": "low"}, {"thinkingBudget": 5}, {"thinking_level": "low"}, {"thinking_budget": 5}):
         with pytest.raises(ConfigError, match=r"reasoning_effort and thinking_config\.thinking"):
             body("Hi", reasoning_effort="high", thinking_config=field)
-    config = body("Hi", reasoning_effort="high", thinking_config={"includeThoughts": False})["generationConfig"]
-    assert {"thinkingLevel": "high", "includeThoughts": False} == config["thinkingConfig"]
+    for field in ({"includeThoughts": False}, {"include_thoughts": False}):
+        config = body("Hi", reasoning_effort="high", thinking_config=field)["generationConfig"]
+        assert {"thinkingLevel": "high", "includeThoughts": False} == config["thinkingConfig"]
+    with pytest.raises(ConfigError, match="thinking_config has thinkingLevel in two spellings"):
+        body("Hi", thinking_config={"thinkingLevel": "low", "thinking_level": "high"})
+
+
+def test_text_of_nothing_is_left_out() -> None:
+    """A part of an empty text, which Vertex refuses, is not sent, nor a message of nothing else."""
+    look = Message("user", [ImagePart(PIXEL), ""])
+    contents = body([look, Message("assistant", ""), Message("user", "Hi")])["contents"]
+    assert [["inlineData"], ["text"]] == [[*part] for content in contents for part in content["parts"]]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +132,22 @@ def test_strict_tools() -> None:
     assert mode(tool("f", False)) is None
     with pytest.raises(ConfigError, match="all tools"):
         mode(tool("f", True), tool("g", False))
+
+
+def test_a_choice_is_one_of_functions() -> None:
+    """Beside Google's own tools alone no choice is sent, which the API refuses, and none but `auto` can be meant."""
+    own = {"googleSearch": {}}
+    function = {"type": "function", "function": {"name": "f"}}
+    assert {"tools": [own]}.items() <= body("Hi", tools=[own]).items()
+    assert "toolConfig" not in body("Hi", tools=[own], tool_choice="auto")
+    assert (
+        "NONE" == body("Hi", tools=[own, function], tool_choice="none")["toolConfig"]["functionCallingConfig"]["mode"]
+    )
+    declared = {"functionDeclarations": [function["function"]]}
+    assert "ANY" == body("Hi", tools=[declared], tool_choice="required")["toolConfig"]["functionCallingConfig"]["mode"]
+    for choice in ("none", "required"):
+        with pytest.raises(ConfigError, match="tool_choice for functions only"):
+            body("Hi", tools=[own], tool_choice=choice)
 
 
 @pytest.mark.parametrize("messages", ["", [Message("system", "Be brief.")]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,11 @@ def body(messages: Any, extra_body: dict[str, Any] | None = None, **params: Any)
     return json.loads(providers.GeminiInteractions(api_key="k").request(call).body or b"")
 
 
+def camel_case(field: str) -> str:
+    first, *others = field.split("_")
+    return "".join([first, *map(str.title, others)])
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [
@@ -30,11 +36,14 @@ def body(messages: Any, extra_body: dict[str, Any] | None = None, **params: Any)
         ({"tool_choice": "auto"}, {"tool_choice": "any"}),
     ],
 )
-def test_what_is_said_twice_is_refused(params: dict[str, Any], field: dict[str, Any]) -> None:
+@pytest.mark.parametrize("spelled", [str, camel_case])
+def test_what_is_said_twice_is_refused(
+    params: dict[str, Any], field: dict[str, Any], spelled: Callable[[str], str]
+) -> None:
     """A parameter beside the same in generation_config is an error that names both."""
     (name,), (other,) = params, field
     with pytest.raises(ConfigError, match=rf"{name} and generation_config\.{other} say the same thing"):
-        body("Hi", **params, generation_config=field)
+        body("Hi", **params, generation_config={spelled(other): field[other]})
 
 
 def test_what_goes_into_the_configuration() -> None:
@@ -42,6 +51,10 @@ def test_what_goes_into_the_configuration() -> None:
     config = {"thinking_summaries": "none", "image_config": {}}
     sent = body("Hi", max_tokens=5, reasoning_effort="low", generation_config=config)["generation_config"]
     assert {**config, "max_output_tokens": 5, "thinking_level": "low"} == sent
+    camel = {camel_case(field): value for field, value in config.items()}
+    assert sent == body("Hi", max_tokens=5, reasoning_effort="low", generation_config=camel)["generation_config"]
+    with pytest.raises(ConfigError, match="generation_config has thinking_summaries in two spellings"):
+        body("Hi", generation_config={**config, **camel})
     summaries = body("Hi", reasoning_effort="low")["generation_config"]["thinking_summaries"]
     assert "auto" == summaries
     assert {"thinking_level": "xhigh"} == body("Hi", generation_config={"thinking_level": "xhigh"})["generation_config"]
@@ -57,6 +70,12 @@ def test_the_detail_of_an_image() -> None:
     assert "resolution" not in sent("auto") | sent(None)
     with pytest.raises(ConfigError, match="detail low, medium, high, ultra_high or auto, not 'best'"):
         sent("best")
+
+
+def test_text_of_nothing_is_left_out() -> None:
+    """A part of an empty text is not sent, nor a message of nothing else."""
+    steps = body([Message("user", [ImagePart(PIXEL), ""]), Message("assistant", [""]), Message("user", "Hi")])["input"]
+    assert [["image"], ["text"]] == [[part["type"] for part in step["content"]] for step in steps]
 
 
 def test_a_film_by_its_address() -> None:

@@ -84,6 +84,30 @@ class TestThoughts:
                 client.complete("mistral/m", "Hi")
 
 
+@pytest.mark.parametrize("content", ["", None, [""]])
+def test_a_message_of_nothing_is_left_out(content: Any) -> None:
+    """An assistant's or the system's message that says nothing, which Mistral refuses, is not sent; a call of it is."""
+    calls = [{"id": "aB3456789", "function": {"name": "f"}}]
+    nothing = [{"role": role, "content": content} for role in ("system", "assistant")]
+    asked = {"role": "user", "content": "Hi"}
+    assert [asked] == body_of([nothing[0], asked, nothing[1]])["messages"]
+    assert 2 == len(body_of([asked, {**nothing[1], "tool_calls": calls}])["messages"])
+
+
+def test_a_prefix_is_sent() -> None:
+    """`prefix`, with which Mistral goes on from the last message, goes along."""
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well,", "prefix": True}]
+    assert messages == body_of(messages)["messages"]
+
+
+@pytest.mark.parametrize("given", [{}, {"parameters": None}, {"parameters": {}}])
+def test_a_function_has_parameters(given: dict[str, Any]) -> None:
+    """Mistral wants them of each function; its own tools go as they stand."""
+    tools = [{"type": "function", "function": {"name": "f", **given}}, {"type": "web_search"}]
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    assert [{"type": "function", "function": function}, tools[1]] == body_of("Hi", tools=tools)["tools"]
+
+
 def test_shapes_are_checked() -> None:
     """What goes out in OpenAI's shape is checked as for OpenAI."""
     for name, odd in (("tools", "x"), ("tools", [5]), ("response_format", "json"), ("tool_choice", 5)):

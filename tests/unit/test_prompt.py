@@ -196,10 +196,12 @@ def test_blank_text_is_left_out() -> None:
     """`without_blanks` leaves white space out, an assistant's turn of nothing else as well, and refuses a user's."""
     reply = turns([{"role": "assistant", "content": "\n"}])
     called = turns([{"role": "assistant", "content": " ", "tool_calls": [ToolCall.of("c", "f", "")]}])
-    (question, call) = without_blanks("p", [*user_turns("Hi", " \n"), *reply, *called])
+    (question, call) = without_blanks("p", [*user_turns("Hi", " \n"), *reply, *called], "anthropic")
     assert (((Text("Hi"),)), ()) == (question.parts, call.parts)
     with pytest.raises(ConfigError, match="no user message that is empty"):
-        without_blanks("p", user_turns(" "))
+        without_blanks("p", user_turns(" "), "anthropic")
+    held = turns([{"role": "assistant", "content": ["\n", "Hi"], "provider_data": [{"anthropic": {"layout": []}}]}])
+    assert (held, 1) == (without_blanks("p", held, "anthropic"), len(without_blanks("p", held, "bedrock")[0].parts))
 
 
 def test_a_conversation_of_nothing_is_refused() -> None:
@@ -310,7 +312,8 @@ def test_marks_that_mistral_and_text_completions_have_no_word_for(name: str) -> 
 def test_mistral_takes_tools_as_they_stand() -> None:
     """Tools and details, for which Mistral has OpenAI's words, are sent as they are."""
     mistral = PROVIDERS["mistral"]()
-    tools = [{"type": "function", "function": {"name": "f", "strict": True}}, {"type": "web_search"}]
+    function = {"name": "f", "strict": True, "parameters": {"type": "object"}}
+    tools = [{"type": "function", "function": function}, {"type": "web_search"}]
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}}
     sent = json.loads(ask(mistral, user(image), tools=tools) or b"")
     assert (tools, image) == (sent["tools"], sent["messages"][0]["content"][1])

@@ -201,6 +201,14 @@ class TestTools:
             body_of(name, response_format=form)
 
 
+@pytest.mark.parametrize("name", providers("openai", *NO_TOOLS))
+@pytest.mark.parametrize("choice", ["auto", "none"])
+@pytest.mark.parametrize("tools", [{}, {"tools": []}])
+def test_nothing_to_choose(name: str, choice: str, tools: dict[str, Any]) -> None:
+    """Without tools these choices say nothing, and are not sent in words of the provider's own."""
+    assert body_of(name) == body_of(name, tool_choice=choice, **tools)
+
+
 @pytest.mark.parametrize("field", ["tools", "mcp_servers", "prompt"])
 def test_tools_in_the_extra_body(field: str) -> None:
     """Tools that are passed past the library, by whichever name, are there as well."""
