@@ -15,12 +15,16 @@ __all__ = ["FAILED_FINISHES", "api_error", "chose_error", "reports_error"]
 #: The finish reasons by which servers say that a reply broke off: DeepSeek's and Z.ai's words are among them.
 FAILED_FINISHES = ("error", "insufficient_system_resource", "network_error")
 
+# Without one of these it is none, whatever else there is.
+_SIGNS = frozenset(("error", "message", "x_groq", "base_resp", "success", "error_code"))
 _OF_REPLIES = ("choices", "usage", "data", "models", "output", "candidates")
 _MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
 
 def reports_error(raw: Mapping[str, Any]) -> bool:
     """Say whether an event, or a whole body, is about an error."""
+    if raw.keys().isdisjoint(_SIGNS):
+        return raw.get("object") == "error" or raw.get("type") == "error"
     error = raw.get("error")
     return bool(
         error
@@ -39,15 +43,14 @@ def _is_bare_error(raw: Mapping[str, Any]) -> bool:
 
     Gateways send words and codes of their own in healthy streams, so an unknown code says nothing.
     """
-    if any(raw.get(name) for name in _OF_REPLIES):
-        return False
-    if raw.get("success") is False or _is_code(raw.get("error_code")):  # Cloudflare, Baidu
-        return True
-    if not (isinstance(raw.get("message"), str) and raw["message"]):
+    failed = raw.get("success") is False or _is_code(raw.get("error_code"))  # Cloudflare, Baidu
+    message = raw.get("message")
+    if not (failed or (isinstance(message, str) and message)) or any(raw.get(name) for name in _OF_REPLIES):
         return False
     kind = as_text(raw.get("type"))
     names_error = kind.lower().endswith(("error", "exception")) and status_of_word(kind) is not None
-    return names_error or any(_is_failure(raw.get(name)) for name in ("code", "status_code", "statusCode", "status"))
+    codes = [raw.get(name) for name in ("code", "status_code", "statusCode", "status")]
+    return failed or names_error or any(map(_is_failure, codes))
 
 
 def _is_failure(code: Any) -> bool:

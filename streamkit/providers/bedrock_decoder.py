@@ -78,7 +78,8 @@ class BedrockDecoder(ReplyDecoder):
     def _delta(self, delta: Mapping[str, Any], block: Any, raw: Any) -> list[Chunk]:
         if "text" in delta:
             chunks = self._pieces("text", as_text(delta["text"]), raw)
-            self._layout.text += sum(len(chunk.text) for chunk in chunks)
+            for chunk in chunks:
+                self._layout.text += len(chunk.text)
             return chunks
         if "toolUse" in delta:
             fragment = as_dict(delta["toolUse"]).get("input")
