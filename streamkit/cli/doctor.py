@@ -62,7 +62,7 @@ Examples:
     show_default=True,
     help="For all of it.",
 )
-@click.option("--all", "everybody", is_flag=True, help="Name the providers without a key as well.")
+@click.option("--all", "everybody", is_flag=True, help="Name the providers that are not set up or not running as well.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def doctor(
@@ -124,7 +124,7 @@ def _survey(everybody: bool, as_json: bool) -> int:
     for name, value in {**facts, **shown}.items():
         put(f"{one_line(name):<22}{one_line(value)}")
     if not everybody:
-        put(f"{len(providers) - len(shown)} providers without a key; --all names them and their variables")
+        put(f"{len(providers) - len(shown)} providers not set up or not running; --all names them and their variables")
     return 0
 
 

@@ -503,7 +503,11 @@ def test_without_standard_output() -> None:
         (error_reply(400, "Too long."), "", "400: Too long; change the prompt or the options"),
         (error_reply(402, "Broke."), "", "402: Broke; check the credit with the provider"),
         (error_reply(403, "Not you."), "", "403: Not you; check what the key may use"),
-        (error_reply(404, "No such model."), "", "404: No such model; check the model's name"),
+        (
+            error_reply(404, "No such model."),
+            "",
+            "404: No such model; check the model's name and the provider's base URL",
+        ),
         (error_reply(429, "Slow.", headers={"Retry-After": "900"}), "", "429: Slow; wait 900 s and ask again"),
         (html_reply(), "", "text/html, not an event stream; check that the provider's base URL is that of an API"),
         (redirect_reply("http://else/"), "", "redirects are not followed, so set base_url to the right address"),

@@ -82,7 +82,7 @@ class TestModels:
         done = streamkit("models")
         assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
         assert "no provider has a key" in done.stderr
-        assert "streamkit doctor" in done.stderr
+        assert "streamkit doctor --all" in done.stderr
 
     def test_a_provider_that_fails(self) -> None:
         """One that refuses the key is named on stderr, in one line, without the key."""
@@ -90,6 +90,50 @@ class TestModels:
             done = streamkit("models", **openai_at(server))
         assert (1, "", True) == (done.returncode, done.stdout, "openai: " in done.stderr)
         assert KEY not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("reply", "told"),
+        [
+            (error_reply(401, "Who?"), "401: Who?; check the key in LITELLM_API_KEY"),
+            (html_reply(), "text/html that is no JSON, not with a list of models; check that the provider's base URL"),
+        ],
+    )
+    def test_a_server_here_that_somebody_set_up(self, reply: Reply, told: str) -> None:
+        """A server on this machine whose address or key is set is not passed over, whatever it answers."""
+        with Server(reply) as server:
+            for variables in ({}, {"LITELLM_API_KEY": KEY}):
+                done = streamkit("models", LITELLM_BASE_URL=server.url, **variables)
+                assert (1, True) == (done.returncode, "litellm: litellm answer" in done.stderr)
+                assert told in done.stderr
+                assert "no provider has a key" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "told"),
+        [
+            ("OLLAMA_HOST", "127.0.0.1:2", "ollama: no connection to 127.0.0.1:2"),
+            ("VLLM_BASE_URL", "http://127.0.0.1:2/v1", "vllm: no connection to 127.0.0.1:2"),
+            ("VLLM_BASE_URL", "nonsense", "vllm: base_url is an absolute"),
+        ],
+    )
+    def test_a_server_here_that_somebody_set_up_and_does_not_run(self, variable: str, value: str, told: str) -> None:
+        """One that is not there is named as well, by the list and by the survey."""
+        done = streamkit("models", **{variable: value})
+        assert (1, 1, True) == (done.returncode, len(done.stderr.splitlines()), told in done.stderr)
+        assert any(line.startswith(told[:4]) for line in streamkit("doctor", **{variable: value}).stdout.splitlines())
+
+    def test_a_base_url_that_lacks_its_path(self) -> None:
+        """A list that is not found is put down to the address, and not to the name of a model."""
+        with Server(error_reply(404, "Nope.")) as server:
+            for arguments in ([], ["-p", "openai"]):
+                done = streamkit("models", *arguments, **openai_at(server))
+                assert done.stderr.endswith("404: Nope; check the provider's base URL, such as for a missing /v1\n")
+
+    def test_no_model_is_able(self) -> None:
+        """Where no model has a capability, that is said, and the exit code is 1."""
+        with Server(json_reply(MODELS)) as server:
+            done = streamkit("models", "-p", "openai", "-c", "tools", "-c", "images", **openai_at(server))
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "none of the 2 models is known to have tools and images" in done.stderr
 
     def test_nothing_to_list(self) -> None:
         """A provider that lists nothing is said to, whether it was asked alone or with all."""

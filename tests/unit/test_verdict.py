@@ -17,7 +17,10 @@ def every(gap: float, *, start: float, count: int = 30, events: int = 1) -> list
     [
         (every(0.03, start=0.4), "streamed: events come one by one"),
         (every(0.002, start=0.8), "streamed: events come one by one"),  # a fast model that thought first
-        (every(0.02, start=2, events=4), "streamed, several events with each read"),  # a fast one, whose words take their time
+        (
+            every(0.02, start=2, events=4),
+            "streamed, several events with each read",
+        ),  # fast
         (every(0.03, start=3, events=2), "streamed: events come one by one"),
         ([(0.4, 3), *every(0.03, start=0.43), (1.4, 3)], "streamed: events come one by one"),
         (every(0.02, start=0.4, events=4), "streamed, several events with each read"),
