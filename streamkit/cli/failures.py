@@ -26,7 +26,7 @@ from streamkit.errors import (
 
 __all__ = ["Asked", "advised", "tell"]
 
-Asked = Literal["reply", "models", "url"]
+Asked = Literal["reply", "models", "url", "url without key"]
 """What an error came of: a request for a reply, or for a list of models, or that of a probe."""
 
 _LONGEST = 1000  # characters; a server may send 64 KiB of reasons
@@ -46,6 +46,13 @@ _ADVICE: _Advice = (
     (NotFoundError, "check the model's name and the provider's base URL"),
     (ServerError, "ask again in a while"),
 )
+_OF_URL: _Advice = (
+    (ConnectError, "check the network and the URL"),
+    (ProtocolError, "check that the URL is that of an API"),
+    (BadRequestError, "change what is asked with --model or --data"),
+    (NotFoundError, "check the URL and the model's name"),
+)
+_SEND_A_KEY = "send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"
 # And where something else was asked for than a reply.
 _ADVICE_BY_ASKED: Mapping[Asked, _Advice] = {
     "reply": (),
@@ -54,14 +61,8 @@ _ADVICE_BY_ASKED: Mapping[Asked, _Advice] = {
         (BadRequestError, "check the provider's base URL"),
         (NotFoundError, "check the provider's base URL, such as for a missing /v1"),
     ),
-    "url": (
-        (ConnectError, "check the network and the URL"),
-        (ProtocolError, "check that the URL is that of an API"),
-        (AuthenticationError, "send a key that it takes, with --key-from VARIABLE or -H 'NAME: VALUE'"),
-        (PermissionDeniedError, "send a key that may do this, with --key-from VARIABLE or -H 'NAME: VALUE'"),
-        (BadRequestError, "change what is asked with --model or --data"),
-        (NotFoundError, "check the URL and the model's name"),
-    ),
+    "url": _OF_URL,
+    "url without key": ((AuthenticationError, _SEND_A_KEY), (PermissionDeniedError, _SEND_A_KEY), *_OF_URL),
 }
 
 
