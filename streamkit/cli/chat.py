@@ -80,11 +80,10 @@ def chat(
     history = [Message("system", as_word(system))] if system else []
     # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
     limits = Timeout() if timeout is None else Timeout(first=None, idle=None, total=timeout)
-    options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature}
     with Client(timeout=limits) as client:
-        ask = partial(client.stream, model, **options)
+        ask = partial(client.stream, model, max_tokens=max_tokens, temperature=temperature)
         if prompt is None:
-            _check(client, model, history, options)  # before anything is typed that could not be sent
+            _check(client, model, history, ask.keywords)  # before anything is typed that could not be sent
             return hold(ask, history, to, model)
         with ask([*history, Message("user", prompt)]) as stream:
             return 0 if show(stream, to) else 130
