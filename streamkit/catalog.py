@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -16,7 +17,7 @@ from streamkit.providers.http import is_not_set_up
 from streamkit.providers.model_lists import ModelInfo
 from streamkit.transport.http import Transport
 
-__all__ = ["Catalog", "ModelList", "not_in_use", "on_this_machine"]
+__all__ = ["Catalog", "ModelList", "not_in_use"]
 
 
 @attrs.frozen
@@ -141,8 +142,8 @@ class Catalog:
 
         Raises:
             StreamkitError: none was found, and a provider that may have one failed: the first such failure. A
-                provider without a key has not failed, nor has a server on this machine that does not run, beside
-                others.
+                provider without a key has not failed, nor has, beside others, a server on this machine that does
+                not run and that nobody has set up.
         """
         wanted = set([capabilities] if isinstance(capabilities, str) else capabilities)
         listed = self.list(provider)
@@ -176,15 +177,25 @@ class Catalog:
 
 
 def not_in_use(name: str, error: StreamkitError) -> bool:
-    """Say whether a provider is simply not in use here: it has no key, or is a server that does not run."""
-    return is_not_set_up(error) or (on_this_machine(name) and isinstance(error, ConnectError))
+    """Say whether a provider is simply not in use here.
+
+    It has no key, or is a server on this machine that does not run and that no variable of the environment is about.
+    """
+    if is_not_set_up(error):
+        return True
+    variables = _variables_of_local(name) if isinstance(error, ConnectError) else ()
+    return bool(variables) and not any(os.environ.get(variable, "").strip() for variable in variables)
 
 
-def on_this_machine(name: str) -> bool:
-    """Say whether a provider is by its name a server on this machine, which most have none of running."""
+def _variables_of_local(name: str) -> tuple[str, ...]:
+    """Return what sets up a provider that is by its name a server on this machine; nothing for another."""
+    from streamkit.providers.chat import variable_of
     from streamkit.providers.services import SERVICES
 
-    return name == "ollama" or (name in SERVICES and SERVICES[name].local)
+    if name == "ollama":
+        return "OLLAMA_API_KEY", "OLLAMA_HOST"
+    service = SERVICES.get(name)
+    return (*service.key_variables, variable_of(name, "BASE_URL")) if service is not None and service.local else ()
 
 
 def _both(model: ModelInfo) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from functools import partial
+from typing import Any
 
 import click
 
@@ -13,7 +14,9 @@ from streamkit.cli.dialogue import hold
 from streamkit.cli.options import Number, json_option
 from streamkit.cli.output import sink
 from streamkit.client import Client
-from streamkit.messages import Message
+from streamkit.messages import Message, messages_of
+from streamkit.providers.base import ChatRequest
+from streamkit.providers.lenient import as_word
 from streamkit.settings import Timeout
 
 __all__ = ["chat"]
@@ -74,16 +77,23 @@ def chat(
     """
     prompt = _prompt(words, as_json)
     to = sink(as_json=as_json)
-    history = [Message("system", system)] if system else []
+    history = [Message("system", as_word(system))] if system else []
     # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
     limits = Timeout() if timeout is None else Timeout(first=None, idle=None, total=timeout)
     with Client(timeout=limits) as client:
         ask = partial(client.stream, model, max_tokens=max_tokens, temperature=temperature)
         if prompt is None:
-            client.resolve(model)  # before anything is typed that could not be sent
+            _check(client, model, history, ask.keywords)  # before anything is typed that could not be sent
             return hold(ask, history, to, model)
         with ask([*history, Message("user", prompt)]) as stream:
             return 0 if show(stream, to) else 130
+
+
+def _check(client: Client, model: str, history: list[Message], options: dict[str, Any]) -> None:
+    """Raise the ConfigError that any question to the model would, such as for a missing key."""
+    provider, name = client.resolve(model)
+    params = {option: value for option, value in options.items() if value is not None}
+    provider.request(ChatRequest(name, messages_of([*history, Message("user", "Hi")]), params))
 
 
 def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:
@@ -94,7 +104,7 @@ def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:
     """
     if len(words) > 1:
         raise click.UsageError("put the prompt into quotes, as one argument")
-    given = words[0] if words else ""
+    given = as_word(words[0]) if words else ""  # bytes that are no text come as half characters
     piped = sys.stdin is not None and not sys.stdin.isatty()
     if not words and not piped and not as_json and sys.stdout is not None and sys.stdout.isatty():
         return None

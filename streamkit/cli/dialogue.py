@@ -8,8 +8,9 @@ from contextlib import suppress
 from streamkit.cli.answer import show
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import Sink
-from streamkit.errors import StreamError
+from streamkit.errors import StreamkitError
 from streamkit.messages import Message
+from streamkit.providers.lenient import as_word
 from streamkit.stream import Stream
 
 __all__ = ["hold"]
@@ -31,9 +32,6 @@ def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
 
     Returns:
         The exit code.
-
-    Raises:
-        ConfigError: the first question could not be asked, and so no other could.
     """
     with suppress(ImportError):  # not on Windows, whose console edits lines itself
         import readline  # noqa: F401 - gives input() its keys and its history
@@ -41,7 +39,7 @@ def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
     warned = False
     while True:
         try:
-            line = input(_PROMPT).strip()
+            line = as_word(input(_PROMPT)).strip()  # bytes that are no text come as half characters
             warned = False
             if line == _END:
                 return 0
@@ -61,16 +59,17 @@ def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
 def _turn(ask: Ask, history: list[Message], to: Sink, line: str) -> None:
     """Ask, and take question and answer into the history, as far as the answer came.
 
-    A question that nothing came back to is left out, as if it had not been asked: the next one may be the
-    same again.
+    A question that nothing came back to, or that could not even be sent, is left out, as if it had not been
+    asked: the next one may be the same again.
     """
     question = Message("user", line)
-    with ask([*history, question]) as stream:
-        try:
-            show(stream, to)
-        except StreamError as error:
-            tell(advised(error))
-        finally:
-            said = stream.completion.text or stream.completion.refusal
-            if said:
-                history += [question, Message("assistant", said)]
+    try:
+        with ask([*history, question]) as stream:
+            try:
+                show(stream, to)
+            finally:
+                said = stream.completion.text or stream.completion.refusal
+                if said:
+                    history += [question, Message("assistant", said)]
+    except StreamkitError as error:
+        tell(advised(error))

@@ -18,6 +18,7 @@ from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.cli.probe import Probe, probe, verdict
+from streamkit.cli.probe_request import DEFAULT_MODEL
 from streamkit.client import Client
 from streamkit.errors import (
     APIError,
@@ -47,7 +48,7 @@ Examples:
 """
 )
 @click.argument("url", required=False)
-@click.option("-m", "--model", metavar="MODEL", default="gpt-4o-mini", show_default=True, help="Named in the request.")
+@click.option("-m", "--model", metavar="MODEL", help=f"Named in the request; by default {DEFAULT_MODEL}.")
 @click.option("--method", type=click.Choice(["GET", "POST"]), help="By default POST, of a request for a short answer.")
 @click.option("-d", "--data", metavar="JSON", help="The body to send.")
 @click.option("-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, help="A header to send.")
@@ -62,13 +63,13 @@ Examples:
     show_default=True,
     help="For all of it.",
 )
-@click.option("--all", "everybody", is_flag=True, help="Name the providers without a key as well.")
+@click.option("--all", "everybody", is_flag=True, help="Name the providers that are not set up or not running as well.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 @click.pass_context
 def doctor(
     context: click.Context,
     url: str | None,
-    model: str,
+    model: str | None,
     method: str | None,
     data: str | None,
     headers: tuple[str, ...],
@@ -122,9 +123,9 @@ def _survey(everybody: bool, as_json: bool) -> int:
         put(to_json({**facts, "providers": providers}), encoding="utf-8")
         return 0
     for name, value in {**facts, **shown}.items():
-        put(f"{one_line(name):<22}{one_line(value)}")
+        put(f"{one_line(name):<21} {one_line(value)}")
     if not everybody:
-        put(f"{len(providers) - len(shown)} providers without a key; --all names them and their variables")
+        put(f"{len(providers) - len(shown)} providers not set up or not running; --all names them and their variables")
     return 0
 
 
@@ -151,7 +152,7 @@ def _answer(count: int, error: StreamkitError | None) -> str:
 
 def _show(result: Probe) -> None:
     for name, value in result.lines():
-        put(f"{one_line(name):<16}{one_line(value)}")
-    put(f"{'verdict':<16}{one_line(verdict(result))}")
+        put(f"{one_line(name):<17} {one_line(value)}")
+    put(f"{'verdict':<17} {one_line(verdict(result))}")
     if result.error is not None:
-        tell(advised(result.error))
+        tell(advised(result.error, "url" if result.keyed else "url without key"))

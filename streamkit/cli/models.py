@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from streamkit.catalog import ModelList, on_this_machine
+from streamkit.catalog import not_in_use
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
-from streamkit.providers.http import is_not_set_up
+from streamkit.errors import StreamkitError
 from streamkit.providers.model_lists import CAPABILITIES, ModelInfo
 
 __all__ = ["models"]
@@ -43,29 +43,28 @@ def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -
     prices, with the extra "prices". A provider that does not answer is named on standard error.
     """
     with Client() as client:
-        found = client.models.list(provider)
-    silent = _silent(found, provider)
+        try:
+            found = client.models.list(provider)
+        except StreamkitError as failure:
+            tell(advised(failure, "models"))
+            return 1
+    silent = {name for name, error in found.errors.items() if provider is None and not_in_use(name, error)}
     for name, error in sorted(found.errors.items()):
         if name not in silent:
-            tell(f"{name}: {advised(error)}")
-    for line in _lines([model for model in found if set(capabilities) <= model.capabilities], as_json):
+            tell(f"{name}: {advised(error, 'models')}")
+    able = [model for model in found if set(capabilities) <= model.capabilities]
+    for line in _lines(able, as_json):
         put(line, encoding="utf-8" if as_json else None)
     listed = {model.provider for model in found}
     for name in found.asked:
         if name not in found.errors and name not in listed:
             tell(f"{name} lists no models")
     if silent == set(found.asked):
-        tell("no provider has a key in the environment; streamkit doctor says which variables there are")
-    return 0 if found else 1
-
-
-def _silent(found: ModelList, provider: str | None) -> set[str]:
-    """Return the names of the providers that are not worth a word: those without a key, or not running here."""
-    return {
-        name
-        for name, error in found.errors.items()
-        if is_not_set_up(error) or (on_this_machine(name) and provider is None)
-    }
+        tell("no provider has a key in the environment; streamkit doctor --all says which variables there are")
+    if found and not able:
+        none = "the one model there is is not" if len(found) == 1 else f"none of the {len(found)} models is"
+        tell(f"{none} known to have {' and '.join(capabilities)}")
+    return 0 if able else 1
 
 
 def _lines(found: list[ModelInfo], as_json: bool) -> list[str]:

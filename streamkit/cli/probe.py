@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import time
@@ -12,24 +11,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import click
-import orjson
 import requests
 
-from streamkit.cli.addresses import secrets_in, shown, without_userinfo
+from streamkit.cli.addresses import shown, without_userinfo
+from streamkit.cli.probe_request import is_api, probe_request
 from streamkit.cli.verdict import judge
-from streamkit.errors import ConfigError, ProtocolError, StreamError
+from streamkit.errors import APIError, StreamError
+from streamkit.providers.api_errors import api_error, reports_error
+from streamkit.providers.http import refusal
+from streamkit.providers.lenient import as_dict
 from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
 from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, Masked, mask_error
+from streamkit.wire import MAX_ERROR_BODY, mask_error, parse_json
 
 __all__ = ["Probe", "probe", "verdict"]
 
 _TELLING = ("server", "via", "x-accel-buffering", "cf-ray", "x-cache", "content-encoding", "transfer-encoding")
-_SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble a text
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OF_KEYS = re.compile("auth|cookie|key|token", re.IGNORECASE)
+_SERVER = "the server"
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -38,10 +38,9 @@ class Probe:
     """What was seen of one response; times in seconds from the start, ``None`` for what never came."""
 
     url: str
+    keyed: bool = False  # whether a header went out that may have carried a key
     connected: float | None = None
     headers_at: float | None = None
-    first_byte: float | None = None
-    first_event: float | None = None
     ended: float | None = None
     status: int | None = None
     content_type: str = ""
@@ -49,8 +48,19 @@ class Probe:
     reads: list[tuple[float, int]] = attrs.field(factory=list)  # when, and how many bytes
     events: list[float] = attrs.field(factory=list)
     brought: list[int] = attrs.field(factory=list)  # by each read, in events
+    beginning: bytearray = attrs.field(factory=bytearray)  # of the body
     last_bytes: bytes = b""
     error: StreamError | None = None
+
+    @property
+    def first_byte(self) -> float | None:
+        """When the first read brought something."""
+        return self.reads[0][0] if self.reads else None
+
+    @property
+    def first_event(self) -> float | None:
+        """When the first event was whole."""
+        return self.events[0] if self.events else None
 
     @property
     def gaps(self) -> list[float]:
@@ -106,7 +116,7 @@ def probe(
     url: str,
     *,
     method: str | None,
-    model: str,
+    model: str | None,
     data: str | None,
     headers: Iterable[str],
     key_from: str | None,
@@ -115,33 +125,36 @@ def probe(
     """Send one request, and time what comes back.
 
     Raises:
-        click.UsageError: it cannot be sent as it stands.
-        ConfigError: the variable for the key is not set.
+        click.UsageError, ConfigError: as ``probe_request`` does.
     """
-    request = _request(url, method, model, data, headers, key_from)
-    seen = Probe(request.url)
+    request = probe_request(url, method, model, data, headers, key_from)
+    seen = Probe(request.url, keyed=any(map(_OF_KEYS.search, request.headers)))
     watch, transport, began = Deadline(timeout), Transport(), time.monotonic()
     try:
         reply = transport.open(request, watch)
         try:
-            seen.connected = None if watch.sent_at is None else watch.sent_at - began
             seen.headers_at = time.monotonic() - began
             seen.status, seen.content_type = reply.info.status, reply.info.content_type
             seen.telling_headers = {name: reply.info.headers[name] for name in _TELLING if name in reply.info.headers}
             if 300 <= reply.info.status < 400:
                 raise redirected(reply.info, "ask the right address")
-            _read(reply.pieces(), seen, began)
+            _read(reply.pieces(), seen, began, api=is_api(urlsplit(request.url).path))
         finally:
             reply.close()
+            if reply.info.status >= 400:  # however far its body came
+                key = key_from or ("-H" if seen.keyed else None)
+                seen.error = refusal(_SERVER, reply.info, bytes(seen.beginning), key)
     except TimeIsUp:
-        seen.error = watch.error()
-    except StreamError as error:
-        seen.error = error
+        error = watch.error()
+        if seen.headers_at is not None:
+            error.args = (f"not complete within {timeout:g} s",)
+        seen.error = seen.error or error
+    except StreamError as failure:
+        seen.error = seen.error or failure
     finally:
+        seen.connected = None if watch.sent_at is None else watch.sent_at - began
         watch.guard.release()
         transport.close()
-    if seen.error is None and seen.status is not None and seen.status >= 400:
-        seen.error = ProtocolError(f"the server answers with {seen.status}", excerpt="")
     if seen.error is not None:
         if not watch.connected and (proxy := _proxy_of(request.url)):
             seen.error.args = (f"{seen.error.message} (through the proxy {without_userinfo(proxy)})",)
@@ -154,101 +167,53 @@ def _proxy_of(url: str) -> str | None:
     return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
-def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
-    def timed() -> Iterator[bytes]:
-        total = 0
-        for data in pieces:
-            seen.reads.append((time.monotonic() - began, len(data)))
-            seen.brought.append(0)
-            seen.last_bytes = (seen.last_bytes + data[-4:])[-4:]
-            if seen.first_byte is None:
-                seen.first_byte = seen.reads[0][0]
-            total += len(data)
-            if total > _MAX_BYTES:
-                return
-            yield data
-
+def _read(pieces: Iterator[bytes], seen: Probe, began: float, *, api: bool) -> None:
     framing = framing_of(seen.content_type)
-    for _ in framing(timed()) if framing is not None else timed():
-        if framing is not None:
+    if framing is None:
+        for _ in _timed(pieces, seen, began):
+            pass
+        seen.error = _error_in("", bytes(seen.beginning), api=api)
+    else:
+        for event in framing(_timed(pieces, seen, began)):
             seen.events.append(time.monotonic() - began)
             seen.brought[-1] += 1
-    seen.first_event = seen.events[0] if seen.events else None
+            seen.error = seen.error or _error_in(event.event, event.data, api=api)
     seen.ended = time.monotonic() - began
 
 
-def _request(
-    url: str, method: str | None, model: str, data: str | None, headers: Iterable[str], key_from: str | None
-) -> HttpRequest:
-    path = _path_of(url)
-    sent: dict[str, str] = {
-        "Accept": "text/event-stream, application/x-ndjson, application/json",
-        "Accept-Encoding": "identity",
-    }
-    sent.update(map(_header, headers))
-    if key_from is not None:
-        sent["Authorization"] = _bearer(key_from)
-    secrets = [v.removeprefix("Bearer ") for v in sent.values() if isinstance(v, Masked)]
-    masked = tuple(Masked(text) for text in (*secrets, *secrets_in(url)) if len(text) >= _SHORT)
-    if (method or ("GET" if data is None and not _is_api(path) else "POST")) == "GET":
-        return HttpRequest(url, sent, b"", masked, method="GET")
-    if _is_base(path):
-        url = urlsplit(url)._replace(path=f"{path.rstrip('/')}/chat/completions").geturl()
-    asked = {"model": model, "messages": [{"role": "user", "content": "Count from 1 to 30."}], "stream": True}
-    try:
-        body = orjson.dumps(asked) if data is None else data.encode()
-    except (UnicodeEncodeError, TypeError):
-        raise click.UsageError("the body and the model's name are text in UTF-8") from None
-    return HttpRequest(url, {"Content-Type": "application/json", **sent}, body, masked)
+def _timed(pieces: Iterator[bytes], seen: Probe, began: float) -> Iterator[bytes]:
+    """Iterate the pieces, up to a bound, and take note of each."""
+    total = 0
+    for data in pieces:
+        seen.reads.append((time.monotonic() - began, len(data)))
+        seen.brought.append(0)
+        seen.beginning += data[: MAX_ERROR_BODY - len(seen.beginning)]
+        seen.last_bytes = (seen.last_bytes + data[-4:])[-4:]
+        total += len(data)
+        if total > _MAX_BYTES:
+            return
+        yield data
 
 
-def _path_of(url: str) -> str:
-    """Return the path of a URL.
+def _error_in(kind: str, data: str | bytes, *, api: bool) -> APIError | None:
+    """Return the error that an event, or a whole body, is about.
 
-    Raises:
-        click.UsageError: no request could go there.
+    Args:
+        kind: the type of the event.
+        data: what it carries.
+        api: whether it came of an API for replies; elsewhere ``{"message": "half done", "status": "running"}`` is
+            no error.
     """
+    failed = kind == "error" or kind.startswith("exception:")  # the latter of AWS
     try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+        decoded = parse_json(data)
     except ValueError:
-        fits = False
-    if not fits:
-        raise click.UsageError(
-            f"the URL is an absolute one such as https://host/v1, not {without_userinfo(shown(url))!r}"
-        )
-    return parts.path
-
-
-def _header(text: str) -> tuple[str, Masked]:
-    """Return name and value of a header.
-
-    Raises:
-        click.UsageError: it cannot be sent.
-    """
-    name, colon, value = text.partition(":")
-    if not colon or not _NAME.fullmatch(name.strip()):
-        raise click.UsageError("a header is written 'NAME: VALUE'")  # not as it was given: there may be a key in it
-    if not _VALUE.fullmatch(value.strip()):
-        raise click.UsageError(f"the header {name.strip()} has characters that no header can carry")
-    return name.strip(), Masked(value.strip())
-
-
-def _bearer(variable: str) -> Masked:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"the environment variable {variable} is not set")
-    if not _VALUE.fullmatch(key):
-        raise click.UsageError(f"the environment variable {variable} has characters that no header can carry")
-    return Masked(f"Bearer {key}")
-
-
-def _is_base(path: str) -> bool:
-    return path.rstrip("/").endswith(("/v1", "/v1beta", "/openai"))
-
-
-def _is_api(path: str) -> bool:
-    return _is_base(path) or path.rstrip("/").endswith(("/completions", "/responses", "/messages", "/chat"))
+        return api_error(_SERVER, data, None, in_stream=True) if failed else None
+    told = as_dict(decoded)
+    for body in (told, as_dict(told.get("response"))):  # the latter of OpenAI's responses
+        if reports_error(body if api else {name: value for name, value in body.items() if name != "message"}):
+            return api_error(_SERVER, body, None, in_stream=True)
+    return api_error(_SERVER, decoded, None, in_stream=True) if failed else None
 
 
 def verdict(seen: Probe) -> str:

@@ -13,6 +13,7 @@ from streamkit.cli.output import sink
 from streamkit.client import Client
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, Provider
+from streamkit.providers.lenient import as_word
 from streamkit.wire import HttpRequest
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
     """
     if (upstream is None) == (prompt is None):
         raise click.UsageError("give a PROMPT with --model, or --upstream")
+    if path == "-":
+        raise click.UsageError("FILE is a file; - is none, and ./- is one of that name")
     if upstream is not None:
         if model is not None:
             raise click.UsageError("--upstream records whatever a client asks, so that --model has no place beside it")
@@ -51,13 +54,16 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
             return _until_interrupted()
     if model is None:
         raise click.UsageError("a PROMPT needs --model")
+    prompt = as_word(prompt)  # bytes that are no text come as half characters
+    if not prompt.strip():
+        raise click.UsageError("the PROMPT is empty")
     with Client() as client:
         provider, name = client.resolve(model)
         with _recorder(_base_url(provider), path, port) as recorder:
             recorded = _Recorded(provider, recorder)
             with (
                 Client([recorded], retry=1) as asking,
-                asking.stream(f"{provider.name}/{name}", prompt or "") as stream,
+                asking.stream(f"{provider.name}/{name}", prompt) as stream,
             ):
                 return 0 if show(stream, sink(as_json=False)) else 130
 

@@ -14,8 +14,9 @@ _LONG_WAIT = 0.5  # seconds before the first event that a model needs, or a buff
 _LONG_GAP = 0.1  # seconds between two handfuls; tokens come closer together
 _HANDFUL = 3  # events; two together are usual, as a beginning and a first word
 
-_REMEDY = (
-    "Something between here and the model holds the stream back: a proxy (X-Accel-Buffering: no turns that off in "
+_BUFFERED = (
+    "buffered: nothing for a long time, then all events at once. Something between here and the model holds the "
+    "stream back: a proxy (X-Accel-Buffering: no turns that off in "
     "nginx), compression, or a server that collects the answer first"
 )
 
@@ -32,12 +33,15 @@ def judge(arrivals: Sequence[tuple[float, int]]) -> str:
     batches = _batches(arrivals)
     if len(batches) == 1:
         if batches[0][0] >= _LONG_WAIT:
-            return f"buffered: nothing for a long time, then all events at once. {_REMEDY}"
+            return _BUFFERED
         return (
             f"all at once: {count} events came together, too soon to tell a short answer from one that was held "
             "back; ask for a longer one"
         )
     together = sum(events for _, events in batches if events >= _HANDFUL)
+    first, last = batches[0][0], batches[-1][0]
+    if together > count / 2 and first >= _LONG_WAIT and last - first <= first / 10:
+        return _BUFFERED
     gap = statistics.median(after - before for (before, _), (after, _) in pairwise(batches))
     if together > count / 2 and gap >= _LONG_GAP:
         return f"in bursts: several events together, {gap:.1f} s between them. Something on the way collects them"

@@ -125,14 +125,14 @@ def is_not_set_up(error: BaseException) -> bool:
     return "not_set_up" in vars(error)
 
 
-def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> APIError:
+def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str | None) -> APIError:
     """Return the error that a response with a status other than 2xx stands for.
 
     Args:
         provider: its name.
         info: the head of the response.
         body: as much of it as is worth reading.
-        variable: the environment variable that has the key.
+        variable: the environment variable that has the key, ``None`` where nobody can tell.
     """
     try:
         decoded = parse_json(body)
@@ -143,6 +143,6 @@ def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str) -> AP
     error.request_id = sure or error.request_id or info.request_id
     if info.retry_after is not None:
         error.retry_after = info.retry_after
-    if info.status == 401:
+    if info.status == 401 and variable is not None:
         error.args = (f"{error.message}; check the key in {variable}",)
     return error

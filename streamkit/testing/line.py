@@ -18,6 +18,7 @@ from streamkit.testing.signals import Signals
 
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_BYTES = 65536
+_LONGEST_SECONDS = 3600.0
 # Bytes that a client may send ahead of what the server has taken up: the largest request, and some.
 MAX_INPUT_BYTES = 65 * 1024 * 1024
 
@@ -36,8 +37,11 @@ def ready(reads: Collection[int], seconds: float | None, *, writes: Collection[i
     Question: how to wait. Options: select.select cannot take descriptors over 1,023, a selector costs a
     descriptor or a class a wait, select.poll is not on every system. Facts: a test opens hundreds of
     connections, on both ends. Answer: poll where there is one, looked up at each call, since gevent puts its
-    own there. It counts milliseconds, so waits are rounded up to whole ones.
+    own there. It counts milliseconds, so waits are rounded up to whole ones, in a number that longer waits than
+    24 days do not fit: after an hour nothing is ready, and the caller waits again.
     """
+    if seconds is not None:
+        seconds = min(seconds, _LONGEST_SECONDS)
     if not hasattr(select, "poll"):
         return {fd for group in select.select(reads, writes, reads, seconds) for fd in group}
     poll = select.poll()

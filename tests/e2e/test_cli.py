@@ -154,7 +154,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str | bytes, **environment: str) -> None:
         import pty
 
         self.shown = ""
@@ -195,9 +195,9 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
         self._expected = found + len(text)
         return True
 
-    def type(self, text: str) -> None:
+    def type(self, text: str | bytes) -> None:
         """Type; a line ends with a line feed."""
-        os.write(self._master, text.encode())
+        os.write(self._master, text.encode() if isinstance(text, str) else text)
 
     def wait(self) -> int:
         """Wait for the end, and return the exit code."""
@@ -503,7 +503,11 @@ def test_without_standard_output() -> None:
         (error_reply(400, "Too long."), "", "400: Too long; change the prompt or the options"),
         (error_reply(402, "Broke."), "", "402: Broke; check the credit with the provider"),
         (error_reply(403, "Not you."), "", "403: Not you; check what the key may use"),
-        (error_reply(404, "No such model."), "", "404: No such model; check the model's name"),
+        (
+            error_reply(404, "No such model."),
+            "",
+            "404: No such model; check the model's name and the provider's base URL",
+        ),
         (error_reply(429, "Slow.", headers={"Retry-After": "900"}), "", "429: Slow; wait 900 s and ask again"),
         (html_reply(), "", "text/html, not an event stream; check that the provider's base URL is that of an API"),
         (redirect_reply("http://else/"), "", "redirects are not followed, so set base_url to the right address"),
@@ -839,13 +843,55 @@ def test_ctrl_c_at_the_prompt_twice() -> None:
 
 
 def test_a_dialogue_with_a_model_that_cannot_be_asked() -> None:
-    """No question could be answered, so that the first one ends it."""
+    """Where no question could be sent, that is said before one is typed."""
     with Terminal("chat", "-m", "openai/m") as terminal:
-        terminal.expect("> ")
-        terminal.type("Hello?\n")
-        terminal.expect("streamkit: openai needs an API key")
-
         assert 1 == terminal.wait()
+    assert "streamkit: openai needs an API key" in terminal.shown
+    assert "listens" not in terminal.shown
+
+
+def test_a_dialogue_outlives_what_cannot_be_sent(serve: Serve, tmp_path: Path) -> None:
+    """A question that cannot be sent is told of, and what was said before is not lost."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "from streamkit import ConfigError\n"
+        "from streamkit.providers.openai import OpenAI\n"
+        "request = OpenAI.request\n"
+        "def refuse(self, chat):\n"
+        "    if chat.messages[-1]['content'] == 'impossible':\n"
+        "        raise ConfigError('no word for it')\n"
+        "    return request(self, chat)\n"
+        "OpenAI.request = refuse\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    server = serve(text_reply("one"), text_reply("fine"))
+    with Terminal("chat", **at(server, PYTHONPATH=path)) as terminal:
+        for question, answer in (("count", "one\n"), ("impossible", "no word for it\n"), ("go on", "fine\n")):
+            terminal.expect("> ")
+            terminal.type(f"{question}\n")
+            terminal.expect(answer)
+        terminal.expect("> ")
+        terminal.type(CTRL_D)
+
+        assert 0 == terminal.wait()
+    assert [("user", "count"), ("assistant", "one"), ("user", "go on")] == messages(server.requests[1])
+
+
+def test_bytes_that_are_no_text(serve: Serve) -> None:
+    """What is no text in what is typed and in arguments is replaced, and asked all the same."""
+    server = serve(text_reply("ok"))
+    environment = at(server, LC_ALL="C")  # elsewhere readline leaves such bytes out
+    with Terminal("chat", "-s", b"caf\xe9", **environment) as terminal:
+        terminal.expect("> ")
+        terminal.type(b"caf\xe9\n")
+        terminal.expect("ok\n")
+        terminal.expect("> ")
+        terminal.type(CTRL_D)
+        assert 0 == terminal.wait()
+    with Terminal("chat", b"caf\xe9", **environment) as terminal:
+        assert 0 == terminal.wait()
+    both = [("system", "caf\ufffd"), ("user", "caf\ufffd")]
+    assert [both, both[1:]] == [messages(request) for request in server.requests]
 
 
 def test_a_dialogue_keeps_one_connection(serve: Serve) -> None:

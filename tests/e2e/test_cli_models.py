@@ -17,6 +17,7 @@ from streamkit.testing import (
     Server,
     Wait,
     chunk_event,
+    error_in_stream_reply,
     error_reply,
     html_reply,
     json_reply,
@@ -26,6 +27,7 @@ from streamkit.testing import (
 
 KEY = "sk-secret-of-the-doctor"
 SECONDS = 60.0
+ASKED = {"role": "user", "content": "Count from 1 to 30."}
 MODELS = {
     "data": [
         {
@@ -52,6 +54,10 @@ def streamkit(*arguments: str | bytes, **environment: str) -> subprocess.Complet
 
 def openai_at(server: Server) -> dict[str, str]:
     return {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
+
+
+def json_event(shape: object) -> str:
+    return f"data: {json.dumps(shape)}\n\n"
 
 
 class TestModels:
@@ -82,7 +88,7 @@ class TestModels:
         done = streamkit("models")
         assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
         assert "no provider has a key" in done.stderr
-        assert "streamkit doctor" in done.stderr
+        assert "streamkit doctor --all" in done.stderr
 
     def test_a_provider_that_fails(self) -> None:
         """One that refuses the key is named on stderr, in one line, without the key."""
@@ -90,6 +96,50 @@ class TestModels:
             done = streamkit("models", **openai_at(server))
         assert (1, "", True) == (done.returncode, done.stdout, "openai: " in done.stderr)
         assert KEY not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("reply", "told"),
+        [
+            (error_reply(401, "Who?"), "401: Who?; check the key in LITELLM_API_KEY"),
+            (html_reply(), "text/html that is no JSON, not with a list of models; check that the provider's base URL"),
+        ],
+    )
+    def test_a_server_here_that_somebody_set_up(self, reply: Reply, told: str) -> None:
+        """A server on this machine whose address or key is set is not passed over, whatever it answers."""
+        with Server(reply) as server:
+            for variables in ({}, {"LITELLM_API_KEY": KEY}):
+                done = streamkit("models", LITELLM_BASE_URL=server.url, **variables)
+                assert (1, True) == (done.returncode, "litellm: litellm answer" in done.stderr)
+                assert told in done.stderr
+                assert "no provider has a key" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "told"),
+        [
+            ("OLLAMA_HOST", "127.0.0.1:2", "ollama: no connection to 127.0.0.1:2"),
+            ("VLLM_BASE_URL", "http://127.0.0.1:2/v1", "vllm: no connection to 127.0.0.1:2"),
+            ("VLLM_BASE_URL", "nonsense", "vllm: base_url is an absolute"),
+        ],
+    )
+    def test_a_server_here_that_somebody_set_up_and_does_not_run(self, variable: str, value: str, told: str) -> None:
+        """One that is not there is named as well, by the list and by the survey."""
+        done = streamkit("models", **{variable: value})
+        assert (1, 1, True) == (done.returncode, len(done.stderr.splitlines()), told in done.stderr)
+        assert any(line.startswith(told[:4]) for line in streamkit("doctor", **{variable: value}).stdout.splitlines())
+
+    def test_a_base_url_that_lacks_its_path(self) -> None:
+        """A list that is not found is put down to the address, and not to the name of a model."""
+        with Server(error_reply(404, "Nope.")) as server:
+            for arguments in ([], ["-p", "openai"]):
+                done = streamkit("models", *arguments, **openai_at(server))
+                assert done.stderr.endswith("404: Nope; check the provider's base URL, such as for a missing /v1\n")
+
+    def test_no_model_is_able(self) -> None:
+        """Where no model has a capability, that is said, and the exit code is 1."""
+        with Server(json_reply(MODELS)) as server:
+            done = streamkit("models", "-p", "openai", "-c", "tools", "-c", "images", **openai_at(server))
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "none of the 2 models is known to have tools and images" in done.stderr
 
     def test_nothing_to_list(self) -> None:
         """A provider that lists nothing is said to, whether it was asked alone or with all."""
@@ -289,9 +339,79 @@ class TestDoctor:
         reply = text_reply("one two three").first(3).then(Wait(None))
         with Server(reply) as server:
             done = streamkit("doctor", server.url, "--timeout", "1")
+            shown = json.loads(streamkit("doctor", server.url, "--timeout", "1", "--json").stdout)
         assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
-        assert "no answer within 1 s" in done.stderr
+        assert "not complete within 1 s" in done.stderr
         assert "3 events" in done.stdout
+        assert (3, True, True) == (shown["events"], shown["first_event"] > 0, shown["connected"] > 0)
+
+    def test_a_server_that_never_answers(self) -> None:
+        """One that took the request and says nothing was connected to."""
+        with Server(Reply(before_head=[Wait(None)])) as server:
+            done = streamkit("doctor", server.url, "--timeout", "1", "--json")
+        shown = json.loads(done.stdout)
+        assert (1, True, None) == (done.returncode, shown["connected"] > 0, shown["headers"])
+        assert "no answer within 1 s" in shown["error"]
+
+    @pytest.mark.parametrize(
+        ("reply", "arguments", "told"),
+        [
+            (error_reply(401, "Who?"), [], "401: Who?; send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"),
+            (error_reply(403, "No."), [], "403: No; send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"),
+            (error_reply(401, f"{KEY}?"), ["--key-from", "K"], "401: ***?; check the key in K"),
+            (error_reply(401, "Who?"), ["-H", "X-Api-Key: 12345678"], "401: Who?; check the key in -H"),
+            (error_reply(403, "No."), ["--key-from", "K"], "403: No; check what the key may use"),
+            (error_reply(404, "No gpt."), [], "404: No gpt; check the URL and the model's name"),
+            (error_reply(400, "Odd."), [], "400: Odd; change what is asked with --model or --data"),
+            (error_reply(429, "Slow.", headers={"Retry-After": "9"}), [], "429: Slow; wait 9 s and ask again"),
+            (html_reply(502, "Bad Gateway"), [], "502: Bad Gateway; ask again in a while"),
+            (error_reply(500, "x" * 500_000), [], "x…"),
+            (error_reply(500, "Oh.").but(content_length=999), [], "500: "),
+            (error_in_stream_reply("Full.", code=529, after="one two"), [], "529: Full; ask again in a while"),
+            (json_reply({"error": {"message": "Full.", "code": 529}}), [], "529: Full; ask again in a while"),
+            (Reply(["event: error\ndata: Full.\n\n"]), [], "the server answered with an error: Full."),
+            (
+                Reply([json_event({"type": "response.failed", "response": {"error": {"message": "Full."}}})]),
+                *([], "the server answered with an error: Full."),
+            ),
+        ],
+    )
+    def test_a_reason_of_the_server(self, reply: Reply, arguments: list[str], told: str) -> None:
+        """What a server says of its error is shown, and what to do about it; inside a 200 it is one as well."""
+        with Server(reply) as server:
+            done = streamkit("doctor", server.url, *arguments, K=KEY)
+        assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
+        assert told in done.stderr
+        assert "failed: the server answered" in done.stdout
+
+    def test_events_that_are_about_no_model(self) -> None:
+        """A stream of somebody's own is not taken for a refusal, only because it tells of a status."""
+        with Server(Reply([json_event({"message": "half done", "status": "running"})])) as server:
+            assert 0 == streamkit("doctor", f"{server.origin}/jobs").returncode
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1", {"messages": [ASKED]}),
+            ("/openai/v1/chat/completions", {"messages": [ASKED]}),
+            ("/v2/chat", {"messages": [ASKED]}),
+            ("/v1/messages", {"messages": [ASKED], "max_tokens": 1024}),
+            ("/v1/responses/", {"input": ASKED["content"]}),
+            ("/v1/completions", {"prompt": ASKED["content"], "max_tokens": 1024}),
+        ],
+    )
+    def test_a_body_for_each_api(self, path: str, body: dict[str, object]) -> None:
+        """What is asked is in the words of the API that stands at the end of the URL."""
+        with Server(text_reply("one")) as server:
+            streamkit("doctor", f"{server.origin}{path}", "-m", "m")
+            (request,) = server.requests
+        assert {"model": "m", **body, "stream": True} == request.json()
+        assert ("2023-06-01" if path.endswith("/messages") else None) == request.headers.get("anthropic-version")
+
+    def test_columns(self) -> None:
+        """The name of a header and its value do not run into each other."""
+        with Server(text_reply("one two").but(framing="chunked")) as server:
+            assert "transfer-encoding chunked" in streamkit("doctor", server.url).stdout
 
     def test_json_of_a_probe(self) -> None:
         """The figures of a probe are there for a program as well."""
@@ -319,6 +439,11 @@ class TestDoctor:
             (["http://127.0.0.1:1/v1", "--timeout", "0"], 2, "range"),
             (["http://127.0.0.1:1/v1", "--key-from", "NOT_SET"], 1, "NOT_SET is not set"),
             (["http://127.0.0.1:1/v1", "--key-from", "NO_KEY"], 2, "NO_KEY has characters"),
+            (["http://127.0.0.1:1/v1", "--key-from", KEY], 2, "--key-from takes the name of a variable, not a key"),
+            (["http://127.0.0.1:1/v1", "--method", "GET", "-d", "{}"], 2, "a GET has no body"),
+            (["http://127.0.0.1:1/v1", "--method", "GET", "-m", "x"], 2, "a GET names no model"),
+            (["http://127.0.0.1:1/stream", "-m", "x"], 2, "a GET names no model"),
+            (["http://127.0.0.1:1/v1", "-d", "{}", "-m", "x"], 2, "--model has no place beside --data"),
             (["http://127.0.0.1:1/v1", "--all"], 2, "--all is about the providers"),
             (["--timeout", "3"], 2, "--timeout is about a URL"),
             (["-m", "x"], 2, "--model is about a URL"),
@@ -328,3 +453,4 @@ class TestDoctor:
         """What cannot be asked is one line on stderr."""
         done = streamkit("doctor", *arguments, NO_KEY="ключ", PYTHONUTF8="1")
         assert (code, 1, True) == (done.returncode, len(done.stderr.splitlines()), said in done.stderr)
+        assert KEY not in done.stderr

@@ -74,7 +74,14 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
 @pytest.mark.parametrize(
     "arguments",
     [
-        *([], ["Hi"], ["Hi", "--upstream", "http://x"], ["-m", "openai/m", "--upstream", "http://x"]),
+        *(
+            [],
+            ["Hi"],
+            ["-m", "openai/m", ""],
+            ["-m", "openai/m", " "],
+            ["Hi", "--upstream", "http://x"],
+            ["-m", "openai/m", "--upstream", "http://x"],
+        ),
         *(["--upstream", "notaurl"], ["--upstream", "ftp://x"], ["--upstream", "http://u:sk-secret@x"]),
     ],
 )
@@ -82,6 +89,13 @@ def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
     """What it cannot know is asked for, and what it cannot do is refused, in one line."""
     done = run(tmp_path / "t", *arguments)
     assert (2, 1, False) == (done.returncode, len(done.stderr.splitlines()), "secret" in done.stderr)
+
+
+def test_standard_output_is_no_cassette(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hyphen names no file, and makes none."""
+    monkeypatch.chdir(tmp_path)
+    done = run("-", "-m", "demo/storyteller", "Hi")
+    assert (2, 1, []) == (done.returncode, len(done.stderr.splitlines()), list(tmp_path.iterdir()))
 
 
 def test_the_way_to_the_recorder_is_direct(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from streamkit import (
     listing,
     providers,
 )
-from streamkit.catalog import Catalog
+from streamkit.catalog import Catalog, not_in_use
 from streamkit.providers import Provider
 from streamkit.providers.model_lists import ModelInfo, read_models
 from streamkit.testing import Reply, Server, Wait, error_reply, html_reply, json_reply, redirect_reply
@@ -434,6 +434,17 @@ def test_nothing_was_found_for_somebody_failed() -> None:
         assert ((), None) == (client.models.find(), client.models.cheapest())
     with Client([providers.Ollama(base_url="http://127.0.0.1:1")]) as client, pytest.raises(ConnectError):
         client.models.find()
+
+
+def test_a_server_on_this_machine_that_somebody_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not run is passed over beside others, unless a variable of the environment is about it."""
+    error = ConnectError("nobody there")
+    assert all(not_in_use(name, error) for name in ("ollama", "vllm", "litellm"))
+    assert not not_in_use("vllm", ServerError("it runs"))
+    assert not not_in_use("openai", error)
+    for name, variable in (("ollama", "OLLAMA_HOST"), ("vllm", "VLLM_BASE_URL"), ("litellm", "LITELLM_API_KEY")):
+        monkeypatch.setenv(variable, "127.0.0.1:2")
+        assert not not_in_use(name, error)
 
 
 def test_prices_are_filled_in_where_the_provider_sends_none() -> None:

@@ -189,15 +189,17 @@ def test_the_pace_is_the_request_s_or_the_server_s() -> None:
         assert time.monotonic() - begin >= 0.005
 
 
-def test_the_story_stops_when_nobody_listens() -> None:
-    """A storyteller whose listener leaves falls silent at once, also before the first word."""
-    with Server(tokens_per_second=0.01) as server:
+@pytest.mark.parametrize("pace", [0.01, 1e-9, 5e-324])  # minutes, decades, and more seconds than there are numbers
+def test_the_story_stops_when_nobody_listens(pace: float) -> None:
+    """A storyteller whose listener leaves falls silent at once, and not before, however slow it is."""
+    with Server(tokens_per_second=pace) as server:
         client = HTTPConnection("127.0.0.1", server.port, timeout=5)
         client.request("POST", "/v1/chat/completions", json.dumps({"messages": ASK, "stream": True}))
         response = client.getresponse()
+        (request,) = server.wait_for_requests(1)
+        assert not request.answered.wait(0.1)
         response.close()
         client.close()
-        (request,) = server.wait_for_requests(1)
         assert request.gone.wait(5)
         assert request.answered.wait(5)
 
