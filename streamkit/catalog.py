@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from streamkit import prices
-from streamkit.errors import ConfigError, ConnectError, StreamkitError
+from streamkit.errors import ConfigError, ConnectError, NotFoundError, ProtocolError, StreamkitError
 from streamkit.listing import Listing, ask_all
 from streamkit.providers.base import Provider
 from streamkit.providers.http import is_not_set_up
@@ -179,11 +179,13 @@ class Catalog:
 def not_in_use(name: str, error: StreamkitError) -> bool:
     """Say whether a provider is simply not in use here.
 
-    It has no key, or is a server on this machine that does not run and that no variable of the environment is about.
+    It has no key, or is a server on this machine that no variable of the environment is about, and that does not
+    run: nobody listens on its port, or something else that has no list of models.
     """
     if is_not_set_up(error):
         return True
-    variables = _variables_of_local(name) if isinstance(error, ConnectError) else ()
+    absent = isinstance(error, (ConnectError, NotFoundError, ProtocolError))
+    variables = _variables_of_local(name) if absent else ()
     return bool(variables) and not any(os.environ.get(variable, "").strip() for variable in variables)
 
 

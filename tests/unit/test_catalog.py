@@ -440,6 +440,7 @@ def test_a_server_on_this_machine_that_somebody_set_up(monkeypatch: pytest.Monke
     """One that does not run is passed over beside others, unless a variable of the environment is about it."""
     error = ConnectError("nobody there")
     assert all(not_in_use(name, error) for name in ("ollama", "vllm", "litellm"))
+    assert not_in_use("vllm", ProtocolError("another program's page"))
     assert not not_in_use("vllm", ServerError("it runs"))
     assert not not_in_use("openai", error)
     for name, variable in (("ollama", "OLLAMA_HOST"), ("vllm", "VLLM_BASE_URL"), ("litellm", "LITELLM_API_KEY")):
