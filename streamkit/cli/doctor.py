@@ -34,7 +34,7 @@ __all__ = ["doctor"]
 
 _EXTRAS = {"bedrock": "botocore", "cli": "rich", "prices": "genai_prices"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass api_key=$")
+_NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass .*$")
 _OF_A_PROBE = ("model", "method", "data", "headers", "key_from", "timeout")
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, made_with
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
 from streamkit.providers.quirks import NO_TOP_K, Quirks
@@ -110,8 +110,8 @@ class AzureOpenAI(ChatCompletions):
     def _resource(self) -> str:
         if not self.base_url:
             raise ConfigError(
-                f"{self.name} needs the address of your resource: set the environment variable {_ENDPOINT}, or pass "
-                "endpoint=, such as https://NAME.openai.azure.com"
+                f"{self.name} needs the address of your resource, such as https://NAME.openai.azure.com: set the "
+                f"environment variable {_ENDPOINT}, or {made_with(type(self), self.name, 'endpoint')}"
             )
         return self.base_url
 
@@ -125,7 +125,7 @@ class AzureOpenAI(ChatCompletions):
             return {**self._headers, "api-key": self._key}
         bearer = key_of(self._fresh_token(), _TOKEN)
         if bearer is None:
-            raise missing_key(self.name, f"{_KEY} or {_TOKEN}")
+            raise missing_key(type(self), self.name, f"{_KEY} or {_TOKEN}")
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
 
     def _fresh_token(self) -> Masked | None:

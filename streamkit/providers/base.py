@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "hidden",
     "is_openai",
     "key_of",
+    "made_with",
     "name_of",
 ]
 
@@ -162,6 +164,18 @@ def name_of(name: str) -> str:
     if not isinstance(name, str) or not name.strip() or "/" in name:
         raise ConfigError(f"the name of a provider is text without a slash, such as 'openai', not {name!r}")
     return name
+
+
+def made_with(kind: type, name: str, argument: str) -> str:
+    """Return where an argument of a provider goes: ``pass providers.OpenAI(api_key=...) to a Client``."""
+    own = inspect.signature(kind).parameters
+    if argument not in own:
+        return f"{kind.__name__} takes none; leave it out"
+    given = f"{argument}=..."
+    if "name" in own and own["name"].default != name:
+        given = f"name={name!r}, {given}"
+    place = "providers." if kind.__module__.startswith("streamkit.providers.") else ""
+    return f"pass {place}{kind.__name__}({given}) to a Client"
 
 
 def base_url_of(url: str) -> str:

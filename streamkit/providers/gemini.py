@@ -61,6 +61,8 @@ class Gemini(KeyedProvider):
         from_environment = None if self._vertex else os.environ.get("GEMINI_BASE_URL")
         url = base_url_of(base_url or from_environment or default)
         needed = "googleapis.com" in url
+        if self._vertex:
+            self._key_argument = "token"
         super().__init__(name, url, access if self._vertex else key, key_variables=variables, key_needed=needed)
 
     def headers(self) -> dict[str, str | None]:

@@ -209,6 +209,35 @@ class TestCall:
         with pytest.raises(ConfigError, match=words):
             Client([OpenAI("key", "http://127.0.0.1:9/v1")]).stream("openai/m", messages, **options)
 
+    @pytest.mark.parametrize(
+        ("model", "option", "words"),
+        [
+            ("openai/m", "api_key", r"pass providers\.OpenAI\(api_key=\.\.\.\) to a Client"),
+            ("openai/m", "base_url", r"pass providers\.OpenAI\(base_url=\.\.\.\) to a Client"),
+            ("openai/m", "stream", r"stream\(\) streams, complete\(\) returns the whole reply; leave it out"),
+            ("groq/m", "api_key", r"pass providers\.OpenAICompatible\(name='groq', api_key=\.\.\.\) to a Client"),
+            ("anthropic/m", "api_key", r"pass providers\.Anthropic\(api_key=\.\.\.\) to a Client"),
+            ("ollama/m", "stream", "is no parameter"),
+            ("azure/m", "base_url", "AzureOpenAI takes none; leave it out"),
+        ],
+    )
+    def test_what_is_no_parameter_of_a_call(self, model: str, option: str, words: str, nothing_starts: None) -> None:
+        """A provider's own arguments are refused with the place where they go, and without what they say."""
+        with pytest.raises(ConfigError, match=f"^{option} .*{words}") as caught:
+            Client().stream(model, "Hi", **{option: "sk-secret"})
+        assert "sk-secret" not in str(caught.value)
+
+    def test_what_is_given_as_none_is_left_out(self) -> None:
+        """A key that the caller does not have is no parameter, as with any that is None."""
+        provider = Recorder()
+        asked(Client([provider]), "openai/m", api_key=None, stream=None)
+        assert {} == provider.asked[0].params
+
+    def test_a_provider_of_ones_own_is_named(self) -> None:
+        """A class from elsewhere stands in the text as it is called there, with the name that it was given."""
+        with pytest.raises(ConfigError, match=r"Recorder takes none; leave it out"):
+            Client([Recorder()]).stream("openai/m", "Hi", api_key="k")
+
     def test_a_stop_that_is_set_already(self, nothing_starts: None) -> None:
         """A call with a stop that is set sends nothing, and ends at once, cancelled."""
         client = Client([OpenAI("key", "http://127.0.0.1:9/v1")])

@@ -160,7 +160,9 @@ class TestKey:
     @pytest.mark.parametrize("key", [None, "", "  "])
     def test_missing(self, key: str | None) -> None:
         """Without a key there is a `ConfigError` that names the variable to set, and the argument."""
-        with pytest.raises(ConfigError, match=r"set the environment variable OPENAI_API_KEY, or pass api_key="):
+        with pytest.raises(
+            ConfigError, match=r"variable OPENAI_API_KEY, or pass providers\.OpenAI\(api_key=\.\.\.\) to a C"
+        ):
             OpenAI(key).request(chat())
 
     def test_a_server_of_ones_own_needs_none(self) -> None:
