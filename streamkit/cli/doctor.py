@@ -13,7 +13,6 @@ import click
 from click.core import ParameterSource
 
 from streamkit.catalog import not_in_use
-from streamkit.cli.addresses import without_userinfo
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
@@ -29,6 +28,7 @@ from streamkit.errors import (
 )
 from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
+from streamkit.wire import without_userinfo
 
 __all__ = ["doctor"]
 

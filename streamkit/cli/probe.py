@@ -16,13 +16,13 @@ import click
 import orjson
 import requests
 
-from streamkit.cli.addresses import secrets_in, shown, without_userinfo
+from streamkit.cli.addresses import secrets_in, shown
 from streamkit.cli.verdict import judge
 from streamkit.errors import ConfigError, ProtocolError, StreamError
 from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
 from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, Masked, mask_error
+from streamkit.wire import HttpRequest, Masked, mask_error, without_userinfo
 
 __all__ = ["Probe", "probe", "verdict"]
 

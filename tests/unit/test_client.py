@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import streamkit
-from streamkit import Client, ConfigError, Message, Retry, StopEvent, Timeout, providers
+from streamkit import Client, ConfigError, Message, ProtocolError, Retry, StopEvent, Timeout, providers
 from streamkit import client as client_module
 from streamkit.providers import ChatRequest, OpenAI, registry
-from streamkit.testing import Server, text_reply
+from streamkit.testing import Server, redirect_reply, text_reply
 from streamkit.wire import HttpRequest
 from tests.unit.support import SOON, Task
 
@@ -279,6 +279,13 @@ class TestClient:
             asked(client, "openai/m")
             raise ZeroDivisionError
         assert "<Client closed, openai>" == repr(client)
+
+    def test_a_redirect(self) -> None:
+        """Where a server points is said, without what may be secret there."""
+        reply = redirect_reply("https://me:hush@elsewhere.example/a?ticket=hush")
+        with Server(reply) as server, Client([OpenAI("key", server.url)]) as client:
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a'; .*base_url"):
+                client.complete("openai/m", "Hi")
 
     def test_repr(self) -> None:
         """State and names are in the repr, keys are not."""
