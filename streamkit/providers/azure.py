@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, made_with
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, made_with, shown_url
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
 from streamkit.providers.quirks import NO_TOP_K, Quirks
@@ -68,7 +68,7 @@ class AzureOpenAI(ChatCompletions):
             raise ConfigError("api_key and token are two ways to say who asks; give one of them")
         if self._token is not None:
             key = Masked()
-        url = _resource(endpoint or os.environ.get(_ENDPOINT) or "")
+        url = _resource(endpoint, "endpoint") if endpoint else _resource(os.environ.get(_ENDPOINT) or "", _ENDPOINT)
         self._v1 = url.endswith(_V1) or api_version == "v1"
         if self._v1:
             self._version = None if api_version == "v1" else api_version
@@ -152,13 +152,13 @@ class AzureOpenAI(ChatCompletions):
         return f"<{type(self).__name__} {self.name} at {self.base_url or 'no endpoint'}>"
 
 
-def _resource(endpoint: str) -> str:
+def _resource(endpoint: str, source: str) -> str:
     """Return the address of a resource, "" for none."""
     if not endpoint:
         return ""
     if isinstance(endpoint, str) and ("?" in endpoint or "/deployments" in endpoint):
         raise ConfigError(
-            f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {endpoint!r}: the "
-            "deployment is the model's name, and the version goes in api_version="
+            f"{source} is the address of the resource, such as https://NAME.openai.azure.com, not "
+            f"{shown_url(endpoint)}: the deployment is the model's name, and the version goes in api_version="
         )
-    return base_url_of(endpoint).removesuffix("/openai")
+    return base_url_of(endpoint, source).removesuffix("/openai")

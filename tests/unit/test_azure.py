@@ -104,6 +104,11 @@ class TestAddress:
         """The list of models belongs to the resource, in the version that calls go to."""
         assert url == models_request(AzureOpenAI(KEY, endpoint, **options), None).url
 
+    def test_impossible_and_secret(self) -> None:
+        """What may be secret in an address that is none of a resource is not shown."""
+        with pytest.raises(ConfigError, match=r"endpoint is .*, not 'https://\*\*\*@x/openai\*\*\*'"):
+            AzureOpenAI(KEY, "https://me:hush@x/openai?key=hush")
+
     def test_of_the_list_of_models_missing(self) -> None:
         """Without an endpoint the list is the same error as a call."""
         with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT, or pass "):
