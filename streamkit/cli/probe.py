@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import attrs
 import click
 import orjson
-import requests
 
 from streamkit.cli.addresses import secrets_in, shown
 from streamkit.cli.verdict import judge
@@ -143,15 +142,8 @@ def probe(
     if seen.error is None and seen.status is not None and seen.status >= 400:
         seen.error = ProtocolError(f"the server answers with {seen.status}", excerpt="")
     if seen.error is not None:
-        if not watch.connected and (proxy := _proxy_of(request.url)):
-            seen.error.args = (f"{seen.error.message} (through the proxy {without_userinfo(proxy)})",)
         mask_error(seen.error, request.secrets)
     return seen
-
-
-def _proxy_of(url: str) -> str | None:
-    """Return the address of the proxy that the environment has for a URL."""
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 def _read(pieces: Iterator[bytes], seen: Probe, began: float) -> None:
