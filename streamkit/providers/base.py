@@ -171,7 +171,7 @@ def name_of(name: str) -> str:
 def made_with(kind: type, name: str, argument: str) -> str:
     """Return where an argument of a provider goes: ``pass providers.OpenAI(api_key=...) to a Client``."""
     own = inspect.signature(kind).parameters
-    if argument not in own:
+    if argument not in own and not any(each.kind is each.VAR_KEYWORD for each in own.values()):
         return f"{kind.__name__} takes none; leave it out"
     given = f"{argument}=..."
     if "name" in own and own["name"].default != name:

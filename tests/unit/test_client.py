@@ -238,6 +238,13 @@ class TestCall:
         with pytest.raises(ConfigError, match=r"Recorder takes none; leave it out"):
             Client([Recorder()]).stream("openai/m", "Hi", api_key="k")
 
+        class Mine(OpenAI):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+
+        with pytest.raises(ConfigError, match=r"pass Mine\(api_key=\.\.\.\) to a Client"):
+            Client([Mine()]).stream("openai/m", "Hi", api_key="k")
+
     def test_a_stop_that_is_set_already(self, nothing_starts: None) -> None:
         """A call with a stop that is set sends nothing, and ends at once, cancelled."""
         client = Client([OpenAI("key", "http://127.0.0.1:9/v1")])
