@@ -15,6 +15,7 @@ from streamkit.messages import Completion, Message, messages_of
 from streamkit.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.base import ChatRequest, Provider
+from streamkit.providers.shapes import check_parameters
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
 from streamkit.stream import Stream
@@ -134,6 +135,7 @@ class Client:
             if given is not None and not isinstance(given, Mapping):
                 raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
         provider, name = self.resolve(model)
+        check_parameters(provider, params)
         chat = ChatRequest(
             name,
             messages_of(messages),

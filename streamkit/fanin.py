@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from streamkit.channel import select
 from streamkit.chunks import Chunk
@@ -47,7 +48,7 @@ def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
     through that error too, cancels the streams that are still open.
 
     Raises:
-        ConfigError: a stream is there twice.
+        ConfigError: something else than a stream is there, or a stream twice.
         StreamError: as the failing stream raises it.
     """
     return _merge(_distinct(streams))
@@ -76,7 +77,7 @@ def first(streams: Iterable[Stream]) -> Stream:
     race.
 
     Raises:
-        ConfigError: there is no stream, or one is there twice.
+        ConfigError: there is no stream, or something else than one, or one is there twice.
         StreamError: all failed; this is the error of the last.
     """
     racing = _distinct(streams)
@@ -99,8 +100,16 @@ def first(streams: Iterable[Stream]) -> Stream:
     raise failure
 
 
-def _distinct(streams: Iterable[Stream]) -> list[Stream]:
+def _distinct(streams: Any) -> list[Stream]:
+    if isinstance(streams, Stream) or not isinstance(streams, Iterable):
+        raise ConfigError(f"merge() and first() take a list of streams, not {type(streams).__name__}")
     given = list(streams)
+    for position, stream in enumerate(given):
+        if not isinstance(stream, Stream):
+            raise ConfigError(
+                f"merge() and first() take streams as client.stream() returns them; [{position}] is "
+                f"{type(stream).__name__}"
+            )
     if len({id(stream) for stream in given}) != len(given):
         raise ConfigError("the same stream is there twice; each chunk can be delivered only once")
     return given

@@ -189,7 +189,7 @@ def messages_of(value: str | Iterable[Message | Mapping[str, Any]]) -> list[dict
     """Read what a user passed as messages into dicts of the OpenAI shape.
 
     Raises:
-        ConfigError: it is neither text nor a list of messages, or one of them has no known role.
+        ConfigError: it is neither text nor a list of messages, or one of them has no known role, or no content.
     """
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
@@ -215,6 +215,8 @@ def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any
         raise ConfigError(
             f"messages[{position}] has the role {shape.get('role')!r}; known are {', '.join(get_args(Role))}"
         )
+    if "content" not in shape and shape["role"] != "assistant":  # which may have tool calls in its place
+        raise ConfigError(f"messages[{position}] has no content, only {', '.join(map(str, shape))}")
     return shape
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -13,7 +14,18 @@ import orjson
 
 from streamkit.errors import APIError, ProtocolError, StreamkitError
 
-__all__ = ["MAX_ERROR_BODY", "HttpRequest", "Masked", "ResponseInfo", "mask", "mask_all", "mask_error", "parse_json"]
+__all__ = [
+    "MAX_ERROR_BODY",
+    "HttpRequest",
+    "Masked",
+    "ResponseInfo",
+    "mask",
+    "mask_all",
+    "mask_error",
+    "parse_json",
+    "place_of",
+    "without_userinfo",
+]
 
 MAX_ERROR_BODY = 64 * 1024  # bytes of a refusal that are read, characters that are kept
 _MOST_SHOWN = 2048  # characters of an error's text
@@ -83,6 +95,17 @@ def mask_error(error: StreamkitError, secrets: tuple[str, ...]) -> None:
                 error.body = text[:MAX_ERROR_BODY]
         except RecursionError:
             error.body = None
+
+
+def without_userinfo(address: str) -> str:
+    """Return an address, with or without a scheme, without the name and the password in it."""
+    return re.sub(r"^([a-zA-Z][\w+.-]*://)?.*@", r"\1***@", address, flags=re.DOTALL)
+
+
+def place_of(url: str) -> str:
+    """Return scheme, host and path of a URL, or as much of it as it has: in the rest there may be secrets."""
+    place = re.split("[?#]", url, maxsplit=1)[0]
+    return re.sub(r"^((?:[a-zA-Z][\w+.-]*:)?//)[^/]*@", r"\1", place)
 
 
 @attrs.frozen

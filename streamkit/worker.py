@@ -27,6 +27,7 @@ from streamkit.link import Link, Outcome
 from streamkit.providers.base import ChatRequest, Decoder, Provider
 from streamkit.settings import Retry, Timeout
 from streamkit.transport import sse
+from streamkit.transport.fetch import redirected
 from streamkit.transport.frames import Frame, framing_of
 from streamkit.transport.http import Reply, Transport
 from streamkit.watch import Interrupt, StreamWatch
@@ -198,13 +199,8 @@ class _Attempt:
 
     def _refusal(self, reply: Reply) -> StreamError:
         body = self._refusal_body(reply)
-        status = reply.info.status
-        if 300 <= status < 400:
-            return ProtocolError(
-                f"the server redirects ({status}) to {reply.excerpt(reply.info.headers.get('location', ''))!r}; "
-                "redirects are not followed, so set base_url to the right address",
-                excerpt=reply.excerpt(body),
-            )
+        if 300 <= reply.info.status < 400:
+            return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
         return self._job.provider.error(reply.info, body)
 
     def _refusal_body(self, reply: Reply) -> bytes:

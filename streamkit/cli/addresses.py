@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["secrets_in", "shown", "without_userinfo"]
+from streamkit.wire import without_userinfo
 
-
-def without_userinfo(address: str) -> str:
-    """Return an address, with or without a scheme, without the name and the password in it."""
-    return re.sub(r"^([a-zA-Z][\w+.-]*://)?.*@", r"\1***@", address, flags=re.DOTALL)
+__all__ = ["secrets_in", "shown"]
 
 
 def shown(url: str) -> str:

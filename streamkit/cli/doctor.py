@@ -13,7 +13,6 @@ import click
 from click.core import ParameterSource
 
 from streamkit.catalog import not_in_use
-from streamkit.cli.addresses import without_userinfo
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
@@ -30,12 +29,13 @@ from streamkit.errors import (
 )
 from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
+from streamkit.wire import without_userinfo
 
 __all__ = ["doctor"]
 
 _EXTRAS = {"bedrock": "botocore", "cli": "rich", "prices": "genai_prices"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass api_key=$")
+_NO_KEY = re.compile(r"^\S+ needs an API key: set the environment variable (.*), or pass .*$")
 _OF_A_PROBE = ("model", "method", "data", "headers", "key_from", "timeout")
 
 

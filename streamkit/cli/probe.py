@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import requests
 
-from streamkit.cli.addresses import shown, without_userinfo
+from streamkit.cli.addresses import shown
 from streamkit.cli.probe_request import is_api, probe_request
 from streamkit.cli.verdict import judge
 from streamkit.errors import APIError, StreamError
@@ -156,15 +155,8 @@ def probe(
         watch.guard.release()
         transport.close()
     if seen.error is not None:
-        if not watch.connected and (proxy := _proxy_of(request.url)):
-            seen.error.args = (f"{seen.error.message} (through the proxy {without_userinfo(proxy)})",)
         mask_error(seen.error, request.secrets)
     return seen
-
-
-def _proxy_of(url: str) -> str | None:
-    """Return the address of the proxy that the environment has for a URL."""
-    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 
 def _read(pieces: Iterator[bytes], seen: Probe, began: float, *, api: bool) -> None:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import click
 import orjson
 
-from streamkit.cli.addresses import secrets_in, shown, without_userinfo
+from streamkit.cli.addresses import secrets_in, shown
 from streamkit.errors import ConfigError
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire import HttpRequest, Masked, without_userinfo
 
 __all__ = ["DEFAULT_MODEL", "is_api", "probe_request"]
 

@@ -5,7 +5,6 @@ Source: https://docs.agnic.ai/docs/api-reference/ai-gateway and /docs/authentica
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import attrs
 
 from streamkit.chunks import Chunk, Usage
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of, hidden
+from streamkit.providers.base import ChatRequest, Event, address_of, choices_of, hidden
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.decoding import cost_of
@@ -62,7 +61,7 @@ class Agnic(ChatCompletions):
         del api_key  # or it would stand in the clear among the locals of a traceback
         if key_header not in ("Authorization", "X-Agnic-Token"):
             raise ConfigError(f"key_header is 'Authorization' or 'X-Agnic-Token', not {key_header!r}")
-        url = base_url_of(base_url or os.environ.get("AGNIC_BASE_URL") or _OFFICIAL)
+        url = address_of(base_url, "AGNIC_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,

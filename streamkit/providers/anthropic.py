@@ -5,12 +5,11 @@ Source: https://platform.claude.com/docs/en/api/overview and .../api/versioning,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from streamkit.providers.anthropic_decoder import AnthropicDecoder
 from streamkit.providers.anthropic_request import body_of
-from streamkit.providers.base import ChatRequest, base_url_of, hidden
+from streamkit.providers.base import ChatRequest, address_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.shapes import texts_of
@@ -58,7 +57,8 @@ class Anthropic(KeyedProvider):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = _with_version(base_url or os.environ.get("ANTHROPIC_BASE_URL") or _OFFICIAL)
+        url = address_of(base_url, "ANTHROPIC_BASE_URL", _OFFICIAL)
+        url = url if url.endswith("/v1") else f"{url}/v1"
         super().__init__(name, url, key, key_variables=["ANTHROPIC_API_KEY"], key_needed=url == _OFFICIAL)
         self._max_tokens = max_tokens
         self._version = version
@@ -88,8 +88,3 @@ class Anthropic(KeyedProvider):
     def decoder(self, chat: ChatRequest) -> AnthropicDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return AnthropicDecoder(self.name)
-
-
-def _with_version(url: str) -> str:
-    url = base_url_of(url)
-    return url if url.endswith("/v1") else f"{url}/v1"

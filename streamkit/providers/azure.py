@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, shown
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, made_with, shown_url
 from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
@@ -73,7 +73,7 @@ class AzureOpenAI(ChatCompletions):
             raise ConfigError("api_key and token are two ways to say who asks; give one of them")
         if self._token is not None:
             key = Masked()
-        url = _resource(endpoint or os.environ.get(_ENDPOINT) or "")
+        url = _resource(endpoint, "endpoint") if endpoint else _resource(os.environ.get(_ENDPOINT) or "", _ENDPOINT)
         version = api_version or os.environ.get("OPENAI_API_VERSION") or _LAST_DATED
         self._v1 = url.endswith(_V1) or version == "v1"
         if self._v1:
@@ -116,8 +116,8 @@ class AzureOpenAI(ChatCompletions):
     def _resource(self) -> str:
         if not self.base_url:
             raise ConfigError(
-                f"{self.name} needs the address of your resource: set the environment variable {_ENDPOINT}, or pass "
-                "endpoint=, such as https://NAME.openai.azure.com"
+                f"{self.name} needs the address of your resource, such as https://NAME.openai.azure.com: set the "
+                f"environment variable {_ENDPOINT}, or {made_with(type(self), self.name, 'endpoint')}"
             )
         return self.base_url
 
@@ -131,7 +131,7 @@ class AzureOpenAI(ChatCompletions):
             return {**self._headers, "api-key": self._key}
         bearer = key_of(self._fresh_token(), _TOKEN)
         if bearer is None:
-            raise missing_key(self.name, f"{_KEY} or {_TOKEN}")
+            raise missing_key(type(self), self.name, f"{_KEY} or {_TOKEN}")
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
 
     def _fresh_token(self) -> Masked | None:
@@ -158,13 +158,13 @@ class AzureOpenAI(ChatCompletions):
         return f"<{type(self).__name__} {self.name} at {self.base_url or 'no endpoint'}>"
 
 
-def _resource(endpoint: str) -> str:
+def _resource(endpoint: str, source: str) -> str:
     """Return the address of a resource, "" for none."""
     if not endpoint:
         return ""
     if isinstance(endpoint, str) and ("?" in endpoint or "/deployments" in endpoint):
         raise ConfigError(
-            f"endpoint is the address of the resource, such as https://NAME.openai.azure.com, not {shown(endpoint)}: "
-            "the deployment is the model's name, and the version goes in api_version="
+            f"{source} is the address of the resource, such as https://NAME.openai.azure.com, not "
+            f"{shown_url(endpoint)}: the deployment is the model's name, and the version goes in api_version="
         )
-    return base_url_of(endpoint).removesuffix("/openai")
+    return base_url_of(endpoint, source).removesuffix("/openai")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,21 +13,23 @@ import attrs
 
 from streamkit.chunks import Chunk
 from streamkit.errors import APIError, ConfigError
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, without_userinfo
 
 __all__ = [
     "ChatRequest",
     "Decoder",
     "Event",
     "Provider",
+    "address_of",
     "base_url_of",
     "choices_of",
     "hidden",
     "is_openai",
     "key_of",
+    "made_with",
     "name_of",
     "secret_of",
-    "shown",
+    "shown_url",
 ]
 
 
@@ -175,27 +178,54 @@ def name_of(name: str) -> str:
     return name
 
 
-def base_url_of(url: str) -> str:
+def made_with(kind: type, name: str, argument: str) -> str:
+    """Return where an argument of a provider goes: ``pass providers.OpenAI(api_key=...) to a Client``."""
+    own = inspect.signature(kind).parameters
+    if argument not in own and not any(each.kind is each.VAR_KEYWORD for each in own.values()):
+        return f"{kind.__name__} takes none; leave it out"
+    given = f"{argument}=..."
+    if "name" in own and own["name"].default != name:
+        given = f"name={name!r}, {given}"
+    place = "providers." if kind.__module__.startswith("streamkit.providers.") else ""
+    return f"pass {place}{kind.__name__}({given}) to a Client"
+
+
+def address_of(base_url: str | None, variable: str, default: str) -> str:
+    """Return the base URL that was passed, or else the environment's, or the default; see ``base_url_of``."""
+    if not base_url and (given := os.environ.get(variable)):
+        return base_url_of(given, variable)
+    return base_url_of(base_url or default)
+
+
+def base_url_of(url: str, source: str = "base_url") -> str:
     """Return a base URL without its last slash and without blanks around it.
+
+    Args:
+        source: the argument or the variable that it comes from, for errors.
 
     Raises:
         ConfigError: it is not an absolute http or https URL, or has more than scheme, host and path.
     """
     if not isinstance(url, str) or not re.match(r"\s*https?://[^/\s]+", url) or not _has_valid_port(url.strip()):
-        raise ConfigError(f"base_url is an absolute http or https URL such as https://host/v1, not {shown(url)}")
+        raise ConfigError(f"{source} is an absolute http or https URL such as https://host/v1, not {shown_url(url)}")
     url = url.strip()
     if "@" in urlsplit(url).netloc:
-        raise ConfigError(f"base_url takes no user name and password, as in {shown(url)}: pass the key as api_key=")
+        raise ConfigError(
+            f"{source} takes no user name and password, as in {shown_url(url)}: the key goes in api_key= or in a "
+            "variable of its own"
+        )
     if "?" in url or "#" in url:
-        raise ConfigError(f"base_url takes no query and no fragment, as in {shown(url)}: paths are added to it")
+        raise ConfigError(f"{source} takes no query and no fragment, as in {shown_url(url)}: paths are added to it")
     if not re.fullmatch(r"[^\s\x00-\x1f\x7f]+", url):
-        raise ConfigError(f"base_url holds a blank or a control character: {shown(url)}")
+        raise ConfigError(f"{source} holds a blank or a control character: {shown_url(url)}")
     return url.rstrip("/")
 
 
-def shown(url: Any) -> str:
+def shown_url(url: Any) -> str:
     """Return what an error may show of a URL: the parts that may hold a secret are left out."""
-    return repr(re.sub(r"[?#].*|[^/]*@", "***", url, flags=re.DOTALL) if isinstance(url, str) else url)
+    if not isinstance(url, str):
+        return repr(url)
+    return repr(re.sub(r"[?#].*", "***", without_userinfo(url), flags=re.DOTALL))
 
 
 def is_openai(base_url: str) -> bool:

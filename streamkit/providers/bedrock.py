@@ -10,7 +10,7 @@ import re
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, name_of, secret_of
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, key_of, made_with, name_of, secret_of
 from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
@@ -68,7 +68,8 @@ class Bedrock:
         self.region = _region_of(region, base_url)
         if self.region is None and (not base_url or self._key is None):
             refused = not_set_up if not base_url and self._key is None else ConfigError
-            raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or pass region=")
+            passing = made_with(type(self), name, "region")
+            raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or {passing}")
         self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         access = secret_of(access, "access_key")
         secret = secret_of(secret, "secret_key")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import base_url_of, hidden, name_of
+from streamkit.providers.base import address_of, hidden, name_of
 from streamkit.providers.chat import ChatCompletions, variable_of
 from streamkit.providers.http import masked_headers
 from streamkit.providers.quirks import Quirks
@@ -82,10 +82,9 @@ class OpenAICompatible(ChatCompletions):
 
 def _address(service: Service, base_url: str | None) -> str:
     variable = variable_of(service.name, "BASE_URL")
-    url = base_url or os.environ.get(variable) or service.base_url
-    if not url:
+    if not (base_url or os.environ.get(variable) or service.base_url):
         raise ConfigError(
             f"no address is known for {service.name!r}: pass base_url=, or set the environment variable {variable}; "
             f"known by name are {', '.join(SERVICES)}"
         )
-    return base_url_of(url)
+    return address_of(base_url, variable, service.base_url)

@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/completions, read 2026-11
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import orjson
 
 from streamkit.chunks import Chunk, text_chunk
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Event, base_url_of, choices_of, hidden, is_openai
+from streamkit.providers.base import ChatRequest, Event, address_of, choices_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
@@ -82,7 +81,7 @@ class OpenAICompletions(ChatCompletions):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL)
+        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,

@@ -11,9 +11,9 @@ class Demo(OpenAI):
     """Chat completions of the embedded server.
 
     Args:
-        base_url: where that server listens.
+        url: where that server listens.
     """
 
-    def __init__(self, base_url: str) -> None:
-        super().__init__(api_key="", base_url=base_url, name="demo")
+    def __init__(self, url: str) -> None:
+        super().__init__(api_key="", base_url=url, name="demo")
         self._direct = True  # to loopback, whatever proxies are set

@@ -6,11 +6,10 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference,
 
 from __future__ import annotations
 
-import os
 from urllib.parse import quote
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, choices_of, hidden
+from streamkit.providers.base import ChatRequest, address_of, base_url_of, choices_of, hidden
 from streamkit.providers.gemini_decoder import GeminiDecoder
 from streamkit.providers.gemini_request import body_of
 from streamkit.providers.http import post
@@ -57,10 +56,13 @@ class Gemini(KeyedProvider):
             raise ConfigError("Vertex AI takes an access token, token=, and no api_key")
         self._vertex = project is not None
         variables = ["GOOGLE_ACCESS_TOKEN"] if self._vertex else ["GEMINI_API_KEY", "GOOGLE_API_KEY"]
-        default = _OFFICIAL if project is None else _vertex_url(project, location)
-        from_environment = None if self._vertex else os.environ.get("GEMINI_BASE_URL")
-        url = base_url_of(base_url or from_environment or default)
+        if project is None:
+            url = address_of(base_url, "GEMINI_BASE_URL", _OFFICIAL)
+        else:
+            url = base_url_of(base_url or _vertex_url(project, location))
         needed = "googleapis.com" in url
+        if self._vertex:
+            self._key_argument = "token"
         super().__init__(name, url, access if self._vertex else key, key_variables=variables, key_needed=needed)
 
     def headers(self) -> dict[str, str | None]:

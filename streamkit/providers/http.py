@@ -11,7 +11,7 @@ import orjson
 
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.api_errors import api_error
-from streamkit.providers.base import ChatRequest
+from streamkit.providers.base import ChatRequest, made_with
 from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
 
 __all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal", "searchable"]
@@ -108,9 +108,17 @@ def _check_numbers(value: Any, where: str) -> None:
             _check_numbers(inner, f"{where}[{number}]")
 
 
-def missing_key(provider: str, variable: str) -> ConfigError:
-    """Return the error of a provider that needs a key and has none."""
-    return not_set_up(f"{provider} needs an API key: set the environment variable {variable}, or pass api_key=")
+def missing_key(kind: type, name: str, variable: str, argument: str = "api_key") -> ConfigError:
+    """Return the error of a provider that needs a key and has none.
+
+    Args:
+        kind: its class.
+        name: its name.
+        variable: the environment variable that may have the key.
+        argument: of the class, for the key.
+    """
+    passing = made_with(kind, name, argument)
+    return not_set_up(f"{name} needs an API key: set the environment variable {variable}, or {passing}")
 
 
 def not_set_up(message: str) -> ConfigError:

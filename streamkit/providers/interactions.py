@@ -5,13 +5,12 @@ Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden
+from streamkit.providers.base import ChatRequest, address_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.interactions_decoder import FORMAT, InteractionsDecoder
 from streamkit.providers.keyed import KeyedProvider
@@ -71,7 +70,7 @@ class GeminiInteractions(KeyedProvider):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or os.environ.get("GEMINI_BASE_URL") or _OFFICIAL)
+        url = address_of(base_url, "GEMINI_BASE_URL", _OFFICIAL)
         super().__init__(
             name, url, key, key_variables=["GEMINI_API_KEY", "GOOGLE_API_KEY"], key_needed=url == _OFFICIAL
         )

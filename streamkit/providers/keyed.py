@@ -38,6 +38,8 @@ class KeyedProvider:
         ConfigError: the name or the key cannot be one.
     """
 
+    _key_argument = "api_key"
+
     def __init__(
         self, name: str, base_url: str, api_key: Masked | None, *, key_variables: Sequence[str], key_needed: bool
     ) -> None:
@@ -54,7 +56,7 @@ class KeyedProvider:
             ConfigError: it is needed.
         """
         if self._key is None and self._key_needed:
-            raise missing_key(self.name, " or ".join(self.key_variables))
+            raise missing_key(type(self), self.name, " or ".join(self.key_variables), self._key_argument)
         return self._key
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:

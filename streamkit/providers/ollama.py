@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, base_url_of, hidden
+from streamkit.providers.base import ChatRequest, base_url_of, hidden, shown_url
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
@@ -161,7 +161,7 @@ def _from_environment() -> str:
     try:
         return base_url_of(f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}")
     except ConfigError:
-        raise ConfigError(f"OLLAMA_HOST is an address such as 127.0.0.1:11434, not {given!r}") from None
+        raise ConfigError(f"OLLAMA_HOST is an address such as 127.0.0.1:11434, not {shown_url(given)}") from None
 
 
 def _place(place: str) -> tuple[str, str]:

@@ -5,11 +5,9 @@ Source: the API reference of chat completions (streaming), read 2026-11-20.
 
 from __future__ import annotations
 
-import os
-
 import attrs
 
-from streamkit.providers.base import base_url_of, hidden, is_openai
+from streamkit.providers.base import address_of, hidden, is_openai
 from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions, variable_of
 from streamkit.providers.quirks import NO_TOP_K, Quirks
@@ -54,7 +52,7 @@ class OpenAI(ChatCompletions):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or os.environ.get(variable_of(name, "BASE_URL")) or _OFFICIAL)
+        url = address_of(base_url, variable_of(name, "BASE_URL"), _OFFICIAL)
         official = is_openai(url)
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))

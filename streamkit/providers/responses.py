@@ -5,10 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-2
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
-from streamkit.providers.base import ChatRequest, base_url_of, hidden, is_openai
+from streamkit.providers.base import ChatRequest, address_of, base_url_of, hidden, is_openai
 from streamkit.providers.http import masked_headers, post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.responses_decoder import ResponsesDecoder
@@ -52,8 +51,8 @@ class OpenAIResponses(KeyedProvider):
     ) -> None:
         key = hidden(api_key)
         del api_key  # or it would stand in the clear among the locals of a traceback
-        from_environment = os.environ.get("OPENAI_BASE_URL") if key_variable == "OPENAI_API_KEY" else None
-        url = base_url_of(base_url or from_environment or _OFFICIAL)
+        ours = key_variable == "OPENAI_API_KEY"
+        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL) if ours else base_url_of(base_url or _OFFICIAL)
         super().__init__(name, url, key, key_variables=[key_variable], key_needed=is_openai(url))
         self._key_header = key_header
         self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **masked_headers(headers)}

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest
+from streamkit.providers.base import ChatRequest, Provider, made_with
 from streamkit.providers.lenient import as_dict, as_json, as_text
 
 __all__ = [
     "answered_call_of",
     "arguments_text",
+    "check_parameters",
     "check_tool_choice",
     "content_of",
     "function_of",
@@ -29,6 +30,7 @@ __all__ = [
 
 # Parameters that bring tools along, so that there may be something to choose without tools=.
 _BRING_TOOLS = ("tools", "mcp_servers", "prompt")
+_OF_A_PROVIDER = ("api_key", "base_url")
 
 
 def content_of(where: str, message: Mapping[str, Any]) -> str | Sequence[Any] | None:
@@ -206,6 +208,17 @@ def check_tool_choice(chat: ChatRequest) -> None:
 def has_tools(chat: ChatRequest) -> bool:
     """Return whether a call may have tools, so that there is something to choose."""
     return any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS)
+
+
+def check_parameters(provider: Provider, params: Mapping[str, Any]) -> None:
+    """Raise a ConfigError for a parameter of a call that is none with any provider; what it says is not shown."""
+    for name in _OF_A_PROVIDER:
+        if params.get(name) is not None:
+            raise ConfigError(
+                f"{name} belongs to a provider, not to a call: {made_with(type(provider), provider.name, name)}"
+            )
+    if params.get("stream") is not None:
+        raise ConfigError("stream is no parameter: stream() streams, complete() returns the whole reply; leave it out")
 
 
 def stops_of(given: Any) -> list[str]:

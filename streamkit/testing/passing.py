@@ -15,6 +15,7 @@ import urllib3
 from streamkit.testing.cassette import Exchange
 from streamkit.testing.events import error_body, to_json
 from streamkit.testing.request import Headers
+from streamkit.wire import without_userinfo
 
 __all__ = ["Passing"]
 
@@ -114,7 +115,8 @@ class Passing(BaseHTTPRequestHandler):
             response = self._ask(body)
         except _FAILURES as error:
             if not self.was_cut:
-                self._refuse(502, f"the recorder got no answer from {self.recorder.upstream}: {_reason(error)}")
+                server = f"{self.recorder.upstream}{_by_way_of(self.recorder.upstream)}"
+                self._refuse(502, f"the recorder got no answer from {server}: {_reason(error)}")
             self.close_connection = True
             return
         with response:
@@ -287,10 +289,18 @@ class _Unreadable(Exception):
         self.status = status
 
 
+def _by_way_of(url: str) -> str:
+    """Return which proxy of the environment stands before a server, in words, "" for none."""
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    return f" through the proxy {without_userinfo(proxy)}" if proxy else ""
+
+
 def _reason(error: BaseException) -> str:
     """Return why a request failed, without the address that it went to: there may be a key in it."""
     if isinstance(error, requests.Timeout):
         return "it took too long"
+    if isinstance(error, requests.exceptions.InvalidSchema):
+        return 'a SOCKS proxy needs python -m pip install "requests[socks]"'
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

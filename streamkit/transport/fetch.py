@@ -7,7 +7,7 @@ import time
 from streamkit.errors import ProtocolError, StreamTimeout
 from streamkit.stop import SocketGuard
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, ResponseInfo
+from streamkit.wire import HttpRequest, ResponseInfo, place_of
 
 __all__ = ["Deadline", "TimeIsUp", "fetch", "redirected"]
 
@@ -96,7 +96,9 @@ def fetch(
         watch.guard.release()
 
 
-def redirected(info: ResponseInfo, remedy: str) -> ProtocolError:
+def redirected(info: ResponseInfo, remedy: str, *, excerpt: str = "") -> ProtocolError:
     """Return the error of a response that points elsewhere, where a key must not follow; mask it."""
-    where = info.headers.get("location", "")
-    return ProtocolError(f"the server redirects ({info.status}) to {where!r}; redirects are not followed, so {remedy}")
+    where = place_of(info.headers.get("location", ""))
+    return ProtocolError(
+        f"the server redirects ({info.status}) to {where!r}; redirects are not followed, so {remedy}", excerpt=excerpt
+    )

@@ -26,11 +26,12 @@ from streamkit.errors import (
 )
 from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
 from streamkit.version import __version__
-from streamkit.wire import HttpRequest, ResponseInfo, mask
+from streamkit.wire import HttpRequest, ResponseInfo, mask, without_userinfo
 
 __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
+_MOST_FOREIGN = 200  # characters shown of what is not HTTP
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
 _USER_AGENT = f"streamkit/{__version__}"
 # What requests and urllib look at to find proxies and certificates.
@@ -101,8 +102,10 @@ class Transport:
         Redirects are not followed, or the key would travel to wherever the server points.
 
         Raises:
+            ConfigError: the address or the proxy of the environment cannot be used.
             ConnectError: no connection came about.
             BrokenStreamError: it failed before the head of the response was there.
+            ProtocolError: who answers does not speak HTTP.
             Whatever ``watch`` raises.
         """
         session = self._own_session()
@@ -122,11 +125,13 @@ class Transport:
             # Not in the words of requests, which may hold half of the proxy's password.
             raise ConfigError("the request cannot be sent: the proxy of the environment has no valid address") from None
         except requests.exceptions.InvalidSchema as error:
+            if (proxy := _proxy_of(request, proxies)).lower().startswith("socks"):
+                raise ConfigError(f'the proxy {proxy} needs SOCKS: python -m pip install "requests[socks]"') from None
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except requests.exceptions.InvalidHeader as error:
             raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
         except _FAILURES as error:
-            raise _opening_error(error, request, watch) from error
+            raise _opening_error(error, request, watch, _proxy_of(request, proxies)) from error
         return Reply(response, last_response(), request)
 
     def _environment(self, session: requests.Session, request: HttpRequest) -> tuple[bool | str, dict[str, str]]:
@@ -271,19 +276,41 @@ class Reply:
         self._raw.release_conn()
 
 
-def _opening_error(error: BaseException, request: HttpRequest, watch: Watch) -> StreamError:
+def _proxy_of(request: HttpRequest, proxies: dict[str, str]) -> str:
+    """Return the address of the proxy that a request goes through, as it may be shown; "" for none."""
+    return without_userinfo(requests.utils.select_proxy(request.url, proxies) or "")
+
+
+def _opening_error(error: BaseException, request: HttpRequest, watch: Watch, proxy: str) -> StreamError:
     reason = mask(_root(error), request.secrets)
     host = urllib3.util.parse_url(request.url).netloc or request.url
+    if proxy:
+        host = f"{host} through the proxy {proxy}"
     if isinstance(error, requests.exceptions.SSLError):
         passing = not _caused_by(error, ssl.SSLCertVerificationError) and _caused_by(error, ssl.SSLEOFError)
         return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
+    if foreign := _foreign(error):
+        return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
     if _caused_by(error, urllib3.exceptions.NameResolutionError):
-        return ConnectError(f"the name of {host} could not be looked up: {reason}", retryable=True)
+        name = f"the proxy {proxy}" if proxy else host  # which looks the other name up
+        return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
     if not watch.connected:
         return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+
+
+def _foreign(error: BaseException) -> str:
+    """Return what shows that the peer speaks something else than HTTP, "" where it may just be gone."""
+    for item in _chain(error):
+        if isinstance(item, (http.client.LineTooLong, http.client.UnknownProtocol)):
+            return str(item)
+        if isinstance(item, http.client.BadStatusLine) and not isinstance(item, http.client.RemoteDisconnected):
+            line = str(item)  # half a status line, or an empty one, is no more than a connection that is torn
+            if line.endswith("\n") or line[:5] != "HTTP/"[: len(line)]:
+                return line.strip()
+    return ""
 
 
 def _body_error(error: BaseException) -> StreamError:
@@ -314,4 +341,4 @@ def _caused_by(error: BaseException, *classes: type[BaseException]) -> bool:
 def _root(error: BaseException) -> str:
     """Return the words of the innermost error, which name the fault without a library's wrapping."""
     innermost = list(_chain(error))[-1]
-    return str(innermost) or type(innermost).__name__
+    return str(innermost).strip() or type(innermost).__name__

@@ -118,7 +118,7 @@ class TestModels:
         [
             ("OLLAMA_HOST", "127.0.0.1:2", "ollama: no connection to 127.0.0.1:2"),
             ("VLLM_BASE_URL", "http://127.0.0.1:2/v1", "vllm: no connection to 127.0.0.1:2"),
-            ("VLLM_BASE_URL", "nonsense", "vllm: base_url is an absolute"),
+            ("VLLM_BASE_URL", "nonsense", "vllm: VLLM_BASE_URL is an absolute"),
         ],
     )
     def test_a_server_here_that_somebody_set_up_and_does_not_run(self, variable: str, value: str, told: str) -> None:

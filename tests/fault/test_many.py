@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamkit import Client, MisuseError, Retry, Stream, StreamError, first, merge
+from streamkit import Client, MisuseError, ProtocolError, Retry, Stream, StreamError, first, merge
 from streamkit.testing import (
     Cut,
     Raw,
@@ -330,5 +330,5 @@ def test_a_raw_answer_that_is_no_http() -> None:
     """A server that does not speak HTTP is a documented error."""
     reply = Reply(before_head=[Raw(b"SSH-2.0-OpenSSH_9.6\r\n"), Cut()], head=False)
     with nothing_left(), Server(reply) as server, client_of(server) as client:
-        with pytest.raises(Exception, match="before it answered"):
+        with pytest.raises(ProtocolError, match="does not speak HTTP: 'SSH-2"):
             client.complete("openai/m", "Hi")

@@ -100,7 +100,9 @@ class TestAddress:
         """Without an endpoint a call is a `ConfigError` that names the variable; the provider can be made."""
         provider = AzureOpenAI(KEY)
         assert "<AzureOpenAI azure at no endpoint>" == repr(provider)
-        with pytest.raises(ConfigError, match=r"AZURE_OPENAI_ENDPOINT, or pass endpoint=, such as https://NAME"):
+        with pytest.raises(
+            ConfigError, match=r"https://NAME.*ENDPOINT, or pass providers\.AzureOpenAI\(endpoint=\.\.\.\)"
+        ):
             provider.request(CHAT)
 
     @pytest.mark.parametrize(
@@ -116,9 +118,14 @@ class TestAddress:
         """The list of models belongs to the resource, in the version that calls go to."""
         assert url == models_request(AzureOpenAI(KEY, endpoint, **options), None).url
 
+    def test_impossible_and_secret(self) -> None:
+        """What may be secret in an address that is none of a resource is not shown."""
+        with pytest.raises(ConfigError, match=r"endpoint is .*, not 'https://\*\*\*@x/openai\*\*\*'"):
+            AzureOpenAI(KEY, "https://me:hush@x/openai?key=hush")
+
     def test_of_the_list_of_models_missing(self) -> None:
         """Without an endpoint the list is the same error as a call."""
-        with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT, or pass endpoint="):
+        with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT, or pass "):
             models_request(AzureOpenAI(KEY), None)
 
     def test_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +190,7 @@ class TestKey:
 
     def test_missing(self) -> None:
         """With neither there is a `ConfigError` that names both variables."""
-        with pytest.raises(ConfigError, match=r"AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN, or pass api_key="):
+        with pytest.raises(ConfigError, match=r"_API_KEY or AZURE_OPENAI_AD_TOKEN, or pass providers\.Az.*\(api_key="):
             AzureOpenAI(endpoint=HOST).request(CHAT)
         with pytest.raises(ConfigError, match="AZURE_OPENAI_AD_TOKEN"):
             AzureOpenAI(endpoint=HOST, token=lambda: "").request(CHAT)

@@ -255,9 +255,12 @@ class TestList:
                 client.models.list("local")
 
     def test_a_redirect_is_named(self) -> None:
-        """A server that points elsewhere is not followed, and where it points is said."""
-        with Server(redirect_reply("https://elsewhere.example/")) as server, Client([local(server)]) as client:
-            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere"):
+        """A server that points elsewhere is not followed; where it points is said, without its secrets."""
+        with (
+            Server(redirect_reply("https://me:hush@elsewhere.example/a?ticket=hush")) as server,
+            Client([local(server)]) as client,
+        ):
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a';"):
                 client.models.list("local")
 
     def test_an_empty_list_is_no_error(self) -> None:
@@ -271,7 +274,7 @@ class TestList:
         [
             error_reply(401, "no such key: sk-secret-catalog", type="sk-secret-catalog", code="sk-secret-catalog"),
             html_reply(200, "<p>sk-secret-catalog"),
-            redirect_reply("https://elsewhere.example/?key=sk-secret-catalog"),
+            redirect_reply("https://elsewhere.example/sk-secret-catalog/"),
         ],
     )
     def test_a_key_that_the_server_repeats_is_masked(self, reply: Reply) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import streamkit
-from streamkit import Client, ConfigError, Message, Retry, StopEvent, Timeout, providers
+from streamkit import Client, ConfigError, Message, ProtocolError, Retry, StopEvent, Timeout, providers
 from streamkit import client as client_module
 from streamkit.providers import ChatRequest, OpenAI, registry
-from streamkit.testing import Server, text_reply
+from streamkit.testing import Server, redirect_reply, text_reply
 from streamkit.wire import HttpRequest
 from tests.unit.support import SOON, Task
 
@@ -209,6 +209,42 @@ class TestCall:
         with pytest.raises(ConfigError, match=words):
             Client([OpenAI("key", "http://127.0.0.1:9/v1")]).stream("openai/m", messages, **options)
 
+    @pytest.mark.parametrize(
+        ("model", "option", "words"),
+        [
+            ("openai/m", "api_key", r"pass providers\.OpenAI\(api_key=\.\.\.\) to a Client"),
+            ("openai/m", "base_url", r"pass providers\.OpenAI\(base_url=\.\.\.\) to a Client"),
+            ("openai/m", "stream", r"stream\(\) streams, complete\(\) returns the whole reply; leave it out"),
+            ("groq/m", "api_key", r"pass providers\.OpenAICompatible\(name='groq', api_key=\.\.\.\) to a Client"),
+            ("anthropic/m", "api_key", r"pass providers\.Anthropic\(api_key=\.\.\.\) to a Client"),
+            ("ollama/m", "stream", "is no parameter"),
+            ("azure/m", "base_url", "AzureOpenAI takes none; leave it out"),
+        ],
+    )
+    def test_what_is_no_parameter_of_a_call(self, model: str, option: str, words: str, nothing_starts: None) -> None:
+        """A provider's own arguments are refused with the place where they go, and without what they say."""
+        with pytest.raises(ConfigError, match=f"^{option} .*{words}") as caught:
+            Client().stream(model, "Hi", **{option: "sk-secret"})
+        assert "sk-secret" not in str(caught.value)
+
+    def test_what_is_given_as_none_is_left_out(self) -> None:
+        """A key that the caller does not have is no parameter, as with any that is None."""
+        provider = Recorder()
+        asked(Client([provider]), "openai/m", api_key=None, stream=None)
+        assert {} == provider.asked[0].params
+
+    def test_a_provider_of_ones_own_is_named(self) -> None:
+        """A class from elsewhere stands in the text as it is called there, with the name that it was given."""
+        with pytest.raises(ConfigError, match=r"Recorder takes none; leave it out"):
+            Client([Recorder()]).stream("openai/m", "Hi", api_key="k")
+
+        class Mine(OpenAI):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+
+        with pytest.raises(ConfigError, match=r"pass Mine\(api_key=\.\.\.\) to a Client"):
+            Client([Mine()]).stream("openai/m", "Hi", api_key="k")
+
     def test_a_stop_that_is_set_already(self, nothing_starts: None) -> None:
         """A call with a stop that is set sends nothing, and ends at once, cancelled."""
         client = Client([OpenAI("key", "http://127.0.0.1:9/v1")])
@@ -250,6 +286,13 @@ class TestClient:
             asked(client, "openai/m")
             raise ZeroDivisionError
         assert "<Client closed, openai>" == repr(client)
+
+    def test_a_redirect(self) -> None:
+        """Where a server points is said, without what may be secret there."""
+        reply = redirect_reply("https://me:hush@elsewhere.example/a?ticket=hush")
+        with Server(reply) as server, Client([OpenAI("key", server.url)]) as client:
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a'; .*base_url"):
+                client.complete("openai/m", "Hi")
 
     def test_repr(self) -> None:
         """State and names are in the repr, keys are not."""

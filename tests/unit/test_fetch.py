@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
-from streamkit import ConnectError, ProtocolError, StreamTimeout, TruncatedStreamError
-from streamkit.testing import Cut, Reply, Server, Trickle, Wait, error_reply, json_reply
+from streamkit import BrokenStreamError, ConfigError, ConnectError, ProtocolError, StreamTimeout, TruncatedStreamError
+from streamkit.testing import Cut, Raw, Reply, Server, Trickle, Wait, error_reply, json_reply
 from streamkit.transport.fetch import Deadline, fetch
 from streamkit.transport.http import Transport
 from streamkit.wire import HttpRequest
@@ -61,3 +63,68 @@ def test_connections_that_fail(transport: Transport) -> None:
         fetch(transport, get("http://127.0.0.1:1"), Deadline(10))
     with Server(Reply(["[1", Cut()])) as server, pytest.raises(TruncatedStreamError):
         fetch(transport, get(server.url), Deadline(10))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "proxy"),
+    [("http", "http://me:hush@127.0.0.1:1"), ("https", "http://me:hush@127.0.0.1:1"), ("https", "127.0.0.1:1")],
+)
+def test_a_dead_proxy_is_named(scheme: str, proxy: str, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails at the proxy is put down to it, without its password; the server was not even asked."""
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
+    with pytest.raises(ConnectError) as caught:
+        fetch(transport, get(f"{scheme}://far.invalid"), Deadline(10))
+    shown = proxy.replace("me:hush", "***")
+    assert str(caught.value).startswith(f"no connection to far.invalid through the proxy {shown}: ")
+    assert caught.value.retryable
+
+
+def test_a_proxy_that_has_no_address(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a name cannot be looked up, it is the proxy's, and that is the one that is told."""
+
+    def unknown(*asked: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.invalid:1")
+    with pytest.raises(
+        ConnectError, match=r"^the name of the proxy http://\*\*\*@proxy\.invalid:1 could not be looked up"
+    ):
+        fetch(transport, get("https://far.invalid"), Deadline(10))
+
+
+@pytest.mark.skipif(find_spec("socks") is not None, reason="what SOCKS needs is installed")
+@pytest.mark.parametrize("scheme", ["socks5", "SOCKS5h"])
+def test_a_proxy_that_needs_more(scheme: str, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy without the package for it is a ConfigError with the way to get that."""
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hush@127.0.0.1:1")
+    with pytest.raises(ConfigError, match=rf'^the proxy {scheme}://\*\*\*@.* pip install "requests\[socks\]"$'):
+        fetch(transport, get("http://far.invalid"), Deadline(10))
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (b"SSH-2.0-OpenSSH_9\r\n", "'SSH-2.0-OpenSSH_9'"),
+        (b"SSH-2.0-OpenSSH_9", "'SSH-2.0-OpenSSH_9'"),
+        (b"\x15\x03\x01\n", r"'\x15\x03\x01'"),
+        (b"HTTP/1.1 fine\r\n", "'HTTP/1.1 fine'"),
+        (b"HTTP/3 200 OK\r\n\r\n", "'HTTP/3'"),
+        (b"x" * 70_000, "'got more than 65536 bytes when reading status line'"),
+    ],
+)
+def test_what_does_not_speak_http(sent: bytes, shown: str, transport: Transport) -> None:
+    """Another protocol's greeting is said to be none of HTTP, and is no reason to ask again."""
+    with Server(Reply(before_head=[Raw(sent), Cut()])) as server, pytest.raises(ProtocolError) as caught:
+        fetch(transport, get(server.url), Deadline(10))
+    assert str(caught.value).endswith(f" does not speak HTTP: {shown}")
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"HT", b"HTTP/1.1 2"])
+def test_half_a_status_line(sent: bytes, transport: Transport) -> None:
+    """A connection that is torn before or within the status line is broken, and worth another try."""
+    steps = [Raw(sent), Cut()] if sent else [Cut()]
+    with Server(Reply(before_head=steps)) as server, pytest.raises(BrokenStreamError) as caught:
+        fetch(transport, get(server.url), Deadline(10))
+    assert caught.value.retryable

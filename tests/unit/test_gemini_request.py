@@ -155,3 +155,11 @@ def test_nothing_to_reply_to(messages: Any) -> None:
     """Without a message beside those of the system there is nothing to send, unless it is in `extra_body`."""
     with pytest.raises(ConfigError, match="needs a message"):
         body(messages)
+
+
+def test_a_missing_token_of_vertex() -> None:
+    """On Vertex AI it is a token that is missing, and that is what the error asks for."""
+    with pytest.raises(
+        ConfigError, match=r"GOOGLE_ACCESS_TOKEN, or pass providers\.Gemini\(token=\.\.\.\) to a Client"
+    ):
+        providers.Gemini(project="p").request(ChatRequest("m", [{"role": "user", "content": "Hi"}]))

@@ -284,6 +284,17 @@ class TestMessagesOf:
         messages_of([own])[0]["role"] = "system"
         assert "user" == own["role"]
 
+    @pytest.mark.parametrize("role", ["system", "developer", "user", "tool", "function"])
+    def test_a_message_without_content(self, role: Any) -> None:
+        """A message that has no content, by a slip, is refused with what it has; one that says None is not."""
+        with pytest.raises(ConfigError, match=r"messages\[1\] has no content, only role, contents$"):
+            messages_of([Message("user", "Hi"), {"role": role, "contents": "hello"}])
+        assert [{"role": role, "content": None}] == messages_of([{"role": role, "content": None}])
+
+    def test_an_assistant_without_content(self) -> None:
+        """An assistant's message may consist of tool calls alone."""
+        assert [{"role": "assistant", "tool_calls": []}] == messages_of([{"role": "assistant", "tool_calls": []}])
+
     @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "function"])
     def test_known_roles(self, role: Any) -> None:
         """Every role that the format knows is accepted."""

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from streamkit import AuthenticationError, ConfigError, OverloadedError, RateLimitError, errors
+from streamkit import AuthenticationError, ConfigError, OverloadedError, RateLimitError, errors, providers
 from streamkit.providers import ChatRequest, OpenAI, OpenAICompletions, OpenAIResponses, Provider
 from streamkit.providers.demo import Demo
 from streamkit.wire import HttpRequest, ResponseInfo
@@ -160,7 +160,9 @@ class TestKey:
     @pytest.mark.parametrize("key", [None, "", "  "])
     def test_missing(self, key: str | None) -> None:
         """Without a key there is a `ConfigError` that names the variable to set, and the argument."""
-        with pytest.raises(ConfigError, match=r"set the environment variable OPENAI_API_KEY, or pass api_key="):
+        with pytest.raises(
+            ConfigError, match=r"variable OPENAI_API_KEY, or pass providers\.OpenAI\(api_key=\.\.\.\) to a C"
+        ):
             OpenAI(key).request(chat())
 
     def test_a_server_of_ones_own_needs_none(self) -> None:
@@ -284,6 +286,35 @@ class TestAddress:
         """And has the new name of `max_tokens`."""
         request = OpenAI(KEY, "https://eu.api.openai.com/v1").request(ChatRequest("m", HELLO, {"max_tokens": 5}))
         assert 5 == json.loads(request.body)["max_completion_tokens"]
+
+    def test_of_the_environment_and_impossible(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An address that the environment has is put down to its variable, by every provider that has one."""
+        for variable, made in [
+            ("OPENAI_BASE_URL", OpenAI),
+            ("WORK_BASE_URL", lambda: OpenAI(name="work")),
+            ("OPENAI_BASE_URL", OpenAIResponses),
+            ("OPENAI_BASE_URL", OpenAICompletions),
+            ("GROQ_BASE_URL", lambda: providers.OpenAICompatible("groq")),
+            ("ANTHROPIC_BASE_URL", providers.Anthropic),
+            ("GEMINI_BASE_URL", providers.Gemini),
+            ("GEMINI_BASE_URL", providers.GeminiInteractions),
+            ("AGNIC_BASE_URL", providers.Agnic),
+            ("AZURE_OPENAI_ENDPOINT", providers.AzureOpenAI),
+            ("OLLAMA_HOST", providers.Ollama),
+        ]:
+            monkeypatch.setenv(variable, "http://me:hush@")
+            with pytest.raises(ConfigError, match=f"^{variable} ") as caught:
+                made()
+            assert "hush" not in str(caught.value)
+            monkeypatch.delenv(variable)
+
+    @pytest.mark.parametrize(
+        "url", ["http://me:hush@127.0.0.1", "http://me:hu@sh@127.0.0.1", "http://me:hu/sh@127.0.0.1"]
+    )
+    def test_what_is_shown(self, url: str) -> None:
+        """Name and password stand in an error as asterisks before the @."""
+        with pytest.raises(ConfigError, match=r"'http://\*\*\*@127\.0\.0\.1'"):
+            OpenAI(KEY, url)
 
     def test_blanks_around(self) -> None:
         """Blanks around an address, as a file or a shell leaves them, are no part of it."""

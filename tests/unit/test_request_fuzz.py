@@ -40,7 +40,8 @@ PARTS: list[Any] = [
 
 def odd_message(chance: random.Random) -> dict[str, Any]:
     given = {name: chance.choice([*ODD, *PARTS]) for name in FIELDS if chance.random() < 0.5}
-    return {"role": chance.choice(ROLES), **given}
+    role = chance.choice(ROLES)
+    return {"role": role, **given} if role == "assistant" else {"role": role, "content": None, **given}
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

@@ -76,6 +76,16 @@ def test_a_chunked_request(path: Path) -> None:
     assert '"one two"' in path.read_text("utf-8")
 
 
+def test_a_dead_proxy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a proxy stands between, the answer says so, without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@127.0.0.1:1")
+    with Recorder("https://far.invalid", path) as recorder:
+        answer = requests.get(recorder.url, timeout=30)
+    assert 502 == answer.status_code
+    expected = "no answer from https://far.invalid through the proxy http://***@127.0.0.1:1: Connection refused"
+    assert answer.json()["error"]["message"].endswith(expected)
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

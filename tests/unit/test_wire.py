@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask, mask_all, parse_json
+from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask, mask_all, parse_json, place_of, without_userinfo
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -203,3 +203,36 @@ def test_content_type(sent: str, expected: str) -> None:
     """The media type comes in lower case, without its parameters."""
     assert expected == info(content_type=sent).content_type
     assert "" == info().content_type
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://host:1", "http://host:1"),
+        ("http://me:secret@host:1", "http://***@host:1"),
+        ("me:secret@host:1", "***@host:1"),
+        ("http://me:se@cret@host", "http://***@host"),
+        ("http://me:se/cret@host", "http://***@host"),
+        ("socks5h://me:se\ncret@host", "socks5h://***@host"),
+        ("localhost,.example", "localhost,.example"),
+    ],
+)
+def test_name_and_password(address: str, expected: str) -> None:
+    """All before the last @ is hidden, with or without a scheme."""
+    assert expected == without_userinfo(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://host:1/a/b", "https://host:1/a/b"),
+        ("https://me:secret@host/@scope//a@b?k=secret@x#secret", "https://host/@scope//a@b"),
+        ("//me:se@cret@host?secret", "//host"),
+        ("https://host?to=//me@x", "https://host"),
+        ("/login//a@b?ticket=secret", "/login//a@b"),
+        ("", ""),
+    ],
+)
+def test_the_place_of_a_url(url: str, expected: str) -> None:
+    """Of where a server points there is left what says where that is."""
+    assert expected == place_of(url)
