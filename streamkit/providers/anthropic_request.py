@@ -15,10 +15,10 @@ from streamkit.providers.base import ChatRequest
 from streamkit.providers.call_ids import ANTHROPIC_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     NamedTool,
-    Parameters,
     ToolSpec,
     Turn,
     format_of,

@@ -15,11 +15,11 @@ from streamkit.providers.bedrock_media import DocumentNames, media_block
 from streamkit.providers.call_ids import BEDROCK_IDS, turns_with_ids
 from streamkit.providers.layout import in_order
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     JsonFormat,
     NamedTool,
-    Parameters,
     ToolSpec,
     Turn,
     format_of,

@@ -14,10 +14,10 @@ from streamkit.providers.cohere_decoder import FORMAT, CohereDecoder
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     NamedTool,
-    Parameters,
     ToolSpec,
     Turn,
     format_of,

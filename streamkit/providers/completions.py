@@ -16,7 +16,7 @@ from streamkit.providers.base import ChatRequest, Event, address_of, choices_of,
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.openai_decoder import ChatDecoder
-from streamkit.providers.prompt import Parameters
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.quirks import NO_TOP_K, Quirks
 from streamkit.providers.unsaid import turns_for
 

@@ -13,10 +13,10 @@ from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.gemini_decoder import FORMAT, MADE_ID
 from streamkit.providers.lenient import as_dict
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import (
     NamedTool,
-    Parameters,
     ToolSpec,
     Turn,
     format_of,

@@ -13,8 +13,9 @@ from streamkit.providers.base import ChatRequest, base_url_of, choices_of, hidde
 from streamkit.providers.call_ids import MISTRAL_IDS, turns_with_ids
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.mistral_decoder import FORMAT, MistralDecoder
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, ToolSpec, Turn, provider_data
+from streamkit.providers.prompt import ToolSpec, Turn, provider_data
 from streamkit.providers.quirks import Quirks
 from streamkit.providers.shapes import normalise, tool_list
 from streamkit.providers.unsaid import call_shape, is_empty, tools_for, turns_for

@@ -14,8 +14,9 @@ from streamkit.providers.base import ChatRequest, base_url_of, hidden, shown_url
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.ollama_decoder import OllamaDecoder
+from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import Parameters, ToolSpec, Turn, format_of
+from streamkit.providers.prompt import ToolSpec, Turn, format_of
 from streamkit.providers.unsaid import arguments_of, tools_for, turns_for
 from streamkit.wire import HttpRequest, Masked
 
