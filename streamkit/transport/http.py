@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import queue
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -17,21 +16,19 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from streamkit.errors import (
-    BrokenStreamError,
     ConfigError,
-    ConnectError,
     ProtocolError,
     StreamError,
     TruncatedStreamError,
 )
 from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
+from streamkit.transport.failures import FAILURES, body_error, opening_error
 from streamkit.version import __version__
 from streamkit.wire import HttpRequest, ResponseInfo, mask, without_userinfo
 
 __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
-_MOST_FOREIGN = 200  # characters shown of what is not HTTP
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
 _USER_AGENT = f"streamkit/{__version__}"
 # What requests and urllib look at to find proxies and certificates.
@@ -39,7 +36,6 @@ _ENVIRONMENT = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUEST_METHOD"),
 )
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 class _Adapter(HTTPAdapter):
@@ -130,8 +126,8 @@ class Transport:
             raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
         except requests.exceptions.InvalidHeader as error:
             raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
-        except _FAILURES as error:
-            raise _opening_error(error, request, watch, _proxy_of(request, proxies)) from error
+        except FAILURES as error:
+            raise opening_error(error, request, watch, _proxy_of(request, proxies)) from error
         return Reply(response, last_response(), request)
 
     def _environment(self, session: requests.Session, request: HttpRequest) -> tuple[bool | str, dict[str, str]]:
@@ -205,8 +201,8 @@ class Reply:
         while True:
             try:
                 data = read1(_READ)
-            except _FAILURES as error:
-                raise _body_error(error) from error
+            except FAILURES as error:
+                raise body_error(error) from error
             if not data:
                 break
             self.received += len(data)
@@ -279,66 +275,3 @@ class Reply:
 def _proxy_of(request: HttpRequest, proxies: dict[str, str]) -> str:
     """Return the address of the proxy that a request goes through, as it may be shown; "" for none."""
     return without_userinfo(requests.utils.select_proxy(request.url, proxies) or "")
-
-
-def _opening_error(error: BaseException, request: HttpRequest, watch: Watch, proxy: str) -> StreamError:
-    reason = mask(_root(error), request.secrets)
-    host = urllib3.util.parse_url(request.url).netloc or request.url
-    if proxy:
-        host = f"{host} through the proxy {proxy}"
-    if isinstance(error, requests.exceptions.SSLError):
-        passing = not _caused_by(error, ssl.SSLCertVerificationError) and _caused_by(error, ssl.SSLEOFError)
-        return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
-    if foreign := _foreign(error):
-        return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
-    if _caused_by(error, urllib3.exceptions.NameResolutionError):
-        name = f"the proxy {proxy}" if proxy else host  # which looks the other name up
-        return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
-    if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
-        return ConnectError(f"no connection to {host}: {reason}", retryable=True)
-    if not watch.connected:
-        return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
-    return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
-
-
-def _foreign(error: BaseException) -> str:
-    """Return what shows that the peer speaks something else than HTTP, "" where it may just be gone."""
-    for item in _chain(error):
-        if isinstance(item, (http.client.LineTooLong, http.client.UnknownProtocol)):
-            return str(item)
-        if isinstance(item, http.client.BadStatusLine) and not isinstance(item, http.client.RemoteDisconnected):
-            line = str(item)  # half a status line, or an empty one, is no more than a connection that is torn
-            if line.endswith("\n") or line[:5] != "HTTP/"[: len(line)]:
-                return line.strip()
-    return ""
-
-
-def _body_error(error: BaseException) -> StreamError:
-    if _caused_by(error, urllib3.exceptions.DecodeError):
-        return ProtocolError("the body is not compressed as its header says")
-    if _caused_by(error, http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
-        return TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
-    return BrokenStreamError(f"the connection failed in the middle of the reply: {_root(error)}", retryable=True)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Iterate an error and what it came from: causes, ``reason`` of urllib3's, and errors among arguments."""
-    pending, seen = [error], set()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        related = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
-        pending.extend(item for item in related if isinstance(item, BaseException))
-
-
-def _caused_by(error: BaseException, *classes: type[BaseException]) -> bool:
-    return any(isinstance(item, classes) for item in _chain(error))
-
-
-def _root(error: BaseException) -> str:
-    """Return the words of the innermost error, which name the fault without a library's wrapping."""
-    innermost = list(_chain(error))[-1]
-    return str(innermost).strip() or type(innermost).__name__

@@ -1,0 +1,89 @@
+"""What the failures of requests, urllib3, http.client and the system mean, in errors of ours."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3
+
+from streamkit.errors import BrokenStreamError, ConnectError, ProtocolError, StreamError, TruncatedStreamError
+from streamkit.transport.connection import Watch
+from streamkit.wire import HttpRequest, mask
+
+__all__ = ["FAILURES", "body_error", "opening_error"]
+
+#: What they raise.
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+_MOST_FOREIGN = 200  # characters shown of what is not HTTP
+
+
+def opening_error(error: BaseException, request: HttpRequest, watch: Watch, proxy: str) -> StreamError:
+    """Return the error of a request that brought no response.
+
+    Args:
+        proxy: the address of the proxy that it went through, as it may be shown; "" for none.
+    """
+    reason = mask(_root(error), request.secrets)
+    host = urllib3.util.parse_url(request.url).netloc or request.url
+    if proxy:
+        host = f"{host} through the proxy {proxy}"
+    if isinstance(error, requests.exceptions.SSLError):
+        passing = not _caused_by(error, ssl.SSLCertVerificationError) and _caused_by(error, ssl.SSLEOFError)
+        return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
+    if foreign := _foreign(error):
+        return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
+    if _caused_by(error, urllib3.exceptions.NameResolutionError):
+        name = f"the proxy {proxy}" if proxy else host  # which looks the other name up
+        return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
+    if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
+        return ConnectError(f"no connection to {host}: {reason}", retryable=True)
+    if not watch.connected:
+        return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
+    return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+
+
+def _foreign(error: BaseException) -> str:
+    """Return what shows that the peer speaks something else than HTTP, "" where it may just be gone."""
+    for item in _chain(error):
+        if isinstance(item, (http.client.LineTooLong, http.client.UnknownProtocol)):
+            return str(item)
+        if isinstance(item, http.client.BadStatusLine) and not isinstance(item, http.client.RemoteDisconnected):
+            line = str(item)  # half a status line, or an empty one, is no more than a connection that is torn
+            if line.endswith("\n") or line[:5] != "HTTP/"[: len(line)]:
+                return line.strip()
+    return ""
+
+
+def body_error(error: BaseException) -> StreamError:
+    """Return the error of a body that could not be read to its end."""
+    if _caused_by(error, urllib3.exceptions.DecodeError):
+        return ProtocolError("the body is not compressed as its header says")
+    if _caused_by(error, http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
+        return TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
+    return BrokenStreamError(f"the connection failed in the middle of the reply: {_root(error)}", retryable=True)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Iterate an error and what it came from: causes, ``reason`` of urllib3's, and errors among arguments."""
+    pending, seen = [error], set()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        related = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
+        pending.extend(item for item in related if isinstance(item, BaseException))
+
+
+def _caused_by(error: BaseException, *classes: type[BaseException]) -> bool:
+    return any(isinstance(item, classes) for item in _chain(error))
+
+
+def _root(error: BaseException) -> str:
+    """Return the words of the innermost error, which name the fault without a library's wrapping."""
+    innermost = list(_chain(error))[-1]
+    return str(innermost).strip() or type(innermost).__name__
