@@ -8,8 +8,10 @@
         print(chunk.text, end="", flush=True)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from streamkit import providers
-from streamkit.catalog import ModelList
 from streamkit.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.client import Client, complete, stream
 from streamkit.errors import (
@@ -37,12 +39,15 @@ from streamkit.errors import (
 from streamkit.fanin import first, merge
 from streamkit.messages import Choice, Completion, FilePart, ImagePart, Message, TextPart, ToolCall, fold
 from streamkit.observers import Observer, Report, Stats
-from streamkit.providers.model_lists import ModelInfo
 from streamkit.settings import Retry, Timeout
 from streamkit.stop import StopEvent
 from streamkit.stream import Stream
-from streamkit.usage import UsageTotals, UsageTracker
 from streamkit.version import __version__
+
+if TYPE_CHECKING:
+    from streamkit.catalog import ModelList
+    from streamkit.providers.model_lists import ModelInfo
+    from streamkit.usage import UsageTotals, UsageTracker
 
 __all__ = [
     "APIError",
@@ -95,3 +100,22 @@ __all__ = [
     "providers",
     "stream",
 ]
+
+# Imported when they are asked for, as most programs do without.
+_MODULES = {
+    "ModelInfo": "providers.model_lists",
+    "ModelList": "catalog",
+    "UsageTotals": "usage",
+    "UsageTracker": "usage",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

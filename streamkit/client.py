@@ -7,9 +7,8 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamkit.catalog import Catalog
 from streamkit.errors import ConfigError
 from streamkit.messages import Completion, Message, messages_of
 from streamkit.observers import Observer
@@ -22,6 +21,9 @@ from streamkit.stream import Stream
 from streamkit.transport.http import Transport
 from streamkit.wire import Masked
 from streamkit.worker import Job
+
+if TYPE_CHECKING:
+    from streamkit.catalog import Catalog
 
 __all__ = ["Client", "complete", "default_client", "stream"]
 
@@ -203,6 +205,8 @@ class Client:
     @property
     def models(self) -> Catalog:
         """The models of this client's providers."""
+        from streamkit.catalog import Catalog  # which few programs need, and none to start
+
         if self._catalog is None:
             self._catalog = Catalog(self._factories_of, self._transport)
         return self._catalog
