@@ -133,8 +133,8 @@ class ToolCall:
         return cls(id, name, arguments, raw_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape, with the arguments exactly as they came."""
-        function = {"name": self.name, "arguments": self.raw_arguments}
+        """Return the OpenAI shape, with the arguments exactly as they came; none are an empty object."""
+        function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
         return {"id": self.id, "type": "function", "function": function}
 
 
@@ -215,7 +215,11 @@ def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any
         raise ConfigError(
             f"messages[{position}] has the role {shape.get('role')!r}; known are {', '.join(get_args(Role))}"
         )
-    if "content" not in shape and shape["role"] != "assistant":  # which may have tool calls in its place
+    # An assistant may have tool calls in its place, and a tool nothing to say.
+    needless = shape["role"] == "assistant" or (
+        shape["role"] == "tool" and set(shape) <= {"role", "tool_call_id", "name"}
+    )
+    if "content" not in shape and not needless:
         raise ConfigError(f"messages[{position}] has no content, only {', '.join(map(str, shape))}")
     return shape
 

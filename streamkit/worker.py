@@ -170,7 +170,7 @@ class _Attempt:
     def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
-        told, hurries = False, False
+        told, hurries, doubts = False, False, False
         for event in events:
             chunks = decode(event)
             if chunks:
@@ -182,9 +182,10 @@ class _Attempt:
             if decoder.ended:
                 return
             if decoder.whole:
-                if chunks or not hurries:
-                    watch.hurry(_LINGER_SECONDS if told and not chunks else _DOUBT_SECONDS)
-                    hurries = True
+                sure = told and not chunks
+                if chunks or not hurries or (sure and doubts):
+                    watch.hurry(_LINGER_SECONDS if sure else _DOUBT_SECONDS)
+                    hurries, doubts = True, not sure
             elif hurries:  # it seemed whole, and then another choice began
                 watch.hurry(None)
                 hurries = False

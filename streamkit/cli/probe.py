@@ -203,7 +203,8 @@ def _error_in(kind: str, data: str | bytes, *, api: bool) -> APIError | None:
         return api_error(_SERVER, data, None, in_stream=True) if failed else None
     told = as_dict(decoded)
     for body in (told, as_dict(told.get("response"))):  # the latter of OpenAI's responses
-        if reports_error(body if api else {name: value for name, value in body.items() if name != "message"}):
+        ordinary = {name: value for name, value in body.items() if name != "message" and (value or name != "error")}
+        if reports_error(body if api else ordinary):
             return api_error(_SERVER, body, None, in_stream=True)
     return api_error(_SERVER, decoded, None, in_stream=True) if failed else None
 

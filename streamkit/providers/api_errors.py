@@ -16,7 +16,11 @@ __all__ = ["FAILED_FINISHES", "api_error", "chose_error", "reports_error"]
 FAILED_FINISHES = ("error", "insufficient_system_resource", "network_error")
 
 # Without one of these it is none, whatever else there is.
-_SIGNS = frozenset(("error", "message", "x_groq", "base_resp", "success", "error_code"))
+_SIGNS = frozenset(("error", "message", "x_groq", "base_resp", "success", "error_code", "detail"))
+_HEALTHY = (
+    r"0*|2\d\d|[12]0*|ok|success\w*\W*|accepted|active|complete[d]?|done|finished|heartbeat|in[ _-]?progress|"
+    r"info|keep-?alive|loading|pending|ping|processing|progress|queued|running|searching|started|status|thinking|none"
+)
 _OF_REPLIES = ("choices", "usage", "data", "models", "output", "candidates")
 _MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
@@ -41,22 +45,33 @@ def reports_error(raw: Mapping[str, Any]) -> bool:
 def _is_bare_error(raw: Mapping[str, Any]) -> bool:
     """Say whether it is one of the errors that stand in no ``error``: words, and beside them what says failure.
 
-    Gateways send words and codes of their own in healthy streams, so an unknown code says nothing.
+    Gateways send words and codes of their own in healthy streams; those that are known say nothing.
     """
+    if len(raw) == 1 and raw.get("detail"):  # FastAPI
+        return not _is_healthy(raw["detail"])
     failed = raw.get("success") is False or _is_code(raw.get("error_code"))  # Cloudflare, Baidu
     message = raw.get("message")
     if not (failed or (isinstance(message, str) and message)) or any(raw.get(name) for name in _OF_REPLIES):
         return False
     kind = as_text(raw.get("type"))
     names_error = kind.lower().endswith(("error", "exception")) and status_of_word(kind) is not None
-    codes = [raw.get(name) for name in ("code", "status_code", "statusCode", "status")]
-    return failed or names_error or any(map(_is_failure, codes))
+    if failed or names_error or _is_failed_status(raw.get("status")):
+        return True
+    codes = [raw[name] for name in ("code", "status_code", "statusCode") if name in raw]
+    return any(code is not None and not _is_healthy(code) for code in codes)
 
 
-def _is_failure(code: Any) -> bool:
-    if isinstance(code, str) and not code.isdecimal():
-        return code.lower() in ("error", "failed", "failure") or status_of_word(code) is not None
-    return _is_code(code) and 400 <= int(code) <= 599
+def _is_failed_status(status: Any) -> bool:
+    """Say so of a field that mostly tells how far a healthy reply is."""
+    if isinstance(status, str) and not status.isdecimal():
+        return status.lower() in ("error", "failed", "failure") or status_of_word(status) is not None
+    return _is_code(status) and 400 <= int(status) <= 599
+
+
+def _is_healthy(code: Any) -> bool:
+    """Say whether a code is one of those by which gateways say that all is well, or how far they are."""
+    text = str(code).strip().lower()
+    return isinstance(code, bool) or re.fullmatch(_HEALTHY, text) is not None
 
 
 def _is_code(code: Any) -> bool:

@@ -178,21 +178,22 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
             functions.append(declared)
         else:
             tools.append(tool)  # one of Google's own, such as {"googleSearch": {}}
+    choice = parameters.take_tool_choice()
+    own_alone = bool(given) and not any(isinstance(tool, ToolSpec) or not _DECLARED.isdisjoint(tool) for tool in given)
+    if own_alone and choice == "none":
+        return  # which has no other word for it
     if functions:
         tools.insert(0, {"functionDeclarations": functions})
     if tools:
         body["tools"] = tools
-    if config := _calling(name, parameters, given):
+    if own_alone and choice not in (None, "auto"):
+        raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
+    if config := {} if own_alone else _calling(name, choice, given):
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _calling(name: str, parameters: Parameters, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
     """Return how functions are called, empty where the model is free to or where there are none."""
-    choice = parameters.take_tool_choice()
-    if tools and not any(isinstance(tool, ToolSpec) or not _DECLARED.isdisjoint(tool) for tool in tools):
-        if choice not in (None, "auto"):
-            raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
-        return {}
     config: dict[str, Any] = {}
     if choice is not None:
         chosen = tool_choice_of(choice)

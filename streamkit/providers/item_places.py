@@ -42,7 +42,9 @@ class ItemPlaces:
                 return self._by_id[id]
         if not ids:
             return next(reversed(places), None)  # the last of its type goes on
-        return None if None in places else ids[0]  # it was nameless so far
+        if None in places and None not in self._by_id.values():
+            return None  # it was nameless so far
+        return ids[0]
 
     def at_end(self, items: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return where the items of the list at the end stand; it may lack some that were told before."""

@@ -58,7 +58,8 @@ class ChatDecoder(ReplyDecoder):
         self._wanted = choices
         self._finish: dict[int, str | None] = {}  # each choice seen, with the provider's word for its end
         self._tools: dict[int, ToolIndex] = {}
-        self._had_delta: set[int] = set()
+        self._told_by_deltas: dict[int, set[str]] = {}  # types of chunks, by the choice
+        self._told_text = False  # by the hot path
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -84,6 +85,7 @@ class ChatDecoder(ReplyDecoder):
                 and not raw.get("usage")
             ):
                 self._last = raw
+                self._told_text = True
                 return (text_chunk(text, index, raw, self._id, self._model),)
         except (KeyError, TypeError, ValueError):
             pass
@@ -109,11 +111,17 @@ class ChatDecoder(ReplyDecoder):
         index = choice.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else 0
         delta = choice.get("delta")
+        by_deltas = self._told_by_deltas.setdefault(index, set())
         if isinstance(delta, dict):
-            self._had_delta.add(index)
-        else:  # one that comes whole; after deltas it would tell all of it again
-            delta = {} if index in self._had_delta else as_dict(choice.get("message"))
-        chunks = self._decode_delta(delta, index, raw)
+            chunks = self._decode_delta(delta, index, raw)
+            by_deltas.update(chunk.type for chunk in chunks)
+        else:  # one that comes whole; what deltas told would be told again
+            if self._told_text:
+                by_deltas.add("text")
+            delta = {
+                name: value for name, value in as_dict(choice.get("message")).items() if _type_of(name) not in by_deltas
+            }
+            chunks = self._decode_delta(delta, index, raw)
         finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
         self._finish_word = self._finish.get(0)
@@ -172,6 +180,12 @@ class ChatDecoder(ReplyDecoder):
         chunks = self._decode_any(body, "")
         self.ended = bool(self._finish)
         return chunks
+
+
+def _type_of(field: str) -> str:
+    """Return the type of the chunks that a field of a message gives."""
+    types = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}
+    return types.get(field, "reasoning" if field.startswith("reasoning") else field)
 
 
 def _reasoning(delta: Mapping[str, Any]) -> str:

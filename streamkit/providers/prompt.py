@@ -88,6 +88,8 @@ def _turn(position: int, message: Mapping[str, Any]) -> Turn:
         parts = (*(part for part in parts if part != Text("")), Text(refusal))
     if (marks := marks_of(where, message)) is not None:
         if parts in ((), (Text(""),)):
+            if role == "system":  # which is left out
+                return Turn(role)
             raise ConfigError(f"{where}.cache_control marks content, and there is none; mark another message")
         if parts[-1].cache_control is None:
             parts = (*parts[:-1], attrs.evolve(parts[-1], cache_control=marks))

@@ -99,7 +99,8 @@ def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
         shape = {"call_id": call_id_of(name, call), "name": call.name}
         if which in free:
             custom.add(call.id)
-            calls.append({"type": "custom_tool_call", **shape, "input": call.raw_arguments})
+            text = "" if call.raw_arguments == "{}" else call.raw_arguments  # what histories have for nothing
+            calls.append({"type": "custom_tool_call", **shape, "input": text})
         else:
             calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})
     return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)

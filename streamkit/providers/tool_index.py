@@ -69,7 +69,8 @@ class ToolIndex:
         known = self._names.get(which, "")
         if not (name and known) or self._ids[which] or not (name != known or number in self._in_event):
             return False
+        arguments = "".join(self._arguments[which]).strip()
         try:
-            return isinstance(parse_json("".join(self._arguments[which])), dict)
+            return isinstance(parse_json(arguments or "null"), dict if name == known else dict | None)
         except ValueError:
             return False

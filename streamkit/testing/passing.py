@@ -247,9 +247,7 @@ class _Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         for prefix in ("http://", "https://"):
-            adapter = requests.adapters.HTTPAdapter()
-            adapter.poolmanager.pool_classes_by_scheme = _POOLS
-            self.mount(prefix, adapter)
+            self.mount(prefix, _Adapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -279,6 +277,18 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 _POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 class _Unreadable(Exception):

@@ -436,6 +436,17 @@ def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.Mon
     assert time.monotonic() - began < NOISE
 
 
+def test_an_event_behind_the_last_words_settles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the finish reason came with text, an event without any, such as the usage, says that it was the end."""
+    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    reply = Reply([chunk_event("Hi", finish_reason="stop"), chunk_event(usage=usage), Wait(None)])
+    began = time.monotonic()
+    with nothing_left(), Server(reply) as server, client_of(server, timeout=Timeout(idle=60)) as client:
+        assert client.complete("openai/m", "Hi").text == "Hi"
+    assert time.monotonic() - began < NOISE
+
+
 def test_a_choice_that_begins_when_all_seemed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server may work off several prompts one by one: a late one has the time that it needs."""
     monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.5)

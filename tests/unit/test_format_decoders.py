@@ -389,13 +389,14 @@ class TestResponses:
 
     @pytest.mark.parametrize("text", ["select 1", "", " \n"])
     def test_a_custom_call_goes_back_as_one(self, text: str) -> None:
-        """A call of a tool that takes free text, and its result, go back in their own shapes, blank text as it came."""
+        """A call of a tool that takes free text, and its result, go back in their own shapes, blank text as none."""
         item = {"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": text}
         said, _ = reply(RESPONSES, done([item]))
         assert text == said.tool_calls[0].raw_arguments
         result = {"role": "tool", "tool_call_id": "c", "content": "1"}
         history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict(), result])
         sent = json.loads(RESPONSES.request(history).body)["input"][1:]
+        item["input"] = text.strip()
         assert [item, {"type": "custom_tool_call_output", "call_id": "c", "output": "1"}] == sent
 
     @pytest.mark.parametrize(
@@ -421,6 +422,19 @@ class TestResponses:
         for ends in [[]] if delta == {"item_id": "other"} else [[], [told_whole]]:
             said, _ = reply(RESPONSES, *steps, *ends, done([thought, {**MESSAGE, **item}]))
             assert ("Hm", "Hello") == (said.reasoning, said.text)
+
+    def test_a_name_for_a_nameless_item(self) -> None:
+        """What had no name belongs to the first item that has one, and not to the next."""
+        texts = {"m1": "ab", "m2": "cdef"}
+        ends = [
+            {
+                "type": "response.output_item.done",
+                "item": {"type": "message", "id": id, "content": [{"type": "output_text", "text": text}]},
+            }
+            for id, text in texts.items()
+        ]
+        said, _ = reply(RESPONSES, {"type": "response.output_text.delta", "delta": "ab"}, *ends, done([]))
+        assert "abcdef" == said.text
 
     @pytest.mark.parametrize("late", ["done", "end"])
     def test_reasoning_that_comes_late_goes_back_first(self, late: str) -> None:

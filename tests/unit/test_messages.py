@@ -221,9 +221,9 @@ class TestToolCalls:
             assert arguments == made.arguments
 
     def test_to_dict(self) -> None:
-        """A call goes back to the provider with exactly the text of its arguments."""
-        for raw in ("{ }", "", " \n"):
-            expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": raw}}
+        """A call goes back to the provider with exactly the text of its arguments; none are an empty object."""
+        for raw, sent in (("{ }", "{ }"), ('{"a": 1', '{"a": 1'), ("", "{}"), (" \n", "{}")):
+            expected = {"id": "c", "type": "function", "function": {"name": "f", "arguments": sent}}
             assert expected == ToolCall.of("c", "f", raw).to_dict()
 
 
@@ -290,6 +290,11 @@ class TestMessagesOf:
         with pytest.raises(ConfigError, match=r"messages\[1\] has no content, only role, contents$"):
             messages_of([Message("user", "Hi"), {"role": role, "contents": "hello"}])
         assert [{"role": role, "content": None}] == messages_of([{"role": role, "content": None}])
+
+    def test_a_tool_that_has_nothing_to_say(self) -> None:
+        """A result without content is an empty one."""
+        result = {"role": "tool", "tool_call_id": "c"}
+        assert [result] == messages_of([result])
 
     def test_an_assistant_without_content(self) -> None:
         """An assistant's message may consist of tool calls alone."""

@@ -250,6 +250,11 @@ class TestRareErrors:
             {"error_code": 17, "error_msg": "no"},
             {"base_resp": {"status_code": 1004, "status_msg": "no"}},
             {"status": "error", "message": "no"},
+            {"code": "DataInspectionFailed", "message": "no"},
+            {"code": 1301, "message": "no"},
+            {"code": -1, "message": "no"},
+            {"detail": "no more of this"},
+            {"detail": [{"msg": "no"}]},
             {"type": "timeout_error", "message": "no"},
             [{"error": {"code": 429, "message": "no"}}],
             {"choices": None, "code": 402, "message": "no"},
@@ -283,6 +288,7 @@ class TestRareErrors:
             {"base_resp": {"status_code": "0"}},
             {"type": "timeout", "message": "soon"},
             {"error": False},
+            {"detail": "loading"},
             {"error": "", "choices": [], "usage": {"prompt_tokens": 1}},
         ],
         ids=json.dumps,
@@ -303,6 +309,19 @@ class TestToldTwice:
         last = {"index": 0, "finish_reason": "stop", "message": {"content": "Hello", "tool_calls": [call]}}
         completion = reply_of(text("Hello"), piece({"tool_calls": [{"index": 0, **call}]}), {"choices": [last]})
         assert ("Hello", '{"x":1}') == (completion.text, completion.tool_calls[0].raw_arguments)
+
+    def test_a_whole_message_after_other_deltas(self) -> None:
+        """What no delta told is taken of it."""
+        thought = piece({"role": "assistant", "reasoning_content": "Hm"})
+        message = {"role": "assistant", "reasoning_content": "Hm", "content": "Hello"}
+        completion = reply_of(thought, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+        assert ("Hm", "Hello") == (completion.reasoning, completion.text)
+
+    @pytest.mark.parametrize("arguments", ["", None, " ", "null", "{}"])
+    def test_calls_without_arguments(self, arguments: str | None) -> None:
+        """Two calls of the number 0 and without ids are two, though they have nothing to say."""
+        pieces = [piece({"tool_calls": [{"index": 0, "function": {"name": n, "arguments": arguments}}]}) for n in "ab"]
+        assert ["a", "b"] == [call.name for call in reply_of(*pieces, STOP).tool_calls]
 
     def test_messages_alone(self) -> None:
         """A server that sends messages in the place of deltas is read."""

@@ -157,6 +157,21 @@ def test_close_cuts_what_has_not_begun(path: Path) -> None:
         server.wait_for_open_connections(0)
 
 
+def test_close_cuts_what_goes_through_a_proxy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection to a proxy is cut like one to the server."""
+    with Server(Reply(before_head=[Wait(None)])) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+        monkeypatch.setenv("http_proxy", proxy.origin)
+        monkeypatch.setenv("no_proxy", "")
+        recorder = Recorder("http://upstream.example", path)
+        with socket.create_connection(("127.0.0.1", int(recorder.url.rpartition(":")[2])), timeout=30) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            proxy.wait_for_requests(1)
+            recorder.close()
+            assert b"" == sock.recv(1)
+        proxy.wait_for_open_connections(0)
+
+
 def test_an_idle_connection_is_closed(path: Path) -> None:
     """A client that keeps its connection cannot go on with it after the recorder was closed."""
     with Server(json_reply({})) as server, Recorder(server.origin, path) as recorder:
