@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import attrs
@@ -138,6 +138,11 @@ class ToolCall:
         return {"id": self.id, "type": "function", "function": function}
 
 
+def _kept(content: Any) -> Any:
+    """Return a content that can be sent more than once: an iterator would be empty the next time."""
+    return tuple(content) if isinstance(content, Iterator) else content
+
+
 _OURS = (TextPart, ImagePart, FilePart, ToolCall)
 
 
@@ -157,7 +162,9 @@ class Message:
     """
 
     role: Role
-    content: str | Sequence[TextPart | ImagePart | FilePart | Mapping[str, Any]] | None = None
+    content: str | Sequence[TextPart | ImagePart | FilePart | Mapping[str, Any]] | None = attrs.field(
+        default=None, converter=_kept
+    )
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None

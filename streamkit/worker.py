@@ -170,7 +170,7 @@ class _Attempt:
     def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, watch = self._decoder, self._watch
         decode = decoder.decode
-        told, hurries, doubts = False, False, False
+        told, patience = False, None  # the seconds that a reply which seems whole has for the rest
         for event in events:
             chunks = decode(event)
             if chunks:
@@ -182,13 +182,13 @@ class _Attempt:
             if decoder.ended:
                 return
             if decoder.whole:
-                sure = told and not chunks
-                if chunks or not hurries or (sure and doubts):
-                    watch.hurry(_LINGER_SECONDS if sure else _DOUBT_SECONDS)
-                    hurries, doubts = True, not sure
-            elif hurries:  # it seemed whole, and then another choice began
+                seconds = _LINGER_SECONDS if told and not chunks else _DOUBT_SECONDS
+                if chunks or seconds != patience:  # events without chunks, such as pings, give no time more
+                    watch.hurry(seconds)
+                    patience = seconds
+            elif patience is not None:  # it seemed whole, and then another choice began
                 watch.hurry(None)
-                hurries = False
+                patience = None
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)

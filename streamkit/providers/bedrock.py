@@ -74,6 +74,8 @@ class Bedrock:
         access = secret_of(access, "access_key")
         secret = secret_of(secret, "secret_key")
         token = secret_of(token, "session_token")
+        if bool(access) != bool(secret) or (token and not access):
+            raise ConfigError("access_key and secret_key go together, with a session_token or without; pass both")
         self._signing = Signing(name, self.region or "", access, secret, token, profile)
         try:
             botocore_of(name)

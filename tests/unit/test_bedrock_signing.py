@@ -306,3 +306,18 @@ def test_the_list_of_an_address_with_fips() -> None:
     """The host that has the list is of the same kind as the one that was passed."""
     provider = providers.Bedrock("k", "https://bedrock-runtime-fips.us-east-1.amazonaws.com")
     assert "https://bedrock-fips.us-east-1.amazonaws.com/foundation-models" == provider.models_url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"access_key": ACCESS},
+        {"secret_key": SECRET},
+        {"session_token": "t"},
+        {"secret_key": SECRET, "session_token": "t"},
+    ],
+)
+def test_half_of_the_credentials(given: dict[str, str]) -> None:
+    """Credentials that are not whole are refused, and not replaced by others without a word."""
+    with pytest.raises(ConfigError, match="access_key and secret_key go together"):
+        providers.Bedrock(region="eu-west-1", **given)  # type: ignore[arg-type]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -20,11 +20,9 @@ from streamkit import (
     NotFoundError,
     ProtocolError,
     ServerError,
-    StopEvent,
     StreamError,
     StreamkitError,
     StreamTimeout,
-    listing,
     providers,
 )
 from streamkit.catalog import Catalog, not_in_use
@@ -379,23 +377,23 @@ class TestPages:
             with Client(known) as client:
                 assert (20, {}) == (len(client.models.list()), client.models.list().errors)
 
-    def test_an_interrupt_leaves_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interrupt_leaves_at_once(self) -> None:
         """Ctrl-C waits for nobody's answer, and the requests that are under way are cut off."""
-        asked = StopEvent()
 
-        def interrupted(timeout: float) -> None:
-            assert asked.wait(20)
-            raise KeyboardInterrupt
-
-        def note(_: object) -> Reply:
-            asked.set()
+        def interrupt(_: object) -> Reply:
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
             return Reply(before_head=[Wait(None)])
 
-        with Server(note) as server, Client([local(server)]) as client:
-            monkeypatch.setattr(listing.queue, "SimpleQueue", lambda: mock.Mock(get=interrupted))
-            with pytest.raises(KeyboardInterrupt):
-                client.models.list()
-            server.wait_for_open_connections(0)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored in the background
+        try:
+            with Server(interrupt) as server, Client([local(server)]) as client:
+                with pytest.raises(KeyboardInterrupt):
+                    client.models.list()
+                server.wait_for_open_connections(0)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class TestChoosing:

@@ -228,6 +228,12 @@ class TestToolCalls:
 
 
 class TestMessage:
+    def test_content_from_a_generator(self) -> None:
+        """A message can be sent again, whatever its parts came from."""
+        message = Message("user", (TextPart(word) for word in "ab"))  # type: ignore[arg-type]
+        assert message.to_dict() == message.to_dict()
+        assert ["a", "b"] == [part["text"] for part in message.to_dict()["content"]]
+
     def test_of_a_completion(self) -> None:
         """A reply goes into the history as the assistant's message, with its calls; without text it has none."""
         calls = [call(0, "c", "f", "{}")]
