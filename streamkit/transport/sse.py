@@ -1,11 +1,12 @@
 """Bytes to server-sent events: sseclient-py behind a guard.
 
-sseclient-py does the parsing. ``Guard`` stands before it and makes of whatever bytes arrive, cut wherever,
-whole events with plain line ends in valid UTF-8.
+sseclient-py does the parsing, but for events that are one line of data. ``Guard`` stands before it and makes of
+whatever bytes arrive, cut wherever, whole events with plain line ends in valid UTF-8.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -145,7 +146,7 @@ class Guard:
 
 
 def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass the pieces on without one byte order mark at the very beginning, however it is cut."""
+    """Return the pieces without one byte order mark at the very beginning, however it is cut."""
     head = b""
     pieces = iter(source)
     for data in pieces:
@@ -153,9 +154,7 @@ def _without_bom(source: Iterable[bytes]) -> Iterator[bytes]:
         if len(head) >= len(_BOM) or not _BOM.startswith(head):
             break
     head = head.removeprefix(_BOM)
-    if head:
-        yield head
-    yield from pieces
+    return itertools.chain([head], pieces) if head else pieces
 
 
 def _valid_utf8(block: bytes) -> bytes:
@@ -190,9 +189,14 @@ class _Client(sseclient.SSEClient):
     Its own search copies an event anew for each of its lines, and is a tenth of what a chunk costs.
     """
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        super().__init__(blocks)
-        self._blocks = blocks
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        super().__init__(self._blocks)
+
+    def parse(self, block: bytes) -> Iterator[sseclient.Event]:
+        """Iterate the events of a block, before the next one is parsed."""
+        self._blocks[:] = (block,)
+        return self.events()
 
     def _read(self) -> Iterator[bytes]:
         for block in self._blocks:
@@ -205,11 +209,21 @@ def parse(guard: Guard) -> Iterator[sseclient.Event]:
     An event is given as soon as its blank line has arrived, and until the next one is asked for,
     ``guard.last_event_id`` is its id.
 
+    Events of one line of data, most of what models send, need no parser: taking them apart here costs a
+    quarter of going through all the fields, which is the larger part of a chunk that comes alone.
+
     Raises:
         ProtocolError: an event is over the bound.
         Whatever the source of the bytes raises.
     """
-    return _Client(iter(guard)).events()
+    client = _Client()
+    for block in guard:
+        # A blank line ends each event: with two line ends an event, no event has a second line.
+        if block.startswith(b"data: ") and block.count(b"\n") == 2 * block.count(b"\n\ndata: ") + 2:
+            for data in block[6:-2].decode("utf-8").split("\n\ndata: "):
+                yield sseclient.Event(data=data)
+        else:
+            yield from client.parse(block)
 
 
 def events(guard: Guard) -> Iterator[sseclient.Event]:

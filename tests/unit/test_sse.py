@@ -50,6 +50,7 @@ def reference(stream: bytes) -> tuple[Found, str, int | None]:
 
 TOKENS = [
     *(b"\n", b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b": ", b":", b" ", b"{}", b"x"),
+    *(b"data: a\n\n", b"data: \n\n", b"data:b\n\n", b"data:  c\n\n", b"data: data: d\n\n", b"data: "),
     *(b"data: a\n", b"data", b"data:", b"event: x\n", b"event:", b"id: 1\n", b"id\n", b"id: \0\n", b"ids: 2\n"),
     *(b"retry: 30\n", b"retry: 3x\n", b"retry", b"\xef\xbb\xbf", b"\xc3\xa4", b"\xc3", b"\xe2\x80\xa8", b"\xe2\x80"),
     *(b"\xc2\x85", b"\xff", b"\0", b"\x0b", b"\x0c", b"\x1c"),
