@@ -7,11 +7,14 @@ tells it when that was in vain, and registers the socket with its guard, so that
 
 from __future__ import annotations
 
+import _socket
 import http.client
 import io
 import os
 import queue
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +31,12 @@ __all__ = ["POOL_CLASSES", "Watch", "last_response", "watching"]
 _MOST_INTERIM = 16  # responses with a status of 1xx before the answer
 _LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
 _LONGEST = 3600.0  # seconds of one wait; then the watch is asked again
+# Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
+# takes a poll() as well, and gives the interpreter away and waits for it twice.
+_KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
+
+_PLAIN_RECV_INTO = _socket.socket.recv_into
 
 # Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
@@ -89,6 +97,8 @@ class _Reader(io.RawIOBase):
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
         self._watch = _watch()
         self._limit = 0.0  # seconds; what the socket is set to by this reader
+        # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
+        self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
 
     def readable(self) -> bool:
         return True
@@ -100,12 +110,21 @@ class _Reader(io.RawIOBase):
             # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
             # does no harm, as the watch is asked again.
             if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
-                self._limit = limit
-                sock.settimeout(min(limit, _LONGEST))
+                self._set_limit(limit)
             try:
                 return sock.recv_into(buffer)  # type: ignore[no-any-return]
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 watch.in_vain()
+
+    def _set_limit(self, limit: float) -> None:
+        self._limit = limit
+        seconds = min(limit, _LONGEST)
+        if self._by_kernel:
+            self._sock.settimeout(None)
+            whole, part = divmod(int(seconds * 1e6) or 1, 1_000_000)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, part))
+        else:
+            self._sock.settimeout(seconds)
 
     def close(self) -> None:
         if not self.closed:
@@ -228,6 +247,7 @@ class _Watched:
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]
+        self.sock.settimeout(_watch().limit())  # for the handshake to come; the reader left it to the kernel
         # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
         if self._handshaking is not None:
             _watch().guard.register(self._handshaking)

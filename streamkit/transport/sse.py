@@ -191,7 +191,7 @@ class _Client(sseclient.SSEClient):
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
-        super().__init__(self._blocks)
+        super().__init__(self._blocks)  # type: ignore[arg-type] # any iterable will do
 
     def parse(self, block: bytes) -> Iterator[sseclient.Event]:
         """Iterate the events of a block, before the next one is parsed."""
@@ -221,7 +221,9 @@ def parse(guard: Guard) -> Iterator[sseclient.Event]:
         # A blank line ends each event: with two line ends an event, no event has a second line.
         if block.startswith(b"data: ") and block.count(b"\n") == 2 * block.count(b"\n\ndata: ") + 2:
             for data in block[6:-2].decode("utf-8").split("\n\ndata: "):
-                yield sseclient.Event(data=data)
+                event = sseclient.Event()
+                event.data = data
+                yield event
         else:
             yield from client.parse(block)
 
