@@ -146,8 +146,8 @@ class Stream:
         reception, link = self._reception, self._link
         if link.inherited:
             self._check_use()
-        if link.stop_asked():  # by a plain event, which the reader may have seen, or may have gone before
-            reception.settle("cancelled")
+        if link.halted or (link.plain_stop is not None and link.stop_asked()):
+            reception.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while reception.status == "open":
             if reception.position < len(reception.batch) or self._take(deadline):
