@@ -21,6 +21,7 @@ from streamkit.messages import Completion
 from streamkit.observers import Observer, Stats
 from streamkit.reception import Reception
 from streamkit.stop import StopEvent
+from streamkit.thread import QuickThread
 from streamkit.wire import ResponseInfo
 from streamkit.worker import Job, read
 
@@ -89,7 +90,7 @@ class Stream:
         if self._reception.status != "open":
             on_settled()
             return
-        self._worker = threading.Thread(target=read, args=(link, job), name=f"streamkit-{number}", daemon=True)
+        self._worker = QuickThread(read, (link, job), f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down

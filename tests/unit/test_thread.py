@@ -1,0 +1,67 @@
+"""A thread that is started without waiting for it, and joined like any other."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from streamkit.thread import QuickThread
+from tests.unit.support import SOON
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """No other thread runs unless this one waits for something."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SOON)
+    yield
+    sys.setswitchinterval(interval)
+
+
+class TestQuickThread:
+    @pytest.mark.usefixtures("alone")
+    def test_start_waits_for_nothing(self) -> None:
+        """The thread has not begun when start() returns, for nobody let it; to wait for it is to join it."""
+        done: list[int] = []
+        thread = QuickThread(done.append, (1,), "quick")
+        thread.start()
+        assert (None, []) == (thread.ident, done)
+        thread.join(SOON)
+        assert ([1], False) == (done, thread.is_alive())
+
+    @pytest.mark.usefixtures("alone")
+    def test_joined_for_no_time(self) -> None:
+        """Joining one that has not begun ends with the time given, and is no error."""
+        thread = QuickThread(lambda: None, (), "quick")
+        thread.start()
+        thread.join(0)
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+    def test_joined_while_it_runs(self) -> None:
+        """The time given bounds the wait for a thread that runs on."""
+        go = threading.Event()
+        thread = QuickThread(go.wait, (SOON,), "quick")
+        thread.start()
+        thread.join(0.01)
+        assert thread.is_alive()
+        go.set()
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+    def test_many(self) -> None:
+        """However soon they are joined, all have run, under their names, as daemons."""
+        seen: list[tuple[str, bool]] = []
+
+        def look() -> None:
+            thread = threading.current_thread()
+            seen.append((thread.name, thread.daemon))
+
+        for number in range(200):
+            thread = QuickThread(look, (), f"quick-{number}")
+            thread.start()
+            thread.join()
+        assert [(f"quick-{number}", True) for number in range(200)] == seen
