@@ -7,7 +7,7 @@ import os
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -69,6 +69,19 @@ def _new_session() -> requests.Session:
     return session
 
 
+@lru_cache(maxsize=64)
+def _environment(origin: str, direct: bool, *values: str | None) -> tuple[bool | str, dict[str, str]]:
+    """Return what requests makes of the environment for an address: CA bundle and proxies.
+
+    Finding out is a tenth of the time to the first chunk, so an answer is kept for as long as the variables that
+    it depends on stay as they are: ``values`` tell one state of them from another.
+    """
+    with requests.Session() as session:
+        settings = session.merge_environment_settings(origin, {}, True, None, None)
+    verify = True if settings["verify"] is None else settings["verify"]
+    return verify, {} if direct else dict(settings["proxies"])
+
+
 def _keep_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Stand in for requests' own authentication, or it would put a password of ``.netrc`` in our header."""
     return request
@@ -84,7 +97,6 @@ class Transport:
     def __init__(self) -> None:
         self._session = _new_session()
         self._pid = os.getpid()
-        self._environment_known: tuple[tuple[object, ...], tuple[bool | str, dict[str, str]]] = ((), (True, {}))
 
     def _own_session(self) -> requests.Session:
         if self._pid != os.getpid():
@@ -110,7 +122,8 @@ class Transport:
             prepared = requests.PreparedRequest()
             headers = {"User-Agent": _USER_AGENT, **request.headers}
             prepared.prepare(request.method, request.url, headers=headers, data=request.body, auth=_keep_auth)
-            verify, proxies = self._environment(session, request)
+            origin = "/".join(request.url.split("/", 3)[:3])
+            verify, proxies = _environment(origin, request.direct, *map(os.environ.get, _ENVIRONMENT))
             with watching(watch):
                 response = session.get_adapter(request.url).send(
                     prepared, stream=True, timeout=None, verify=verify, proxies=proxies
@@ -129,22 +142,6 @@ class Transport:
         except FAILURES as error:
             raise opening_error(error, request, watch, _proxy_of(request, proxies)) from error
         return Reply(response, last_response(), request)
-
-    def _environment(self, session: requests.Session, request: HttpRequest) -> tuple[bool | str, dict[str, str]]:
-        """Return what requests makes of the environment for this request: CA bundle and proxies.
-
-        Finding out is a tenth of the time to the first chunk, so the last answer is kept for as long as the
-        variables that it depends on stay as they are.
-        """
-        origin = request.url.split("/", 3)[:3]
-        key = (request.direct, *origin, *map(os.environ.get, _ENVIRONMENT))
-        known, answer = self._environment_known
-        if known != key:
-            settings = session.merge_environment_settings(request.url, {}, True, None, None)
-            verify = True if settings["verify"] is None else settings["verify"]
-            answer = (verify, {} if request.direct else dict(settings["proxies"]))
-            self._environment_known = (key, answer)  # one step, as other threads may do the same
-        return answer
 
     def _pools(self) -> list[urllib3.HTTPConnectionPool]:
         adapters = self._own_session().adapters.values()

@@ -43,6 +43,7 @@ class Guard:
         last_event_id: the last ``id`` so far; it carries over to later events.
         retry: the last valid ``retry`` so far, in milliseconds, or ``None``.
         torn: whether the bytes ended inside an event.
+        one_line_each: whether each event of the last block is one line of data.
 
     Args:
         source: the bytes as they arrive, in pieces of any size.
@@ -65,6 +66,7 @@ class Guard:
         self.last_event_id = ""
         self.retry: int | None = None
         self.torn = False
+        self.one_line_each = False
 
     def __iter__(self) -> Iterator[bytes]:
         for data in _without_bom(self._source):
@@ -76,6 +78,13 @@ class Guard:
                 continue
             if not block.isascii():
                 block = _valid_utf8(block)
+            # A blank line ends each event: with two line ends an event, no event has a second line.
+            self.one_line_each = (
+                block.startswith(b"data: ") and block.count(b"\n") == 2 * block.count(b"\n\ndata: ") + 2
+            )
+            if self.one_line_each:
+                yield block
+                continue
             if len(block) > _MANY_LINES and block.count(b"\n") > _MANY_LINES:
                 self._check_lines(block)
             if _MAYBE_SPECIAL.search(block) or block.startswith(_SPECIAL):
@@ -83,6 +92,7 @@ class Guard:
             else:
                 yield block
         self.torn = any(piece.strip(b"\n") for piece in self._held)
+        self.one_line_each = False
         if self.torn and self._bare_errors and (told := _bare_error(_valid_utf8(b"".join(self._held)))):
             yield told
 
@@ -218,8 +228,7 @@ def parse(guard: Guard) -> Iterator[sseclient.Event]:
     """
     client = _Client()
     for block in guard:
-        # A blank line ends each event: with two line ends an event, no event has a second line.
-        if block.startswith(b"data: ") and block.count(b"\n") == 2 * block.count(b"\n\ndata: ") + 2:
+        if guard.one_line_each:
             for data in block[6:-2].decode("utf-8").split("\n\ndata: "):
                 event = sseclient.Event()
                 event.data = data
