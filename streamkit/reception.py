@@ -18,8 +18,6 @@ from streamkit.observers import Observer, Report, Stats, tell
 
 __all__ = ["Reception"]
 
-_FOLD_AT_ONCE = 32  # chunks
-
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
     "truncated": "error",
@@ -32,11 +30,8 @@ class Reception:
     """The receiving half of one stream: the batch being handed out, the fold, the status.
 
     ``batch`` and ``position`` belong to the consumer's thread; a chunk counts as delivered when ``position``
-    is past it. ``_lock`` guards the fold, ``_unfolded``, ``_folded`` and the change of ``status`` from ``open``,
-    which happens once. It is reentrant, as a cancel may come from a signal handler or the garbage collector.
-
-    Batches that were delivered are folded some at a time, or when somebody asks: one after another that costs
-    a third of what it does between two waits.
+    is past it. ``_lock`` guards the fold, ``_folded`` and the change of ``status`` from ``open``, which
+    happens once. It is reentrant, as a cancel may come from a signal handler or the garbage collector.
     """
 
     def __init__(self, link: Link, number: int, provider: str, model: str, observers: Sequence[Observer]) -> None:
@@ -55,8 +50,7 @@ class Reception:
         self._observers = observers
         self._lock = threading.RLock()
         self._fold = Fold(provider, model)
-        self._unfolded: list[Chunk] = []  # of earlier batches
-        self._folded = 0  # of the current batch
+        self._folded = 0
         self._folding = False
         self._postponed: tuple[Status, BaseException | None] | None = None
 
@@ -67,19 +61,14 @@ class Reception:
                 return False
             rest = self.batch[self._folded :] if self._folded else self.batch
             self.batch, self.position, self._folded = batch, 0, 0
-            self._unfolded += rest
-            if len(self._unfolded) >= _FOLD_AT_ONCE:
-                self._catch_up_locked()
+            self._fold_locked(rest)
             return True
 
     def _catch_up_locked(self) -> None:
-        # Counted first: a signal handler may look in the middle of it, and must not fold it again.
         delivered = min(self.position, len(self.batch))
         if delivered > self._folded:
-            late, self._folded = self.batch[self._folded : delivered], delivered
-            self._unfolded += late
-        if self._unfolded:
-            undone, self._unfolded = self._unfolded, []
+            # Counted first: a signal handler may look in the middle of it, and must not fold it again.
+            undone, self._folded = self.batch[self._folded : delivered], delivered
             self._fold_locked(undone)
 
     def _fold_locked(self, chunks: Sequence[Chunk]) -> None:
