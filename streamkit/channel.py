@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from streamkit.bell import Bell, new_bell
 from streamkit.errors import ChannelClosed
 
 __all__ = ["Channel", "select"]
@@ -48,9 +49,9 @@ class _Queue(queue.Queue[T]):
 class Channel(Generic[T, Outcome]):
     """A bounded queue of single items, handed over in batches, with an outcome at its end.
 
-    The state is ``_outcome``, ``_closed`` and who waits, beside the queue, all guarded by the queue's mutex.
-    A waiting receiver is woken by ``_bell``, a lock that is released for it: a fifth of the cost of a
-    condition, and a wake-up is most of what a chunk costs when chunks come one by one.
+    The state is ``_outcome``, ``_closed``, ``_bell`` and who waits, beside the queue, all guarded by the queue's
+    mutex. The bell is made when the receiver first waits, and gone once nothing more can come, for it may hold a
+    descriptor. It is rung without the mutex, which the receiver needs next.
 
     Args:
         capacity: how many items it holds at most, from 1.
@@ -64,8 +65,7 @@ class Channel(Generic[T, Outcome]):
         self._closed = False
         self._receiver_waits = False
         self._sender_waits = False
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._bell: Bell | None = None
         self._listeners: tuple[threading.Event, ...] = ()
         self.peak = 0
 
@@ -89,6 +89,7 @@ class Channel(Generic[T, Outcome]):
         """
         inner = self._queue
         put, waited = 0, 0.0
+        bell: Bell | None = None
         with inner.mutex:
             while not self._closed:
                 room = inner.maxsize - len(inner.queue)
@@ -97,9 +98,11 @@ class Channel(Generic[T, Outcome]):
                     put += room
                     if len(inner.queue) > self.peak:
                         self.peak = len(inner.queue)
-                    self._wake_receiver_locked()
+                    bell = self._call_receiver_locked()
                     if put >= len(items):
-                        return waited
+                        break
+                    if bell is not None:
+                        bell.ring()
                 began = time.monotonic()
                 self._sender_waits = True
                 inner.not_full.wait(every)
@@ -107,7 +110,11 @@ class Channel(Generic[T, Outcome]):
                 if look is not None:
                     look()
                 waited += time.monotonic() - began
-        raise ChannelClosed("the receiving end was closed")
+            else:
+                raise ChannelClosed("the receiving end was closed")
+        if bell is not None:
+            bell.ring()
+        return waited
 
     def finish(self, outcome: Outcome) -> None:
         """Put the outcome behind the last item; the first one counts, later ones are ignored.
@@ -117,17 +124,18 @@ class Channel(Generic[T, Outcome]):
         with self._queue.mutex:
             if self._outcome is None:
                 self._outcome = outcome
-            self._wake_receiver_locked()
+            bell, self._bell = self._call_receiver_locked(), None
+        if bell is not None:
+            bell.ring()
 
-    def _wake_receiver_locked(self) -> None:
-        if self._receiver_waits:
-            self._receiver_waits = False
-            try:  # noqa: SIM105 - suppress() costs more than what it would be around
-                self._bell.release()
-            except RuntimeError:
-                pass  # a signal handler closed the channel a moment ago, in this very thread
+    def _call_receiver_locked(self) -> Bell | None:
+        """Return the bell to ring if the receiver waits, and tell the listeners."""
         for listener in self._listeners:
             listener.set()
+        if not self._receiver_waits:
+            return None
+        self._receiver_waits = False
+        return self._bell
 
     # -- the receiving end -------------------------------------------------------------------------------
 
@@ -146,8 +154,11 @@ class Channel(Generic[T, Outcome]):
         inner = self._queue
         while True:
             with inner.mutex:
-                self._bell.acquire(blocking=False)  # a ring that an earlier call did not wait for
-                self._receiver_waits = True  # before the look, or a handler that closes after it would not ring
+                bell = self._bell
+                if not inner.queue and not self._closed and self._outcome is None:
+                    if bell is None:
+                        bell = self._bell = new_bell()
+                    self._receiver_waits = True  # before the look, or a handler that closes after it would not ring
                 if inner.queue:
                     items = list(inner.queue)
                     inner.queue.clear()
@@ -160,7 +171,8 @@ class Channel(Generic[T, Outcome]):
             wait = deadline - time.monotonic()
             if wait <= 0:
                 raise queue.Empty
-            self._bell.acquire(timeout=min(wait, _SLICE))
+            if bell is not None:
+                bell.wait(min(wait, _SLICE))
 
     def close(self) -> None:
         """Close the receiving end: wake both sides and drop what is inside. Closing again changes nothing.
@@ -173,7 +185,9 @@ class Channel(Generic[T, Outcome]):
             self._closed = True
             self._queue.queue.clear()
             self._queue.not_full.notify()
-            self._wake_receiver_locked()
+            bell, self._bell = self._call_receiver_locked(), None
+        if bell is not None:
+            bell.ring()
 
     @property
     def outcome(self) -> Outcome | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import pathlib
 import queue
 import signal
 import threading
@@ -10,7 +12,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,10 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamkit import ChannelClosed
+from streamkit import bell as bell_module
 from streamkit import channel as channel_module
 from streamkit.channel import Channel, select
 from tests.unit.support import SOON, Task, bounded
 
+DESCRIPTORS = pathlib.Path("/proc/self/fd")
 NOW = 0.0  # a deadline that has passed: no waiting at all
 NEVER = 600.0  # seconds
 
@@ -41,24 +44,28 @@ def drain(channel: Channel[int, str]) -> Iterator[list[int]]:
             return
 
 
-class Bell:
-    """Stands in for the lock that a receiver waits on, and says when it is about to."""
+@pytest.fixture(params=[bell_module.new_bell, bell_module._LockBell], ids=["best", "lock"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kind of bell the system has."""
+    monkeypatch.setattr(channel_module, "new_bell", request.param)
 
-    def __init__(self, channel: Channel[Any, Any]) -> None:
+
+class NotedBell:
+    """A bell that says when a receiver is about to wait for it."""
+
+    def __init__(self) -> None:
+        self._bell = channel_module.new_bell()
         self.awaited = threading.Event()
-        self.release = channel._bell.release
-        self._lock = channel._bell
-        channel._bell = self  # type: ignore[assignment]
+        self.ring = self._bell.ring
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if blocking:
-            self.awaited.set()
-        return self._lock.acquire(blocking, timeout)
+    def wait(self, seconds: float) -> None:
+        self.awaited.set()
+        self._bell.wait(seconds)
 
 
 def waiting_receiver(channel: Channel[int, str], deadline: float) -> Task[list[int]]:
     """Start a receiver, and return when it is at its wait."""
-    bell = Bell(channel)
+    bell = channel._bell = NotedBell()
     task = Task(lambda: channel.get_many(deadline))
     assert bell.awaited.wait(SOON)
     return task
@@ -197,6 +204,7 @@ def test_a_capacity_below_one_is_refused(capacity: int) -> None:
         Channel(capacity)
 
 
+@pytest.mark.usefixtures("kind")
 def test_more_items_than_capacity() -> None:
     """A batch larger than the channel goes through it in parts, none larger than the capacity."""
     channel: Channel[int, str] = Channel(3)
@@ -224,6 +232,7 @@ def test_looking_in_vain_leaves_the_channel_as_it_was() -> None:
         channel.get_many(NOW)
 
 
+@pytest.mark.usefixtures("kind")
 def test_a_deadline_that_passes_while_waiting() -> None:
     """A receiver whose time is over gets `queue.Empty`, and what comes later is still there for it."""
     channel: Channel[int, str] = Channel(1)
@@ -233,6 +242,7 @@ def test_a_deadline_that_passes_while_waiting() -> None:
     assert [1] == channel.get_many(NOW)
 
 
+@pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("items", [[7], [7, 8]])
 def test_items_wake_the_receiver(items: list[int]) -> None:
     """A receiver that waits gets what is put."""
@@ -242,6 +252,7 @@ def test_items_wake_the_receiver(items: list[int]) -> None:
     assert items[:1] == receiver.result()[:1]
 
 
+@pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
 def test_the_end_wakes_the_receiver(end: Callable[[Channel[int, str]], None]) -> None:
     """A receiver that waits without a deadline is told of the end."""
@@ -365,6 +376,7 @@ def test_a_signal_handler_may_close_inside_the_lock() -> None:
         channel.put_many([2])
 
 
+@pytest.mark.usefixtures("kind")
 def test_a_close_from_many_threads_at_once() -> None:
     """Closing from everywhere at once closes once, with a sender and a receiver in the middle of their work."""
     for _ in range(50):
@@ -390,6 +402,42 @@ def test_a_close_from_many_threads_at_once() -> None:
         for task in tasks:
             task.result()
         assert 0 == len(channel)
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the descriptors of Linux")
+class TestDescriptors:
+    """A bell may hold a descriptor, so there is one only while the receiver may have to wait."""
+
+    @pytest.fixture
+    def started_with(self) -> list[str]:
+        return os.listdir(DESCRIPTORS)
+
+    def test_none_before_the_first_wait(self, started_with: list[str]) -> None:
+        """A channel whose receiver finds items has none."""
+        channel: Channel[int, str] = Channel(2)
+        channel.put_many([1])
+        assert [1] == channel.get_many(NOW)
+        assert started_with == os.listdir(DESCRIPTORS)
+
+    @pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
+    def test_none_after_the_end(self, end: Callable[[Channel[int, str]], None], started_with: list[str]) -> None:
+        """It goes with the end, although the channel is kept, and what is in it was not taken."""
+        channel: Channel[int, str] = Channel(2)
+        with pytest.raises(queue.Empty):
+            channel.get_many(NOW)
+        channel.put_many([1])
+        end(channel)
+        assert started_with == os.listdir(DESCRIPTORS)
+
+    def test_none_after_an_end_that_wakes(self, started_with: list[str]) -> None:
+        """Who waits when the end comes lets it go as well."""
+        channel: Channel[int, str] = Channel(2)
+        task = Task(lambda: list(drain(channel)))
+        while channel._bell is None:
+            time.sleep(0.001)
+        channel.finish("complete")
+        assert [] == task.result()
+        assert started_with == os.listdir(DESCRIPTORS)
 
 
 class TestSelect:

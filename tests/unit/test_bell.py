@@ -1,0 +1,127 @@
+"""A bell wakes one thread that waits, whoever rings, and leaves no descriptor behind."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from streamkit import bell as bell_module
+from streamkit.bell import Bell, new_bell
+from tests.unit.support import Task, bounded
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="eventfd")
+kinds = pytest.mark.parametrize("make", [new_bell, bell_module._LockBell], ids=["best", "lock"])
+
+
+@kinds
+class TestAnyKind:
+    def test_a_ring_ends_the_wait(self, make: Callable[[], Bell]) -> None:
+        """Who waits is woken, from any thread."""
+        bell = make()
+        tasks = [Task(lambda: bell.wait(600)), Task(bell.ring)]
+        for task in tasks:
+            task.result()
+
+    def test_a_ring_that_nobody_waited_for(self, make: Callable[[], Bell]) -> None:
+        """It ends the next wait at once, however often it rang, and the one after that takes its time."""
+        bell = make()
+        for _ in range(3):
+            bell.ring()
+        with bounded():
+            bell.wait(600)
+        began = time.monotonic()
+        bell.wait(0.05)
+        assert time.monotonic() - began >= 0.04
+
+    def test_no_time_at_all(self, make: Callable[[], Bell]) -> None:
+        """A wait of no seconds returns."""
+        with bounded():
+            make().wait(0)
+
+    def test_rung_from_many_threads(self, make: Callable[[], Bell]) -> None:
+        """However many ring at once, none fails, and none is lost."""
+        for _ in range(100):
+            bell = make()
+            tasks = [Task(bell.ring) for _ in range(4)]
+            with bounded():
+                bell.wait(600)
+            for task in tasks:
+                task.result()
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of POSIX")
+    def test_a_handler_may_ring_and_wait(self, make: Callable[[], Bell]) -> None:
+        """A signal handler in the middle of a wait may wait by the same bell, and ring it."""
+        bell = make()
+
+        def handler(*_: object) -> None:
+            bell.wait(0.001)
+            bell.ring()
+
+        before = signal.signal(signal.SIGUSR1, handler)
+        main = threading.main_thread().ident or 0
+        timer = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGUSR1))
+        try:
+            timer.start()
+            with bounded():
+                bell.wait(600)
+        finally:
+            timer.join()
+            signal.signal(signal.SIGUSR1, before)
+
+
+@linux
+class TestDescriptors:
+    def test_closed_with_the_last_reference(self) -> None:
+        """It is open for as long as anybody may ring it, and no longer."""
+        bell = new_bell()
+        fd = bell._fd  # type: ignore[attr-defined]
+        ring = bell.ring
+        del bell
+        ring()
+        assert "eventfd" in os.readlink(f"/proc/self/fd/{fd}")
+        del ring
+        assert not pathlib.Path(f"/proc/self/fd/{fd}").exists()
+
+    def test_none_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Out of descriptors, a bell is a lock."""
+
+        def full(*_: object) -> int:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(os, "eventfd", full)
+        assert isinstance(new_bell(), bell_module._LockBell)
+
+    def test_without_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a library of green threads took poll() away, a bell is a lock."""
+        monkeypatch.delattr(select, "poll")
+        assert isinstance(new_bell(), bell_module._LockBell)
+
+    def test_not_for_programs_that_are_started(self) -> None:
+        """A program that is started from here does not have it."""
+        bell = new_bell()
+        assert not os.get_inheritable(bell._fd)  # type: ignore[attr-defined]
+
+    def test_a_few_at_a_time(self) -> None:
+        """The first few are descriptors, those beyond are locks, and what is let go makes room."""
+        bells = [new_bell() for _ in range(bell_module._MOST_EVENTS + 3)]
+        events = [bell for bell in bells if not isinstance(bell, bell_module._LockBell)]
+        assert (bell_module._MOST_EVENTS, events) == (len(events), bells[: len(events)])
+        bells.clear()
+        events.pop()
+        assert not isinstance(new_bell(), bell_module._LockBell)
+
+    def test_room_is_kept_when_none_could_be_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A bell for which there was no descriptor takes nobody's place."""
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "eventfd", lambda *_: os.open("/there/is/nothing", os.O_RDONLY))
+            for _ in range(bell_module._MOST_EVENTS + 1):
+                assert isinstance(new_bell(), bell_module._LockBell)
+        assert not isinstance(new_bell(), bell_module._LockBell)
