@@ -10,12 +10,12 @@ are needed for sockets.
 
 from __future__ import annotations
 
-import collections
+import io
 import os
 import select
 import sys
 import threading
-from collections.abc import Callable
+import weakref
 from contextlib import suppress
 from typing import Protocol
 
@@ -38,14 +38,17 @@ class Bell(Protocol):
 def new_bell() -> Bell:
     """Return a bell of the best kind that there is here."""
     if sys.platform == "linux" and hasattr(os, "eventfd") and hasattr(select, "poll"):  # eventlet takes poll() away
-        with suppress(IndexError, OSError):  # there are enough, or no descriptor is left
-            return _EventBell()
+        alive = [reference for reference in _events if reference() is not None]
+        if len(alive) < _MOST_EVENTS:
+            with suppress(OSError):  # no descriptor is left
+                bell = _EventBell()
+                _events[:] = (*alive, weakref.ref(bell))
+                return bell
     return _LockBell()
 
 
 _MOST_EVENTS = 8
-# One for each event bell that may still be made. No lock: the collector may give one back at any point.
-_places = collections.deque(range(_MOST_EVENTS))
+_events: list[weakref.ref[Bell]] = []  # two threads that make one at once may lose one of them: then there are nine
 
 
 class _LockBell:
@@ -64,29 +67,38 @@ class _LockBell:
 
 
 if sys.platform == "linux":
+    _FLAGS = getattr(os, "EFD_NONBLOCK", 0) | getattr(os, "EFD_CLOEXEC", 0)
+    _ONE = (1).to_bytes(8, sys.byteorder)
+
+    class _EventFile(io.FileIO):
+        """An eventfd that its last reference closes, so that nobody rings a descriptor that is another file's by now.
+
+        A file would warn that nobody closed it. A method in Python that does could be cut short where it begins, by
+        what a signal's handler raises.
+        """
+
+        __del__ = io.FileIO.close
 
     class _EventBell:
-        """An eventfd, closed with the last reference: so nobody can ring a descriptor that is another file's by now.
+        """An eventfd.
 
         Raises:
-            IndexError: there are enough.
             OSError: there is no descriptor left.
         """
 
         def __init__(self) -> None:
-            self._place: int | None = None
-            self._fd = -1
-            self._place = _places.pop()
-            self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            # In one step of the interpreter: between two, a signal's handler may raise, and the number would be lost.
+            self._file = _EventFile(*map(os.eventfd, (0,), (_FLAGS,)), "r+b")  # type: ignore[arg-type, call-arg]
             self._poll = self._new_poll()
 
         def _new_poll(self) -> select.poll:
             poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
+            poll.register(self._file, select.POLLIN)
             return poll
 
         def ring(self) -> None:
-            os.eventfd_write(self._fd, 1)  # cannot be full: that takes 2**64 rings
+            with suppress(OSError):  # closed by who closes all there is, such as a program that becomes a daemon
+                self._file.write(_ONE)
 
         def wait(self, seconds: float) -> None:
             try:
@@ -94,11 +106,10 @@ if sys.platform == "linux":
             except RuntimeError:  # it is in use: a signal handler interrupted a wait, and waits itself
                 rung = self._new_poll().poll(seconds * 1000)
             if rung:
-                with suppress(BlockingIOError):
-                    os.eventfd_read(self._fd)
+                with suppress(OSError):
+                    self._file.read(8)
 
-        def __del__(self, close: Callable[[int], None] = os.close) -> None:
-            if self._fd >= 0:
-                close(self._fd)
-            if self._place is not None:
-                _places.append(self._place)
+
+if hasattr(os, "register_at_fork"):
+    # In a child the threads that wait are gone, and what they held is never let go.
+    os.register_at_fork(after_in_child=_events.clear)

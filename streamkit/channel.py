@@ -51,7 +51,7 @@ class Channel(Generic[T, Outcome]):
 
     The state is ``_outcome``, ``_closed``, ``_bell`` and who waits, beside the queue, all guarded by the queue's
     mutex. The bell is made when the receiver first waits, and gone once nothing more can come, for it may hold a
-    descriptor. It is rung without the mutex, which the receiver needs next.
+    descriptor. It is rung without the mutex, which the receiver needs next, unless the sender is about to wait.
 
     Args:
         capacity: how many items it holds at most, from 1.
@@ -153,11 +153,11 @@ class Channel(Generic[T, Outcome]):
         """
         inner = self._queue
         while True:
+            wait = deadline - time.monotonic()
+            bell: Bell | None = None
             with inner.mutex:
-                bell = self._bell
-                if not inner.queue and not self._closed and self._outcome is None:
-                    if bell is None:
-                        bell = self._bell = new_bell()
+                if wait > 0 and not (inner.queue or self._closed or self._outcome is not None):
+                    bell = self._bell = self._bell or new_bell()
                     self._receiver_waits = True  # before the look, or a handler that closes after it would not ring
                 if inner.queue:
                     items = list(inner.queue)
@@ -167,8 +167,8 @@ class Channel(Generic[T, Outcome]):
                         inner.not_full.notify()
                     return items
                 if self._closed or self._outcome is not None:
+                    self._bell = None
                     raise ChannelClosed("the channel has ended")
-            wait = deadline - time.monotonic()
             if wait <= 0:
                 raise queue.Empty
             if bell is not None:

@@ -42,7 +42,7 @@ class QuickThread(threading.Thread):
             self._started = self._begun = _Begun()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, as any thread's ``join`` does; it may not have begun."""
+        """Wait until it has ended; it was started, and may not have begun."""
         until = None if timeout is None else time.monotonic() + timeout
         if self._begun is None or self._begun.wait_for_it(timeout):
             super().join(None if until is None else max(0.0, until - time.monotonic()))

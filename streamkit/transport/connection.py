@@ -32,7 +32,8 @@ _MOST_INTERIM = 16  # responses with a status of 1xx before the answer
 _LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
 _LONGEST = 3600.0  # seconds of one wait; then the watch is asked again
 # Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
-# takes a poll() as well, and gives the interpreter away and waits for it twice.
+# takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
+# to get begins the time anew; then it is the consumer that sees that a limit has passed.
 _KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 

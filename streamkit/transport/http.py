@@ -74,7 +74,8 @@ def _environment(origin: str, direct: bool, *values: str | None) -> tuple[bool |
     """Return what requests makes of the environment for an address: CA bundle and proxies.
 
     Finding out is a tenth of the time to the first chunk, so an answer is kept for as long as the variables that
-    it depends on stay as they are: ``values`` tell one state of them from another.
+    it depends on stay as they are: ``values`` tell one state of them from another. What Windows and macOS have set
+    besides is asked once.
     """
     with requests.Session() as session:
         settings = session.merge_environment_settings(origin, {}, True, None, None)

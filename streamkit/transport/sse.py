@@ -43,7 +43,7 @@ class Guard:
         last_event_id: the last ``id`` so far; it carries over to later events.
         retry: the last valid ``retry`` so far, in milliseconds, or ``None``.
         torn: whether the bytes ended inside an event.
-        one_line_each: whether each event of the last block is one line of data.
+        one_line_each: whether each event of the last block is one line of data; so until the next is asked for.
 
     Args:
         source: the bytes as they arrive, in pieces of any size.

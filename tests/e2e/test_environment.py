@@ -84,6 +84,54 @@ def test_a_proxy_of_the_environment(tunnel: Tunnel, monkeypatch: pytest.MonkeyPa
     assert tunnel.asked == [f"POST {server.url}/chat/completions HTTP/1.1"]
 
 
+def test_an_environment_that_changes(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request goes by the variables as they are, for its own address, and not by what was found before."""
+    with Server(text_reply("Hi")) as server, Server(text_reply("Ho")) as other:
+        by_name = providers.OpenAI(api_key="sk-SECRET", base_url=server.url.replace("127.0.0.1", "localhost"))
+        with Client([by_name], timeout=SOON) as client, client_of(other) as another:
+            client.complete("openai/m", "Hi")
+            monkeypatch.setenv("HTTP_PROXY", tunnel.url)
+            client.complete("openai/m", "Hi")
+            monkeypatch.setenv("NO_PROXY", "localhost")
+            client.complete("openai/m", "Hi")
+            another.complete("openai/m", "Hi")
+            monkeypatch.delenv("HTTP_PROXY")
+            another.complete("openai/m", "Hi")
+        # Through a proxy a request names its whole address.
+        proxied = [[request.path.startswith("http") for request in each.requests] for each in (server, other)]
+        assert [[False, True, False], [True, False]] == proxied
+
+
+def test_a_mute_handshake_through_a_tunnel(tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader gives a handshake up that gets no answer, although nobody looks at the stream."""
+    monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        provider = providers.OpenAI(api_key="sk-SECRET", base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
+        with Client([provider], timeout=streamkit.Timeout(connect=0.3), retry=1) as client:
+            stream = client.stream("openai/m", "Hi")
+            mute.settimeout(SOON)
+            far, _ = mute.accept()
+            with far:
+                far.settimeout(SOON)
+                while far.recv(65536):
+                    pass
+            with pytest.raises(streamkit.StreamTimeout) as caught:
+                stream.collect()
+            assert "connect" == caught.value.phase
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_limit_needs_nobody_to_look(tls: bool, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader itself ends at a limit, and closes the connection, while the program is somewhere else."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+    silent = Reply([chunk_event("Hello"), Wait(None)])
+    with Server(silent, tls=certificate.context if tls else None) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi", timeout=streamkit.Timeout(idle=0.3))
+        assert server.wait_for_requests(1)[0].gone.wait(SOON)
+        with pytest.raises(streamkit.StreamTimeout):
+            stream.collect()
+
+
 def test_cancel_through_a_tunnel(tunnel: Tunnel, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through CONNECT and TLS a reply comes whole, and a cancel ends a silent one."""
     monkeypatch.setenv("HTTPS_PROXY", tunnel.url)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pathlib
 import select
 import signal
 import sys
@@ -81,14 +81,71 @@ class TestAnyKind:
 class TestDescriptors:
     def test_closed_with_the_last_reference(self) -> None:
         """It is open for as long as anybody may ring it, and no longer."""
+        before = os.listdir("/proc/self/fd")
         bell = new_bell()
-        fd = bell._fd  # type: ignore[attr-defined]
         ring = bell.ring
         del bell
         ring()
-        assert "eventfd" in os.readlink(f"/proc/self/fd/{fd}")
+        assert len(before) + 1 == len(os.listdir("/proc/self/fd"))
         del ring
-        assert not pathlib.Path(f"/proc/self/fd/{fd}").exists()
+        assert before == os.listdir("/proc/self/fd")
+
+    def test_not_for_programs_that_are_started(self) -> None:
+        """A program that is started from here does not have it."""
+        bell = new_bell()
+        assert not os.get_inheritable(bell._file.fileno())  # type: ignore[attr-defined]
+
+    def test_closed_by_somebody_else(self) -> None:
+        """A program that becomes a daemon closes all there is: ringing fails no more than waiting does."""
+        bell = new_bell()
+        os.close(bell._file.fileno())  # type: ignore[attr-defined]
+        bell.ring()
+        with bounded():
+            bell.wait(600)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            bell._file.close()  # type: ignore[attr-defined]
+
+    def test_interrupted_anywhere(self) -> None:
+        """What a signal's handler raises, wherever it comes, costs no descriptor."""
+
+        class Interrupted(Exception):
+            pass
+
+        def handler(*_: object) -> None:
+            if armed:
+                raise Interrupted
+
+        before, armed, interrupts = os.listdir("/proc/self/fd"), True, 0
+        old = signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        try:
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                with contextlib.suppress(Interrupted):
+                    interrupts += 1
+                    while True:
+                        bell = new_bell()
+                        bell.ring()
+                        bell.wait(1)
+        finally:
+            armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+        bell = bell_module._LockBell()
+        assert interrupts > 20
+        assert before == os.listdir("/proc/self/fd")
+        assert not isinstance(new_bell(), bell_module._LockBell)
+
+    def test_after_a_fork(self) -> None:
+        """A child has room for bells of its own, whatever threads of its parent held."""
+        bells = [new_bell() for _ in range(bell_module._MOST_EVENTS)]
+        assert isinstance(new_bell(), bell_module._LockBell)
+        pid = os.fork()
+        if not pid:
+            os._exit(int(isinstance(new_bell(), bell_module._LockBell)))
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert isinstance(new_bell(), bell_module._LockBell)
+        bells.clear()
 
     def test_none_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Out of descriptors, a bell is a lock."""
@@ -103,11 +160,6 @@ class TestDescriptors:
         """Where a library of green threads took poll() away, a bell is a lock."""
         monkeypatch.delattr(select, "poll")
         assert isinstance(new_bell(), bell_module._LockBell)
-
-    def test_not_for_programs_that_are_started(self) -> None:
-        """A program that is started from here does not have it."""
-        bell = new_bell()
-        assert not os.get_inheritable(bell._fd)  # type: ignore[attr-defined]
 
     def test_a_few_at_a_time(self) -> None:
         """The first few are descriptors, those beyond are locks, and what is let go makes room."""

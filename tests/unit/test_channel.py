@@ -413,8 +413,10 @@ class TestDescriptors:
         return os.listdir(DESCRIPTORS)
 
     def test_none_before_the_first_wait(self, started_with: list[str]) -> None:
-        """A channel whose receiver finds items has none."""
+        """A channel whose receiver finds items has none, nor has one whose receiver only looks."""
         channel: Channel[int, str] = Channel(2)
+        with pytest.raises(queue.Empty):
+            channel.get_many(NOW)
         channel.put_many([1])
         assert [1] == channel.get_many(NOW)
         assert started_with == os.listdir(DESCRIPTORS)
@@ -424,7 +426,8 @@ class TestDescriptors:
         """It goes with the end, although the channel is kept, and what is in it was not taken."""
         channel: Channel[int, str] = Channel(2)
         with pytest.raises(queue.Empty):
-            channel.get_many(NOW)
+            channel.get_many(time.monotonic() + 0.001)
+        assert started_with != os.listdir(DESCRIPTORS)
         channel.put_many([1])
         end(channel)
         assert started_with == os.listdir(DESCRIPTORS)
