@@ -15,6 +15,7 @@ import os
 import select
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from typing import Protocol
@@ -48,6 +49,7 @@ def new_bell() -> Bell:
 
 
 _MOST_EVENTS = 8
+_PAUSE = 0.05  # seconds
 _events: list[weakref.ref[Bell]] = []  # two threads that make one at once may lose one of them: then there are nine
 
 
@@ -106,8 +108,10 @@ if sys.platform == "linux":
             except RuntimeError:  # it is in use: a signal handler interrupted a wait, and waits itself
                 rung = self._new_poll().poll(seconds * 1000)
             if rung:
-                with suppress(OSError):
+                try:
                     self._file.read(8)
+                except OSError:  # closed, as above: it will not ring again, and is not to be asked without a pause
+                    time.sleep(min(seconds, _PAUSE))
 
 
 if hasattr(os, "register_at_fork"):
