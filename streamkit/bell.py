@@ -22,6 +22,11 @@ from typing import Protocol
 
 __all__ = ["Bell", "new_bell"]
 
+# With a hundred streams the system call to ring costs more than it saves, and descriptors are wanted for sockets.
+_MOST_EVENTS = 8
+_PAUSE = 0.05  # seconds
+_events: list[weakref.ref[Bell]] = []  # two threads that make one at once may lose one of them: then there are nine
+
 
 class Bell(Protocol):
     """Wakes one waiting thread. A ring that nobody waits for ends the next wait at once."""
@@ -48,11 +53,6 @@ def new_bell() -> Bell:
     return _LockBell()
 
 
-_MOST_EVENTS = 8
-_PAUSE = 0.05  # seconds
-_events: list[weakref.ref[Bell]] = []  # two threads that make one at once may lose one of them: then there are nine
-
-
 class _LockBell:
     """A lock that is released to ring: a fifth of the cost of a condition."""
 
@@ -61,8 +61,10 @@ class _LockBell:
         self._lock.acquire()
 
     def ring(self) -> None:
-        with suppress(RuntimeError):  # rung already
+        try:  # noqa: SIM105 - once a chunk, and suppress() costs more than what it would be around
             self._lock.release()
+        except RuntimeError:  # rung already
+            pass
 
     def wait(self, seconds: float) -> None:
         self._lock.acquire(timeout=seconds)
@@ -99,8 +101,10 @@ if sys.platform == "linux":
             return poll
 
         def ring(self) -> None:
-            with suppress(OSError):  # closed by who closes all there is, such as a program that becomes a daemon
+            try:  # noqa: SIM105 - as above
                 self._file.write(_ONE)
+            except OSError:  # closed by who closes all there is, such as a program that becomes a daemon
+                pass
 
         def wait(self, seconds: float) -> None:
             try:

@@ -171,7 +171,7 @@ class Channel(Generic[T, Outcome]):
                     raise ChannelClosed("the channel has ended")
             if wait <= 0:
                 raise queue.Empty
-            if bell is not None:
+            if bell is not None:  # none: what was there before the time was looked at is gone, by a handler's close
                 bell.wait(min(wait, _SLICE))
 
     def close(self) -> None:

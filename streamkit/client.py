@@ -126,16 +126,7 @@ class Client:
         Threads: any.
         """
         self._check_open()
-        if not isinstance(model, str):
-            raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
-        if stop is not None and not isinstance(stop, threading.Event):
-            raise ConfigError(
-                f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
-                "texts that end the reply go in stop_sequences="
-            )
-        for option, given in (("extra_body", extra_body), ("extra_headers", extra_headers)):
-            if given is not None and not isinstance(given, Mapping):
-                raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
+        _check_types(model, stop, extra_body, extra_headers)
         provider, name = self.resolve(model)
         check_parameters(provider, params)
         chat = ChatRequest(
@@ -282,6 +273,19 @@ def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
 
 def _itself(provider: Provider) -> Provider:
     return provider
+
+
+def _check_types(model: object, stop: object, extra_body: object, extra_headers: object) -> None:
+    if not isinstance(model, str):
+        raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
+    if stop is not None and not isinstance(stop, threading.Event):
+        raise ConfigError(
+            f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
+            "texts that end the reply go in stop_sequences="
+        )
+    for option, given in (("extra_body", extra_body), ("extra_headers", extra_headers)):
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
 
 
 def _checked_buffer(buffer: int) -> int:

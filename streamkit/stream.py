@@ -21,7 +21,7 @@ from streamkit.messages import Completion
 from streamkit.observers import Observer, Stats
 from streamkit.reception import Reception
 from streamkit.stop import StopEvent
-from streamkit.thread import QuickThread
+from streamkit.thread import UnawaitedThread
 from streamkit.wire import ResponseInfo
 from streamkit.worker import Job, read
 
@@ -90,7 +90,7 @@ class Stream:
         if self._reception.status != "open":
             on_settled()
             return
-        self._worker = QuickThread(read, (link, job), f"streamkit-{number}")
+        self._worker = UnawaitedThread(read, (link, job), f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down

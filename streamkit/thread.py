@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["QuickThread"]
+__all__ = ["UnawaitedThread"]
 
 
 class _Begun(threading.Event):
@@ -20,7 +20,7 @@ class _Begun(threading.Event):
         return super().wait(timeout)
 
 
-class QuickThread(threading.Thread):
+class UnawaitedThread(threading.Thread):
     """A daemon thread whose ``start()`` returns at once.
 
     The standard one sleeps until the new thread has said its first word. That is two more switches between the

@@ -36,7 +36,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(FAILED_FINISHES, "error"),
 }
 
-
+_TYPES = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}  # of the chunks of a field
 _IN_RAW = ("images", "audio", "annotations")  # what a delta may hold that chunks have no field for
 _PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
 
@@ -184,8 +184,7 @@ class ChatDecoder(ReplyDecoder):
 
 def _type_of(field: str) -> str:
     """Return the type of the chunks that a field of a message gives."""
-    types = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}
-    return types.get(field, "reasoning" if field.startswith("reasoning") else field)
+    return _TYPES.get(field, "reasoning" if field.startswith("reasoning") else field)
 
 
 def _reasoning(delta: Mapping[str, Any]) -> str:

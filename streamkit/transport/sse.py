@@ -219,8 +219,8 @@ def parse(guard: Guard) -> Iterator[sseclient.Event]:
     An event is given as soon as its blank line has arrived, and until the next one is asked for,
     ``guard.last_event_id`` is its id.
 
-    Events of one line of data, most of what models send, need no parser: taking them apart here costs a
-    quarter of going through all the fields, which is the larger part of a chunk that comes alone.
+    Events of one line of data, most of what models send, need no parser: going through all their fields was a
+    quarter of what a chunk cost.
 
     Raises:
         ProtocolError: an event is over the bound.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
+
+import streamkit
 
 SOON = 10.0  # seconds; the longest that any test waits for what takes milliseconds
 
@@ -44,6 +50,15 @@ class Task(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._result[0]
+
+
+def run_program(code: str) -> str:
+    """Run code in an interpreter of its own, where warnings are errors, and return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(streamkit.__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 @contextmanager

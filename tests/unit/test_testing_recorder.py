@@ -26,11 +26,25 @@ def ends(path: Path) -> list[str]:
     return [line["end"] for line in told if "end" in line]
 
 
+def connected(url: str) -> socket.socket:
+    """Return a connection to a server on this machine."""
+    return socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30)
+
+
 def exchange(url: str, sent: bytes) -> bytes:
     """Send bytes and return all that comes until the other end closes."""
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as sock:
+    with connected(url) as sock:
         sock.sendall(sent)
         return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def close_during_a_request(recorder: Recorder, server: Server) -> None:
+    """Close the recorder once the server has a request, and see its client let go."""
+    with connected(recorder.url) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        server.wait_for_requests(1)
+        recorder.close()
+        assert b"" == sock.recv(1)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "POST"])
@@ -149,11 +163,7 @@ def test_close_cuts_what_has_not_begun(path: Path) -> None:
     """A server that has not answered yet is let go, as is the client that waits for it; that is no failure."""
     with Server(Reply(before_head=[Wait(None)])) as server:
         recorder = Recorder(server.origin, path)
-        with socket.create_connection(("127.0.0.1", int(recorder.url.rpartition(":")[2])), timeout=30) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            server.wait_for_requests(1)
-            recorder.close()
-            assert b"" == sock.recv(1)
+        close_during_a_request(recorder, server)
         server.wait_for_open_connections(0)
 
 
@@ -164,18 +174,14 @@ def test_close_cuts_what_goes_through_a_proxy(path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("http_proxy", proxy.origin)
         monkeypatch.setenv("no_proxy", "")
         recorder = Recorder("http://upstream.example", path)
-        with socket.create_connection(("127.0.0.1", int(recorder.url.rpartition(":")[2])), timeout=30) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            proxy.wait_for_requests(1)
-            recorder.close()
-            assert b"" == sock.recv(1)
+        close_during_a_request(recorder, proxy)
         proxy.wait_for_open_connections(0)
 
 
 def test_an_idle_connection_is_closed(path: Path) -> None:
     """A client that keeps its connection cannot go on with it after the recorder was closed."""
     with Server(json_reply({})) as server, Recorder(server.origin, path) as recorder:
-        sock = socket.create_connection(("127.0.0.1", int(recorder.url.rpartition(":")[2])), timeout=30)
+        sock = connected(recorder.url)
         sock.sendall(b"HEAD / HTTP/1.1\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")
         recorder.close()

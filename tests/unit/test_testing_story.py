@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import streamkit.testing
 from streamkit.testing import STORY, Server
+from tests.unit.support import run_program
 
 ASK = [{"role": "user", "content": "Tell me about the sea"}]
 
@@ -207,15 +204,6 @@ def test_the_story_stops_when_nobody_listens(pace: float) -> None:
 # The demo server.
 
 
-def run(code: str) -> str:
-    """Run code in an interpreter of its own, where warnings are errors."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(streamkit.testing.__file__).parents[2])}
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_the_demo_server_is_started_on_first_use() -> None:
     """Importing starts nothing; the first call starts one server, which all threads share."""
     code = """if True:
@@ -230,7 +218,7 @@ def test_the_demo_server_is_started_on_first_use() -> None:
         assert demo_server() not in servers  # closed by somebody: there is a new one
         print("ok")
     """
-    assert run(code) == "ok\n"
+    assert run_program(code) == "ok\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -262,7 +250,7 @@ def test_a_forked_child_has_a_demo_server_of_its_own() -> None:
         parent.wait_for_open_connections(0)
         print("ok")
     """
-    assert run(code) == "True\nok\n"
+    assert run_program(code) == "True\nok\n"
 
 
 def test_the_demo_server_ends_with_the_interpreter() -> None:
@@ -280,5 +268,5 @@ def test_the_demo_server_ends_with_the_interpreter() -> None:
         warnings.simplefilter("ignore", ResourceWarning)  # this socket's
     """
     begin = time.monotonic()
-    assert run(code) == "ok\n"
+    assert run_program(code) == "ok\n"
     assert time.monotonic() - begin < 5

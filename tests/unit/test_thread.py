@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamkit.thread import QuickThread
+from streamkit.thread import UnawaitedThread
 from tests.unit.support import SOON
 
 
@@ -21,12 +21,12 @@ def alone() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
-class TestQuickThread:
+class TestUnawaitedThread:
     @pytest.mark.usefixtures("alone")
     def test_start_waits_for_nothing(self) -> None:
         """The thread has not begun when start() returns, for nobody let it; to wait for it is to join it."""
         done: list[int] = []
-        thread = QuickThread(done.append, (1,), "quick")
+        thread = UnawaitedThread(done.append, (1,), "reader")
         thread.start()
         assert (None, []) == (thread.ident, done)
         thread.join(SOON)
@@ -35,7 +35,7 @@ class TestQuickThread:
     @pytest.mark.usefixtures("alone")
     def test_joined_for_no_time(self) -> None:
         """Joining one that has not begun ends with the time given, and is no error."""
-        thread = QuickThread(lambda: None, (), "quick")
+        thread = UnawaitedThread(lambda: None, (), "reader")
         thread.start()
         thread.join(0)
         thread.join(SOON)
@@ -44,7 +44,7 @@ class TestQuickThread:
     def test_joined_while_it_runs(self) -> None:
         """The time given bounds the wait for a thread that runs on."""
         go = threading.Event()
-        thread = QuickThread(go.wait, (SOON,), "quick")
+        thread = UnawaitedThread(go.wait, (SOON,), "reader")
         thread.start()
         thread.join(0.01)
         assert thread.is_alive()
@@ -61,7 +61,7 @@ class TestQuickThread:
             seen.append((thread.name, thread.daemon))
 
         for number in range(200):
-            thread = QuickThread(look, (), f"quick-{number}")
+            thread = UnawaitedThread(look, (), f"reader-{number}")
             thread.start()
             thread.join()
-        assert [(f"quick-{number}", True) for number in range(200)] == seen
+        assert [(f"reader-{number}", True) for number in range(200)] == seen
