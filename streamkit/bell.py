@@ -1,11 +1,11 @@
-"""How one thread wakes another that waits: ``new_bell``.
+"""What wakes a waiting thread sooner than a lock: ``new_bell``.
 
-Where the system has eventfd, the first few bells are such, and not locks: whoever writes to a descriptor gives the
-interpreter away meanwhile. Who is woken by a lock finds the interpreter held by who released it, and sleeps twice
-more before it can go on; with single chunks, that is a third of the time from a server's send to the loop's body.
+It is an eventfd, where the system has it: whoever writes to a descriptor gives the interpreter away meanwhile. Who is
+woken by a lock, as all of Python's queues do it, finds the interpreter held by who released it, and sleeps twice more
+before it can go on; with single chunks, that is a third of the time from a server's send to the loop's body.
 
 With many streams at once the interpreter is held by somebody anyway. There the lock costs less, and the descriptors
-are needed for sockets.
+are needed for sockets. So there are a few bells only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 import os
 import select
 import sys
-import threading
 import time
 import weakref
 from contextlib import suppress
@@ -22,7 +21,6 @@ from typing import Protocol
 
 __all__ = ["Bell", "new_bell"]
 
-# With a hundred streams the system call to ring costs more than it saves, and descriptors are wanted for sockets.
 _MOST_EVENTS = 8
 _PAUSE = 0.05  # seconds
 _events: list[weakref.ref[Bell]] = []  # two threads that make one at once may lose one of them: then there are nine
@@ -41,8 +39,8 @@ class Bell(Protocol):
         """Wait for a ring, or until the time is over; it may return early."""
 
 
-def new_bell() -> Bell:
-    """Return a bell of the best kind that there is here."""
+def new_bell() -> Bell | None:
+    """Return a bell, or ``None`` where a lock does as well, or has to."""
     if sys.platform == "linux" and hasattr(os, "eventfd") and hasattr(select, "poll"):  # eventlet takes poll() away
         alive = [reference for reference in _events if reference() is not None]
         if len(alive) < _MOST_EVENTS:
@@ -50,24 +48,7 @@ def new_bell() -> Bell:
                 bell = _EventBell()
                 _events[:] = (*alive, weakref.ref(bell))
                 return bell
-    return _LockBell()
-
-
-class _LockBell:
-    """A lock that is released to ring: a fifth of the cost of a condition."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def ring(self) -> None:
-        try:  # noqa: SIM105 - once a chunk, and suppress() costs more than what it would be around
-            self._lock.release()
-        except RuntimeError:  # rung already
-            pass
-
-    def wait(self, seconds: float) -> None:
-        self._lock.acquire(timeout=seconds)
+    return None
 
 
 if sys.platform == "linux":
@@ -101,7 +82,7 @@ if sys.platform == "linux":
             return poll
 
         def ring(self) -> None:
-            try:  # noqa: SIM105 - as above
+            try:  # noqa: SIM105 - once a chunk, and suppress() costs more than what it would be around
                 self._file.write(_ONE)
             except OSError:  # closed by who closes all there is, such as a program that becomes a daemon
                 pass

@@ -54,15 +54,13 @@ class Reception:
         self._folding = False
         self._postponed: tuple[Status, BaseException | None] | None = None
 
-    def take(self, batch: Sequence[Chunk]) -> bool:
-        """Make a new batch the current one, the last having been delivered; ``False`` if it is too late."""
+    def take(self, batch: Sequence[Chunk]) -> None:
+        """Make a new batch the current one, the last having been delivered, unless it is too late."""
         with self._lock:
-            if self.status != "open":
-                return False
-            rest = self.batch[self._folded :] if self._folded else self.batch
-            self.batch, self.position, self._folded = batch, 0, 0
-            self._fold_locked(rest)
-            return True
+            if self.status == "open":
+                rest = self.batch[self._folded :] if self._folded else self.batch
+                self.batch, self.position, self._folded = batch, 0, 0
+                self._fold_locked(rest)
 
     def _catch_up_locked(self) -> None:
         delivered = min(self.position, len(self.batch))

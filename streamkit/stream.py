@@ -150,28 +150,23 @@ class Stream:
         if link.halted or (link.plain_stop is not None and link.stop_asked()):
             reception.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        look = _LOOK if link.plain_stop is None else POLL
         while reception.status == "open":
-            if reception.position < len(reception.batch) or self._take(deadline):
+            if reception.position < len(reception.batch):
                 return True
+            try:
+                reception.take(link.channel.get_many(min(deadline, time.monotonic() + look)))
+            except queue.Empty:
+                self._check_clock()
+                if time.monotonic() >= deadline:
+                    raise
+            except ChannelClosed:
+                self._settle()
+            except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
+                self.cancel()
+                raise
         if reception.error is not None:
             raise reception.error.with_traceback(None)
-        return False
-
-    def _take(self, deadline: float) -> bool:
-        """Take what is in the queue, or wait for it; ``False`` for another look at the status."""
-        link = self._link
-        look_at = min(deadline, time.monotonic() + (_LOOK if link.plain_stop is None else POLL))
-        try:
-            return self._reception.take(link.channel.get_many(look_at))
-        except queue.Empty:
-            self._check_clock()
-            if time.monotonic() >= deadline:
-                raise
-        except ChannelClosed:
-            self._settle()
-        except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
-            self.cancel()
-            raise
         return False
 
     def _check_clock(self) -> None:

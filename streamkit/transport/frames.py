@@ -45,7 +45,7 @@ def framing_of(content_type: str) -> Callable[[Iterable[bytes]], Iterator[Frame]
 
 def server_sent(pieces: Iterable[bytes]) -> Iterator[Frame]:
     """Iterate server-sent events; see ``sse``."""
-    return sse.parse(sse.Guard(pieces, bare_errors=True))
+    return sse.parse(pieces, sse.Guard(bare_errors=True))
 
 
 def json_lines(pieces: Iterable[bytes]) -> Iterator[Frame]:

@@ -35,8 +35,8 @@ def cuts_of(case: dict[str, Any], data: bytes) -> Iterator[tuple[str, list[bytes
 
 
 def read(pieces: list[bytes]) -> dict[str, Any]:
-    guard = Guard(pieces)
-    found = [{"event": event.event, "data": event.data, "id": event.id} for event in events(guard)]
+    guard = Guard()
+    found = [{"event": event.event, "data": event.data, "id": event.id} for event in events(pieces, guard)]
     return {"events": found, "retry": guard.retry, "last_event_id": guard.last_event_id}
 
 

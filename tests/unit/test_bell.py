@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 
 import pytest
@@ -17,22 +16,26 @@ from streamkit import bell as bell_module
 from streamkit.bell import Bell, new_bell
 from tests.unit.support import Task, bounded, run_program
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="eventfd")
-kinds = pytest.mark.parametrize("make", [new_bell, bell_module._LockBell], ids=["best", "lock"])
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="eventfd")
 
 
-@kinds
-class TestAnyKind:
-    def test_a_ring_ends_the_wait(self, make: Callable[[], Bell]) -> None:
+def a_bell() -> Bell:
+    bell = new_bell()
+    assert bell is not None
+    return bell
+
+
+class TestRinging:
+    def test_a_ring_ends_the_wait(self) -> None:
         """Who waits is woken, from any thread."""
-        bell = make()
+        bell = a_bell()
         tasks = [Task(lambda: bell.wait(600)), Task(bell.ring)]
         for task in tasks:
             task.result()
 
-    def test_a_ring_that_nobody_waited_for(self, make: Callable[[], Bell]) -> None:
+    def test_a_ring_that_nobody_waited_for(self) -> None:
         """It ends the next wait at once, however often it rang, and the one after that takes its time."""
-        bell = make()
+        bell = a_bell()
         for _ in range(3):
             bell.ring()
         with bounded():
@@ -41,25 +44,24 @@ class TestAnyKind:
         bell.wait(0.05)
         assert time.monotonic() - began >= 0.04
 
-    def test_no_time_at_all(self, make: Callable[[], Bell]) -> None:
+    def test_no_time_at_all(self) -> None:
         """A wait of no seconds returns."""
         with bounded():
-            make().wait(0)
+            a_bell().wait(0)
 
-    def test_rung_from_many_threads(self, make: Callable[[], Bell]) -> None:
+    def test_rung_from_many_threads(self) -> None:
         """However many ring at once, none fails, and none is lost."""
         for _ in range(100):
-            bell = make()
+            bell = a_bell()
             tasks = [Task(bell.ring) for _ in range(4)]
             with bounded():
                 bell.wait(600)
             for task in tasks:
                 task.result()
 
-    @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of POSIX")
-    def test_a_handler_may_ring_and_wait(self, make: Callable[[], Bell]) -> None:
+    def test_a_handler_may_ring_and_wait(self) -> None:
         """A signal handler in the middle of a wait may wait by the same bell, and ring it."""
-        bell = make()
+        bell = a_bell()
 
         def handler(*_: object) -> None:
             bell.wait(0.001)
@@ -77,12 +79,11 @@ class TestAnyKind:
             signal.signal(signal.SIGUSR1, before)
 
 
-@linux
 class TestDescriptors:
     def test_closed_with_the_last_reference(self) -> None:
         """It is open for as long as anybody may ring it, and no longer."""
         before = os.listdir("/proc/self/fd")
-        bell = new_bell()
+        bell = a_bell()
         ring = bell.ring
         del bell
         ring()
@@ -92,12 +93,12 @@ class TestDescriptors:
 
     def test_not_for_programs_that_are_started(self) -> None:
         """A program that is started from here does not have it."""
-        bell = new_bell()
+        bell = a_bell()
         assert not os.get_inheritable(bell._file.fileno())  # type: ignore[attr-defined]
 
     def test_closed_by_somebody_else(self) -> None:
         """A program that becomes a daemon closes all there is: ringing fails no more than waiting does."""
-        bell = new_bell()
+        bell = a_bell()
         os.close(bell._file.fileno())  # type: ignore[attr-defined]
         bell.ring()
         began = time.monotonic()
@@ -116,7 +117,7 @@ class TestDescriptors:
 
         def work() -> None:
             while True:
-                bell = new_bell()
+                bell = a_bell()
                 bell.ring()
                 bell.wait(1)
 
@@ -141,49 +142,47 @@ class TestDescriptors:
             signal.signal(signal.SIGALRM, old)
         assert interrupts > 20
         assert before == os.listdir("/proc/self/fd")
-        assert not isinstance(new_bell(), bell_module._LockBell)
+        assert new_bell() is not None
 
     def test_after_a_fork(self) -> None:
         """A child has room for bells of its own, whatever threads of its parent held."""
         code = """if True:
             import os
-            from streamkit.bell import _MOST_EVENTS, _LockBell, new_bell
+            from streamkit.bell import _MOST_EVENTS, new_bell
 
             bells = [new_bell() for _ in range(_MOST_EVENTS)]
-            assert isinstance(new_bell(), _LockBell)
+            assert new_bell() is None
             pid = os.fork()
             assert pid == 0 or os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-            assert isinstance(new_bell(), _LockBell) == bool(pid)
+            assert (new_bell() is None) == bool(pid)
         """
         run_program(code)
 
     def test_none_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Out of descriptors, a bell is a lock."""
+        """Out of descriptors there is no bell."""
 
         def full(*_: object) -> int:
             raise OSError(24, "Too many open files")
 
         monkeypatch.setattr(os, "eventfd", full)
-        assert isinstance(new_bell(), bell_module._LockBell)
+        assert new_bell() is None
 
     def test_without_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where a library of green threads took poll() away, a bell is a lock."""
+        """Where a library of green threads took poll() away there is no bell."""
         monkeypatch.delattr(select, "poll")
-        assert isinstance(new_bell(), bell_module._LockBell)
+        assert new_bell() is None
 
     def test_a_few_at_a_time(self) -> None:
-        """The first few are descriptors, those beyond are locks, and what is let go makes room."""
+        """There are the first few, and what is let go makes room."""
         bells = [new_bell() for _ in range(bell_module._MOST_EVENTS + 3)]
-        events = [bell for bell in bells if not isinstance(bell, bell_module._LockBell)]
-        assert (bell_module._MOST_EVENTS, events) == (len(events), bells[: len(events)])
-        bells.clear()
-        events.pop()
-        assert not isinstance(new_bell(), bell_module._LockBell)
+        assert [True] * bell_module._MOST_EVENTS + [False] * 3 == [bell is not None for bell in bells]
+        del bells[0]
+        assert new_bell() is not None
 
     def test_room_is_kept_when_none_could_be_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A bell for which there was no descriptor takes nobody's place."""
         with monkeypatch.context() as patch:
             patch.setattr(os, "eventfd", lambda *_: os.open("/there/is/nothing", os.O_RDONLY))
             for _ in range(bell_module._MOST_EVENTS + 1):
-                assert isinstance(new_bell(), bell_module._LockBell)
-        assert not isinstance(new_bell(), bell_module._LockBell)
+                assert new_bell() is None
+        assert new_bell() is not None

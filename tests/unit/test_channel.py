@@ -10,8 +10,9 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamkit import ChannelClosed
-from streamkit import bell as bell_module
 from streamkit import channel as channel_module
+from streamkit.bell import new_bell
 from streamkit.channel import Channel, select
 from tests.unit.support import SOON, Task, bounded
 
@@ -35,7 +36,7 @@ def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "_SLICE", NEVER)
 
 
-def drain(channel: Channel[int, str]) -> Iterator[list[int]]:
+def drain(channel: Channel[int, str]) -> Iterator[Sequence[int]]:
     """Give the batches up to the end."""
     while True:
         try:
@@ -44,30 +45,40 @@ def drain(channel: Channel[int, str]) -> Iterator[list[int]]:
             return
 
 
-@pytest.fixture(params=[bell_module.new_bell, bell_module._LockBell], ids=["best", "lock"])
+@pytest.fixture(params=[new_bell, lambda: None], ids=["bell", "queue"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever kind of bell the system has."""
+    """Both ways in which a receiver waits."""
     monkeypatch.setattr(channel_module, "new_bell", request.param)
 
 
-class NotedBell:
-    """A bell that says when a receiver is about to wait for it."""
+class Noted:
+    """A bell or a queue that says when a receiver is about to wait by it."""
 
-    def __init__(self) -> None:
-        self._bell = channel_module.new_bell()
-        self.awaited = threading.Event()
-        self.ring = self._bell.ring
+    def __init__(self, inner: Any, awaited: threading.Event) -> None:
+        self._inner = inner
+        self._awaited = awaited
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def wait(self, seconds: float) -> None:
-        self.awaited.set()
-        self._bell.wait(seconds)
+        self._awaited.set()
+        self._inner.wait(seconds)
+
+    def get(self, block: bool, timeout: float = 0.0) -> Any:
+        if block:
+            self._awaited.set()
+        return self._inner.get(block, timeout)
 
 
-def waiting_receiver(channel: Channel[int, str], deadline: float) -> Task[list[int]]:
+def waiting_receiver(channel: Channel[int, str], deadline: float) -> Task[Sequence[int]]:
     """Start a receiver, and return when it is at its wait."""
-    bell = channel._bell = NotedBell()
+    awaited = threading.Event()
+    bell = channel_module.new_bell()
+    channel._has_waited, channel._bell = True, bell and Noted(bell, awaited)
+    channel._batches = Noted(channel._batches, awaited)  # type: ignore[assignment]
     task = Task(lambda: channel.get_many(deadline))
-    assert bell.awaited.wait(SOON)
+    assert awaited.wait(SOON)
     return task
 
 
@@ -210,7 +221,7 @@ def test_more_items_than_capacity() -> None:
     channel: Channel[int, str] = Channel(3)
     sender = waiting_sender(channel, list(range(10)))
     assert 3 == len(channel)
-    batches: list[list[int]] = []
+    batches: list[Sequence[int]] = []
     while sum(map(len, batches)) < 10:
         batches.append(channel.get_many(later()))
     assert list(range(10)) == list(chain.from_iterable(batches))
@@ -374,6 +385,22 @@ def test_a_signal_handler_may_close_inside_the_lock() -> None:
     assert (True, 0) == (channel.closed, len(channel))
     with pytest.raises(ChannelClosed):
         channel.put_many([2])
+
+
+def test_a_close_while_items_are_put() -> None:
+    """A sender that finds the channel closed drops what it had just put, and not what is to wake the receiver."""
+    channel: Channel[int, str] = Channel(2)
+
+    class Closing(Noted):
+        def put(self, items: Sequence[int]) -> None:
+            self._inner.put(items)
+            if not channel.closed:
+                channel.close()
+
+    channel._batches = Closing(channel._batches, threading.Event())  # type: ignore[assignment]
+    with pytest.raises(ChannelClosed):
+        channel.put_many([1])
+    assert () == channel._batches.get(False)
 
 
 @pytest.mark.usefixtures("kind")

@@ -51,7 +51,7 @@ class TestDelivered:
     def test_only_what_was_taken_counts(self) -> None:
         """A chunk of the current batch is in the completion once the consumer has gone past it."""
         reception, _ = made()
-        assert reception.take(text("a", "b", "c"))
+        reception.take(text("a", "b", "c"))
         seen = [reception.completion().text]
         for position in (1, 2, 3):
             reception.position = position
@@ -63,7 +63,7 @@ class TestDelivered:
         """Taking the next batch folds the one before, once, however often one looked in between."""
         reception, _ = made()
         for batch in (text("a", "b"), text("c"), text("d", "e")):
-            assert reception.take(batch)
+            reception.take(batch)
             for position in range(1, len(batch) + 1):
                 reception.position = position
                 if looks:
@@ -86,7 +86,7 @@ class TestDelivered:
         reception.take(text("a", "b"))
         reception.position = 1
         reception.settle("cancelled")
-        assert not reception.take(text("c"))
+        reception.take(text("c"))
         assert ("c" not in [chunk.text for chunk in reception.batch], "a") == (True, reception.completion().text)
 
 

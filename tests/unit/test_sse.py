@@ -18,8 +18,8 @@ Found = list[tuple[str, str, str]]  # type, data, last id
 
 
 def read(pieces: Iterable[bytes], max_event: int = MAX_EVENT) -> tuple[Found, Guard]:
-    guard = Guard(pieces, max_event)
-    return [(event.event, event.data, guard.last_event_id) for event in events(guard)], guard
+    guard = Guard(max_event)
+    return [(event.event, event.data, guard.last_event_id) for event in events(pieces, guard)], guard
 
 
 def reference(stream: bytes) -> tuple[Found, str, int | None]:
@@ -138,7 +138,7 @@ class TestPromptness:
                 asked += 1
                 yield piece
 
-        return [(asked, event.data) for event in events(Guard(source()))]
+        return [(asked, event.data) for event in events(source(), Guard())]
 
     @pytest.mark.parametrize("end", ["\n\n", "\r\r", "\r\n\r\n"])
     def test_an_event_comes_with_its_blank_line(self, end: str) -> None:
@@ -184,10 +184,10 @@ class TestBounds:
 
     def test_an_endless_event_after_good_ones(self) -> None:
         """The events before it are given out."""
-        guard = Guard(Source(b"data: a\n\ndata: b\n\ndata: ", b"x" * 10), 100)
+        source = Source(b"data: a\n\ndata: b\n\ndata: ", b"x" * 10)
         found = []
         with bounded(), pytest.raises(ProtocolError):
-            for event in events(guard):
+            for event in events(source, Guard(100)):
                 found.append(event.data)
         assert ["a", "b"] == found
 
@@ -250,8 +250,8 @@ class TestErrorsOutsideData:
     """Errors that the standard passes over, as they have no field `data`."""
 
     def told(self, stream: bytes, at: list[int]) -> list[tuple[str, str]]:
-        guard = Guard(split_at(stream, at), bare_errors=True)
-        return [(event.event, event.data) for event in parse(guard)]
+        guard = Guard(bare_errors=True)
+        return [(event.event, event.data) for event in parse(split_at(stream, at), guard)]
 
     @given(st.lists(st.integers(0, 120), max_size=4))
     def test_a_field_of_their_own(self, at: list[int]) -> None:
