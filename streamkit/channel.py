@@ -176,20 +176,21 @@ class Channel(Generic[T, Outcome]):
         batches = self._batches
         while not self._closed:
             ended = self._outcome is not None  # looked at first: if it is there, so is all that comes before it
-            wait = 0.0 if ended else min(deadline - time.monotonic(), _SLICE)
-            if wait > 0 and not self._has_waited and batches.empty():
-                self._has_waited, self._bell = True, new_bell()
-            try:
-                items = batches.get(wait > 0, wait) if self._bell is None else batches.get(False)
-                if not batches.empty():
-                    items = [*items, *self._rest()]
-            except queue.Empty:
+            wait = 0.0
+            if batches.empty():
                 if ended:
                     break
+                wait = min(deadline - time.monotonic(), _SLICE)
                 if wait <= 0:
-                    raise
-                self._wait_for_bell(wait)
+                    raise queue.Empty
+                if self._wait_for_bell(wait):
+                    continue
+            try:
+                items = batches.get(wait > 0, wait)
+            except queue.Empty:  # the time is over, or what was there was dropped
                 continue
+            if not batches.empty():
+                items = [*items, *self._rest()]
             if items:
                 self._taken += len(items)
                 if self._sender_waits:
@@ -199,19 +200,24 @@ class Channel(Generic[T, Outcome]):
         self._bell = None
         raise ChannelClosed("the channel has ended")
 
+    def _wait_for_bell(self, seconds: float) -> bool:
+        """Wait by the bell; ``False`` where there is none."""
+        if not self._has_waited:
+            self._has_waited, self._bell = True, new_bell()
+        bell = self._bell
+        if bell is None:
+            return False
+        self._receiver_waits = True  # before the look: who puts something after it will ring
+        if self._batches.empty():
+            bell.wait(seconds)
+        self._receiver_waits = False
+        return True
+
     def _rest(self) -> Iterator[T]:
         """Take what there is at this moment."""
         with suppress(queue.Empty):
             while True:
                 yield from self._batches.get(False)
-
-    def _wait_for_bell(self, seconds: float) -> None:
-        bell = self._bell
-        if bell is not None:
-            self._receiver_waits = True  # before the look: who puts something after it will ring
-            if self._batches.empty():
-                bell.wait(seconds)
-            self._receiver_waits = False
 
     def close(self) -> None:
         """Close the receiving end: wake both sides and drop what is inside. Closing again changes nothing.
