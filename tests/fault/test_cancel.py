@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import streamkit
 from streamkit import Client, ConnectError, MisuseError, Retry, StopEvent, Stream, StreamTimeout, Timeout, providers
-from streamkit.testing import Mark, Repeat, Reply, Send, Server, Wait, WaitFor, chunk_event, error_reply, text_reply
+from streamkit.testing import (
+    Mark,
+    Paced,
+    Repeat,
+    Reply,
+    Send,
+    Server,
+    Wait,
+    WaitFor,
+    chunk_event,
+    error_reply,
+    text_reply,
+)
 from tests.fault.conftest import Certificate
 from tests.fault.support import NOISE, SOON, client_of, join_readers, nothing_left
 
@@ -449,18 +465,32 @@ def test_a_stop_counts_when_the_reader_is_done(kind: type[threading.Event]) -> N
             assert "0 streams" in repr(stop)
 
 
-def test_a_program_that_holds_the_interpreter_causes_no_timeout() -> None:
-    """A limit is judged by the reader, which has to have had its turn."""
-    reply = Reply([*[step for _ in range(30) for step in (Send(HELLO), Wait(0.05))], chunk_event(finish_reason="stop")])
-    timeout = Timeout(first=5, idle=0.4)
-    with Server(reply) as server, client_of(server, timeout=timeout) as client:
-        stream = client.stream("openai/m", "Hi")
-        for number, _ in enumerate(stream):
-            if number == 2:
-                began = time.monotonic()
-                while time.monotonic() - began < 1.0:
-                    sum(range(20_000_000))  # one call that lets no other thread run
-        assert stream.status == "complete"
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="signals of POSIX")
+def test_a_program_that_is_suspended_has_no_timeout() -> None:
+    """A limit is judged by the reader, which has to have had its turn: what came meanwhile is there."""
+    code = """if True:
+        import sys
+        import streamkit as sk
+
+        provider = sk.providers.OpenAI(api_key="k", base_url=sys.argv[1])
+        stream = sk.Client([provider], timeout=sk.Timeout(first=30, idle=0.5)).stream("openai/m", "Hi")
+        stream.collect()
+        print(stream.status)
+    """
+    reply = Reply([Paced([HELLO] * 100, every=0.05), chunk_event(finish_reason="stop")])
+    environment = {**os.environ, "PYTHONPATH": str(Path(streamkit.__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    with (
+        Server(reply) as server,
+        subprocess.Popen([*command, server.url], env=environment, stdout=subprocess.PIPE, text=True) as program,
+    ):
+        server.wait_for_requests(1)
+        for _ in range(4):
+            time.sleep(0.2)
+            program.send_signal(signal.SIGSTOP)
+            time.sleep(0.8)
+            program.send_signal(signal.SIGCONT)
+        assert program.communicate(timeout=SOON)[0] == "complete\n"
 
 
 def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
