@@ -25,17 +25,18 @@ T = TypeVar("T")
 Outcome = TypeVar("Outcome")
 
 # Seconds that any wait lasts at the most before it looks again. It bounds the harm of a wake-up that is lost
-# because the garbage collector cancels a stream in the middle of a wait; on Windows before 3.14 it is also
-# what lets Ctrl-C through.
+# because the garbage collector cancels a stream while the sender is about to wait; on Windows before 3.14 it is
+# also what lets Ctrl-C through.
 _SLICE = 0.2 if sys.platform == "win32" and sys.version_info < (3, 14) else 1.0
 
 
 class _Queue(queue.Queue[T]):
-    """A ``queue.Queue`` whose items lie in batches in a ``SimpleQueue``; its bound and its wait for room remain.
+    """A ``queue.Queue`` whose items lie in batches in a ``SimpleQueue``.
 
-    Putting, and waking who waits, is one step of the interpreter then: with a hundred streams at once a chunk costs
-    5 % less than by the standard's deque, lock and condition. It may also be done by a cancel that comes from a
-    signal handler or the garbage collector while the same thread is inside; so the mutex is reentrant as well.
+    What remains of it are its bound and its wait for room; putting and getting are the channel's. Putting, and waking
+    who waits, is one step of the interpreter then: with a hundred streams at once a chunk costs 5 % less than by the
+    standard's deque, lock and condition. It may also be done by a cancel that comes from a signal handler or the
+    garbage collector while the same thread is inside; so the mutex is reentrant as well.
     """
 
     queue: queue.SimpleQueue[Sequence[T]]
@@ -54,10 +55,10 @@ class Channel(Generic[T, Outcome]):
     """A bounded queue of single items, handed over in batches, with an outcome at its end.
 
     No lock is on the way of an item. Each side makes its move and then looks at the other's: the sender puts, and
-    looks whether the channel was closed meanwhile; the receiver takes, and looks whether the sender waits for room.
-    Whoever comes second sees what the first did. ``_sent`` counts items, by the sender alone, and ``_taken`` by the
-    receiver. The mutex guards the first outcome and the sender's wait. An empty batch wakes the receiver to look at
-    the end.
+    looks whether the channel was closed meanwhile; the receiver takes, and looks whether it was closed or the sender
+    waits for room; who is about to wait says so, and looks once more. Whoever comes second sees what the first did.
+    ``_sent`` counts items, by the sender alone, and ``_taken`` by the receiver. The mutex guards the first outcome,
+    the listeners and the sender's wait. An empty batch wakes the receiver to look at the end.
 
     The receiver waits in the queue itself, or by a bell where there is one. That is made when it first waits, and
     gone once nothing more can come, for it holds a descriptor.
@@ -186,12 +187,12 @@ class Channel(Generic[T, Outcome]):
                 if self._wait_for_bell(wait):
                     continue
             try:
-                items = batches.get(wait > 0, wait)
+                items = batches.get(wait > 0, wait or None)
             except queue.Empty:  # the time is over, or what was there was dropped
                 continue
             if not batches.empty():
                 items = [*items, *self._rest()]
-            if items:
+            if items and not self._closed:  # or these may be what came after others that were dropped
                 self._taken += len(items)
                 if self._sender_waits:
                     with self._queue.mutex:
@@ -208,7 +209,7 @@ class Channel(Generic[T, Outcome]):
         if bell is None:
             return False
         self._receiver_waits = True  # before the look: who puts something after it will ring
-        if self._batches.empty():
+        if self._batches.empty() and not self._closed and self._outcome is None:
             bell.wait(seconds)
         self._receiver_waits = False
         return True
@@ -222,7 +223,7 @@ class Channel(Generic[T, Outcome]):
     def close(self) -> None:
         """Close the receiving end: wake both sides and drop what is inside. Closing again changes nothing.
 
-        The flag comes before the drain, or a sender could fill the room that the drain made.
+        The flag comes before the drain: a sender that puts after the drain sees the flag, and drops its items itself.
 
         Threads: any; never waits.
         """

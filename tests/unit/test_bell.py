@@ -50,7 +50,7 @@ class TestRinging:
             a_bell().wait(0)
 
     def test_rung_from_many_threads(self) -> None:
-        """However many ring at once, none fails, and none is lost."""
+        """However many ring at once, none fails, and the wait ends."""
         for _ in range(100):
             bell = a_bell()
             tasks = [Task(bell.ring) for _ in range(4)]

@@ -65,7 +65,7 @@ class Noted:
         self._awaited.set()
         self._inner.wait(seconds)
 
-    def get(self, block: bool, timeout: float = 0.0) -> Any:
+    def get(self, block: bool, timeout: float | None = None) -> Any:
         if block:
             self._awaited.set()
         return self._inner.get(block, timeout)
@@ -229,6 +229,19 @@ def test_more_items_than_capacity() -> None:
     assert sender.result() > 0.0
 
 
+def test_a_simple_queue_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries of green threads put another in its place, such as the one in Python."""
+    monkeypatch.setattr(queue, "SimpleQueue", queue._PySimpleQueue)  # type: ignore[attr-defined]
+    channel: Channel[int, str] = Channel(2)
+    channel.put_many([1])
+    assert [1] == channel.get_many(later())
+    with pytest.raises(queue.Empty):
+        channel.get_many(NOW)
+    channel.finish("complete")
+    with pytest.raises(ChannelClosed):
+        channel.get_many(later())
+
+
 def test_looking_in_vain_leaves_the_channel_as_it_was() -> None:
     """A look that finds nothing costs the sender nothing, however often it is repeated."""
     channel: Channel[int, str] = Channel(4)
@@ -342,8 +355,133 @@ def test_the_outcome_comes_after_the_items_and_once() -> None:
     assert "error" == channel.outcome
 
 
+class Hooked(Channel[int, str]):
+    """A channel in which something else happens, once, as one end is about to say that it waits."""
+
+    before_receiver_waits: Callable[[], object] | None = None
+    before_sender_waits: Callable[[], object] | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        hook = f"before{name}"
+        if value is True and (call := getattr(self, hook, None)):
+            setattr(self, hook, None)
+            call()
+        super().__setattr__(name, value)
+
+
+class RungBell:
+    """A bell that nobody may wait for in vain."""
+
+    rung = False
+
+    def ring(self) -> None:
+        self.rung = True
+
+    def wait(self, seconds: float) -> None:
+        assert self.rung
+        self.rung = False
+
+
+def with_bell() -> Hooked:
+    channel = Hooked(2)
+    channel._has_waited, channel._bell = True, RungBell()
+    return channel
+
+
+class TestAtTheLastMoment:
+    """Between the look that finds nothing and the wait, the other side may do what the wait is for."""
+
+    @pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
+    def test_the_end_before_the_receiver_waits(self, end: Callable[[Channel[int, str]], None]) -> None:
+        """It is not waited for, even when a sender that heard of it first has dropped what was to wake."""
+        channel = with_bell()
+        channel.before_receiver_waits = lambda: (end(channel), list(channel._rest()))
+        with pytest.raises(ChannelClosed):
+            channel.get_many(later())
+
+    def test_an_item_before_the_receiver_waits(self) -> None:
+        """It is found."""
+        channel = with_bell()
+        channel.before_receiver_waits = lambda: channel.put_many([1])
+        assert [1] == channel.get_many(later())
+
+    def test_an_item_after_the_last_look(self) -> None:
+        """It rings: the receiver has said that it waits before it looks."""
+        channel = with_bell()
+        looks = iter([False, True])
+
+        class Late(Noted):
+            def empty(self) -> bool:
+                found: bool = self._inner.empty()
+                if next(looks, False):
+                    channel.put_many([1])
+                return found
+
+        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
+        assert [1] == channel.get_many(later())
+
+    def test_room_before_the_sender_waits(self) -> None:
+        """It is taken."""
+        channel = with_bell()
+        channel.put_many([1, 2])
+        channel._queue.not_full.wait = lambda timeout=None: pytest.fail("waited")  # type: ignore[method-assign]
+        channel.before_sender_waits = lambda: channel.get_many(NOW)
+        channel.put_many([3, 4], every=NEVER)
+        assert ([3, 4], False) == (channel.get_many(NOW), channel._sender_waits)
+
+    def test_a_close_before_the_sender_waits(self) -> None:
+        """It is heard."""
+        channel = with_bell()
+        channel.put_many([1, 2])
+        channel._queue.not_full.wait = lambda timeout=None: pytest.fail("waited")  # type: ignore[method-assign]
+        channel.before_sender_waits = channel.close
+        with pytest.raises(ChannelClosed):
+            channel.put_many([3], every=NEVER)
+
+    def test_a_close_while_items_are_taken(self) -> None:
+        """Nothing is given out after something before it was dropped."""
+        channel = with_bell()
+        channel.put_many([1])
+
+        class Late(Noted):
+            def get(self, block: bool, timeout: float | None = None) -> Any:
+                if not channel.closed:
+                    channel.close()  # which drops 1
+                    self._inner.put([2])  # the sender was past its look
+                return self._inner.get(block, timeout)
+
+        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
+        with pytest.raises(ChannelClosed):
+            channel.get_many(later())
+
+    def test_the_bound_while_items_are_taken(self) -> None:
+        """What is being taken counts as inside until all of it is out, or one batch would be over the bound."""
+        channel = with_bell()
+        channel.put_many([1])
+        channel.put_many([2])
+        sizes = []
+
+        class Late(Noted):
+            def get(self, block: bool, timeout: float | None = None) -> Any:
+                sizes.append(len(channel))
+                return self._inner.get(block, timeout)
+
+        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
+        assert [1, 2] == channel.get_many(NOW)
+        assert {2} == set(sizes)
+
+
+def test_a_cancel_inside_the_lock() -> None:
+    """A signal handler or the garbage collector may close while its thread has the mutex, in the sender's wait."""
+    channel: Channel[int, str] = Channel(1)
+    channel._queue.not_full.wait = lambda timeout=None: bool(channel.close())  # type: ignore[method-assign]
+    with pytest.raises(ChannelClosed):
+        Task(lambda: channel.put_many([1, 2], every=NEVER)).result()
+    assert 0 == len(channel)
+
+
 class _Hook(threading.Event):
-    """A listener that calls back in the middle of `put_many`, `finish` and `close`, with the mutex held."""
+    """A listener that calls back in the middle of `put_many`, `finish` and `close`."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__()
@@ -355,8 +493,8 @@ class _Hook(threading.Event):
 
 
 @pytest.mark.parametrize("action", [lambda c: c.put_many([1]), lambda c: c.finish("complete")], ids=["put", "finish"])
-def test_a_finalizer_may_close_inside_the_lock(action: Callable[[Channel[int, str]], object]) -> None:
-    """The garbage collector may run a cancel while the same thread holds the channel's lock."""
+def test_a_finalizer_may_close(action: Callable[[Channel[int, str]], object]) -> None:
+    """The garbage collector may run a cancel in the middle of what the same thread does to the channel."""
     channel: Channel[int, str] = Channel(2)
 
     class Dropped:
@@ -372,8 +510,8 @@ def test_a_finalizer_may_close_inside_the_lock(action: Callable[[Channel[int, st
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of POSIX")
-def test_a_signal_handler_may_close_inside_the_lock() -> None:
-    """Ctrl-C may come, and its handler cancel, while the main thread holds the channel's lock."""
+def test_a_signal_handler_may_close() -> None:
+    """Ctrl-C may come, and its handler cancel, in the middle of what the main thread does to the channel."""
     channel: Channel[int, str] = Channel(2)
     before = signal.signal(signal.SIGUSR1, lambda *_: channel.close())
     try:
@@ -457,6 +595,16 @@ class TestDescriptors:
         assert started_with != os.listdir(DESCRIPTORS)
         channel.put_many([1])
         end(channel)
+        assert started_with == os.listdir(DESCRIPTORS)
+
+    def test_none_after_an_end_at_the_first_wait(
+        self, started_with: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A bell that was being made when the end came is let go."""
+        channel: Channel[int, str] = Channel(2)
+        monkeypatch.setattr(channel_module, "new_bell", lambda: (channel.finish("complete"), new_bell())[1])
+        with pytest.raises(ChannelClosed):
+            channel.get_many(later())
         assert started_with == os.listdir(DESCRIPTORS)
 
     def test_none_after_an_end_that_wakes(self, started_with: list[str]) -> None:
