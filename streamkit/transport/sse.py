@@ -60,7 +60,7 @@ class Guard:
         self._held: list[bytes] = []  # the beginning of an event, in pieces: joined once, when it is whole
         self._joined = 0  # how many of these are joined ones
         self._held_size = 0
-        self.holds = False
+        self.holds = False  # kept, not worked out anew, as it is asked for each piece
         self._after_cr = False  # the last byte was a CR, already given as LF: an LF after it is its other half
         self.last_event_id = ""
         self.retry: int | None = None
@@ -216,7 +216,7 @@ class _Client(sseclient.SSEClient):
 
 
 class _Line(sseclient.Event):
-    """An event of one line of data, made in a quarter of the time."""
+    """An event of one line of data, made in three quarters of the time."""
 
     id = retry = None
     event = "message"

@@ -484,13 +484,16 @@ def test_a_program_that_is_suspended_has_no_timeout() -> None:
         Server(reply) as server,
         subprocess.Popen([*command, server.url], env=environment, stdout=subprocess.PIPE, text=True) as program,
     ):
-        server.wait_for_requests(1)
-        for _ in range(4):
-            time.sleep(0.2)
-            program.send_signal(signal.SIGSTOP)
-            time.sleep(0.8)
-            program.send_signal(signal.SIGCONT)
-        assert program.communicate(timeout=SOON)[0] == "complete\n"
+        try:
+            server.wait_for_requests(1)
+            for _ in range(4):
+                time.sleep(0.2)
+                program.send_signal(signal.SIGSTOP)
+                time.sleep(0.8)  # beyond the limit, as the program sees it
+                program.send_signal(signal.SIGCONT)
+            assert program.communicate(timeout=SOON)[0] == "complete\n"
+        finally:
+            program.kill()
 
 
 def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
