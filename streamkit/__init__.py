@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from streamkit import providers
-from streamkit.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.client import Client, complete, stream
+from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import (
     APIError,
     AuthenticationError,
@@ -37,11 +37,12 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.fanin import first, merge
-from streamkit.messages import Choice, Completion, FilePart, ImagePart, Message, TextPart, ToolCall, fold
 from streamkit.observers import Observer, Report, Stats
 from streamkit.settings import Retry, Timeout
-from streamkit.stop import StopEvent
 from streamkit.stream import Stream
+from streamkit.values.chunks import Chunk, ToolCallDelta, Usage
+from streamkit.values.completion import Choice, Completion, fold
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.version import __version__
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError
-from streamkit.messages import Completion, Message, messages_of
 from streamkit.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.base import ChatRequest, Provider
 from streamkit.providers.shapes import check_parameters
 from streamkit.settings import Retry, Timeout
-from streamkit.stop import StopEvent
 from streamkit.stream import Stream
 from streamkit.transport.http import Transport
-from streamkit.wire import Masked
+from streamkit.values.completion import Completion
+from streamkit.values.messages import Message, messages_of
+from streamkit.wire.secrets import Masked
 from streamkit.worker import Job
 
 if TYPE_CHECKING:

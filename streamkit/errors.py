@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamkit.messages import Completion
+    from streamkit.values.completion import Completion
 
 __all__ = [
     "APIError",

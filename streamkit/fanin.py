@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from streamkit.channel import select
-from streamkit.chunks import Chunk
+from streamkit.concurrency.channel import select
+from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
-from streamkit.stop import ReentrantEvent
 from streamkit.stream import Stream
+from streamkit.values.chunks import Chunk
 
 __all__ = ["first", "merge"]
 

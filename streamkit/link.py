@@ -8,13 +8,14 @@ from typing import Literal
 
 import attrs
 
-from streamkit.channel import Channel
-from streamkit.chunks import Chunk
 from streamkit.clock import Clock
+from streamkit.concurrency.channel import Channel
+from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.settings import Timeout
-from streamkit.stop import ReentrantEvent, SocketGuard
+from streamkit.transport.guard import SocketGuard
 from streamkit.transport.http import Reply
-from streamkit.wire import ResponseInfo
+from streamkit.values.chunks import Chunk
+from streamkit.wire.http import ResponseInfo
 
 __all__ = ["POLL", "Link", "Outcome", "Status"]
 

@@ -18,7 +18,9 @@ from streamkit.providers.base import Provider
 from streamkit.providers.model_lists import ListsModels, ModelInfo, lists_models, models_request, read_models
 from streamkit.transport.fetch import Deadline, fetch, redirected
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, Masked, mask_error, parse_json
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import Masked, mask_error
 
 __all__ = ["Listing", "ask_all"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from streamkit.link import Status
-from streamkit.messages import Completion
+from streamkit.values.completion import Completion
 
 __all__ = ["Observer", "Report", "Stats", "tell"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from streamkit.chunks import Usage
 from streamkit.errors import ConfigError
+from streamkit.values.chunks import Usage
 
 __all__ = ["ListPrice", "cost_of", "list_price", "load", "require"]
 

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from streamkit.chunks import Chunk, FinishReason
 from streamkit.errors import StreamError
 from streamkit.link import Link, Status
-from streamkit.messages import Completion, Fold
 from streamkit.observers import Observer, Report, Stats, tell
+from streamkit.values.chunks import Chunk, FinishReason
+from streamkit.values.completion import Completion, Fold
 
 __all__ = ["Reception"]
 

@@ -12,17 +12,17 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
-from streamkit import text
-from streamkit.channel import Channel
-from streamkit.chunks import Chunk
+from streamkit.concurrency.channel import Channel
+from streamkit.concurrency.quick_thread import UnawaitedThread
+from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
 from streamkit.link import POLL, Link, Outcome, Status
-from streamkit.messages import Completion
 from streamkit.observers import Observer, Stats
 from streamkit.reception import Reception
-from streamkit.stop import StopEvent
-from streamkit.thread import UnawaitedThread
-from streamkit.wire import ResponseInfo
+from streamkit.values import text
+from streamkit.values.chunks import Chunk
+from streamkit.values.completion import Completion
+from streamkit.wire.http import ResponseInfo
 from streamkit.worker import Job, read
 
 __all__ = ["Stream"]

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from streamkit.chunks import Chunk
 from streamkit.errors import ChannelClosed, StreamTimeout
 from streamkit.link import POLL, Link
+from streamkit.values.chunks import Chunk
 
 __all__ = ["Interrupt", "StreamWatch"]
 

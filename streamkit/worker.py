@@ -31,7 +31,9 @@ from streamkit.transport.fetch import redirected
 from streamkit.transport.frames import Frame, framing_of
 from streamkit.transport.http import Reply, Transport
 from streamkit.watch import Interrupt, StreamWatch
-from streamkit.wire import MAX_ERROR_BODY, HttpRequest, mask_error, parse_json
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
 
 __all__ = ["Job", "read"]
 

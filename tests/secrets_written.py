@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from streamkit.wire import Masked
+from streamkit.wire.secrets import Masked
 
 # What tests use as keys; short words and media types, which pass through headers as well, are none.
 LOOKS_LIKE_A_KEY = re.compile(r"(?i)(?=.{8})(?:.*(?:sk-|key-|tok_|secret|AKIA).*)", re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from streamkit.wire import without_userinfo
+from streamkit.wire.secrets import without_userinfo
 
 __all__ = ["secrets_in", "shown"]
 

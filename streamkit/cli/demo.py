@@ -8,8 +8,8 @@ from streamkit.cli.answer import show
 from streamkit.cli.options import Number, json_option
 from streamkit.cli.output import sink
 from streamkit.client import Client
-from streamkit.messages import Completion
 from streamkit.observers import Stats
+from streamkit.values.completion import Completion
 
 __all__ = ["demo"]
 

@@ -9,9 +9,9 @@ from streamkit.cli.answer import show
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import Sink
 from streamkit.errors import StreamkitError
-from streamkit.messages import Message
 from streamkit.providers.lenient import as_word
 from streamkit.stream import Stream
+from streamkit.values.messages import Message
 
 __all__ = ["hold"]
 

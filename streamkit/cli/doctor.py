@@ -29,7 +29,7 @@ from streamkit.errors import (
 )
 from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
-from streamkit.wire import without_userinfo
+from streamkit.wire.secrets import without_userinfo
 
 __all__ = ["doctor"]
 

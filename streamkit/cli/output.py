@@ -12,8 +12,8 @@ from typing import Any, Protocol, TextIO
 import attrs
 import click
 
-from streamkit.chunks import Chunk
 from streamkit.providers.lenient import as_json
+from streamkit.values.chunks import Chunk
 
 __all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "sink", "to_json", "without_controls"]
 

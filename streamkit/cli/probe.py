@@ -22,7 +22,8 @@ from streamkit.providers.lenient import as_dict
 from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
 from streamkit.transport.frames import framing_of
 from streamkit.transport.http import Transport
-from streamkit.wire import MAX_ERROR_BODY, mask_error, parse_json
+from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
 
 __all__ = ["Probe", "probe", "verdict"]
 

@@ -13,7 +13,8 @@ import orjson
 
 from streamkit.cli.addresses import secrets_in, shown
 from streamkit.errors import ConfigError
-from streamkit.wire import HttpRequest, Masked, without_userinfo
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked, without_userinfo
 
 __all__ = ["DEFAULT_MODEL", "is_api", "probe_request"]
 

@@ -14,7 +14,7 @@ from streamkit.client import Client
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, Provider
 from streamkit.providers.lenient import as_word
-from streamkit.wire import HttpRequest
+from streamkit.wire.http import HttpRequest
 
 if TYPE_CHECKING:
     from streamkit.testing.recorder import Recorder

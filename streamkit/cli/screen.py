@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
-from streamkit.chunks import Chunk
 from streamkit.cli.output import Plain, without_controls
+from streamkit.values.chunks import Chunk
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import attrs
 
-from streamkit.chunks import Chunk, Usage
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, Event, address_of, choices_of, hidden
 from streamkit.providers.chat import ChatCompletions
@@ -18,7 +17,8 @@ from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.decoding import cost_of
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.quirks import Quirks
-from streamkit.wire import parse_json
+from streamkit.values.chunks import Chunk, Usage
+from streamkit.wire.json import parse_json
 
 __all__ = ["Agnic", "AgnicDecoder"]
 

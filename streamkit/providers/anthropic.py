@@ -13,7 +13,8 @@ from streamkit.providers.base import ChatRequest, address_of, hidden
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.shapes import texts_of
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Anthropic"]
 

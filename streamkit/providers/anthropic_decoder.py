@@ -10,14 +10,14 @@ from typing import Any
 
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of
 from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
-from streamkit.wire import parse_json
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.json import parse_json
 
 __all__ = ["FORMAT", "AnthropicDecoder", "usage_of"]
 

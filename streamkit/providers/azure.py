@@ -19,7 +19,7 @@ from streamkit.providers.call_ids import CHAT_IDS
 from streamkit.providers.chat import ChatCompletions
 from streamkit.providers.http import missing_key
 from streamkit.providers.quirks import NO_TOP_K, Quirks
-from streamkit.wire import Masked
+from streamkit.wire.secrets import Masked
 
 __all__ = ["AzureOpenAI"]
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from streamkit.chunks import Chunk
 from streamkit.errors import APIError, ConfigError
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, without_userinfo
+from streamkit.values.chunks import Chunk
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.secrets import Masked, without_userinfo
 
 __all__ = [
     "ChatRequest",

@@ -15,7 +15,8 @@ from streamkit.providers.bedrock_decoder import BedrockDecoder
 from streamkit.providers.bedrock_request import body_of
 from streamkit.providers.bedrock_signing import Signing, botocore_of
 from streamkit.providers.http import not_set_up, post, refusal
-from streamkit.wire import HttpRequest, Masked, ResponseInfo
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Bedrock"]
 

@@ -12,7 +12,8 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.http import not_set_up
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Signing", "botocore_of"]
 

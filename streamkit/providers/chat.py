@@ -31,7 +31,8 @@ from streamkit.providers.shapes import (
     normalise,
     with_named_results,
 )
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["ChatCompletions", "variable_of"]
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import orjson
 
-from streamkit.chunks import Chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.lenient import as_list, as_word
 from streamkit.providers.openai_decoder import ChatDecoder
+from streamkit.values.chunks import Chunk
 
 __all__ = ["RememberingDecoder"]
 

@@ -25,7 +25,8 @@ from streamkit.providers.prompt import (
     tool_choice_of,
 )
 from streamkit.providers.unsaid import all_strict, call_shape, is_empty, refuse_empty, tools_for, turns_for
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Cohere"]
 

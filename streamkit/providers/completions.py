@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from streamkit.chunks import Chunk, text_chunk
 from streamkit.errors import ConfigError
 from streamkit.providers.base import ChatRequest, Event, address_of, choices_of, hidden, is_openai
 from streamkit.providers.chat import ChatCompletions
@@ -19,6 +18,7 @@ from streamkit.providers.openai_decoder import ChatDecoder
 from streamkit.providers.parameters import Parameters
 from streamkit.providers.quirks import NO_TOP_K, Quirks
 from streamkit.providers.unsaid import turns_for
+from streamkit.values.chunks import Chunk, text_chunk
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import attrs
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import Event
 from streamkit.providers.lenient import as_json
-from streamkit.wire import parse_json
+from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
+from streamkit.wire.json import parse_json
 
 __all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "reported_cost", "sum_of", "total_of", "unique_part"]
 

@@ -14,7 +14,8 @@ from streamkit.providers.gemini_decoder import GeminiDecoder
 from streamkit.providers.gemini_request import body_of
 from streamkit.providers.http import post
 from streamkit.providers.keyed import KeyedProvider
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Gemini"]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
@@ -18,6 +17,7 @@ from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_
 from streamkit.providers.json_path import put
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 
 __all__ = ["FORMAT", "MADE_ID", "GeminiDecoder", "usage_of"]
 

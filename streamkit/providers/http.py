@@ -12,7 +12,9 @@ import orjson
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.api_errors import api_error
 from streamkit.providers.base import ChatRequest, made_with
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, parse_json
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import Masked
 
 __all__ = ["is_not_set_up", "masked_headers", "missing_key", "not_set_up", "post", "refusal", "searchable"]
 

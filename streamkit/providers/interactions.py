@@ -35,7 +35,7 @@ from streamkit.providers.unsaid import (
     tools_for,
     turns_for,
 )
-from streamkit.wire import HttpRequest
+from streamkit.wire.http import HttpRequest
 
 __all__ = ["GeminiInteractions"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 
 __all__ = ["FORMAT", "InteractionsDecoder"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from streamkit.errors import APIError
 from streamkit.providers.base import key_of, name_of
 from streamkit.providers.http import missing_key, refusal
-from streamkit.wire import Masked, ResponseInfo
+from streamkit.wire.http import ResponseInfo
+from streamkit.wire.secrets import Masked
 
 __all__ = ["KeyedProvider", "first_key"]
 

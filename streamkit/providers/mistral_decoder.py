@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamkit.chunks import Chunk
 from streamkit.providers.chat_memory import RememberingDecoder
 from streamkit.providers.lenient import as_dict, as_list, as_text, as_word
+from streamkit.values.chunks import Chunk
 
 __all__ = ["FORMAT", "MistralDecoder"]
 

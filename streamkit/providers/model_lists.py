@@ -17,7 +17,8 @@ from streamkit.errors import ConfigError, ProtocolError
 from streamkit.providers.decoding import count_of
 from streamkit.providers.http import searchable
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["CAPABILITIES", "ListsModels", "ModelInfo", "lists_models", "models_request", "read_models"]
 

@@ -18,7 +18,8 @@ from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import ToolSpec, Turn, format_of
 from streamkit.providers.unsaid import arguments_of, tools_for, turns_for
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["Ollama"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamkit.chunks import Chunk, FinishReason, Usage
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, total_of, unique_part
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
+from streamkit.values.chunks import Chunk, FinishReason, Usage
 
 __all__ = ["OllamaDecoder"]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import ProtocolError
 from streamkit.providers.api_errors import FAILED_FINISHES, api_error, chose_error, reports_error
 from streamkit.providers.base import Event
 from streamkit.providers.decoding import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import ToolIndex
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 
 __all__ = ["ChatDecoder"]
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.messages import ToolCall
 from streamkit.providers.lenient import as_dict, as_text
 from streamkit.providers.parts import Media, Text, marks_of, part_of
 from streamkit.providers.shapes import (
@@ -20,6 +19,7 @@ from streamkit.providers.shapes import (
     with_tool_calls,
     word_of,
 )
+from streamkit.values.messages import ToolCall
 
 __all__ = [
     "JsonFormat",

@@ -12,7 +12,8 @@ from streamkit.providers.http import masked_headers, post
 from streamkit.providers.keyed import KeyedProvider
 from streamkit.providers.responses_decoder import ResponsesDecoder
 from streamkit.providers.responses_request import body_of
-from streamkit.wire import HttpRequest, Masked
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 __all__ = ["OpenAIResponses"]
 

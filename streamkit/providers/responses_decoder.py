@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import orjson
 
-from streamkit.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Event
@@ -19,6 +18,7 @@ from streamkit.providers.item_places import ItemPlaces, following
 from streamkit.providers.layout import Layout
 from streamkit.providers.lenient import as_dict, as_json, as_list, as_text, as_word
 from streamkit.providers.tool_index import MOST_CALLS
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 
 __all__ = ["FORMAT", "ResponsesDecoder"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamkit.errors import ProtocolError
-from streamkit.wire import parse_json
+from streamkit.wire.json import parse_json
 
 __all__ = ["MOST_CALLS", "ToolIndex"]
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.messages import ToolCall
 from streamkit.providers.base import ChatRequest
 from streamkit.providers.lenient import as_dict
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import ToolSpec, Turn, provider_data, tools_of, turns
 from streamkit.providers.shapes import arguments_text
+from streamkit.values.messages import ToolCall
 
 __all__ = [
     "all_strict",

@@ -15,7 +15,7 @@ import urllib3
 from streamkit.testing.cassette import Exchange
 from streamkit.testing.events import error_body, to_json
 from streamkit.testing.request import Headers
-from streamkit.wire import without_userinfo
+from streamkit.wire.secrets import without_userinfo
 
 __all__ = ["Passing"]
 

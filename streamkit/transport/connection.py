@@ -24,7 +24,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from streamkit.stop import SocketGuard
+from streamkit.transport.guard import SocketGuard
 
 __all__ = ["POOL_CLASSES", "Watch", "last_response", "watching"]
 

@@ -11,7 +11,8 @@ import urllib3
 
 from streamkit.errors import BrokenStreamError, ConnectError, ProtocolError, StreamError, TruncatedStreamError
 from streamkit.transport.connection import Watch
-from streamkit.wire import HttpRequest, mask
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import mask
 
 __all__ = ["FAILURES", "body_error", "opening_error"]
 

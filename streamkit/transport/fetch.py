@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from streamkit.errors import ProtocolError, StreamTimeout
-from streamkit.stop import SocketGuard
+from streamkit.transport.guard import SocketGuard
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest, ResponseInfo, place_of
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.secrets import place_of
 
 __all__ = ["Deadline", "TimeIsUp", "fetch", "redirected"]
 

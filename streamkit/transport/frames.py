@@ -14,7 +14,7 @@ import orjson
 
 from streamkit.errors import ConfigError, ProtocolError
 from streamkit.transport import sse
-from streamkit.wire import parse_json
+from streamkit.wire.json import parse_json
 
 __all__ = ["Frame", "aws_frames", "framing_of", "json_lines", "server_sent"]
 

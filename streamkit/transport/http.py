@@ -24,7 +24,8 @@ from streamkit.errors import (
 from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
 from streamkit.transport.failures import FAILURES, body_error, opening_error
 from streamkit.version import __version__
-from streamkit.wire import HttpRequest, ResponseInfo, mask, without_userinfo
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.secrets import mask, without_userinfo
 
 __all__ = ["Reply", "Transport"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import sseclient
 
 from streamkit.errors import ProtocolError
-from streamkit.wire import parse_json
+from streamkit.wire.json import parse_json
 
 __all__ = ["MAX_EVENT", "Guard", "events", "parse"]
 

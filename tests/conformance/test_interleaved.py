@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from streamkit.chunks import Chunk
+from streamkit.values.chunks import Chunk
 from tests.conformance.formats import FORMATS, HELLO, decode_all, events_of
 from tests.conformance.recordings import Recording, recordings
 

@@ -37,7 +37,7 @@ from streamkit import (
     Usage,
     providers,
 )
-from streamkit.wire import ResponseInfo
+from streamkit.wire.http import ResponseInfo
 
 if sys.version_info >= (3, 11):
     from typing import assert_type

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from streamkit import FilePart, ImagePart, Message, TextPart, ToolCall
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest
+from streamkit.values.messages import messages_of
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 PDF = "data:application/pdf;base64,JVBERi0xLjQ="

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streamkit import APIError, PaymentRequiredError, errors
 from streamkit.providers import registry
 from streamkit.providers.api_errors import api_error
-from streamkit.wire import ResponseInfo
+from streamkit.wire.http import ResponseInfo
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from types import FrameType
 
 import pytest
 
-from streamkit import bell as bell_module
-from streamkit.bell import Bell, new_bell
+from streamkit.concurrency import wakeup as bell_module
+from streamkit.concurrency.wakeup import Bell, new_bell
 from tests.unit.support import Task, bounded, run_program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="eventfd")
@@ -148,7 +148,7 @@ class TestDescriptors:
         """A child has room for bells of its own, whatever threads of its parent held."""
         code = """if True:
             import os
-            from streamkit.bell import _MOST_EVENTS, new_bell
+            from streamkit.concurrency.wakeup import _MOST_EVENTS, new_bell
 
             bells = [new_bell() for _ in range(_MOST_EVENTS)]
             assert new_bell() is None

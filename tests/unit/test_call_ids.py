@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import Message, ToolCall, providers
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.call_ids import (
     ANTHROPIC_IDS,
@@ -21,6 +20,7 @@ from streamkit.providers.call_ids import (
     RESPONSES_IDS,
     fitting,
 )
+from streamkit.values.messages import messages_of
 from tests.unit.calls import WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamkit import ChannelClosed
-from streamkit import channel as channel_module
-from streamkit.bell import new_bell
-from streamkit.channel import Channel, select
+from streamkit.concurrency import channel as channel_module
+from streamkit.concurrency.channel import Channel, select
+from streamkit.concurrency.wakeup import new_bell
 from tests.unit.support import SOON, Task, bounded
 
 DESCRIPTORS = pathlib.Path("/proc/self/fd")

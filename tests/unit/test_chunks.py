@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from streamkit import Chunk, ToolCallDelta, Usage
-from streamkit.chunks import text_chunk
+from streamkit.values.chunks import text_chunk
 
 RAW = {"id": "r1", "choices": []}
 

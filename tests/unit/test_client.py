@@ -14,7 +14,7 @@ from streamkit import Client, ConfigError, Message, ProtocolError, Retry, StopEv
 from streamkit import client as client_module
 from streamkit.providers import ChatRequest, OpenAI, registry
 from streamkit.testing import Server, redirect_reply, text_reply
-from streamkit.wire import HttpRequest
+from streamkit.wire.http import HttpRequest
 from tests.unit.support import SOON, Task
 
 

@@ -12,7 +12,7 @@ from streamkit import BrokenStreamError, ConfigError, ConnectError, ProtocolErro
 from streamkit.testing import Cut, Raw, Reply, Server, Trickle, Wait, error_reply, json_reply
 from streamkit.transport.fetch import Deadline, fetch
 from streamkit.transport.http import Transport
-from streamkit.wire import HttpRequest
+from streamkit.wire.http import HttpRequest
 
 
 @pytest.fixture

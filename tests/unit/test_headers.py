@@ -8,7 +8,7 @@ import pytest
 
 from streamkit import ConfigError
 from streamkit.providers import ChatRequest, OpenAI, OpenAICompatible, OpenAIResponses
-from streamkit.wire import Masked
+from streamkit.wire.secrets import Masked
 
 HELLO = [{"role": "user", "content": "Hi"}]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from streamkit import Client, ConfigError, Message, ProtocolError, ToolCall
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Mistral, OpenAI
 from streamkit.providers.mistral_decoder import MistralDecoder
 from streamkit.testing import Reply, Server, text_reply
 from streamkit.testing.replies import DONE, chunk_event, sse_event
+from streamkit.values.messages import messages_of
 
 
 def body_of(messages: Any, provider: Any = None, **params: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streamkit import ConfigError, ImagePart, Message, TextPart, providers
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest
+from streamkit.values.messages import messages_of
 
 
 def body(messages: Any = "Hi", **params: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from streamkit import AuthenticationError, ConfigError, OverloadedError, RateLimitError, errors, providers
 from streamkit.providers import ChatRequest, OpenAI, OpenAICompletions, OpenAIResponses, Provider
 from streamkit.providers.demo import Demo
-from streamkit.wire import HttpRequest, ResponseInfo
+from streamkit.wire.http import HttpRequest, ResponseInfo
 
 HELLO = [{"role": "user", "content": "Hi"}]
 KEY = "sk-secret-123"
@@ -107,7 +107,11 @@ class TestRequest:
         with pytest.raises(ConfigError, match=r"openai has no parameter nonsense, temprature; .*extra_body="):
             sent(temprature=1, nonsense=2, seed=1)
 
-    @pytest.mark.parametrize("value", [object(), {1: "x"}, {"a", "b"}, b"bytes", "\ud800"], ids=repr)
+    @pytest.mark.parametrize(
+        "value",
+        [object(), {1: "x"}, {"a", "b"}, b"bytes", "\ud800"],
+        ids=["object", "number as a key", "set", "bytes", "half a character"],
+    )
     def test_what_is_no_json_is_refused(self, value: Any) -> None:
         """A value that JSON cannot say is a `ConfigError`, before anything is sent."""
         with pytest.raises(ConfigError, match="cannot be written as JSON"):

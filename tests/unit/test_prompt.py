@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from streamkit import ConfigError, ToolCall
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.parameters import Parameters
 from streamkit.providers.parts import Media, Text
 from streamkit.providers.prompt import JsonFormat, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
+from streamkit.values.messages import messages_of
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]

@@ -14,7 +14,7 @@ from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeo
 from streamkit.link import Link, Status
 from streamkit.observers import tell
 from streamkit.reception import Reception
-from streamkit.wire import ResponseInfo
+from streamkit.wire.http import ResponseInfo
 from tests.unit.support import SOON, Task
 
 DONE = Chunk("done", finish_reason="stop", raw_finish_reason="stop")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from streamkit import ConfigError
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest
+from streamkit.values.messages import messages_of
 from tests.unit.test_golden_requests import PROVIDERS
 
 CALLS = 500  # a provider

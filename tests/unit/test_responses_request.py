@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streamkit import ConfigError, Message, providers
-from streamkit.messages import messages_of
 from streamkit.providers import ChatRequest
+from streamkit.values.messages import messages_of
 
 SYSTEM = Message("system", "Be brief.")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from streamkit import ConfigError, FilePart, ImagePart, Message, TextPart, ToolCall
-from streamkit.messages import messages_of
 from streamkit.providers import Agnic, AzureOpenAI, ChatRequest, OpenAI, OpenAICompatible, Provider
+from streamkit.values.messages import messages_of
 from tests.unit.calls import PDF, PIXEL, WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import StopEvent
-from streamkit.stop import SocketGuard
+from streamkit.transport.guard import SocketGuard
 from tests.unit.support import SOON, Task, bounded
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamkit.text import lines, sentences, words
+from streamkit.values.text import lines, sentences, words
 from tests.unit.support import bounded, split_at
 
 Cutter = Callable[[Iterable[str]], Iterator[str]]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamkit.thread import UnawaitedThread
+from streamkit.concurrency.quick_thread import UnawaitedThread
 from tests.unit.support import SOON
 
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamkit.wire import HttpRequest, Masked, ResponseInfo, mask, mask_all, parse_json, place_of, without_userinfo
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import Masked, mask, mask_all, place_of, without_userinfo
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 

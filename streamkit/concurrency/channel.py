@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from streamkit.bell import Bell, new_bell
+from streamkit.concurrency.wakeup import Bell, new_bell
 from streamkit.errors import ChannelClosed
 
 __all__ = ["Channel", "select"]

@@ -1,0 +1,1 @@
+"""Channel, stop events and threads. Knows neither HTTP nor language models."""

@@ -1,0 +1,215 @@
+"""The whole reply, ``Completion``, and the fold that builds it from chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from streamkit import prices
+from streamkit.values.chunks import Chunk, FinishReason, Usage
+from streamkit.values.messages import Message, ToolCall
+
+__all__ = ["Choice", "Completion", "Fold", "fold"]
+
+
+@attrs.frozen
+class Choice:
+    """One of several replies to one request; see ``Completion`` for the fields."""
+
+    index: int = 0
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
+
+
+@attrs.frozen
+class Completion:
+    """A reply as a whole, or as much of it as there is; ``str()`` is its text.
+
+    Attributes:
+        text: the answer, of choice 0.
+        reasoning: the reasoning that was shown.
+        refusal: the refusal, where the provider keeps it apart.
+        tool_calls: assembled, in order.
+        finish_reason: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``cancelled``, ``error`` or
+            ``other``; ``None`` while the reply is under way.
+        raw_finish_reason: the provider's own word, or ``None``.
+        usage: as the provider counts; all ``None`` where it did not say.
+        id: the provider's id of the reply.
+        model: the model that answered, by the provider's account.
+        provider: the name of the provider.
+        choices: all choices in order of their index; the first is what the fields above show.
+        provider_data: what the provider wants back with the history; see ``Chunk``.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
+    usage: Usage = attrs.field(factory=Usage)
+    id: str = ""
+    model: str = ""
+    provider: str = ""
+    choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def cost(self) -> float | None:
+        """What the reply cost in USD, ``None`` if nobody knows; ``cost_source`` says who does."""
+        if self.usage.cost is not None:
+            return self.usage.cost
+        return prices.cost_of(self.provider, self.model, self.usage)
+
+    @property
+    def cost_source(self) -> Literal["provider", "prices"] | None:
+        """Who knows the cost: the ``provider``, which reported it, or list ``prices``, by which it is an estimate."""
+        if self.usage.cost is not None:
+            return "provider"
+        return None if self.cost is None else "prices"
+
+    @property
+    def message(self) -> Message:
+        """The reply as a message, for the history of a conversation; a refusal is its content where there is no text.
+
+        Not as a field of its own, for which most servers have no word.
+        """
+        content = self.text or self.refusal or (None if self.tool_calls else "")
+        return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
+
+
+class _ToolCallParts:
+    """The pieces of one tool call so far."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        return ToolCall.of(self.id, self.name, _joined(self.arguments))
+
+
+class _ChoiceParts:
+    """The pieces of one choice so far."""
+
+    __slots__ = ("finish_reason", "raw_finish_reason", "reasoning", "refusal", "text", "tool_calls")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.tool_calls: dict[int, _ToolCallParts] = {}
+        self.finish_reason: FinishReason | None = None
+        self.raw_finish_reason: str | None = None
+
+    def whole(self, index: int, interrupted: FinishReason | None) -> Choice:
+        return Choice(
+            index,
+            _joined(self.text),
+            _joined(self.reasoning),
+            _joined(self.refusal),
+            tuple(self.tool_calls[key].whole() for key in sorted(self.tool_calls)),
+            interrupted or self.finish_reason,
+            self.raw_finish_reason,
+        )
+
+
+def _joined(parts: list[str]) -> str:
+    """Join, and keep the result as the only part, so that looking often stays cheap."""
+    if len(parts) > 1:
+        parts[:] = ["".join(parts)]
+    return parts[0] if parts else ""
+
+
+class Fold:
+    """The one place where chunks become a ``Completion``.
+
+    Not locked: whoever shares one between threads holds a lock around it.
+    """
+
+    def __init__(self, provider: str = "", model: str = "") -> None:
+        self._provider = provider
+        self._id = ""
+        self._model = model
+        self._usage: Usage | None = None
+        self._provider_data: list[Mapping[str, Any]] = []
+        self._identified = False
+        self._first = _ChoiceParts()
+        self._choices: dict[int, _ChoiceParts] = {0: self._first}
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Take in further chunks, in order."""
+        append = self._first.text.append
+        for chunk in chunks:
+            # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
+            if chunk.text and not chunk.index and chunk.usage is None and not chunk.provider_data and self._identified:
+                append(chunk.text)
+            else:
+                self._add_any(chunk)
+
+    def _add_any(self, chunk: Chunk) -> None:
+        self._id = chunk.id or self._id
+        self._model = chunk.model or self._model
+        self._identified = bool(self._id)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        self._provider_data += chunk.provider_data
+        choice = self._choices.get(chunk.index)
+        if choice is None:
+            choice = self._choices[chunk.index] = _ChoiceParts()
+        if chunk.text:
+            choice.text.append(chunk.text)
+        elif chunk.reasoning:
+            choice.reasoning.append(chunk.reasoning)
+        elif chunk.refusal:
+            choice.refusal.append(chunk.refusal)
+        elif chunk.tool_call is not None:
+            call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
+            call.id = call.id or chunk.tool_call.id
+            call.name = call.name or chunk.tool_call.name
+            call.arguments.append(chunk.tool_call.arguments)
+        if chunk.finish_reason is not None:
+            choice.finish_reason = chunk.finish_reason
+            choice.raw_finish_reason = chunk.raw_finish_reason
+
+    def completion(self, interrupted: FinishReason | None = None) -> Completion:
+        """Return the reply so far.
+
+        Args:
+            interrupted: the finish reason of a reply that did not come to its own end.
+        """
+        choices = tuple(self._choices[index].whole(index, interrupted) for index in sorted(self._choices))
+        first = choices[0]
+        return Completion(
+            first.text,
+            first.reasoning,
+            first.refusal,
+            first.tool_calls,
+            first.finish_reason,
+            first.raw_finish_reason,
+            self._usage or Usage(),
+            self._id,
+            self._model,
+            self._provider,
+            choices,
+            tuple(self._provider_data),
+        )
+
+
+def fold(chunks: Iterable[Chunk], *, provider: str = "", model: str = "") -> Completion:
+    """Return the completion that the chunks add up to."""
+    folded = Fold(provider, model)
+    folded.add(chunks)
+    return folded.completion()

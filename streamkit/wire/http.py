@@ -1,0 +1,99 @@
+"""Values between a provider, which does no I/O, and the transport, which knows no provider."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+
+from streamkit.wire.secrets import Masked
+
+__all__ = ["HttpRequest", "ResponseInfo"]
+
+
+@attrs.frozen
+class HttpRequest:
+    """A request, ready to send.
+
+    Attributes:
+        url: absolute.
+        headers: values that are secret are ``Masked``.
+        body: the bytes to send.
+        secrets: what must not appear in an error's text.
+        direct: never through a proxy of the environment.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+    secrets: tuple[Masked, ...] = attrs.field(default=(), repr=False)
+    method: str = "POST"
+    direct: bool = False
+
+
+_REQUEST_ID_HEADERS = (
+    *("x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-amzn-requestid"),
+    *("mistral-correlation-id", "x-github-request-id", "cf-ray"),
+)
+
+
+@attrs.frozen
+class ResponseInfo:
+    """What the response said of itself before its body.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case.
+        arrived_at: when it came, in UTC.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    arrived_at: datetime = attrs.field(factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def request_id(self) -> str | None:
+        """What to quote to the provider's support."""
+        return next((self.headers[name] for name in _REQUEST_ID_HEADERS if name in self.headers), None)
+
+    @property
+    def rate_limit(self) -> dict[str, Any]:
+        """The headers that tell of rate limits, such as ``x-ratelimit-remaining-tokens``."""
+        return {name: value for name, value in self.headers.items() if "ratelimit" in name}
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case without parameters, "" where none was sent."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date.
+
+        Source: RFC 9110, 10.2.3; ``retry-after-ms`` as OpenAI and Azure send it.
+        """
+        seconds = _number(self.headers.get("retry-after-ms"))
+        if seconds is not None:
+            return seconds / 1000
+        text = self.headers.get("retry-after")
+        seconds = _number(text)
+        if seconds is not None or text is None:
+            return seconds
+        try:
+            date = email.utils.parsedate_to_datetime(text)
+        except (TypeError, ValueError, IndexError, OverflowError):
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=timezone.utc)
+        return max(0.0, (date - self.arrived_at).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
