@@ -36,19 +36,23 @@ from streamkit.errors import (
     StreamTimeout,
     TruncatedStreamError,
 )
-from streamkit.fanin import first, merge
-from streamkit.observers import Observer, Report, Stats
+from streamkit.models.prices import cost_of as _cost_of
+from streamkit.observing.observers import Observer, Report, Stats
 from streamkit.settings import Retry, Timeout
-from streamkit.stream import Stream
+from streamkit.streaming.fanin import first, merge
+from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.values.completion import Choice, Completion, fold
+from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.version import __version__
 
+_price_by(_cost_of)  # values import nothing of ours, so the function is handed to them
+
 if TYPE_CHECKING:
-    from streamkit.catalog import ModelList
+    from streamkit.models.catalog import ModelList
+    from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.providers.model_lists import ModelInfo
-    from streamkit.usage import UsageTotals, UsageTracker
 
 __all__ = [
     "APIError",
@@ -105,9 +109,9 @@ __all__ = [
 # Imported when they are asked for, as most programs do without.
 _MODULES = {
     "ModelInfo": "providers.model_lists",
-    "ModelList": "catalog",
-    "UsageTotals": "usage",
-    "UsageTracker": "usage",
+    "ModelList": "models.catalog",
+    "UsageTotals": "observing.usage",
+    "UsageTracker": "observing.usage",
 }
 
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError
-from streamkit.observers import Observer
+from streamkit.observing.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.base import ChatRequest, Provider
 from streamkit.providers.shapes import check_parameters
 from streamkit.settings import Retry, Timeout
-from streamkit.stream import Stream
-from streamkit.transport.http import Transport
+from streamkit.streaming.attempt import Job
+from streamkit.streaming.stream import Stream
+from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message, messages_of
 from streamkit.wire.secrets import Masked
-from streamkit.worker import Job
 
 if TYPE_CHECKING:
-    from streamkit.catalog import Catalog
+    from streamkit.models.catalog import Catalog
 
 __all__ = ["Client", "complete", "default_client", "stream"]
 
@@ -197,7 +197,7 @@ class Client:
     @property
     def models(self) -> Catalog:
         """The models of this client's providers."""
-        from streamkit.catalog import Catalog  # which few programs need, and none to start
+        from streamkit.models.catalog import Catalog  # which few programs need, and none to start
 
         if self._catalog is None:
             self._catalog = Catalog(self._factories_of, self._transport)

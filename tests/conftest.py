@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
-from streamkit.stream import _open as open_streams
+from streamkit.streaming.stream import _open as open_streams
 from tests.secrets_written import ALLOWED, forget_keys, keys_written, texts_of, watch_for_keys
 
 LEAK_SECONDS = 5.0  # that a thread has to end after its test, all of a test's threads together

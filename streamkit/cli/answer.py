@@ -9,7 +9,7 @@ from types import FrameType
 
 from streamkit.cli.output import Sink
 from streamkit.errors import StreamError
-from streamkit.stream import Stream
+from streamkit.streaming.stream import Stream
 
 __all__ = ["show"]
 

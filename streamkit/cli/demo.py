@@ -8,7 +8,7 @@ from streamkit.cli.answer import show
 from streamkit.cli.options import Number, json_option
 from streamkit.cli.output import sink
 from streamkit.client import Client
-from streamkit.observers import Stats
+from streamkit.observing.observers import Stats
 from streamkit.values.completion import Completion
 
 __all__ = ["demo"]

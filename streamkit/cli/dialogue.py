@@ -10,7 +10,7 @@ from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import Sink
 from streamkit.errors import StreamkitError
 from streamkit.providers.lenient import as_word
-from streamkit.stream import Stream
+from streamkit.streaming.stream import Stream
 from streamkit.values.messages import Message
 
 __all__ = ["hold"]

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 import click
 from click.core import ParameterSource
 
-from streamkit.catalog import not_in_use
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.output import one_line, put, to_json
@@ -27,6 +26,7 @@ from streamkit.errors import (
     StreamError,
     StreamkitError,
 )
+from streamkit.models.catalog import not_in_use
 from streamkit.providers.http import is_not_set_up
 from streamkit.version import __version__
 from streamkit.wire.secrets import without_userinfo

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from streamkit.catalog import not_in_use
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
 from streamkit.errors import StreamkitError
+from streamkit.models.catalog import not_in_use
 from streamkit.providers.model_lists import CAPABILITIES, ModelInfo
 
 __all__ = ["models"]

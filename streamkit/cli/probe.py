@@ -19,9 +19,9 @@ from streamkit.errors import APIError, StreamError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.http import refusal
 from streamkit.providers.lenient import as_dict
-from streamkit.transport.fetch import Deadline, TimeIsUp, redirected
-from streamkit.transport.frames import framing_of
-from streamkit.transport.http import Transport
+from streamkit.transport.framing import framing_of
+from streamkit.transport.small_requests import Deadline, TimeIsUp, redirected
+from streamkit.transport.transport import Transport
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
 
@@ -129,9 +129,9 @@ def probe(
     """
     request = probe_request(url, method, model, data, headers, key_from)
     seen = Probe(request.url, keyed=any(map(_OF_KEYS.search, request.headers)))
-    watch, transport, began = Deadline(timeout), Transport(), time.monotonic()
+    hook, transport, began = Deadline(timeout), Transport(), time.monotonic()
     try:
-        reply = transport.open(request, watch)
+        reply = transport.open(request, hook)
         try:
             seen.headers_at = time.monotonic() - began
             seen.status, seen.content_type = reply.info.status, reply.info.content_type
@@ -145,15 +145,15 @@ def probe(
                 key = key_from or ("-H" if seen.keyed else None)
                 seen.error = refusal(_SERVER, reply.info, bytes(seen.beginning), key)
     except TimeIsUp:
-        error = watch.error()
+        error = hook.error()
         if seen.headers_at is not None:
             error.args = (f"not complete within {timeout:g} s",)
         seen.error = seen.error or error
     except StreamError as failure:
         seen.error = seen.error or failure
     finally:
-        seen.connected = None if watch.sent_at is None else watch.sent_at - began
-        watch.guard.release()
+        seen.connected = None if hook.sent_at is None else hook.sent_at - began
+        hook.guard.release()
         transport.close()
     if seen.error is not None:
         mask_error(seen.error, request.secrets)

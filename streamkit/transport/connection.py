@@ -1,7 +1,7 @@
-"""urllib3 connections whose every wait has a watch over it.
+"""urllib3 connections whose every wait has a hook over it.
 
 urllib3's own timeouts restart with each byte and cannot be cut short by another thread. Here the thread that
-opens a request sets its ``Watch``; the connection asks it before each wait in the kernel how long to wait,
+opens a request sets its ``WaitHook``; the connection asks it before each wait in the kernel how long to wait,
 tells it when that was in vain, and registers the socket with its guard, so that a cancel can end the wait.
 """
 
@@ -15,22 +15,19 @@ import queue
 import socket
 import struct
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from streamkit.transport.guard import SocketGuard
+from streamkit.transport.wait_hook import current_hook, remember_response
 
-__all__ = ["POOL_CLASSES", "Watch", "last_response", "watching"]
+__all__ = ["POOL_CLASSES"]
 
 _MOST_INTERIM = 16  # responses with a status of 1xx before the answer
 _LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
-_LONGEST = 3600.0  # seconds of one wait; then the watch is asked again
+_LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
 # Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
 # takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
 # to get begins the time anew; then it is the consumer that sees that a limit has passed.
@@ -43,60 +40,13 @@ _PLAIN_RECV_INTO = _socket.socket.recv_into
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
 
 
-class Watch(Protocol):
-    """What a stream does around each wait of its connection. All in the stream's worker thread."""
-
-    guard: SocketGuard
-    connected: bool
-
-    def before_read(self) -> float:
-        """Return how many seconds to wait for bytes, infinite for no limit; raise to give up."""
-
-    def limit(self) -> float | None:
-        """Return the seconds for a step that cannot be taken up again, such as a handshake; raise to give up.
-
-        ``None`` is no limit.
-        """
-
-    def in_vain(self) -> None:
-        """Take note that the time was over without a byte; raise to give up, return to wait again."""
-
-    def sending(self, *, reused: bool) -> None:
-        """Take note that a connection stands and that the request goes out on it."""
-
-
-_current = threading.local()
-
-
-@contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Have the connections that this thread uses in the block ask ``watch``."""
-    _current.watch, _current.response = watch, None
-    try:
-        yield
-    finally:
-        _current.watch = None
-
-
-def last_response() -> http.client.HTTPResponse | None:
-    """Return the response that this thread's last request brought, below urllib3; ``None`` for a mocked one."""
-    response: http.client.HTTPResponse | None = _current.response
-    _current.response = None
-    return response
-
-
-def _watch() -> Watch:
-    watch: Watch = _current.watch
-    return watch
-
-
 class _Reader(io.RawIOBase):
-    """Reads a socket under the watch of the stream that asked for the response."""
+    """Reads a socket under the hook of the stream that asked for the response."""
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
-        self._watch = _watch()
+        self._hook = current_hook()
         self._limit = 0.0  # seconds; what the socket is set to by this reader
         # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
@@ -105,17 +55,17 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        watch, sock = self._watch, self._sock
+        hook, sock = self._hook, self._sock
         while True:
-            limit = watch.before_read()
+            limit = hook.before_read()
             # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
-            # does no harm, as the watch is asked again.
+            # does no harm, as the hook is asked again.
             if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
                 self._set_limit(limit)
             try:
                 return sock.recv_into(buffer)  # type: ignore[no-any-return]
             except (TimeoutError, BlockingIOError):
-                watch.in_vain()
+                hook.in_vain()
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
@@ -130,7 +80,7 @@ class _Reader(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             # The body is over, and the next moment the connection may be in the pool.
-            self._watch.guard.release()
+            self._hook.guard.release()
             self._raw.close()
             super().close()
 
@@ -147,11 +97,11 @@ class _Readable:
 
 
 class _Response(http.client.HTTPResponse):
-    """A response whose status line, headers and body are read under a watch."""
+    """A response whose status line, headers and body are read under a hook."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
-        _current.response = self
+        remember_response(self)
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
@@ -164,7 +114,7 @@ class _Response(http.client.HTTPResponse):
         raise http.client.HTTPException("interim responses without end")
 
 
-class _Watched:
+class _Hooked:
     """The parts that plain and TLS connections share; mixed into urllib3's classes."""
 
     response_class = _Response
@@ -182,9 +132,9 @@ class _Watched:
         urllib3's function keeps the socket to itself until it is connected, and gives each address the whole
         time limit; a name with two addresses would take twice the limit, and no cancel would reach it.
         """
-        watch = _watch()
+        hook = current_hook()
         try:
-            watch.limit()
+            hook.limit()
             family = urllib3.util.connection.allowed_gai_family()
             addresses = socket.getaddrinfo(self._dns_host, self.port, family, socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
@@ -193,20 +143,20 @@ class _Watched:
         for number, (family, kind, proto, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, proto)
             try:
-                watch.guard.register(sock)
+                hook.guard.register(sock)
                 self._set_options(sock)
                 # Each address gets its share of the time, or one that is dead would take it all.
-                limit = watch.limit()
+                limit = hook.limit()
                 sock.settimeout(limit and limit / (len(addresses) - number))
                 sock.connect(address)
-                sock.settimeout(watch.limit())
+                sock.settimeout(hook.limit())
                 # TLS will take the descriptor over into an object of its own; until that stands, the guard
                 # has a duplicate, which ends the handshake as well.
                 return self._lend(sock)
             except TimeoutError as error:
                 sock.close()
                 failure = error
-                watch.in_vain()
+                hook.in_vain()
             except OSError as error:
                 sock.close()
                 failure = error
@@ -218,7 +168,7 @@ class _Watched:
     def _lend(self, sock: socket.socket) -> socket.socket:
         duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
         self._handshaking = duplicate
-        _watch().guard.register(duplicate)
+        current_hook().guard.register(duplicate)
         return sock
 
     def _set_options(self, sock: socket.socket) -> None:
@@ -235,11 +185,11 @@ class _Watched:
     _requests = 0  # on this connection
 
     def connect(self) -> None:
-        watch = _watch()
+        hook = current_hook()
         try:
             self._requests = 0
             super().connect()  # type: ignore[misc]
-            watch.guard.register(self.sock)
+            hook.guard.register(self.sock)
         finally:
             # Only now: the guard must never hold a descriptor whose number may belong to another file.
             if self._handshaking is not None:
@@ -248,32 +198,32 @@ class _Watched:
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]
-        self.sock.settimeout(_watch().limit())  # for the handshake to come; the reader left it to the kernel
+        self.sock.settimeout(current_hook().limit())  # for the handshake to come; the reader left it to the kernel
         # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
         if self._handshaking is not None:
-            _watch().guard.register(self._handshaking)
+            current_hook().guard.register(self._handshaking)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        watch = _watch()
+        hook = current_hook()
         if self.sock is None:
             self.connect()
         else:
-            watch.guard.register(self.sock)
-        watch.sending(reused=self._requests > 0)
+            hook.guard.register(self.sock)
+        hook.sending(reused=self._requests > 0)
         self._requests += 1
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         # A socket's time limit bounds the whole of one sendall(), not its single writes.
-        self.sock.settimeout(_watch().limit())
+        self.sock.settimeout(current_hook().limit())
         super().send(data)  # type: ignore[misc]
 
 
-class _PlainConnection(_Watched, HTTPConnection):  # type: ignore[misc]
+class _PlainConnection(_Hooked, HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _TLSConnection(_Watched, HTTPSConnection):  # type: ignore[misc]
+class _TLSConnection(_Hooked, HTTPSConnection):  # type: ignore[misc]
     pass
 
 

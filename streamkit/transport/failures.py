@@ -10,7 +10,7 @@ import requests
 import urllib3
 
 from streamkit.errors import BrokenStreamError, ConnectError, ProtocolError, StreamError, TruncatedStreamError
-from streamkit.transport.connection import Watch
+from streamkit.transport.wait_hook import WaitHook
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import mask
 
@@ -21,7 +21,7 @@ FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client
 _MOST_FOREIGN = 200  # characters shown of what is not HTTP
 
 
-def opening_error(error: BaseException, request: HttpRequest, watch: Watch, proxy: str) -> StreamError:
+def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, proxy: str) -> StreamError:
     """Return the error of a request that brought no response.
 
     Args:
@@ -41,7 +41,7 @@ def opening_error(error: BaseException, request: HttpRequest, watch: Watch, prox
         return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
-    if not watch.connected:
+    if not hook.connected:
         return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
 
-from streamkit import prices
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.values.messages import Message, ToolCall
 
-__all__ = ["Choice", "Completion", "Fold", "fold"]
+__all__ = ["Choice", "Completion", "CostOf", "Fold", "fold", "price_by"]
+
+#: Takes a provider's name, a model and a usage; returns USD by list prices, ``None`` if unknown.
+CostOf = Callable[[str, str, Usage], "float | None"]
+_cost_of: CostOf | None = None  # set once, when the package is imported
+
+
+def price_by(cost_of: CostOf) -> None:
+    """Have ``Completion.cost`` ask this function where the provider reported no cost."""
+    global _cost_of
+    _cost_of = cost_of
 
 
 @attrs.frozen
@@ -68,7 +77,7 @@ class Completion:
         """What the reply cost in USD, ``None`` if nobody knows; ``cost_source`` says who does."""
         if self.usage.cost is not None:
             return self.usage.cost
-        return prices.cost_of(self.provider, self.model, self.usage)
+        return None if _cost_of is None else _cost_of(self.provider, self.model, self.usage)
 
     @property
     def cost_source(self) -> Literal["provider", "prices"] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamkit import Chunk, providers
 from streamkit.providers import ChatRequest, Decoder, Provider
-from streamkit.transport.frames import framing_of
+from streamkit.transport.framing import framing_of
 from tests.conformance.recordings import Recording
 
 # The folder of the recordings, and the provider that reads them.

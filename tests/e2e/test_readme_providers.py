@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from streamkit import Client, ConfigError, ImagePart, Message, prices, providers
+from streamkit import Client, ConfigError, ImagePart, Message, providers
+from streamkit.models import prices
 from streamkit.providers import ChatRequest, Provider, registry
 from streamkit.providers.services import SERVICES
 from streamkit.testing import FORMATS, Server, reply_in

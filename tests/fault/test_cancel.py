@@ -531,8 +531,8 @@ def test_a_cancel_between_the_look_and_the_take() -> None:
                 stream.cancel()
                 return super().__len__()
 
-        reception = stream._reception
-        reception.batch = Racing([*reception.batch[: reception.position], *reception.batch[:1]])  # type: ignore[assignment]
+        delivery = stream._delivery
+        delivery.batch = Racing([*delivery.batch[: delivery.position], *delivery.batch[:1]])  # type: ignore[assignment]
         assert stream.recv().text == "Hello"
         assert stream.status == "cancelled"
         assert stream.completion.text == "Hello" * 3
@@ -551,7 +551,7 @@ def test_a_cancel_in_the_middle_of_a_fold_is_told_once_and_whole() -> None:
     with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server, observers=[Listener()]) as client:
         stream = client.stream("openai/m", "Hi")
         next(stream)
-        fold = stream._reception._fold
+        fold = stream._delivery._fold
         add = fold.add
 
         def interrupted(chunks: object) -> None:

@@ -29,8 +29,8 @@ from streamkit import (
     Timeout,
     TruncatedStreamError,
     providers,
-    worker,
 )
+from streamkit.streaming import worker
 from streamkit.testing import (
     Cut,
     Raw,

@@ -25,11 +25,11 @@ from streamkit import (
     StreamTimeout,
     providers,
 )
-from streamkit.catalog import Catalog, not_in_use
+from streamkit.models.catalog import Catalog, not_in_use
 from streamkit.providers import Provider
 from streamkit.providers.model_lists import ModelInfo, read_models
 from streamkit.testing import Reply, Server, Wait, error_reply, html_reply, json_reply, redirect_reply
-from streamkit.transport.http import Transport
+from streamkit.transport.transport import Transport
 
 OPENAI = {"object": "list", "data": [{"id": "m-1", "object": "model", "created": 1700000000, "owned_by": "me"}]}
 OPENROUTER = {

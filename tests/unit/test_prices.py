@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from streamkit import Completion, ConfigError, Usage, prices
+from streamkit import Completion, ConfigError, Usage
+from streamkit.models import prices
 
 
 def completion(provider: str, model: str, usage: Usage) -> Completion:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from streamkit import Client, Completion, StreamError, Usage, UsageTracker, providers
-from streamkit.observers import Report, Stats
+from streamkit.observing.observers import Report, Stats
 from streamkit.testing import Cut, Server, Wait, error_reply, text_reply
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

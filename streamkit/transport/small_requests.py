@@ -6,7 +6,7 @@ import time
 
 from streamkit.errors import ProtocolError, StreamTimeout
 from streamkit.transport.guard import SocketGuard
-from streamkit.transport.http import Transport
+from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import place_of
 
@@ -20,7 +20,7 @@ class TimeIsUp(Exception):
 
 
 class Deadline:
-    """A watch that gives up at one moment, for all that a request does, and those that follow it.
+    """A hook that gives up at one moment, for all that a request does, and those that follow it.
 
     Args:
         seconds: until then.
@@ -64,6 +64,9 @@ class Deadline:
         """Give up if the time is over."""
         self.before_read()
 
+    def count(self, received: int) -> None:
+        """Pass over what has its own bound."""
+
     def sending(self, *, reused: bool) -> None:
         """Take note of the time."""
         self.connected = True
@@ -71,12 +74,12 @@ class Deadline:
 
 
 def fetch(
-    transport: Transport, request: HttpRequest, watch: Deadline, *, max_body: int = _MAX_BODY
+    transport: Transport, request: HttpRequest, hook: Deadline, *, max_body: int = _MAX_BODY
 ) -> tuple[ResponseInfo, bytes]:
     """Return the head and the body of a response, whatever its status.
 
     Args:
-        watch: bounds all of it; one for several requests bounds them together.
+        hook: bounds all of it; one for several requests bounds them together.
         max_body: bytes.
 
     Raises:
@@ -85,16 +88,16 @@ def fetch(
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
     """
     try:
-        watch.before_read()
-        reply = transport.open(request, watch)
+        hook.before_read()
+        reply = transport.open(request, hook)
         try:
             return reply.info, reply.read_whole(max_body)
         finally:
             reply.close()
     except TimeIsUp:
-        raise watch.error() from None
+        raise hook.error() from None
     finally:
-        watch.guard.release()
+        hook.guard.release()
 
 
 def redirected(info: ResponseInfo, remedy: str, *, excerpt: str = "") -> ProtocolError:

@@ -10,7 +10,7 @@ from typing import Any
 from streamkit.concurrency.channel import select
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
-from streamkit.stream import Stream
+from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk
 
 __all__ = ["first", "merge"]

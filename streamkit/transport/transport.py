@@ -21,8 +21,9 @@ from streamkit.errors import (
     StreamError,
     TruncatedStreamError,
 )
-from streamkit.transport.connection import POOL_CLASSES, Watch, last_response, watching
+from streamkit.transport.connection import POOL_CLASSES
 from streamkit.transport.failures import FAILURES, body_error, opening_error
+from streamkit.transport.wait_hook import WaitHook, hooked, last_response
 from streamkit.version import __version__
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import mask, without_userinfo
@@ -40,7 +41,7 @@ _ENVIRONMENT = (
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter over connections that a watch can end, directly or through a proxy."""
+    """requests' adapter over connections that a hook can end, directly or through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -106,7 +107,7 @@ class Transport:
             self._pid = os.getpid()
         return self._session
 
-    def open(self, request: HttpRequest, watch: Watch) -> Reply:
+    def open(self, request: HttpRequest, hook: WaitHook) -> Reply:
         """Send the request and wait for the head of the response.
 
         Redirects are not followed, or the key would travel to wherever the server points.
@@ -116,7 +117,7 @@ class Transport:
             ConnectError: no connection came about.
             BrokenStreamError: it failed before the head of the response was there.
             ProtocolError: who answers does not speak HTTP.
-            Whatever ``watch`` raises.
+            Whatever ``hook`` raises.
         """
         session = self._own_session()
         proxies: dict[str, str] = {}
@@ -126,7 +127,7 @@ class Transport:
             prepared.prepare(request.method, request.url, headers=headers, data=request.body, auth=_keep_auth)
             origin = "/".join(request.url.split("/", 3)[:3])
             verify, proxies = _environment(origin, request.direct, *map(os.environ.get, _ENVIRONMENT))
-            with watching(watch):
+            with hooked(hook):
                 response = session.get_adapter(request.url).send(
                     prepared, stream=True, timeout=None, verify=verify, proxies=proxies
                 )
@@ -142,8 +143,8 @@ class Transport:
         except requests.exceptions.InvalidHeader as error:
             raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
         except FAILURES as error:
-            raise opening_error(error, request, watch, _proxy_of(request, proxies)) from error
-        return Reply(response, last_response(), request)
+            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from error
+        return Reply(response, last_response(), request, hook)
 
     def _pools(self) -> list[urllib3.HTTPConnectionPool]:
         adapters = self._own_session().adapters.values()
@@ -174,17 +175,22 @@ class Reply:
         response: with a body that nobody has read.
         below: the response that urllib3 read it from, ``None`` where there is no such thing.
         request: for its secrets.
+        hook: is told of the bytes that arrive.
     """
 
     def __init__(
-        self, response: requests.Response, below: http.client.HTTPResponse | None, request: HttpRequest
+        self,
+        response: requests.Response,
+        below: http.client.HTTPResponse | None,
+        request: HttpRequest,
+        hook: WaitHook,
     ) -> None:
         self._raw: urllib3.HTTPResponse = response.raw
         self._below = below
         self._request = request
+        self._hook = hook
         headers = {name.lower(): value for name, value in response.headers.items()}
         self.info = ResponseInfo(response.status_code, headers)
-        self.received = 0  # bytes of the body so far, decompressed
 
     def pieces(self) -> Iterator[bytes]:
         """Iterate the body, each piece as soon as it is there, until its end.
@@ -204,7 +210,7 @@ class Reply:
                 raise body_error(error) from error
             if not data:
                 break
-            self.received += len(data)
+            self._hook.count(len(data))
             yield data
         if self._below is not None and self._below.length:
             raise TruncatedStreamError("the connection was closed before the reply was over", retryable=True)

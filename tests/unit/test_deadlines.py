@@ -1,4 +1,4 @@
-"""The clock knows which limit runs out next, on a time that the test tells it."""
+"""Deadlines knows which limit runs out next, on a time that the test tells it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import StreamTimeout, Timeout
-from streamkit.clock import Clock
+from streamkit.streaming.deadlines import Deadlines
 
 
 class Time:
-    """A monotonic clock that moves when it is told to."""
+    """a monotonic clock that moves when it is told to."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -28,90 +28,90 @@ class Time:
 ALL = Timeout(connect=1, first=2, idle=3, total=100)
 
 
-def clock_of(timeout: Timeout) -> tuple[Clock, Time]:
+def deadlines_of(timeout: Timeout) -> tuple[Deadlines, Time]:
     time = Time()
-    return Clock(timeout, time), time
+    return Deadlines(timeout, time), time
 
 
-def phase_of(clock: Clock) -> tuple[str, float]:
-    error = clock.error()
+def phase_of(deadlines: Deadlines) -> tuple[str, float]:
+    error = deadlines.error()
     return error.phase, error.limit
 
 
 def test_each_phase_has_its_limit() -> None:
     """Connecting, sending and arriving start the limit of their phase, each from the moment it begins."""
-    clock, time = clock_of(ALL)
-    assert (1.0, ("connect", 1)) == (clock.remaining(), phase_of(clock))
+    deadlines, time = deadlines_of(ALL)
+    assert (1.0, ("connect", 1)) == (deadlines.remaining(), phase_of(deadlines))
     time.passes(0.5)
-    clock.connecting()
-    assert (1.0, ("connect", 1)) == (clock.remaining(), phase_of(clock))
+    deadlines.connecting()
+    assert (1.0, ("connect", 1)) == (deadlines.remaining(), phase_of(deadlines))
     time.passes(0.5)
-    clock.sending()
-    assert (2.0, ("first", 2)) == (clock.remaining(), phase_of(clock))
+    deadlines.sending()
+    assert (2.0, ("first", 2)) == (deadlines.remaining(), phase_of(deadlines))
     time.passes(1.5)
-    assert 3.0 == clock.arrived()
-    assert (3.0, ("idle", 3)) == (clock.remaining(), phase_of(clock))
+    assert 3.0 == deadlines.arrived()
+    assert (3.0, ("idle", 3)) == (deadlines.remaining(), phase_of(deadlines))
     time.passes(2.5)
-    clock.arrived()
-    assert (3.0, ("idle", 3)) == (clock.remaining(), phase_of(clock))
+    deadlines.arrived()
+    assert (3.0, ("idle", 3)) == (deadlines.remaining(), phase_of(deadlines))
 
 
 def test_a_limit_that_has_passed_is_negative() -> None:
     """What remains goes below zero, and the moment it was due stays."""
-    clock, time = clock_of(ALL)
+    deadlines, time = deadlines_of(ALL)
     time.passes(1.25)
-    assert (-0.25, 1001.0) == (clock.remaining(), clock.due)
+    assert (-0.25, 1001.0) == (deadlines.remaining(), deadlines.due)
 
 
 def test_total_runs_through_all_phases() -> None:
     """The limit over everything starts once, and wins in whichever phase it comes first, or at the same time."""
-    clock, time = clock_of(Timeout(connect=1, first=2, idle=3, total=5))
+    deadlines, time = deadlines_of(Timeout(connect=1, first=2, idle=3, total=5))
     time.passes(3)
-    clock.sending()
-    assert (2.0, ("total", 5)) == (clock.remaining(), phase_of(clock))
+    deadlines.sending()
+    assert (2.0, ("total", 5)) == (deadlines.remaining(), phase_of(deadlines))
     time.passes(1)
-    assert 1.0 == clock.arrived()
-    assert (1.0, ("total", 5)) == (clock.remaining(), phase_of(clock))
-    clock.connecting()
-    assert (1.0, ("total", 5)) == (clock.remaining(), phase_of(clock))
-    assert 1005.0 == clock.total_due
+    assert 1.0 == deadlines.arrived()
+    assert (1.0, ("total", 5)) == (deadlines.remaining(), phase_of(deadlines))
+    deadlines.connecting()
+    assert (1.0, ("total", 5)) == (deadlines.remaining(), phase_of(deadlines))
+    assert 1005.0 == deadlines.total_due
 
 
 def test_waiting_for_another_try_is_bound_by_total_alone() -> None:
     """A back-off is no connecting and no idling: only the limit over everything runs in it."""
-    clock, time = clock_of(ALL)
+    deadlines, time = deadlines_of(ALL)
     time.passes(0.5)
-    clock.waiting()
-    assert (99.5, ("total", 100)) == (clock.remaining(), phase_of(clock))
-    clock, _ = clock_of(Timeout(total=None))
-    clock.waiting()
-    assert math.inf == clock.remaining()
+    deadlines.waiting()
+    assert (99.5, ("total", 100)) == (deadlines.remaining(), phase_of(deadlines))
+    deadlines, _ = deadlines_of(Timeout(total=None))
+    deadlines.waiting()
+    assert math.inf == deadlines.remaining()
 
 
 def test_a_slow_consumer_stops_the_clock() -> None:
     """While the consumer keeps the worker waiting nothing is due, and that time counts for no limit."""
-    clock, time = clock_of(ALL)
-    clock.arrived()
-    clock.stand()
-    assert (math.inf, math.inf) == (clock.due, clock.remaining())
+    deadlines, time = deadlines_of(ALL)
+    deadlines.arrived()
+    deadlines.stand()
+    assert (math.inf, math.inf) == (deadlines.due, deadlines.remaining())
     time.passes(500)
-    assert math.inf == clock.remaining()
-    clock.stood_still(500)
-    assert 3.0 == clock.arrived()
-    assert (3.0, ("idle", 3)) == (clock.remaining(), phase_of(clock))
-    assert 1600.0 == clock.total_due
+    assert math.inf == deadlines.remaining()
+    deadlines.stood_still(500)
+    assert 3.0 == deadlines.arrived()
+    assert (3.0, ("idle", 3)) == (deadlines.remaining(), phase_of(deadlines))
+    assert 1600.0 == deadlines.total_due
     time.passes(98)
-    assert 2.0 == clock.arrived()
-    assert ("total", 100) == phase_of(clock)
+    assert 2.0 == deadlines.arrived()
+    assert ("total", 100) == phase_of(deadlines)
 
 
 def test_no_limits() -> None:
     """Without limits nothing is ever due, in any phase."""
-    clock, _ = clock_of(Timeout(connect=None, first=None, idle=None, total=None))
-    for enter in (clock.connecting, clock.sending, clock.arrived, clock.waiting):
+    deadlines, _ = deadlines_of(Timeout(connect=None, first=None, idle=None, total=None))
+    for enter in (deadlines.connecting, deadlines.sending, deadlines.arrived, deadlines.waiting):
         enter()
-        assert (math.inf, math.inf, math.inf) == (clock.due, clock.total_due, clock.remaining())
-    assert math.inf == clock.arrived()
+        assert (math.inf, math.inf, math.inf) == (deadlines.due, deadlines.total_due, deadlines.remaining())
+    assert math.inf == deadlines.arrived()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_no_limits() -> None:
 def test_the_error_names_the_limit(phase: str, enter: str, words: str) -> None:
     """The error says which limit ran out, how long it was, and what to raise; a timeout is not tried again."""
     limits = {"connect": 60.0, "first": 60.0, "idle": 60.0, "total": 60.0} | {phase: 1.5}
-    clock, _ = clock_of(Timeout(**limits))
-    getattr(clock, enter)()
-    error = clock.error()
+    deadlines, _ = deadlines_of(Timeout(**limits))
+    getattr(deadlines, enter)()
+    error = deadlines.error()
     assert isinstance(error, StreamTimeout)
     assert (phase, 1.5, False) == (error.phase, error.limit, error.retryable)
     assert words in str(error)
@@ -148,28 +148,28 @@ def test_against_a_model(
     connect: float | None, first: float | None, idle: float | None, total: float | None, steps: list[tuple[str, float]]
 ) -> None:
     """Whatever happens in whichever order: due is the phase's limit or the total's, whichever is the sooner."""
-    clock, time = clock_of(Timeout(connect=connect, first=first, idle=idle, total=total))
+    deadlines, time = deadlines_of(Timeout(connect=connect, first=first, idle=idle, total=total))
     limits = {"connecting": connect, "sending": first, "arrived": idle, "waiting": None}
     began, phase, total_at = time.now, "connecting", math.inf if total is None else time.now + total
     for step, seconds in steps:
         time.passes(seconds)
         if step in limits:
-            getattr(clock, step)()
+            getattr(deadlines, step)()
             began, phase = time.now, step
         elif step == "stood_still":
-            clock.stand()
+            deadlines.stand()
             time.passes(seconds)
-            assert math.inf == clock.due
-            clock.stood_still(seconds)
-            clock.arrived()
+            assert math.inf == deadlines.due
+            deadlines.stood_still(seconds)
+            deadlines.arrived()
             began, phase, total_at = time.now, "arrived", total_at + seconds
         limit = limits[phase]
         at = math.inf if limit is None else began + limit
-        assert min(at, total_at) == pytest.approx(clock.due)
-        assert total_at == pytest.approx(clock.total_due)
-        assert min(at, total_at) - time.now == pytest.approx(clock.remaining())
+        assert min(at, total_at) == pytest.approx(deadlines.due)
+        assert total_at == pytest.approx(deadlines.total_due)
+        assert min(at, total_at) - time.now == pytest.approx(deadlines.remaining())
 
 
 def test_repr() -> None:
     """Phase and rest are in the repr."""
-    assert "<Clock connect in 1.000 s>" == repr(clock_of(ALL)[0])
+    assert "<Deadlines connect in 1.000 s>" == repr(deadlines_of(ALL)[0])

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from streamkit import prices
 from streamkit.errors import ConfigError, ConnectError, NotFoundError, ProtocolError, StreamkitError
-from streamkit.listing import Listing, ask_all
+from streamkit.models import prices
+from streamkit.models.asking import Listing, ask_all
 from streamkit.providers.base import Provider
 from streamkit.providers.http import is_not_set_up
 from streamkit.providers.model_lists import ModelInfo
-from streamkit.transport.http import Transport
+from streamkit.transport.transport import Transport
 
 __all__ = ["Catalog", "ModelList", "not_in_use"]
 

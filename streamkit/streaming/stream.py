@@ -16,14 +16,16 @@ from streamkit.concurrency.channel import Channel
 from streamkit.concurrency.quick_thread import UnawaitedThread
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
-from streamkit.link import POLL, Link, Outcome, Status
-from streamkit.observers import Observer, Stats
-from streamkit.reception import Reception
+from streamkit.observing.observers import Observer, Stats
+from streamkit.observing.status import Status
+from streamkit.streaming.attempt import Job
+from streamkit.streaming.delivery import Delivery
+from streamkit.streaming.shared_state import POLL, Outcome, StreamState
+from streamkit.streaming.worker import read
 from streamkit.values import text
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.wire.http import ResponseInfo
-from streamkit.worker import Job, read
 
 __all__ = ["Stream"]
 
@@ -66,13 +68,13 @@ class Stream:
         observers: Sequence[Observer] = (),
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
-        self._link = link = Link(buffer, job.timeout, plain)
+        self._state = state = StreamState(buffer, job.timeout, plain)
         self._number = number = next(_numbers)
-        self._reception = Reception(link, number, job.provider.name, model, observers)
+        self._delivery = Delivery(state, number, job.provider.name, model, observers)
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed at the last look at the clock
         _open[number] = weakref.ref(self)
-        finalizer = weakref.finalize(self, self._reception.abandon)
+        finalizer = weakref.finalize(self, self._delivery.abandon)
         subscriptions: list[Callable[[], None]] = []
 
         def on_settled() -> None:
@@ -81,39 +83,39 @@ class Stream:
             for unsubscribe in subscriptions:
                 unsubscribe()
 
-        self._reception.on_settled = on_settled
-        self._reception.started()
+        self._delivery.on_settled = on_settled
+        self._delivery.started()
         if isinstance(stop, StopEvent):
-            subscriptions.append(stop.subscribe(self._reception.halt, self._reception.abandon))
-        if link.stop_asked():
-            self._reception.settle("cancelled")
-        if self._reception.status != "open":
+            subscriptions.append(stop.subscribe(self._delivery.halt, self._delivery.abandon))
+        if state.stop_asked():
+            self._delivery.settle("cancelled")
+        if self._delivery.status != "open":
             on_settled()
             return
-        self._worker = UnawaitedThread(read, (link, job), f"streamkit-{number}")
+        self._worker = UnawaitedThread(read, (state, job), f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down
             self._worker = None
-            self._reception.settle("error", StreamError(f"no reader thread could be started: {error}"))
+            self._delivery.settle("error", StreamError(f"no reader thread could be started: {error}"))
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Chunk]:
         """Iterate the chunks that are still to come; leaving the loop early cancels the stream."""
-        reception, link = self._reception, self._link
-        plain = link.plain_stop
+        delivery, state = self._delivery, self._state
+        plain = state.plain_stop
         self._check_use()
         try:
             while self._receive():
-                while not link.halted and (plain is None or not plain.is_set()):
-                    batch, position = reception.batch, reception.position
+                while not state.halted and (plain is None or not plain.is_set()):
+                    batch, position = delivery.batch, delivery.position
                     if position >= len(batch):
                         break
-                    reception.position = position + 1
+                    delivery.position = position + 1
                     yield batch[position]
         finally:
-            if reception.status == "open":
+            if delivery.status == "open":
                 self._leave()
 
     def __next__(self) -> Chunk:
@@ -137,25 +139,25 @@ class Stream:
         self._check_use()
         if not self._receive(timeout):
             raise ChannelClosed(f"the stream has ended: {self.status}")
-        reception = self._reception
-        position = reception.position
-        reception.position = position + 1
-        return reception.batch[position]
+        delivery = self._delivery
+        position = delivery.position
+        delivery.position = position + 1
+        return delivery.batch[position]
 
     def _receive(self, timeout: float | None = None) -> bool:
         """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
-        reception, link = self._reception, self._link
-        if link.inherited:
+        delivery, state = self._delivery, self._state
+        if state.inherited:
             self._check_use()
-        if link.halted or (link.plain_stop is not None and link.stop_asked()):
-            reception.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
+        if state.halted or (state.plain_stop is not None and state.stop_asked()):
+            delivery.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        look = _LOOK if link.plain_stop is None else POLL
-        while reception.status == "open":
-            if reception.position < len(reception.batch):
+        look = _LOOK if state.plain_stop is None else POLL
+        while delivery.status == "open":
+            if delivery.position < len(delivery.batch):
                 return True
             try:
-                reception.take(link.channel.get_many(min(deadline, time.monotonic() + look)))
+                delivery.take(state.channel.get_many(min(deadline, time.monotonic() + look)))
             except queue.Empty:
                 self._check_clock()
                 if time.monotonic() >= deadline:
@@ -165,8 +167,8 @@ class Stream:
             except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
                 self.cancel()
                 raise
-        if reception.error is not None:
-            raise reception.error.with_traceback(None)
+        if delivery.error is not None:
+            raise delivery.error.with_traceback(None)
         return False
 
     def _check_clock(self) -> None:
@@ -175,29 +177,29 @@ class Stream:
         A limit that has passed is first of all the reader's to report, and the reader may not have had its
         turn: the program held the interpreter, or was suspended. So it gets another look's time for it.
         """
-        link, due = self._link, self._link.clock.due
-        if link.stop_asked():
-            self._reception.settle("cancelled")
-        elif due > time.monotonic() or link.channel.ready:
+        state, due = self._state, self._state.deadlines.due
+        if state.stop_asked():
+            self._delivery.settle("cancelled")
+        elif due > time.monotonic() or state.channel.ready:
             self._overdue = math.inf
         elif self._overdue != due:
             self._overdue = due
         else:
-            self._reception.settle("timeout", link.clock.error())
-            link.halt()
+            self._delivery.settle("timeout", state.deadlines.error())
+            state.halt()
 
     def _settle(self) -> None:
         """Take over how the worker says it ended."""
-        outcome: Outcome | None = self._link.channel.outcome
-        if outcome is None or self._link.halted:
-            self._reception.settle("cancelled")
+        outcome: Outcome | None = self._state.channel.outcome
+        if outcome is None or self._state.halted:
+            self._delivery.settle("cancelled")
         else:
-            self._reception.settle(outcome.status, outcome.error)
+            self._delivery.settle(outcome.status, outcome.error)
 
     def _check_use(self) -> None:
-        if self._link.inherited:
+        if self._state.inherited:
             raise MisuseError("this stream belongs to the parent process; start a stream of its own in a forked child")
-        if self._reception.left:
+        if self._delivery.left:
             raise MisuseError(
                 "this stream was closed before its end; leaving a loop over it does that too, so use next() "
                 "or recv() to take single chunks"
@@ -208,7 +210,7 @@ class Stream:
     @property
     def channel(self) -> Channel[Chunk, Outcome]:
         """The queue between the reader and this stream, for ``select``."""
-        return self._link.channel
+        return self._state.channel
 
     def poll(self) -> bool:
         """Say whether a chunk can be taken, or the stream has ended, without waiting."""
@@ -222,11 +224,11 @@ class Stream:
     def listen(self, event: threading.Event) -> None:
         """Have ``event`` set whenever the reader puts something, until ``unlisten``."""
         self._check_use()
-        self._link.channel.listen(event)
+        self._state.channel.listen(event)
 
     def unlisten(self, event: threading.Event) -> None:
         """Undo ``listen``."""
-        self._link.channel.unlisten(event)
+        self._state.channel.unlisten(event)
 
     # -- text --------------------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class Stream:
         Raises:
             StreamError: the stream failed; ``partial`` has what came.
         """
-        if self._reception.status == "open" or self._reception.error is not None:
+        if self._delivery.status == "open" or self._delivery.error is not None:
             for _ in self:
                 pass
         return self.completion
@@ -269,11 +271,11 @@ class Stream:
         Threads: any, any number of times; never waits.
         """
         self._check_owner()
-        self._reception.abandon()
+        self._delivery.abandon()
 
     def _leave(self) -> None:
-        self._reception.abandon()
-        self._reception.left = self._reception.status == "cancelled"
+        self._delivery.abandon()
+        self._delivery.left = self._delivery.status == "cancelled"
 
     def close(self) -> None:
         """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.
@@ -281,7 +283,7 @@ class Stream:
         A reader that is stuck in a name lookup is left to end by itself.
         """
         self._check_owner()
-        if self._reception.status == "open":
+        if self._delivery.status == "open":
             self._leave()
         if self._worker is not None and self._worker is not threading.current_thread():
             self._worker.join(_JOIN)
@@ -292,11 +294,11 @@ class Stream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._link.inherited:
+        if not self._state.inherited:
             self.close()
 
     def _check_owner(self) -> None:
-        if self._link.inherited:
+        if self._state.inherited:
             self._check_use()
 
     # -- looking -----------------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ class Stream:
     @property
     def completion(self) -> Completion:
         """What was delivered so far, at any time, also after a failure."""
-        return self._reception.completion()
+        return self._delivery.completion()
 
     @property
     def status(self) -> Status:
@@ -312,30 +314,30 @@ class Stream:
 
         It stays ``open`` until the end was taken from the queue, as the last thing in it.
         """
-        return self._reception.status
+        return self._delivery.status
 
     @property
     def error(self) -> BaseException | None:
         """What ended the stream, if an error did."""
-        return self._reception.error
+        return self._delivery.error
 
     @property
     def inherited(self) -> bool:
         """Whether this is a forked child's copy of a stream of its parent, which is of no use here."""
-        return self._link.inherited
+        return self._state.inherited
 
     @property
     def stats(self) -> Stats:
         """Figures so far."""
-        return self._reception.stats()
+        return self._delivery.stats()
 
     @property
     def response(self) -> ResponseInfo | None:
         """Status, headers, request id and rate limits of the response, once they have arrived."""
-        return self._link.response
+        return self._state.response
 
     def __repr__(self) -> str:
-        return f"<Stream {self._number} {self.status}, {self._link.chunks} chunks>"
+        return f"<Stream {self._number} {self.status}, {self._state.chunks} chunks>"
 
 
 def _mark_inherited() -> None:
@@ -343,8 +345,8 @@ def _mark_inherited() -> None:
     for reference in list(_open.values()):
         stream = reference()
         if stream is not None:
-            stream._link.inherited = stream._link.halted = True
-            stream._reception.inherit()
+            stream._state.inherited = stream._state.halted = True
+            stream._delivery.inherit()
     _open.clear()
 
 

@@ -9,68 +9,68 @@ from typing import Any
 import pytest
 
 from streamkit import APIError, Chunk, Client, StreamError, Timeout, providers
-from streamkit.link import Link
+from streamkit.streaming.shared_state import StreamState
 from streamkit.testing import Reply, Server
 from tests.unit.support import SOON, Task, bounded
 
 
-def link_of(plain: threading.Event | None = None) -> Link:
-    return Link(2, Timeout(), plain)
+def link_of(plain: threading.Event | None = None) -> StreamState:
+    return StreamState(2, Timeout(), plain)
 
 
 class TestLink:
     def test_halt_ends_everything(self) -> None:
         """Halting closes the channel and shuts the guard, any number of times."""
-        link = link_of()
-        assert not link.stop_asked()
+        state = link_of()
+        assert not state.stop_asked()
         for _ in range(3):
-            link.halt()
-            assert (True, True, "<SocketGuard shut>") == (link.stop_asked(), link.channel.closed, repr(link.guard))
+            state.halt()
+            assert (True, True, "<SocketGuard shut>") == (state.stop_asked(), state.channel.closed, repr(state.guard))
 
     def test_a_childs_copy_touches_nothing(self) -> None:
         """In a forked child halting leaves the parent's socket alone."""
-        link = link_of()
-        link.inherited = True
-        link.halt()
-        assert (True, False, "<SocketGuard idle>") == (link.halted, link.channel.closed, repr(link.guard))
+        state = link_of()
+        state.inherited = True
+        state.halt()
+        assert (True, False, "<SocketGuard idle>") == (state.halted, state.channel.closed, repr(state.guard))
 
     def test_halt_ends_a_back_off(self) -> None:
         """A wait between two tries ends with the stream, not with its time."""
-        link = link_of()
-        sleeper = Task(lambda: link.sleep(600))
-        link.halt()
+        state = link_of()
+        sleeper = Task(lambda: state.sleep(600))
+        state.halt()
         sleeper.result()
 
     @pytest.mark.parametrize("seconds", [0, -1, 0.01])
     def test_a_back_off_ends_by_itself(self, seconds: float) -> None:
         """It lasts as long as it should, and halts nothing."""
-        link, began = link_of(), time.monotonic()
+        state, began = link_of(), time.monotonic()
         with bounded():
-            link.sleep(seconds)
+            state.sleep(seconds)
         assert time.monotonic() - began >= seconds
-        assert not link.halted
+        assert not state.halted
 
     def test_a_plain_event_is_looked_at(self) -> None:
         """A `threading.Event` halts the stream whenever it is looked at, and ends a back-off by itself."""
         plain = threading.Event()
-        link = link_of(plain)
-        assert not link.stop_asked()
-        sleeper = Task(lambda: link.sleep(600))
+        state = link_of(plain)
+        assert not state.stop_asked()
+        sleeper = Task(lambda: state.sleep(600))
         plain.set()
         sleeper.result()
-        assert (True, True) == (link.halted, link.channel.closed)
+        assert (True, True) == (state.halted, state.channel.closed)
 
     def test_a_cancel_inside_a_cancel(self) -> None:
         """A signal handler may cancel, or the collector drop, a stream while its thread is inside `halt` or `sleep`."""
-        link = link_of()
-        with bounded(), link._stop._cond:  # type: ignore[attr-defined] # where it would be interrupted
-            link.halt()
+        state = link_of()
+        with bounded(), state._stop._cond:  # type: ignore[attr-defined] # where it would be interrupted
+            state.halt()
 
     def test_halt_ends_a_full_queue(self) -> None:
         """A worker that waits for a slow consumer is let go."""
-        link = link_of()
-        sender = Task(lambda: link.channel.put_many([Chunk("text", text="x")] * 9))
-        link.halt()
+        state = link_of()
+        sender = Task(lambda: state.channel.put_many([Chunk("text", text="x")] * 9))
+        state.halt()
         with pytest.raises(Exception, match="closed"):
             sender.result()
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import attrs
 
-from streamkit import prices
-from streamkit.link import Status
-from streamkit.observers import Observer, Report
+from streamkit.observing.observers import Observer, Report
+from streamkit.observing.status import Status
+from streamkit.values.chunks import Usage
+from streamkit.values.completion import Completion
 
 __all__ = ["UsageRecord", "UsageTotals", "UsageTracker"]
 
@@ -103,7 +104,8 @@ class UsageTracker(Observer):
         self._now = now
         self._records: deque[UsageRecord] = deque(maxlen=history)
         self._totals: dict[tuple[str, str], UsageTotals] = {}
-        prices.load()  # here, and not in the thread of somebody who cancels a stream
+        # Import the price data now, in the thread that makes the tracker, and never at the end of a stream.
+        _ = Completion(provider="openai", model="gpt-4o", usage=Usage(input_tokens=1, output_tokens=1)).cost
 
     def stream_ended(self, report: Report) -> None:
         """Take in a stream."""

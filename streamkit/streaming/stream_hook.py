@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 from streamkit.errors import ChannelClosed, StreamTimeout
-from streamkit.link import POLL, Link
+from streamkit.streaming.shared_state import POLL, StreamState
 from streamkit.values.chunks import Chunk
 
-__all__ = ["Interrupt", "StreamWatch"]
+__all__ = ["Interrupt", "StreamHook"]
 
 _DRAIN_SECONDS = 0.1
 # How long the outcome waits for the rest of the body, in seconds. Most servers send it in the same moment; a
@@ -27,20 +27,20 @@ class Interrupt(Exception):
         self.error = error  # None: the stream was halted
 
 
-class StreamWatch:
-    """Stands by each wait of a connection; see ``transport.connection.Watch``. Belongs to one try.
+class StreamHook:
+    """Stands by each wait of a connection; see ``transport.connection.WaitHook``. Belongs to one try.
 
     Chunks that were decoded wait in ``ready`` until the worker is about to wait for more bytes. So all that
     one read of the kernel brought is handed over at once, and nothing is held back.
     """
 
-    def __init__(self, link: Link) -> None:
-        self.guard = link.guard
+    def __init__(self, state: StreamState) -> None:
+        self.guard = state.guard
         self.ready: list[Chunk] = []
         self.connected = False
         self.reused = False
-        self._link = link
-        self._clock = link.clock
+        self._state = state
+        self._deadlines = state.deadlines
         self._overdue = False  # a read past the deadline was granted, for bytes that are there already
         self._until: float | None = None  # an earlier end to what is read, beside the clock's
         self._drain_until: float | None = None
@@ -52,15 +52,15 @@ class StreamWatch:
             return self._drain_left(self._drain_until - time.monotonic())
         if self.ready:
             limit = self.hand_over()  # after chunks the limit is known without another look at the clock
-            if self._link.stop_asked():
+            if self._state.stop_asked():
                 raise Interrupt
             if limit <= 0:
-                raise Interrupt(self._clock.error())
+                raise Interrupt(self._deadlines.error())
             if self._until is not None:
                 limit = min(limit, max(self._until - time.monotonic(), 0.001))
         else:
             limit = self._remaining()
-        if self._link.plain_stop is not None:
+        if self._state.plain_stop is not None:
             return min(limit, POLL)
         return limit
 
@@ -83,16 +83,16 @@ class StreamWatch:
 
     def _remaining(self) -> float:
         """Return the seconds to the next limit; raise when it has passed, after one last chance."""
-        if self._link.stop_asked():
+        if self._state.stop_asked():
             raise Interrupt
-        remaining = self._clock.remaining()
+        remaining = self._deadlines.remaining()
         if self._until is not None:
             remaining = min(remaining, self._until - time.monotonic())
         if remaining > 0:
             self._overdue = False
             return max(remaining, 0.001)
         if self._overdue:
-            raise Interrupt(self._clock.error())
+            raise Interrupt(self._deadlines.error())
         self._overdue = True
         return 0.001
 
@@ -100,37 +100,41 @@ class StreamWatch:
         """Raise if the wait is to end; return to wait again."""
         if self._drain_until is not None:
             return
-        if self._link.stop_asked():
+        if self._state.stop_asked():
             raise Interrupt
-        if self._clock.remaining() <= 0 or (self._until is not None and time.monotonic() >= self._until):
-            raise Interrupt(self._clock.error())
+        if self._deadlines.remaining() <= 0 or (self._until is not None and time.monotonic() >= self._until):
+            raise Interrupt(self._deadlines.error())
+
+    def count(self, received: int) -> None:
+        """Add to the bytes received."""
+        self._state.received += received
 
     def sending(self, *, reused: bool) -> None:
         """Take note that the request goes out."""
         self.connected = True
         self.reused = reused
-        self._clock.sending()
+        self._deadlines.sending()
 
     def hand_over(self) -> float:
         """Put what is ready into the channel, waiting for room; return the seconds to the next limit."""
-        link, ready = self._link, self.ready
-        if link.first_chunk_at is None:
-            link.first_chunk_at = time.monotonic()
-        link.chunks += len(ready)
+        state, ready = self._state, self.ready
+        if state.first_chunk_at is None:
+            state.first_chunk_at = time.monotonic()
+        state.chunks += len(ready)
         self.ready = []
-        self._clock.stand()
+        self._deadlines.stand()
         try:
-            if link.plain_stop is None:
-                blocked = link.channel.put_many(ready)
+            if state.plain_stop is None:
+                blocked = state.channel.put_many(ready)
             else:
-                blocked = link.channel.put_many(ready, link.stop_asked, POLL)
+                blocked = state.channel.put_many(ready, state.stop_asked, POLL)
         except ChannelClosed:
             raise Interrupt from None
         if blocked:
-            link.blocked += blocked
-            self._clock.stood_still(blocked)
+            state.blocked += blocked
+            self._deadlines.stood_still(blocked)
         self._overdue = False
-        return self._clock.arrived()
+        return self._deadlines.arrived()
 
     def hurry(self, seconds: float | None) -> None:
         """Let what is still to be read take no longer than this, or as long as the limits let it for ``None``."""
@@ -143,4 +147,4 @@ class StreamWatch:
 
     def timed_out(self) -> bool:
         """Say whether a limit has passed, as an error of the connection may be its effect."""
-        return self._clock.remaining() <= 0
+        return self._deadlines.remaining() <= 0

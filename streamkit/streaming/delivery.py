@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from streamkit.errors import StreamError
-from streamkit.link import Link, Status
-from streamkit.observers import Observer, Report, Stats, tell
+from streamkit.observing.observers import Observer, Report, Stats, tell
+from streamkit.observing.status import Status
+from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold
 
-__all__ = ["Reception"]
+__all__ = ["Delivery"]
 
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
@@ -26,7 +27,7 @@ _INTERRUPTED: dict[Status, FinishReason] = {
 }
 
 
-class Reception:
+class Delivery:
     """The receiving half of one stream: the batch being handed out, the fold, the status.
 
     ``batch`` and ``position`` belong to the consumer's thread; a chunk counts as delivered when ``position``
@@ -34,7 +35,9 @@ class Reception:
     happens once. It is reentrant, as a cancel may come from a signal handler or the garbage collector.
     """
 
-    def __init__(self, link: Link, number: int, provider: str, model: str, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, state: StreamState, number: int, provider: str, model: str, observers: Sequence[Observer]
+    ) -> None:
         self.batch: Sequence[Chunk] = ()
         self.position = 0
         self.status: Status = "open"
@@ -43,7 +46,7 @@ class Reception:
         # longer, the traceback of an error would keep the stream alive, and so its own finalizer, for ever.
         self.on_settled: Callable[[], object] = lambda: None
         self.left = False  # closed, or its loop left, by its holder before the end
-        self._link = link
+        self._state = state
         self._number = number
         self._provider = provider
         self._model = model
@@ -95,7 +98,7 @@ class Reception:
         Threads: any. The observers are called in this one.
         """
         with self._lock:
-            if self.status != "open" or self._postponed is not None or self._link.inherited:
+            if self.status != "open" or self._postponed is not None or self._state.inherited:
                 return False
             if self._folding:  # this very thread is; what it has in hand belongs to what was delivered
                 self._postponed = (status, error)
@@ -116,12 +119,12 @@ class Reception:
 
         Threads: any; never waits.
         """
-        if self.status != "open" or self._link.inherited:
+        if self.status != "open" or self._state.inherited:
             return
         if self._at_end:
             self.settle("complete")  # the end itself is all that was not taken
         else:
-            self._link.halt()
+            self._state.halt()
             self.settle("cancelled")
 
     def halt(self) -> None:
@@ -129,8 +132,8 @@ class Reception:
 
         Threads: any; never waits.
         """
-        if self.status == "open" and not self._link.inherited and not self._at_end:
-            self._link.halt()
+        if self.status == "open" and not self._state.inherited and not self._at_end:
+            self._state.halt()
 
     @property
     def _at_end(self) -> bool:
@@ -138,7 +141,7 @@ class Reception:
         return bool(last) and last[0].finished
 
     def inherit(self) -> None:
-        """In a forked child, take the place of the parent's reception, whose lock may be held for ever."""
+        """In a forked child, take the place of the parent's delivery, whose lock may be held for ever."""
         self._lock = threading.RLock()
         self.batch = ()
 
@@ -151,7 +154,7 @@ class Reception:
             tell(self._observers, method, self._report())
 
     def _report(self) -> Report:
-        response = self._link.response
+        response = self._state.response
         return Report(
             self._number,
             self._provider,
@@ -165,14 +168,14 @@ class Reception:
 
     def stats(self) -> Stats:
         """Return the figures so far."""
-        link = self._link
-        started, first = link.clock.started_at, link.first_chunk_at
+        state = self._state
+        started, first = state.deadlines.started_at, state.first_chunk_at
         return Stats(
             None if first is None else first - started,
-            (link.ended_at or time.monotonic()) - started,
-            link.chunks,
-            link.reply.received if link.reply else 0,
-            link.attempts,
-            link.channel.peak,
-            link.blocked,
+            (state.ended_at or time.monotonic()) - started,
+            state.chunks,
+            state.received,
+            state.attempts,
+            state.channel.peak,
+            state.blocked,
         )

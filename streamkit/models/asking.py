@@ -16,8 +16,8 @@ from streamkit.errors import ConfigError, ProtocolError, StreamkitError
 from streamkit.providers.api_errors import api_error, reports_error
 from streamkit.providers.base import Provider
 from streamkit.providers.model_lists import ListsModels, ModelInfo, lists_models, models_request, read_models
-from streamkit.transport.fetch import Deadline, fetch, redirected
-from streamkit.transport.http import Transport
+from streamkit.transport.small_requests import Deadline, fetch, redirected
+from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import Masked, mask_error
@@ -55,7 +55,7 @@ def ask_all(
     Threads: one a provider, up to 64, all daemons: neither Ctrl-C nor the end of the program waits for them,
     and what they wait for is cut off, but for a name lookup, which nothing can cut off.
     """
-    watches = {name: Deadline(timeout) for name in factories}
+    hooks = {name: Deadline(timeout) for name in factories}
     waiting = deque(factories)
     answers: queue.SimpleQueue[tuple[str, Listing]] = queue.SimpleQueue()
 
@@ -63,7 +63,7 @@ def ask_all(
         with suppress(IndexError):
             while True:
                 name = waiting.popleft()
-                answers.put((name, _ask(name, factories[name], transport, watches[name])))
+                answers.put((name, _ask(name, factories[name], transport, hooks[name])))
 
     found: dict[str, Listing] = {}
     until = time.monotonic() + timeout + _GRACE
@@ -76,12 +76,12 @@ def ask_all(
                 found[name] = listing
     finally:
         waiting.clear()
-        for watch in watches.values():
-            watch.halt()
-    return {name: found.get(name) or Listing(error=watches[name].error()) for name in factories}
+        for hook in hooks.values():
+            hook.halt()
+    return {name: found.get(name) or Listing(error=hooks[name].error()) for name in factories}
 
 
-def _ask(name: str, factory: Callable[[], Provider], transport: Transport, watch: Deadline) -> Listing:
+def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook: Deadline) -> Listing:
     """Return what one provider lists; whatever fails is in ``error``, also what is none of ours."""
     found: dict[str, ModelInfo] = {}
     secrets: tuple[Masked, ...] = ()
@@ -94,7 +94,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, watch
         for _ in range(_MOST_PAGES):
             request = models_request(provider, page)
             secrets = request.secrets
-            models, following = read_models(name, _answer(provider, request, transport, watch))
+            models, following = read_models(name, _answer(provider, request, transport, hook))
             new = {model.id: model for model in models if model.id not in found}
             found.update(new)
             # One that sends the same again would do so for ever; an empty page with another behind it is allowed.
@@ -111,9 +111,9 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, watch
     return Listing(tuple(found.values()), error)
 
 
-def _answer(provider: Any, request: HttpRequest, transport: Transport, watch: Deadline) -> Any:
+def _answer(provider: Any, request: HttpRequest, transport: Transport, hook: Deadline) -> Any:
     """Return the decoded JSON of one page."""
-    info, body = fetch(transport, request, watch)
+    info, body = fetch(transport, request, hook)
     if 300 <= info.status < 400:
         raise redirected(info, "set base_url to the right address")
     if info.status != 200:

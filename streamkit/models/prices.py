@@ -13,7 +13,7 @@ import attrs
 from streamkit.errors import ConfigError
 from streamkit.values.chunks import Usage
 
-__all__ = ["ListPrice", "cost_of", "list_price", "load", "require"]
+__all__ = ["ListPrice", "cost_of", "list_price", "require"]
 
 # Our names of providers, and genai-prices' where it has another; those that it has not are not priced.
 _NAMES = {
@@ -46,11 +46,6 @@ class ListPrice:
     output: float | None = None
     cached: float | None = None
     context_window: int | None = None
-
-
-def load() -> None:
-    """Load the data, where they are installed: a fifth of a second that the first price would take otherwise."""
-    list_price("openai", "gpt-4o")
 
 
 def require() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeout
-from streamkit.link import Link, Status
-from streamkit.observers import tell
-from streamkit.reception import Reception
+from streamkit.observing.observers import tell
+from streamkit.observing.status import Status
+from streamkit.streaming.delivery import Delivery
+from streamkit.streaming.shared_state import StreamState
 from streamkit.wire.http import ResponseInfo
 from tests.unit.support import SOON, Task
 
@@ -42,33 +43,33 @@ class Recorder(Observer):
         self.threads.append(threading.get_ident())
 
 
-def made(*observers: Observer) -> tuple[Reception, Link]:
-    link = Link(8, Timeout(), None)
-    return Reception(link, 7, "p", "m", observers), link
+def made(*observers: Observer) -> tuple[Delivery, StreamState]:
+    state = StreamState(8, Timeout(), None)
+    return Delivery(state, 7, "p", "m", observers), state
 
 
 class TestDelivered:
     def test_only_what_was_taken_counts(self) -> None:
         """A chunk of the current batch is in the completion once the consumer has gone past it."""
-        reception, _ = made()
-        reception.take(text("a", "b", "c"))
-        seen = [reception.completion().text]
+        delivery, _ = made()
+        delivery.take(text("a", "b", "c"))
+        seen = [delivery.completion().text]
         for position in (1, 2, 3):
-            reception.position = position
-            seen.append(reception.completion().text)
+            delivery.position = position
+            seen.append(delivery.completion().text)
         assert ["", "a", "ab", "abc"] == seen
 
     @pytest.mark.parametrize("looks", [False, True])
     def test_a_batch_is_folded_once(self, looks: bool) -> None:
         """Taking the next batch folds the one before, once, however often one looked in between."""
-        reception, _ = made()
+        delivery, _ = made()
         for batch in (text("a", "b"), text("c"), text("d", "e")):
-            reception.take(batch)
+            delivery.take(batch)
             for position in range(1, len(batch) + 1):
-                reception.position = position
+                delivery.position = position
                 if looks:
-                    reception.completion()
-        assert "abcde" == reception.completion().text == reception.completion().text
+                    delivery.completion()
+        assert "abcde" == delivery.completion().text == delivery.completion().text
 
     def test_it_has_the_names(self) -> None:
         """Before anything came, the completion has the provider and the model that was asked for."""
@@ -82,12 +83,12 @@ class TestDelivered:
 
     def test_a_batch_that_comes_too_late(self) -> None:
         """After the end no batch is taken, and none is left to be handed out."""
-        reception, _ = made()
-        reception.take(text("a", "b"))
-        reception.position = 1
-        reception.settle("cancelled")
-        reception.take(text("c"))
-        assert ("c" not in [chunk.text for chunk in reception.batch], "a") == (True, reception.completion().text)
+        delivery, _ = made()
+        delivery.take(text("a", "b"))
+        delivery.position = 1
+        delivery.settle("cancelled")
+        delivery.take(text("c"))
+        assert ("c" not in [chunk.text for chunk in delivery.batch], "a") == (True, delivery.completion().text)
 
 
 class TestSettling:
@@ -103,42 +104,42 @@ class TestSettling:
     )
     def test_the_finish_reason_tells_of_an_interruption(self, status: Status, expected: str) -> None:
         """A reply that was cut short says so, also where the provider had given its reason already."""
-        reception, _ = made()
-        reception.take([*text("a"), DONE])
-        reception.position = 2
-        reception.settle(status)
-        completion = reception.completion()
+        delivery, _ = made()
+        delivery.take([*text("a"), DONE])
+        delivery.position = 2
+        delivery.settle(status)
+        completion = delivery.completion()
         assert (expected, "stop", "a") == (completion.finish_reason, completion.raw_finish_reason, completion.text)
 
     def test_the_first_to_say_is_right(self) -> None:
         """A stream ends once; whoever comes later changes neither status nor error."""
-        reception, _ = made()
+        delivery, _ = made()
         error = StreamError("no")
-        assert reception.settle("error", error)
-        assert not reception.settle("complete")
-        assert not reception.settle("timeout", StreamTimeout("late"))
-        assert ("error", error) == (reception.status, reception.error)
+        assert delivery.settle("error", error)
+        assert not delivery.settle("complete")
+        assert not delivery.settle("timeout", StreamTimeout("late"))
+        assert ("error", error) == (delivery.status, delivery.error)
 
     def test_an_error_has_what_was_delivered(self) -> None:
         """The error carries the partial completion, without what was not delivered."""
-        reception, _ = made()
-        reception.take(text("a", "b"))
-        reception.position = 1
+        delivery, _ = made()
+        delivery.take(text("a", "b"))
+        delivery.position = 1
         error = StreamError("no")
-        reception.settle("error", error)
-        assert error.partial == reception.completion()
+        delivery.settle("error", error)
+        assert error.partial == delivery.completion()
         assert ("a", "error") == (error.partial.text, error.partial.finish_reason)
 
     def test_many_at_once(self) -> None:
         """However many threads end it at once, one is the first, and the observers are told once."""
         for _ in range(50):
             recorder = Recorder()
-            reception, _link = made(recorder)
+            delivery, _state = made(recorder)
             together = threading.Barrier(6)
 
-            def settle(status: Status, reception: Reception = reception, together: Any = together) -> bool:
+            def settle(status: Status, delivery: Delivery = delivery, together: Any = together) -> bool:
                 together.wait(SOON)
-                return reception.settle(status)
+                return delivery.settle(status)
 
             statuses: list[Status] = ["complete", "cancelled", "timeout", "error", "truncated", "cancelled"]
             tasks = [Task(lambda status=status, settle=settle: settle(status)) for status in statuses]  # type: ignore[misc]
@@ -146,10 +147,10 @@ class TestSettling:
             assert ["ended"] == [what for what, _ in recorder.told]
 
     @pytest.mark.parametrize("look", [lambda r: r.take(text("c")), lambda r: r.completion()], ids=["take", "look"])
-    def test_a_cancel_in_the_middle_of_a_fold(self, look: Callable[[Reception], object]) -> None:
+    def test_a_cancel_in_the_middle_of_a_fold(self, look: Callable[[Delivery], object]) -> None:
         """A signal handler may cancel while its thread folds a batch; each chunk is still folded once."""
-        reception, _ = made()
-        handlers = [reception.abandon]
+        delivery, _ = made()
+        handlers = [delivery.abandon]
 
         class Interrupted(list[Chunk]):
             """A batch in the middle of whose chunks the handler runs, once."""
@@ -164,70 +165,70 @@ class TestSettling:
                 found = super().__getitem__(key)
                 return Interrupted(found) if isinstance(key, slice) else found
 
-        reception.take(Interrupted(text("a", "b")))
-        reception.position = 2
-        Task(lambda: look(reception)).result()
-        assert ("cancelled", "ab") == (reception.status, reception.completion().text)
+        delivery.take(Interrupted(text("a", "b")))
+        delivery.position = 2
+        Task(lambda: look(delivery)).result()
+        assert ("cancelled", "ab") == (delivery.status, delivery.completion().text)
 
 
 class TestAbandoning:
     def test_ends_the_worker_and_the_stream(self) -> None:
         """Abandoning an open stream closes the channel, and the stream is cancelled."""
-        reception, link = made()
-        reception.abandon()
-        assert ("cancelled", True, True) == (reception.status, link.halted, link.channel.closed)
+        delivery, state = made()
+        delivery.abandon()
+        assert ("cancelled", True, True) == (delivery.status, state.halted, state.channel.closed)
 
     def test_what_has_ended_is_left_alone(self) -> None:
         """A stream that has ended keeps its status, and its worker, which may be saving the connection."""
-        reception, link = made()
-        reception.settle("complete")
-        reception.abandon()
-        assert ("complete", False, False) == (reception.status, link.halted, link.channel.closed)
+        delivery, state = made()
+        delivery.settle("complete")
+        delivery.abandon()
+        assert ("complete", False, False) == (delivery.status, state.halted, state.channel.closed)
 
     def test_the_done_chunk_was_taken(self) -> None:
         """Left after its `done` chunk, a reply is complete: only the end itself was not taken."""
-        reception, link = made()
-        reception.take([*text("a"), DONE])
-        reception.position = 2
-        reception.abandon()
+        delivery, state = made()
+        delivery.take([*text("a"), DONE])
+        delivery.position = 2
+        delivery.abandon()
         assert ("complete", "stop", False) == (
-            reception.status,
-            reception.completion().finish_reason,
-            link.halted,
+            delivery.status,
+            delivery.completion().finish_reason,
+            state.halted,
         )
 
     def test_the_done_chunk_was_not_taken(self) -> None:
         """Left just before its `done` chunk, a reply is cancelled, whatever lies in the queue."""
-        reception, _ = made()
-        reception.take([*text("a"), DONE])
-        reception.position = 1
-        reception.abandon()
-        assert ("cancelled", "cancelled") == (reception.status, reception.completion().finish_reason)
+        delivery, _ = made()
+        delivery.take([*text("a"), DONE])
+        delivery.position = 1
+        delivery.abandon()
+        assert ("cancelled", "cancelled") == (delivery.status, delivery.completion().finish_reason)
 
     def test_a_childs_copy_touches_nothing(self) -> None:
         """In a forked child abandoning ends nothing of the parent's, and a lock held there does not block."""
-        reception, link = made()
-        reception.take(text("a"))
-        reception.position = 1
-        link.inherited = True
-        reception.abandon()
-        assert ("open", False) == (reception.status, link.halted)
-        reception._lock.acquire()
-        Task(lambda: (reception.inherit(), reception.completion())).result()
+        delivery, state = made()
+        delivery.take(text("a"))
+        delivery.position = 1
+        state.inherited = True
+        delivery.abandon()
+        assert ("open", False) == (delivery.status, state.halted)
+        delivery._lock.acquire()
+        Task(lambda: (delivery.inherit(), delivery.completion())).result()
 
 
 class TestObservers:
     def test_told_of_start_and_end(self) -> None:
         """Each observer hears once of the start and once of the end, in the thread that learns of it."""
         first, second = Recorder(), Recorder()
-        reception, link = made(first, second)
-        reception.started()
-        link.response = ResponseInfo(200, {"x-request-id": "req"})
-        reception.take(text("Hi"))
-        reception.position = 1
+        delivery, state = made(first, second)
+        delivery.started()
+        state.response = ResponseInfo(200, {"x-request-id": "req"})
+        delivery.take(text("Hi"))
+        delivery.position = 1
         error = StreamError("no")
-        ident = Task(lambda: (reception.settle("error", error), threading.get_ident())[1]).result()
-        reception.settle("error", error)
+        ident = Task(lambda: (delivery.settle("error", error), threading.get_ident())[1]).result()
+        delivery.settle("error", error)
         assert first.told == second.told
         assert [threading.get_ident(), ident] == first.threads
         (started, at_start), (ended, at_end) = first.told
@@ -255,10 +256,10 @@ class TestObservers:
                 raise ZeroDivisionError("observer")
 
         recorder = Recorder()
-        reception, _ = made(Failing(), recorder)
+        delivery, _ = made(Failing(), recorder)
         with caplog.at_level(logging.ERROR, "streamkit"):
-            assert reception.settle("complete")
-        assert "complete" == reception.status
+            assert delivery.settle("complete")
+        assert "complete" == delivery.status
         assert ["ended"] == [what for what, _ in recorder.told]
         assert ["Failing.stream_ended failed"] == [record.getMessage() for record in caplog.records]
 
@@ -269,16 +270,16 @@ class TestObservers:
             def stream_ended(self, report: Report) -> None:
                 raise KeyboardInterrupt
 
-        reception, _ = made(Interrupted())
+        delivery, _ = made(Interrupted())
         with pytest.raises(KeyboardInterrupt):
-            reception.settle("complete")
-        assert "complete" == reception.status
+            delivery.settle("complete")
+        assert "complete" == delivery.status
 
     def test_the_base_class_does_nothing(self) -> None:
         """An observer overrides what is of interest; the rest is silent."""
-        reception, _ = made(Observer())
-        reception.started()
-        assert reception.settle("complete")
+        delivery, _ = made(Observer())
+        delivery.started()
+        assert delivery.settle("complete")
 
     def test_no_observers(self) -> None:
         """Nobody is told where nobody listens."""
@@ -286,9 +287,9 @@ class TestObservers:
 
 
 def test_stats() -> None:
-    """The figures are those of the link, and the duration stands still once the worker has ended."""
-    reception, link = made()
-    fresh = reception.stats()
+    """The figures are those of the state, and the duration stands still once the worker has ended."""
+    delivery, state = made()
+    fresh = delivery.stats()
     assert (None, 0, 0, 0, 0, 0.0) == (
         fresh.time_to_first_chunk,
         fresh.chunks,
@@ -298,11 +299,11 @@ def test_stats() -> None:
         fresh.blocked,
     )
     assert fresh.duration >= 0
-    link.channel.put_many(text("a", "b"))
-    link.attempts, link.chunks, link.blocked = 2, 5, 0.5
-    link.first_chunk_at, link.ended_at = link.clock.started_at + 1.5, link.clock.started_at + 3
-    figures = reception.stats()
-    assert figures == reception.stats()
+    state.channel.put_many(text("a", "b"))
+    state.attempts, state.chunks, state.blocked = 2, 5, 0.5
+    state.first_chunk_at, state.ended_at = state.deadlines.started_at + 1.5, state.deadlines.started_at + 3
+    figures = delivery.stats()
+    assert figures == delivery.stats()
     assert (1.5, 3.0, 5, 2, 2, 0.5) == (
         figures.time_to_first_chunk,
         figures.duration,
@@ -314,19 +315,19 @@ def test_stats() -> None:
 
 
 def test_it_does_not_keep_itself_alive() -> None:
-    """A reception is freed without the garbage collector: nothing in it points back at it."""
-    reception, _ = made(Recorder())
-    reception.settle("complete")
+    """A delivery is freed without the garbage collector: nothing in it points back at it."""
+    delivery, _ = made(Recorder())
+    delivery.settle("complete")
     gone: list[int] = []
 
     class Last(list[Chunk]):
         def __del__(self) -> None:
             gone.append(1)
 
-    reception.batch = Last()
+    delivery.batch = Last()
     gc.disable()
     try:
-        del reception
+        del delivery
         assert [1] == gone
     finally:
         gc.enable()

@@ -10,8 +10,8 @@ import pytest
 
 from streamkit import BrokenStreamError, ConfigError, ConnectError, ProtocolError, StreamTimeout, TruncatedStreamError
 from streamkit.testing import Cut, Raw, Reply, Server, Trickle, Wait, error_reply, json_reply
-from streamkit.transport.fetch import Deadline, fetch
-from streamkit.transport.http import Transport
+from streamkit.transport.small_requests import Deadline, fetch
+from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
 
 

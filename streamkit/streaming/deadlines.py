@@ -9,7 +9,7 @@ from collections.abc import Callable
 from streamkit.errors import StreamTimeout
 from streamkit.settings import Timeout
 
-__all__ = ["Clock"]
+__all__ = ["Deadlines"]
 
 _STANDING = (math.inf, "total", 0.0)
 _MEANING = {
@@ -20,7 +20,7 @@ _MEANING = {
 }
 
 
-class Clock:
+class Deadlines:
     """Deadlines of one stream: ``connect``, then ``first``, then ``idle``, and ``total`` over them all.
 
     Threads: the worker moves it on. Any thread may read ``due`` or ``error``: a moment and its phase are one
@@ -101,4 +101,4 @@ class Clock:
         return StreamTimeout(f"{text}; raise Timeout({phase}=...) if the model needs longer", phase=phase, limit=limit)
 
     def __repr__(self) -> str:
-        return f"<Clock {self._due[1]} in {self.remaining():.3f} s>"
+        return f"<Deadlines {self._due[1]} in {self.remaining():.3f} s>"

@@ -1,13 +1,7 @@
-"""The thread that reads one stream: one function, one ``finally``.
-
-It opens the request, decodes what arrives, and puts chunks into the channel; at the end, whatever the end,
-it puts the outcome, once. Everything that it shares with the consumer is in ``Link``. It never holds the
-``Stream``, so that dropping a stream ends it.
-"""
+"""One try of a stream: a request, its response, and a decoder of its own."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -16,26 +10,25 @@ import attrs
 from streamkit.errors import (
     APIError,
     BrokenStreamError,
-    ConfigError,
     ConnectError,
     ProtocolError,
     StreamError,
     StreamTimeout,
     TruncatedStreamError,
 )
-from streamkit.link import Link, Outcome
 from streamkit.providers.base import ChatRequest, Decoder, Provider
 from streamkit.settings import Retry, Timeout
+from streamkit.streaming.shared_state import Outcome, StreamState
+from streamkit.streaming.stream_hook import Interrupt, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.fetch import redirected
-from streamkit.transport.frames import Frame, framing_of
-from streamkit.transport.http import Reply, Transport
-from streamkit.watch import Interrupt, StreamWatch
+from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.small_requests import redirected
+from streamkit.transport.transport import Reply, Transport
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
 
-__all__ = ["Job", "read"]
+__all__ = ["Attempt", "Job"]
 
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
@@ -45,7 +38,6 @@ _LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its fi
 # The same where the finish reason came beside the last words, or before the first: there are servers that put it
 # on every piece, and more may come.
 _DOUBT_SECONDS = 30.0
-_FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
 
 
 @attrs.frozen
@@ -60,68 +52,13 @@ class Job:
     retry: Retry
 
 
-def read(link: Link, job: Job) -> None:
-    """Read one stream from its request to its outcome: the body of the worker thread."""
-    outcome = Outcome("error", StreamError("the worker ended without a word"))
-    attempt: _Attempt | None = None
-    try:
-        attempt = _Attempt(link, job)
-        attempt, outcome = _read(link, job, attempt)
-    except ConfigError as error:
-        outcome = Outcome("error", error)
-    except BaseException as error:
-        failure = StreamError(f"streamkit failed by itself, please report it: {error!r}")
-        failure.__cause__ = error
-        outcome = Outcome("error", failure)
-    finally:
-        link.ended_at = time.monotonic()
-        try:
-            if attempt is not None and outcome.status == "complete":
-                attempt.drain(before_waiting=lambda: link.channel.finish(outcome))
-        finally:
-            link.channel.finish(outcome)
-            if attempt is not None:
-                attempt.close()
-            link.guard.release()
-
-
-def _read(link: Link, job: Job, attempt: _Attempt) -> tuple[_Attempt, Outcome]:
-    """Try until a try ends in an outcome, and return that try as well, for its response is still open."""
-    free = _FREE_TRIES
-    while True:
-        link.attempts += 1
-        failure: StreamError | None
-        try:
-            return attempt, attempt.run()
-        except Interrupt as interrupt:
-            failure = interrupt.error
-        except StreamError as error:
-            failure = error
-        if failure is None or link.stop_asked():
-            return attempt, Outcome("cancelled")
-        if attempt.found_dead_connection and free:
-            free -= 1
-            link.attempts -= 1
-            job.transport.close_idle()  # where one is dead the others are likely to be
-        else:
-            delay = None if attempt.has_chunks else job.retry.delay(failure, link.attempts)
-            if delay is None or time.monotonic() + delay >= link.clock.total_due:
-                return attempt, attempt.failed(failure)
-            link.clock.waiting()
-            link.sleep(delay)
-            if link.stop_asked():
-                return attempt, Outcome("cancelled")
-        attempt.close()
-        attempt = _Attempt(link, job)
-
-
-class _Attempt:
+class Attempt:
     """One try: a request, its response, and a decoder of its own."""
 
-    def __init__(self, link: Link, job: Job) -> None:
-        self._link = link
+    def __init__(self, state: StreamState, job: Job) -> None:
+        self._state = state
         self._job = job
-        self._watch = StreamWatch(link)
+        self._hook = StreamHook(state)
         self._decoder: Decoder = job.provider.decoder(job.chat)
         self._reply: Reply | None = None
 
@@ -137,20 +74,20 @@ class _Attempt:
         except (Interrupt, StreamError) as error:
             # Stop flag first, terminator second: after a shutdown a body may look like a clean end or a
             # failure, and once all of the reply is there no failure takes it away again.
-            if self._link.stop_asked():
+            if self._state.stop_asked():
                 raise Interrupt from error
             if not (self._decoder.whole or self._decoder.ended) or isinstance(error, APIError):
-                if isinstance(error, (BrokenStreamError, ConnectError)) and self._watch.timed_out():
-                    raise Interrupt(self._link.clock.error()) from error
+                if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
+                    raise Interrupt(self._state.deadlines.error()) from error
                 raise
-        self._watch.ready.append(self._decoder.finish())
-        self._watch.hand_over()
+        self._hook.ready.append(self._decoder.finish())
+        self._hook.hand_over()
         return Outcome("complete")
 
     def _open(self) -> Reply:
-        self._link.clock.connecting()
-        reply = self._reply = self._job.transport.open(self._job.request, self._watch)
-        self._link.reply, self._link.response = reply, reply.info
+        self._state.deadlines.connecting()
+        reply = self._reply = self._job.transport.open(self._job.request, self._hook)
+        self._state.response, self._state.received = reply.info, 0
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -170,26 +107,26 @@ class _Attempt:
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
     def _consume_events(self, events: Iterable[Frame]) -> None:
-        decoder, watch = self._decoder, self._watch
+        decoder, hook = self._decoder, self._hook
         decode = decoder.decode
         told, patience = False, None  # the seconds that a reply which seems whole has for the rest
         for event in events:
             chunks = decode(event)
             if chunks:
                 told = True
-                watch.ready += chunks
-                if len(watch.ready) >= _MOST_READY:  # one compressed read may hold any number
-                    watch.hand_over()
-                    watch.limit()
+                hook.ready += chunks
+                if len(hook.ready) >= _MOST_READY:  # one compressed read may hold any number
+                    hook.hand_over()
+                    hook.limit()
             if decoder.ended:
                 return
             if decoder.whole:
                 seconds = _LINGER_SECONDS if told and not chunks else _DOUBT_SECONDS
                 if chunks or seconds != patience:  # events without chunks, such as pings, give no time more
-                    watch.hurry(seconds)
+                    hook.hurry(seconds)
                     patience = seconds
             elif patience is not None:  # it seemed whole, and then another choice began
-                watch.hurry(None)
+                hook.hurry(None)
                 patience = None
 
     def _consume_whole(self, reply: Reply) -> None:
@@ -198,7 +135,7 @@ class _Attempt:
             decoded = parse_json(body)
         except ValueError:
             raise ProtocolError("the JSON reply is malformed", excerpt=reply.excerpt(body)) from None
-        self._watch.ready += self._decoder.decode_whole(decoded)
+        self._hook.ready += self._decoder.decode_whole(decoded)
 
     def _refusal(self, reply: Reply) -> StreamError:
         body = self._refusal_body(reply)
@@ -208,7 +145,7 @@ class _Attempt:
 
     def _refusal_body(self, reply: Reply) -> bytes:
         """Return the body of an error, as far as it comes within reason."""
-        self._watch.hurry(_REFUSAL_SECONDS)
+        self._hook.hurry(_REFUSAL_SECONDS)
         body = bytearray()
         try:
             for data in reply.pieces():
@@ -218,17 +155,17 @@ class _Attempt:
         except StreamError:
             pass
         except Interrupt:
-            if self._link.stop_asked():
+            if self._state.stop_asked():
                 raise
         return bytes(body[:MAX_ERROR_BODY])
 
     def failed(self, error: StreamError) -> Outcome:
         """Hand over what came before the error, and return the outcome."""
-        ready = [*self._watch.ready, *self._decoder.leftover()]
+        ready = [*self._hook.ready, *self._decoder.leftover()]
         if ready:
-            self._watch.ready = ready
+            self._hook.ready = ready
             try:
-                self._watch.hand_over()
+                self._hook.hand_over()
             except Interrupt:
                 return Outcome("cancelled")
         _drop_frames(error)
@@ -242,12 +179,12 @@ class _Attempt:
     @property
     def has_chunks(self) -> bool:
         """Whether the consumer was given a chunk, or would have been."""
-        return self._link.chunks > 0 or bool(self._watch.ready)
+        return self._state.chunks > 0 or bool(self._hook.ready)
 
     @property
     def found_dead_connection(self) -> bool:
         """Whether a pooled connection turned out to be closed before a byte of the answer came."""
-        return self._watch.reused and self._reply is None and not self._watch.timed_out()
+        return self._hook.reused and self._reply is None and not self._hook.timed_out()
 
     def drain(self, *, before_waiting: Callable[[], object]) -> None:
         """Read a finished reply on to the end of its body, so that the connection can be used again.
@@ -256,7 +193,7 @@ class _Attempt:
             before_waiting: called before the rest keeps the worker waiting for any length of time; the
                 consumer is not to wait for it.
         """
-        self._watch.drain(before_waiting)
+        self._hook.drain(before_waiting)
         with suppress(Interrupt):
             if self._reply is not None:
                 self._reply.drain(_DRAIN_BYTES)

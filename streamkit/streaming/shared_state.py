@@ -1,25 +1,22 @@
-"""What a reader and its stream share: ``Link``, and the ``Outcome`` that goes over it last."""
+"""What a reader and its stream share: ``StreamState``, and the ``Outcome`` that ends it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Literal
 
 import attrs
 
-from streamkit.clock import Clock
 from streamkit.concurrency.channel import Channel
 from streamkit.concurrency.stop import ReentrantEvent
+from streamkit.observing.status import Status
 from streamkit.settings import Timeout
+from streamkit.streaming.deadlines import Deadlines
 from streamkit.transport.guard import SocketGuard
-from streamkit.transport.http import Reply
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import ResponseInfo
 
-__all__ = ["POLL", "Link", "Outcome", "Status"]
-
-Status = Literal["open", "complete", "cancelled", "truncated", "timeout", "error"]
+__all__ = ["POLL", "StreamState", "Outcome"]
 
 POLL = 0.05  # seconds between looks at a plain threading.Event, which cannot wake anybody
 
@@ -32,7 +29,7 @@ class Outcome:
     error: BaseException | None = None
 
 
-class Link:
+class StreamState:
     """What a worker and its stream share.
 
     ``halted`` goes from False to True once, set by ``halt``. The channel, the guard and the clock have their
@@ -46,7 +43,7 @@ class Link:
 
     def __init__(self, buffer: int, timeout: Timeout, plain_stop: threading.Event | None) -> None:
         self.channel: Channel[Chunk, Outcome] = Channel(buffer)
-        self.clock = Clock(timeout)
+        self.deadlines = Deadlines(timeout)
         self.guard = SocketGuard()
         self.plain_stop = plain_stop
         self.halted = False
@@ -58,7 +55,7 @@ class Link:
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
         self.response: ResponseInfo | None = None
-        self.reply: Reply | None = None  # for its count of bytes alone
+        self.received = 0  # bytes of the body so far, decompressed
 
     def halt(self) -> None:
         """End the worker: in a back-off, in a full queue, or blocked in the kernel.

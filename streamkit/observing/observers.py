@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from streamkit.link import Status
+from streamkit.observing.status import Status
 from streamkit.values.completion import Completion
 
 __all__ = ["Observer", "Report", "Stats", "tell"]

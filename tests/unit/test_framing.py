@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamkit import ConfigError, ProtocolError
 from streamkit.testing import aws_frame
-from streamkit.transport.frames import aws_frames, framing_of, json_lines, server_sent
+from streamkit.transport.framing import aws_frames, framing_of, json_lines, server_sent
 
 LINES = '{"a":1}\n\n{"b":"ä€𝄞"}\r\n{"c":[]}\n'.encode()
 FRAMES = aws_frame("messageStart", {"role": "assistant"}) + aws_frame("metadata", {"usage": {}})

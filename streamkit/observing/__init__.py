@@ -1,0 +1,1 @@
+"""Observers of streams, their reports and figures, and the usage tracker."""

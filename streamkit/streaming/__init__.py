@@ -1,0 +1,1 @@
+"""The stream, its worker thread, and what the two share."""
