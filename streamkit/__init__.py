@@ -52,7 +52,7 @@ _price_by(_cost_of)  # values import nothing of ours, so the function is handed 
 if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
-    from streamkit.providers.model_lists import ModelInfo
+    from streamkit.providers.reply.model_lists import ModelInfo
 
 __all__ = [
     "APIError",
@@ -108,7 +108,7 @@ __all__ = [
 
 # Imported when they are asked for, as most programs do without.
 _MODULES = {
-    "ModelInfo": "providers.model_lists",
+    "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",

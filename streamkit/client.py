@@ -13,14 +13,15 @@ from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError
 from streamkit.observing.observers import Observer
 from streamkit.providers import registry
-from streamkit.providers.base import ChatRequest, Provider
-from streamkit.providers.shapes import check_parameters
+from streamkit.providers.call import ChatRequest, messages_of
+from streamkit.providers.contract import Provider
+from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.stream import Stream
 from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
-from streamkit.values.messages import Message, messages_of
+from streamkit.values.messages import Message
 from streamkit.wire.secrets import Masked
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class Client:
         if known is not None:
             return known
         if name == "demo":
-            from streamkit.providers.demo import Demo
+            from streamkit.providers.openai_chat.demo import Demo
             from streamkit.testing import demo_server
 
             return Demo(demo_server().url)

@@ -14,10 +14,10 @@ from streamkit.cli.dialogue import hold
 from streamkit.cli.options import Number, json_option
 from streamkit.cli.output import sink
 from streamkit.client import Client
-from streamkit.providers.base import ChatRequest
-from streamkit.providers.lenient import as_word
+from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.settings import Timeout
-from streamkit.values.messages import Message, messages_of
+from streamkit.values.messages import Message
+from streamkit.wire.loose_json import as_word
 
 __all__ = ["chat"]
 

@@ -9,9 +9,9 @@ from streamkit.cli.answer import show
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import Sink
 from streamkit.errors import StreamkitError
-from streamkit.providers.lenient import as_word
 from streamkit.streaming.stream import Stream
 from streamkit.values.messages import Message
+from streamkit.wire.loose_json import as_word
 
 __all__ = ["hold"]
 

@@ -27,7 +27,7 @@ from streamkit.errors import (
     StreamkitError,
 )
 from streamkit.models.catalog import not_in_use
-from streamkit.providers.http import is_not_set_up
+from streamkit.providers.request.credentials import is_not_set_up
 from streamkit.version import __version__
 from streamkit.wire.secrets import without_userinfo
 

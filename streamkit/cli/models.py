@@ -11,7 +11,7 @@ from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
 from streamkit.errors import StreamkitError
 from streamkit.models.catalog import not_in_use
-from streamkit.providers.model_lists import CAPABILITIES, ModelInfo
+from streamkit.providers.reply.model_lists import CAPABILITIES, ModelInfo
 
 __all__ = ["models"]
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TextIO
 import attrs
 import click
 
-from streamkit.providers.lenient import as_json
 from streamkit.values.chunks import Chunk
+from streamkit.wire.loose_json import as_json
 
 __all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "sink", "to_json", "without_controls"]
 

@@ -16,13 +16,13 @@ from streamkit.cli.addresses import shown
 from streamkit.cli.probe_request import is_api, probe_request
 from streamkit.cli.verdict import judge
 from streamkit.errors import APIError, StreamError
-from streamkit.providers.api_errors import api_error, reports_error
-from streamkit.providers.http import refusal
-from streamkit.providers.lenient import as_dict
+from streamkit.providers.reply.errors import api_error, reports_error
+from streamkit.providers.reply.refusal import refusal
 from streamkit.transport.framing import framing_of
 from streamkit.transport.small_requests import Deadline, TimeIsUp, redirected
 from streamkit.transport.transport import Transport
 from streamkit.wire.json import parse_json
+from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
 
 __all__ = ["Probe", "probe", "verdict"]

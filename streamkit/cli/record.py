@@ -12,9 +12,10 @@ from streamkit.cli.answer import show
 from streamkit.cli.output import sink
 from streamkit.client import Client
 from streamkit.errors import ConfigError
-from streamkit.providers.base import ChatRequest, Provider
-from streamkit.providers.lenient import as_word
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Provider
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.loose_json import as_word
 
 if TYPE_CHECKING:
     from streamkit.testing.recorder import Recorder

@@ -13,9 +13,10 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError, ProtocolError, StreamkitError
-from streamkit.providers.api_errors import api_error, reports_error
-from streamkit.providers.base import Provider
-from streamkit.providers.model_lists import ListsModels, ModelInfo, lists_models, models_request, read_models
+from streamkit.providers.contract import Provider
+from streamkit.providers.reply.errors import api_error, reports_error
+from streamkit.providers.reply.model_lists import ModelInfo, lists_models, read_models
+from streamkit.providers.request.model_lists import ListsModels
 from streamkit.transport.small_requests import Deadline, fetch, redirected
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
@@ -92,7 +93,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
         if not isinstance(provider, ListsModels):
             raise ConfigError(f"{name} has no list of models")
         for _ in range(_MOST_PAGES):
-            request = models_request(provider, page)
+            request = provider.models_request(page)
             secrets = request.secrets
             models, following = read_models(name, _answer(provider, request, transport, hook))
             new = {model.id: model for model in models if model.id not in found}

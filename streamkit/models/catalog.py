@@ -12,9 +12,9 @@ import attrs
 from streamkit.errors import ConfigError, ConnectError, NotFoundError, ProtocolError, StreamkitError
 from streamkit.models import prices
 from streamkit.models.asking import Listing, ask_all
-from streamkit.providers.base import Provider
-from streamkit.providers.http import is_not_set_up
-from streamkit.providers.model_lists import ModelInfo
+from streamkit.providers.contract import Provider
+from streamkit.providers.reply.model_lists import ModelInfo
+from streamkit.providers.request.credentials import is_not_set_up
 from streamkit.transport.transport import Transport
 
 __all__ = ["Catalog", "ModelList", "not_in_use"]
@@ -191,8 +191,8 @@ def not_in_use(name: str, error: StreamkitError) -> bool:
 
 def _variables_of_local(name: str) -> tuple[str, ...]:
     """Return what sets up a provider that is by its name a server on this machine; nothing for another."""
-    from streamkit.providers.chat import variable_of
-    from streamkit.providers.services import SERVICES
+    from streamkit.providers.openai_chat.provider import variable_of
+    from streamkit.providers.openai_chat.services import SERVICES
 
     if name == "ollama":
         return "OLLAMA_API_KEY", "OLLAMA_HOST"

@@ -3,26 +3,27 @@
 A provider is imported when it is asked for: most programs speak to one or two of them.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from streamkit.providers.base import ChatRequest, Decoder, Provider
+from streamkit.providers import registry
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder, Provider
 
 if TYPE_CHECKING:
-    from streamkit.providers.agnic import Agnic
     from streamkit.providers.anthropic import Anthropic
-    from streamkit.providers.azure import AzureOpenAI
     from streamkit.providers.bedrock import Bedrock
     from streamkit.providers.cohere import Cohere
-    from streamkit.providers.compatible import OpenAICompatible
-    from streamkit.providers.completions import OpenAICompletions
     from streamkit.providers.gemini import Gemini
-    from streamkit.providers.interactions import GeminiInteractions
-    from streamkit.providers.mistral import Mistral
+    from streamkit.providers.gemini_interactions import GeminiInteractions
     from streamkit.providers.ollama import Ollama
-    from streamkit.providers.openai import OpenAI
-    from streamkit.providers.quirks import Quirks
-    from streamkit.providers.responses import OpenAIResponses
+    from streamkit.providers.openai_chat import OpenAI
+    from streamkit.providers.openai_chat.agnic import Agnic
+    from streamkit.providers.openai_chat.azure import AzureOpenAI
+    from streamkit.providers.openai_chat.compatible import OpenAICompatible
+    from streamkit.providers.openai_chat.mistral import Mistral
+    from streamkit.providers.openai_chat.quirks import Quirks
+    from streamkit.providers.openai_chat.text_completions import OpenAICompletions
+    from streamkit.providers.openai_responses import OpenAIResponses
 
 __all__ = [
     "Agnic",
@@ -44,28 +45,17 @@ __all__ = [
     "Quirks",
 ]
 
-_MODULES = {
-    "Agnic": "agnic",
-    "Anthropic": "anthropic",
-    "AzureOpenAI": "azure",
-    "Bedrock": "bedrock",
-    "Cohere": "cohere",
-    "Gemini": "gemini",
-    "GeminiInteractions": "interactions",
-    "Mistral": "mistral",
-    "Ollama": "ollama",
-    "OpenAI": "openai",
-    "OpenAICompatible": "compatible",
-    "OpenAICompletions": "completions",
-    "OpenAIResponses": "responses",
-    "Quirks": "quirks",
+_CLASSES = {
+    **{place.partition(":")[2]: place for place in registry.BUILT_IN.values()},
+    "OpenAICompatible": "openai_chat.compatible:OpenAICompatible",
+    "Quirks": "openai_chat.quirks:Quirks",
 }
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for."""
-    if name in _MODULES:
-        found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    if name in _CLASSES:
+        found = globals()[name] = registry.load(_CLASSES[name])
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -17,30 +17,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from streamkit.errors import ConfigError
-from streamkit.providers.base import Provider
+from streamkit.providers.contract import Provider
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "factory", "names"]
+__all__ = ["BUILT_IN", "GROUP", "factory", "load", "names"]
 
 #: The group of entry points by which a package registers a provider.
 GROUP = "streamkit.providers"
 
-#: The library's own providers, each with the module and the class.
+#: The library's own providers: the name, and where the class is, as ``module:class`` below this package.
 BUILT_IN = {
-    "agnic": ("agnic", "Agnic"),
-    "anthropic": ("anthropic", "Anthropic"),
-    "azure": ("azure", "AzureOpenAI"),
-    "bedrock": ("bedrock", "Bedrock"),
-    "cohere": ("cohere", "Cohere"),
-    "gemini": ("gemini", "Gemini"),
-    "gemini-interactions": ("interactions", "GeminiInteractions"),
-    "mistral": ("mistral", "Mistral"),
-    "ollama": ("ollama", "Ollama"),
-    "openai": ("openai", "OpenAI"),
-    "openai-completions": ("completions", "OpenAICompletions"),
-    "openai-responses": ("responses", "OpenAIResponses"),
+    "agnic": "openai_chat.agnic:Agnic",
+    "anthropic": "anthropic:Anthropic",
+    "azure": "openai_chat.azure:AzureOpenAI",
+    "bedrock": "bedrock:Bedrock",
+    "cohere": "cohere:Cohere",
+    "gemini": "gemini:Gemini",
+    "gemini-interactions": "gemini_interactions:GeminiInteractions",
+    "mistral": "openai_chat.mistral:Mistral",
+    "ollama": "ollama:Ollama",
+    "openai": "openai_chat:OpenAI",
+    "openai-completions": "openai_chat.text_completions:OpenAICompletions",
+    "openai-responses": "openai_responses:OpenAIResponses",
 }
 
 
@@ -49,7 +49,7 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 
 def names() -> list[str]:
     """Return the names of all providers that are registered, in order; no package is imported for it."""
-    from streamkit.providers.services import SERVICES
+    from streamkit.providers.openai_chat.services import SERVICES
 
     return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())} - {_RESERVED})
 
@@ -61,16 +61,21 @@ def factory(name: str) -> Callable[[], Provider] | None:
         ConfigError: the package that registers it is broken.
     """
     if name in BUILT_IN:
-        module, kind = BUILT_IN[name]
-        made: Callable[[], Provider] = getattr(import_module(f"streamkit.providers.{module}"), kind)
+        made: Callable[[], Provider] = load(BUILT_IN[name])
         return made
-    from streamkit.providers.compatible import OpenAICompatible
-    from streamkit.providers.services import SERVICES
+    from streamkit.providers.openai_chat.compatible import OpenAICompatible
+    from streamkit.providers.openai_chat.services import SERVICES
 
     if name in SERVICES:
         return lambda: OpenAICompatible(name)
     points = [point for point in _entry_points() if point.name == name != _RESERVED]
     return _of_packages(name, points) if points else None
+
+
+def load(place: str) -> Any:
+    """Import a class of this package by ``module:class``."""
+    module, _, kind = place.partition(":")
+    return getattr(import_module(f"streamkit.providers.{module}"), kind)
 
 
 def _entry_points() -> list[EntryPoint]:

@@ -16,7 +16,8 @@ from streamkit.errors import (
     StreamTimeout,
     TruncatedStreamError,
 )
-from streamkit.providers.base import ChatRequest, Decoder, Provider
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder, Provider
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Interrupt, StreamHook

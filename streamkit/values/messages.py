@@ -6,14 +6,12 @@ import base64
 import mimetypes
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import attrs
 import orjson
 
-from streamkit.errors import ConfigError
-
-__all__ = ["FilePart", "ImagePart", "Message", "TextPart", "ToolCall", "messages_of"]
+__all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -159,9 +157,9 @@ class Message:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape."""
-        shape: dict[str, Any] = {"role": self.role, "content": _plain(self.content)}
+        shape: dict[str, Any] = {"role": self.role, "content": plain_parts(self.content)}
         if self.tool_calls:
-            shape["tool_calls"] = _plain(self.tool_calls)
+            shape["tool_calls"] = plain_parts(self.tool_calls)
         if self.tool_call_id is not None:
             shape["tool_call_id"] = self.tool_call_id
         if self.name is not None:
@@ -171,48 +169,9 @@ class Message:
         return shape
 
 
-def _plain(items: Any) -> Any:
+def plain_parts(items: Any) -> Any:
     """Return a list of parts or calls as dicts of the OpenAI shape, what is no such list as it is."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         return items
     texts = (TextPart(item) if isinstance(item, str) else item for item in items)
     return [item.to_dict() if isinstance(item, _OURS) else item for item in texts]
-
-
-def messages_of(value: str | Iterable[Message | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Read what a user passed as messages into dicts of the OpenAI shape.
-
-    Raises:
-        ConfigError: it is neither text nor a list of messages, or one of them has no known role, or no content.
-    """
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
-    if isinstance(value, (Message, Mapping)) or not isinstance(value, Iterable):
-        raise ConfigError(
-            f"messages is a string, or a list of Message or dict, not {type(value).__name__}; "
-            "put a single message into a list"
-        )
-    shapes = [_shape_of(position, item) for position, item in enumerate(value)]
-    if not shapes:
-        raise ConfigError("messages is empty; pass at least one message")
-    return shapes
-
-
-def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(item, Message):
-        shape = item.to_dict()
-    elif isinstance(item, Mapping):
-        shape = {**item, **{field: _plain(item[field]) for field in ("content", "tool_calls") if field in item}}
-    else:
-        raise ConfigError(f"messages[{position}] is a Message or a dict, not {type(item).__name__}")
-    if shape.get("role") not in get_args(Role):
-        raise ConfigError(
-            f"messages[{position}] has the role {shape.get('role')!r}; known are {', '.join(get_args(Role))}"
-        )
-    # An assistant may have tool calls in its place, and a tool nothing to say.
-    needless = shape["role"] == "assistant" or (
-        shape["role"] == "tool" and set(shape) <= {"role", "tool_call_id", "name"}
-    )
-    if "content" not in shape and not needless:
-        raise ConfigError(f"messages[{position}] has no content, only {', '.join(map(str, shape))}")
-    return shape

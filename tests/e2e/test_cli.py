@@ -855,7 +855,7 @@ def test_a_dialogue_outlives_what_cannot_be_sent(serve: Serve, tmp_path: Path) -
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "from streamkit import ConfigError\n"
-        "from streamkit.providers.openai import OpenAI\n"
+        "from streamkit.providers.openai_chat.openai import OpenAI\n"
         "request = OpenAI.request\n"
         "def refuse(self, chat):\n"
         "    if chat.messages[-1]['content'] == 'impossible':\n"

@@ -15,7 +15,7 @@ import pytest
 from streamkit import Client, ConfigError, ImagePart, Message, providers
 from streamkit.models import prices
 from streamkit.providers import ChatRequest, Provider, registry
-from streamkit.providers.services import SERVICES
+from streamkit.providers.openai_chat.services import SERVICES
 from streamkit.testing import FORMATS, Server, reply_in
 from tests.unit.calls import PIXEL
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from streamkit import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 PDF = "data:application/pdf;base64,JVBERi0xLjQ="

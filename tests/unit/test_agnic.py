@@ -10,7 +10,7 @@ import pytest
 
 from streamkit import Client, ConfigError, Message, PaymentRequiredError, Retry, Usage
 from streamkit.providers import Agnic, ChatRequest, Provider
-from streamkit.providers.agnic import AgnicDecoder
+from streamkit.providers.openai_chat.agnic import AgnicDecoder
 from streamkit.testing import DONE, Reply, Server, chunk_event, json_reply, sse_event, text_reply, whole_reply
 
 KEY = "agnic_tok_sk_live_123"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamkit import APIError, PaymentRequiredError, errors
 from streamkit.providers import registry
-from streamkit.providers.api_errors import api_error
+from streamkit.providers.reply.errors import api_error
 from streamkit.wire.http import ResponseInfo
 
 

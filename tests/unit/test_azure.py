@@ -11,7 +11,6 @@ import pytest
 
 from streamkit import Client, ConfigError, RateLimitError
 from streamkit.providers import AzureOpenAI, ChatRequest, Provider
-from streamkit.providers.model_lists import models_request
 from streamkit.testing import Server, error_reply, text_reply
 from streamkit.testing.request import Request
 
@@ -116,7 +115,7 @@ class TestAddress:
     )
     def test_of_the_list_of_models(self, endpoint: str, options: dict[str, Any], url: str) -> None:
         """The list of models belongs to the resource, in the version that calls go to."""
-        assert url == models_request(AzureOpenAI(KEY, endpoint, **options), None).url
+        assert url == AzureOpenAI(KEY, endpoint, **options).models_request(None).url
 
     def test_impossible_and_secret(self) -> None:
         """What may be secret in an address that is none of a resource is not shown."""
@@ -126,7 +125,7 @@ class TestAddress:
     def test_of_the_list_of_models_missing(self) -> None:
         """Without an endpoint the list is the same error as a call."""
         with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT, or pass "):
-            models_request(AzureOpenAI(KEY), None)
+            AzureOpenAI(KEY).models_request(None)
 
     def test_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Endpoint and key of the environment are enough for a client."""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from streamkit import Message, ToolCall, providers
 from streamkit.providers import ChatRequest, Provider
-from streamkit.providers.call_ids import (
+from streamkit.providers.call import messages_of
+from streamkit.providers.request.call_ids import (
     ANTHROPIC_IDS,
     BEDROCK_IDS,
     CHAT_IDS,
@@ -20,7 +21,6 @@ from streamkit.providers.call_ids import (
     RESPONSES_IDS,
     fitting,
 )
-from streamkit.values.messages import messages_of
 from tests.unit.calls import WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 

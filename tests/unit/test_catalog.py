@@ -27,7 +27,7 @@ from streamkit import (
 )
 from streamkit.models.catalog import Catalog, not_in_use
 from streamkit.providers import Provider
-from streamkit.providers.model_lists import ModelInfo, read_models
+from streamkit.providers.reply.model_lists import ModelInfo, read_models
 from streamkit.testing import Reply, Server, Wait, error_reply, html_reply, json_reply, redirect_reply
 from streamkit.transport.transport import Transport
 

@@ -10,8 +10,8 @@ import pytest
 
 from streamkit import Client, ConfigError, Message, PaymentRequiredError, ProtocolError, Retry
 from streamkit.providers import ChatRequest, OpenAICompatible, Provider, Quirks
-from streamkit.providers.chat_memory import RememberingDecoder
-from streamkit.providers.services import SERVICES
+from streamkit.providers.openai_chat.remembering_decoder import RememberingDecoder
+from streamkit.providers.openai_chat.services import SERVICES
 from streamkit.testing import DONE, Reply, Server, chunk_event, recording_reply, sse_event, text_reply
 from streamkit.testing.request import Request
 from tests.conformance.recordings import Recording, check_provider, recordings
@@ -339,7 +339,7 @@ class TestReasoningBack:
 
     def test_it_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server cannot make a stream keep reasoning without end."""
-        monkeypatch.setattr("streamkit.providers.chat_memory._MOST_DETAILS", 20)
+        monkeypatch.setattr("streamkit.providers.openai_chat.remembering_decoder._MOST_DETAILS", 20)
         pieces = ({"reasoning_content": "thinking"} for _ in range(3))
         with (
             Server(stream_of(*pieces)) as server,

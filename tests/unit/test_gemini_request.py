@@ -9,7 +9,7 @@ import pytest
 
 from streamkit import ConfigError, FilePart, ImagePart, Message, TextPart, ToolCall, providers
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 
 SKIP = "skip_thought_signature_validator"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="

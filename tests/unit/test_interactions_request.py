@@ -10,7 +10,7 @@ import pytest
 
 from streamkit import ConfigError, ImagePart, Message, TextPart, providers
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 FILM = "https://www.youtube.com/watch?v=9hE5-98ZeCg"

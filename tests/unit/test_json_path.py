@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamkit import ProtocolError
-from streamkit.providers.json_path import put
+from streamkit.providers.gemini.partial_arguments import put
 
 
 def built(*pairs: tuple[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit.providers.layout import Layout, in_order
+from streamkit.providers.reply.order import Layout, in_order
 
 ODD = st.one_of(st.none(), st.integers(-3, 9), st.text(max_size=2), st.lists(st.integers(), max_size=2))
 ENTRIES = st.lists(st.one_of(ODD, st.tuples(st.sampled_from(["text", "call", "x"]), ODD).map(list)), max_size=5)

@@ -23,9 +23,9 @@ from streamkit import (
     Usage,
     fold,
 )
+from streamkit.providers.call import messages_of
 from streamkit.values.chunks import text_chunk
 from streamkit.values.completion import Fold
-from streamkit.values.messages import messages_of
 from tests.unit.support import split_at
 
 DONE = Chunk("done", finish_reason="stop", raw_finish_reason="stop", usage=Usage(1, 2, 3), id="r1", model="m1")

@@ -9,10 +9,10 @@ import pytest
 
 from streamkit import Client, ConfigError, Message, ProtocolError, ToolCall
 from streamkit.providers import ChatRequest, Mistral, OpenAI
-from streamkit.providers.mistral_decoder import MistralDecoder
+from streamkit.providers.call import messages_of
+from streamkit.providers.openai_chat.mistral_decoder import MistralDecoder
 from streamkit.testing import Reply, Server, text_reply
 from streamkit.testing.replies import DONE, chunk_event, sse_event
-from streamkit.values.messages import messages_of
 
 
 def body_of(messages: Any, provider: Any = None, **params: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class TestThoughts:
 
     def test_they_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server cannot make a stream keep thoughts without end."""
-        monkeypatch.setattr("streamkit.providers.chat_memory._MOST_DETAILS", 10)
+        monkeypatch.setattr("streamkit.providers.openai_chat.remembering_decoder._MOST_DETAILS", 10)
         with Server(reply_of(*THOUGHTS)) as server, Client([Mistral("k", server.url)], retry=1) as client:
             with pytest.raises(ProtocolError, match="reasoning of more than 10 characters"):
                 client.complete("mistral/m", "Hi")

@@ -9,7 +9,7 @@ import pytest
 
 from streamkit import ConfigError, ImagePart, Message, TextPart, providers
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 
 
 def body(messages: Any = "Hi", **params: Any) -> dict[str, Any]:

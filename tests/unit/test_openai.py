@@ -11,7 +11,7 @@ import pytest
 
 from streamkit import AuthenticationError, ConfigError, OverloadedError, RateLimitError, errors, providers
 from streamkit.providers import ChatRequest, OpenAI, OpenAICompletions, OpenAIResponses, Provider
-from streamkit.providers.demo import Demo
+from streamkit.providers.openai_chat.demo import Demo
 from streamkit.wire.http import HttpRequest, ResponseInfo
 
 HELLO = [{"role": "user", "content": "Hi"}]

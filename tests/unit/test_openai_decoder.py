@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import APIError, Chunk, Completion, ProtocolError, ToolCall, Usage, errors, fold
-from streamkit.providers.openai_decoder import ChatDecoder
+from streamkit.providers.openai_chat.decoder import ChatDecoder
 from tests.unit.support import split_at
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from streamkit import ConfigError, ToolCall
 from streamkit.providers import ChatRequest, Provider
-from streamkit.providers.parameters import Parameters
-from streamkit.providers.parts import Media, Text
-from streamkit.providers.prompt import JsonFormat, ToolSpec, Turn, format_of, tools_of, turns
-from streamkit.providers.unsaid import all_strict, refuse_empty, tools_for, turns_for, without_blanks
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
+from streamkit.providers.request.parameters import Parameters
+from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.turns import JsonFormat, ToolSpec, Turn, format_of, tools_of, turns
+from streamkit.providers.request.unsupported import all_strict, refuse_empty, tools_for, turns_for, without_blanks
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]

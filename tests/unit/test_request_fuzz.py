@@ -10,7 +10,7 @@ import pytest
 
 from streamkit import ConfigError
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 from tests.unit.test_golden_requests import PROVIDERS
 
 CALLS = 500  # a provider

@@ -9,7 +9,7 @@ import pytest
 
 from streamkit import ConfigError, Message, providers
 from streamkit.providers import ChatRequest
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 
 SYSTEM = Message("system", "Be brief.")
 

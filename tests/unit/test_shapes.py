@@ -11,7 +11,7 @@ import pytest
 
 from streamkit import ConfigError, FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.providers import Agnic, AzureOpenAI, ChatRequest, OpenAI, OpenAICompatible, Provider
-from streamkit.values.messages import messages_of
+from streamkit.providers.call import messages_of
 from tests.unit.calls import PDF, PIXEL, WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 

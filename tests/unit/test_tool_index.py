@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit.providers.tool_index import ToolIndex
+from streamkit.providers.reply.tool_index import ToolIndex
 
 Fragment = tuple[Any, str, str]  # number, id, name
 

@@ -1,0 +1,3 @@
+"""Anthropic's Messages API."""
+
+from streamkit.providers.anthropic.provider import Anthropic as Anthropic

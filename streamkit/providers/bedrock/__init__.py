@@ -1,0 +1,3 @@
+"""Amazon Bedrock's Converse API."""
+
+from streamkit.providers.bedrock.provider import Bedrock as Bedrock

@@ -1,0 +1,80 @@
+"""What a provider is to the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from streamkit.errors import APIError
+from streamkit.providers.call import ChatRequest
+from streamkit.values.chunks import Chunk
+from streamkit.wire.http import HttpRequest, ResponseInfo
+
+__all__ = ["Decoder", "Event", "Provider"]
+
+
+class Event(Protocol):
+    """A server-sent event, as the transport parses it."""
+
+    event: str
+    data: str
+
+
+class Decoder(Protocol):
+    """Turns one stream's events into chunks; holds that stream's state and nothing else.
+
+    Attributes:
+        ended: the provider's terminator has come; nothing after it counts.
+        whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well.
+    """
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminator has come."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the reply has come."""
+
+    def decode(self, event: Event) -> Sequence[Chunk]:
+        """Return the chunks of one event, none for one that carries nothing of the reply.
+
+        Raises:
+            ProtocolError: it is not in the provider's format.
+            APIError: the provider reports an error.
+        """
+
+    def decode_whole(self, body: Any) -> Sequence[Chunk]:
+        """Return the chunks of a whole reply, decoded from JSON, that came instead of a stream."""
+
+    def leftover(self) -> Sequence[Chunk]:
+        """Return what came and no chunk has told yet, such as usage; asked when a reply ends in a failure."""
+
+    def finish(self) -> Chunk:
+        """Return the ``done`` chunk; called once, at the end of a reply that is ``ended`` or ``whole``."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Knows one service: how to ask it and how to read its answers. Immutable, shared between threads.
+
+    Attributes:
+        name: the first segment of model names, as in ``openai/gpt-4o-mini``.
+    """
+
+    @property
+    def name(self) -> str:
+        """The first segment of model names."""
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply.
+
+        Raises:
+            ConfigError: the key is missing, or the provider has no word for a parameter.
+        """
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""

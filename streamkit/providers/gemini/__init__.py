@@ -1,0 +1,3 @@
+"""Google's Gemini API."""
+
+from streamkit.providers.gemini.provider import Gemini as Gemini

@@ -1,0 +1,262 @@
+"""A call in OpenAI's words to the body of Gemini's streamGenerateContent.
+
+Source: https://ai.google.dev/api/generate-content, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.gemini.decoder import FORMAT, MADE_ID
+from streamkit.providers.request.parameters import Parameters
+from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.turns import (
+    NamedTool,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    system_text,
+    tool_choice_of,
+)
+from streamkit.providers.request.unsupported import (
+    all_strict,
+    arguments_of,
+    full_parts,
+    refuse_empty,
+    tools_for,
+    turns_for,
+)
+from streamkit.wire.loose_json import as_dict
+
+__all__ = ["body_of"]
+
+_CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+# Tokens of thought for models before Gemini 3, which have a budget where later ones have a level.
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
+_MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+_MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
+_FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
+_UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
+_DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
+_RESOLUTIONS = ("low", "medium", "high", "ultra_high")
+# Stands for the signature of a call that the model did not make, or not where it signs.
+# Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
+_NO_SIGNATURE = "skip_thought_signature_validator"
+
+
+def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
+    """Return the body for a streamed reply.
+
+    Args:
+        name: the provider's, for errors.
+        chat: the call.
+        ids: whether the server knows ids of function calls.
+
+    Raises:
+        ConfigError: there is something that Gemini has no word for.
+    """
+    parameters = Parameters(name, chat)
+    system, conversation = system_text(turns_for(name, chat, "detail"), name)
+    refuse_empty(name, conversation, chat, "contents")
+    contents = _contents(name, chat.model, conversation, ids)
+    if _wants_signatures(chat.model):
+        _sign(contents)
+    body: dict[str, Any] = {"contents": contents}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    _tools(name, parameters, body)
+    generation = _generation(name, chat.model, parameters)
+    if generation:
+        body["generationConfig"] = generation
+    parameters.copy(body, safetySettings="safety_settings", cachedContent="cached_content", labels="labels")
+    parameters.refuse("parallel_tool_calls", "it calls as many tools at once as it wants to")
+    parameters.refuse("user", "its requests name no user")
+    parameters.finish()
+    return body
+
+
+def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) -> list[dict[str, Any]]:
+    """Return the contents; those of one side that follow each other become one, as results of calls must."""
+    contents: list[dict[str, Any]] = []
+    names: dict[str, str] = {}  # of functions, by the id of their last call
+    for turn in conversation:
+        role = "model" if turn.role == "assistant" else "user"
+        if turn.role == "tool":
+            parts = [_result(name, turn, names, ids)]
+        else:
+            parts = _parts(name, model, turn, ids)
+            names |= {call.id: call.name for call in turn.calls}
+        if contents and contents[-1]["role"] == role:
+            contents[-1]["parts"] += parts
+        elif parts:
+            contents.append({"role": role, "parts": parts})
+    return contents
+
+
+def _result(name: str, turn: Turn, names: Mapping[str, str], ids: bool) -> dict[str, Any]:
+    id = turn.call_id or ""
+    function = names.get(id) or turn.name
+    if not function:
+        raise ConfigError(f"{name} answers tool calls by name, and no earlier message has a call with the id {id!r}")
+    response: dict[str, Any] = {"name": function, "response": {"result": turn.text(name)}}
+    if ids and not id.startswith(MADE_ID):
+        response["id"] = id
+    return {"functionResponse": response}
+
+
+def _wants_signatures(model: str) -> bool:
+    """Whether the model refuses calls without a signature, as it does from Gemini 3 on."""
+    version = re.search(r"gemini-(\d+)", model)
+    return int(version[1]) >= 3 if version else re.search(r"gemini-\S*latest", model) is not None
+
+
+def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
+    """Put a signature into each step that has calls; the first of them has it, where the model made them as well."""
+    for content in contents:
+        call = next((part for part in content["parts"] if "functionCall" in part), None)
+        if call is not None:
+            call.setdefault("thoughtSignature", _NO_SIGNATURE)
+
+
+def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
+    data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
+    parts = [_part(name, model, part) for part in full_parts(turn)]
+    signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
+    if signature and parts:
+        parts[-1]["thoughtSignature"] = signature
+    elif signature:
+        parts.append({"text": "", "thoughtSignature": signature})
+    signatures = {datum.get("call"): datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
+    for which, call in enumerate(turn.calls):
+        shape: dict[str, Any] = {"name": call.name, "args": arguments_of(name, call)}
+        if ids and call.id and not call.id.startswith(MADE_ID):
+            shape["id"] = call.id
+        parts.append({"functionCall": shape})
+        if signatures.get(which):
+            parts[-1]["thoughtSignature"] = signatures[which]
+    return parts
+
+
+def _part(name: str, model: str, part: Text | Media) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"text": part.text}
+    return {**_media(name, part), **_resolution(name, model, part)}
+
+
+def _media(name: str, part: Media) -> dict[str, Any]:
+    if part.data is not None:
+        return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
+    url = part.url or ""
+    if part.file_id or _UPLOADED.match(url):
+        return {"fileData": {"fileUri": part.file_id or url}}
+    ending = "mp4" if _FILM.match(url) else url.partition("?")[0].rpartition(".")[2].lower()
+    if ending not in _MEDIA_TYPES:
+        raise ConfigError(
+            f"{name} needs the media type of {url!r}, whose ending tells none; pass a data: URL, or the address "
+            "of an uploaded file as file_id"
+        )
+    return {"fileData": {"fileUri": url, "mimeType": _MEDIA_TYPES[ending]}}
+
+
+def _resolution(name: str, model: str, part: Media) -> dict[str, Any]:
+    if part.detail in (None, "auto"):
+        return {}
+    if re.search(r"gemini-[12]\b", model):
+        raise ConfigError(f"{model} has no detail of {part.kind}s, as it is older than Gemini 3; leave it out")
+    if part.detail not in _RESOLUTIONS:
+        raise ConfigError(f"{name} has the detail {', '.join(_RESOLUTIONS)} or auto, not {part.detail!r}")
+    return {"mediaResolution": {"level": f"MEDIA_RESOLUTION_{part.detail.upper()}"}}
+
+
+def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+    functions: list[dict[str, Any]] = []
+    tools: list[Any] = []
+    given = tools_for(name, parameters.take("tools") or (), "strict")
+    for tool in given:
+        if isinstance(tool, ToolSpec):
+            declared: dict[str, Any] = {"name": tool.name, "parametersJsonSchema": tool.parameters}
+            if tool.description:
+                declared["description"] = tool.description
+            functions.append(declared)
+        else:
+            tools.append(tool)  # one of Google's own, such as {"googleSearch": {}}
+    choice = parameters.take_tool_choice()
+    own_alone = bool(given) and not any(isinstance(tool, ToolSpec) or not _DECLARED.isdisjoint(tool) for tool in given)
+    if own_alone and choice == "none":
+        return  # which has no other word for it
+    if functions:
+        tools.insert(0, {"functionDeclarations": functions})
+    if tools:
+        body["tools"] = tools
+    if own_alone and choice not in (None, "auto"):
+        raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
+    if config := {} if own_alone else _calling(name, choice, given):
+        body["toolConfig"] = {"functionCallingConfig": config}
+
+
+def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how functions are called, empty where the model is free to or where there are none."""
+    config: dict[str, Any] = {}
+    if choice is not None:
+        chosen = tool_choice_of(choice)
+        config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
+        if isinstance(chosen, NamedTool):
+            config["allowedFunctionNames"] = [chosen.name]
+    if all_strict(name, tools) and config.get("mode", "AUTO") == "AUTO":
+        config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
+    return config
+
+
+def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]:
+    generation: dict[str, Any] = {}
+    parameters.copy(
+        generation,
+        *("temperature", "seed"),
+        topP="top_p",
+        topK="top_k",
+        maxOutputTokens="max_tokens",
+        candidateCount="n",
+        presencePenalty="presence_penalty",
+        frequencyPenalty="frequency_penalty",
+        responseLogprobs="logprobs",
+        logprobs="top_logprobs",
+        responseModalities="modalities",
+    )
+    if stops := parameters.take_stop():
+        generation["stopSequences"] = stops
+    form = parameters.take("response_format")
+    wanted = None if form is None else format_of(form)
+    if wanted is not None:
+        generation["responseMimeType"] = "application/json"
+        if wanted.schema is not None:
+            generation["responseJsonSchema"] = wanted.schema
+    parameters.respell("thinking_config", _camel_case)
+    effort = parameters.take_one_of(
+        "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"
+    )
+    thinking = {} if effort is None else _thinking(name, model, effort)
+    thinking |= parameters.take_object("thinking_config")
+    if thinking:
+        generation["thinkingConfig"] = thinking
+    return generation
+
+
+def _camel_case(field: str) -> str:
+    """Return the spelling of the API, of which Google's own libraries have another."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
+
+
+def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:
+    """Return how hard to think; the thoughts are asked for as well, as they are with other providers."""
+    if effort not in _BUDGETS:
+        raise ConfigError(f"{name} has reasoning_effort {', '.join(_BUDGETS)}, not {effort!r}")
+    if effort == "none" and ("gemini-2" not in model or "gemini-2.5-pro" in model):
+        raise ConfigError(f"{model} cannot be kept from thinking; a little is reasoning_effort 'low'")
+    if "gemini-2" in model:
+        return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": effort != "none"}
+    return {"thinkingLevel": effort, "includeThoughts": True}

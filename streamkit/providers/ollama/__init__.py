@@ -1,0 +1,3 @@
+"""Ollama's own API."""
+
+from streamkit.providers.ollama.provider import Ollama as Ollama

@@ -1,0 +1,181 @@
+"""Ollama's native chat, beside the OpenAI-compatible one that it serves as well.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.ollama.decoder import OllamaDecoder
+from streamkit.providers.request.addresses import base_url_of, shown_url
+from streamkit.providers.request.credentials import hidden
+from streamkit.providers.request.keyed_provider import KeyedProvider
+from streamkit.providers.request.parameters import Parameters
+from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.post import post
+from streamkit.providers.request.turns import ToolSpec, Turn, format_of
+from streamkit.providers.request.unsupported import arguments_of, tools_for, turns_for
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
+
+__all__ = ["Ollama"]
+
+_OPTIONS = (
+    *("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "repeat_penalty", "min_p"),
+    *("num_ctx", "num_keep", "num_gpu", "num_thread", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau"),
+)
+_EFFORTS = ("none", "low", "medium", "high", "max")
+
+
+class Ollama(KeyedProvider):
+    """Ollama's ``/api/chat``.
+
+    Args:
+        api_key: by default ``OLLAMA_API_KEY``; only Ollama's own cloud needs one.
+        base_url: by default ``OLLAMA_HOST``, or this machine, port 11434.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
+        key = hidden(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        url = base_url_of(base_url) if base_url else _from_environment()
+        needed = url.startswith("https://ollama.com")
+        super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
+
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is."""
+        return f"{self.base_url}/api/tags"
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        key = self._checked_key()
+        return {} if key is None else {"Authorization": Masked(f"Bearer {key}")}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = {**self.headers(), "Accept": "application/x-ndjson, application/json"}
+        return post(f"{self.base_url}/api/chat", self.body(chat), chat, headers=headers, key=self._key)
+
+    def body(self, chat: ChatRequest) -> dict[str, Any]:
+        """Return the request's body.
+
+        Raises:
+            ConfigError: there is something that Ollama has no word for.
+        """
+        parameters = Parameters(self.name, chat)
+        messages = self._messages(turns_for(self.name, chat))
+        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        stops = parameters.take_stop("options.stop")
+        options = parameters.take_object("options", *_OPTIONS, num_predict="max_tokens")
+        if stops:
+            options["stop"] = stops
+        if options:
+            body["options"] = options
+        self._tools(parameters, body)
+        form = parameters.take("response_format")
+        wanted = None if form is None else format_of(form)
+        if wanted is not None:
+            body["format"] = "json" if wanted.schema is None else wanted.schema
+        if (effort := parameters.take_one_of("reasoning_effort", "think")) is not None:
+            if effort not in _EFFORTS:
+                raise ConfigError(f"{self.name} has reasoning_effort {', '.join(_EFFORTS)}, not {effort!r}; or think=")
+            body["think"] = effort != "none" and effort
+        parameters.copy(body, "think", "keep_alive", "logprobs", "top_logprobs")
+        if parameters.take("n", 1) != 1:
+            raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
+        parameters.finish()
+        return body
+
+    def _tools(self, parameters: Parameters, body: dict[str, Any]) -> None:
+        tools = tools_for(self.name, parameters.take("tools") or ())
+        choice = parameters.take("tool_choice", "auto")
+        if choice not in ("auto", "none"):
+            raise ConfigError(f"{self.name} leaves the choice of tools to the model; it has 'auto' and 'none'")
+        if tools and choice == "auto":
+            body["tools"] = [_tool(tool) for tool in tools]
+
+    def _messages(self, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+        names: dict[str | None, str] = {}  # of functions, by the id of their last call
+        messages = []
+        for turn in conversation:
+            texts = [part.text for part in turn.parts if isinstance(part, Text)]
+            shape: dict[str, Any] = {"role": turn.role, "content": "".join(texts)}
+            if images := [self._image(part) for part in turn.parts if isinstance(part, Media)]:
+                shape["images"] = images
+            if turn.calls:
+                shape["tool_calls"] = [
+                    {"function": {"name": call.name, "arguments": arguments_of(self.name, call)}} for call in turn.calls
+                ]
+                names |= {call.id: call.name for call in turn.calls}
+            if turn.role == "tool":
+                shape["tool_name"] = names.get(turn.call_id) or turn.name or turn.call_id
+            messages.append(shape)
+        return messages
+
+    def _image(self, part: Media) -> str:
+        if part.kind != "image" or part.data is None:
+            raise ConfigError(f"{self.name} takes text, and images by content: a data: URL, no file and no address")
+        return part.data
+
+    def decoder(self, chat: ChatRequest) -> OllamaDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return OllamaDecoder(self.name)
+
+
+def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(tool, ToolSpec):
+        raise ConfigError("Ollama has tools of the type 'function' only")
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _from_environment() -> str:
+    """Return where the environment says that Ollama listens, for a client.
+
+    Raises:
+        ConfigError: it cannot be an address.
+
+    Source: ``Host`` in https://github.com/ollama/ollama/blob/main/envconfig/config.go, read 2026-11-21.
+    """
+    given = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    if given == "ollama.com":
+        given = "https://ollama.com"
+    scheme, mark, rest = given.partition("://") if "://" in given else ("http", "", given)
+    place, slash, path = rest.partition("/")
+    host, port = _place(place)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a client goes there
+    if ":" in host:
+        host = f"[{host}]"
+    if not port and not mark:
+        port = "11434"
+    try:
+        return base_url_of(f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}")
+    except ConfigError:
+        raise ConfigError(f"OLLAMA_HOST is an address such as 127.0.0.1:11434, not {shown_url(given)}") from None
+
+
+def _place(place: str) -> tuple[str, str]:
+    """Return host and port, "" where there is none; a number is a port, and an IPv6 address may lack its brackets."""
+    if place.isdigit():
+        return "", place
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        return host, port.removeprefix(":")
+    if place.count(":") > 1:
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port

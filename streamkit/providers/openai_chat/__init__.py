@@ -1,0 +1,3 @@
+"""OpenAI's Chat Completions, and the servers that speak it."""
+
+from streamkit.providers.openai_chat.openai import OpenAI as OpenAI

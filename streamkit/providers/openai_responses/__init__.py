@@ -1,0 +1,3 @@
+"""OpenAI's Responses API."""
+
+from streamkit.providers.openai_responses.provider import OpenAIResponses as OpenAIResponses

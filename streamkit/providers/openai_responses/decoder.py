@@ -1,0 +1,284 @@
+"""Events of OpenAI's Responses to chunks.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11-21, and the recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import orjson
+
+from streamkit.errors import APIError, ProtocolError
+from streamkit.providers.contract import Event
+from streamkit.providers.openai_responses.item_places import ItemPlaces, following
+from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
+from streamkit.providers.reply.errors import api_error, reports_error
+from streamkit.providers.reply.order import Layout
+from streamkit.providers.reply.tool_index import MOST_CALLS
+from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
+
+__all__ = ["FORMAT", "ResponsesDecoder"]
+
+FORMAT = "openai-responses"  # of provider data
+
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_UNDER_WAY = ("queued", "in_progress")
+_TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+# Events that bring nothing, or nothing that others have not brought.
+_SILENT = frozenset(
+    f"response.{name}"
+    for name in "created in_progress queued content_part.added content_part.done output_text.annotation.added "
+    "reasoning_summary_part.added reasoning_summary_part.done".split()
+)
+_Kind = Literal["text", "reasoning", "refusal"]
+
+
+class ResponsesDecoder(ReplyDecoder):
+    """Decodes one stream of Responses; see ``Decoder`` for the contract.
+
+    A reply is a list of items. Most servers tell each item by deltas, then whole, and at the end all of them
+    again; some leave one or the other out. So the length told of each part is kept, and from what comes whole
+    only the rest is told. Tools that run on the server's
+    side are in ``raw`` alone.
+    """
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(provider)
+        self._lengths: dict[tuple[Any, ...], int] = {}  # characters told, by kind and place
+        self._places = ItemPlaces()
+        self._layout = Layout()
+        self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
+        self._kept: set[Any] = set()  # places of the items that are provider data
+        self._raw_reasoning = False
+        self._why = ""  # a reply is incomplete
+
+    def decode(self, event: Event) -> Sequence[Chunk]:
+        """Return the chunks of one event."""
+        try:
+            raw = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            return self._decode_odd(event)
+        try:
+            # The hot path: a piece of text, with nothing that waits to ride on it.
+            if (
+                raw["type"] == "response.output_text.delta"
+                and (text := raw["delta"])
+                and text.__class__ is str
+                and not self._halves
+                and not self._provider_data
+                and raw["output_index"] == self._layout.place
+            ):
+                self._lengths["text", raw["output_index"], raw["content_index"]] += len(text)
+                self._layout.text += len(text)
+                self._last = raw
+                return (text_chunk(text, 0, raw, self._id, self._model),)
+        except (KeyError, TypeError):
+            pass
+        return self._decode_any(raw, event.event)
+
+    def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
+        type = as_text(raw.get("type")) or kind
+        if type == "error" or kind == "error" or (reports_error(raw) and not raw.get("response")):
+            raise self._failed(raw)
+        response = as_dict(raw.get("response"))
+        self._id = as_word(response.get("id")) or self._id
+        self._model = as_word(response.get("model")) or self._model
+        if type in _TERMINAL:
+            return self._end(response, type.removeprefix("response."), raw)
+        if type in ("response.output_item.added", "response.output_item.done"):
+            item = as_dict(raw.get("item"))
+            place = self._places.of(raw.get("output_index"), item)
+            return self._item(item, place, raw, whole=type == "response.output_item.done")
+        subject, _, step = type.removeprefix("response.").rpartition(".")
+        if step in ("delta", "done"):
+            place = self._places.of(raw.get("output_index"), {"id": raw.get("item_id"), "type": _type_of(subject)})
+            return self._progress(subject, step == "delta", place, raw)
+        return [] if type in _SILENT or not type.startswith("response.") else [self._chunk("text", 0, raw)]
+
+    def _progress(self, subject: str, is_delta: bool, place: Any, raw: Mapping[str, Any]) -> list[Chunk]:
+        """Read one step of one part of an item: a delta, or the whole of it."""
+        content, summary = _number(raw.get("content_index")), _number(raw.get("summary_index"))
+        whole = not is_delta
+        if subject == "output_text":
+            return self._tell("text", as_text(raw.get("delta" if is_delta else "text")), (place, content), raw, whole)
+        if subject == "refusal":
+            text = as_text(raw.get("delta" if is_delta else "refusal"))
+            return self._tell("refusal", text, (place, content), raw, whole)
+        if subject == "reasoning_text":
+            self._raw_reasoning = True
+            text = as_text(raw.get("delta" if is_delta else "text"))
+            return self._tell("reasoning", text, (place, content, "raw"), raw, whole)
+        if subject == "reasoning_summary_text":
+            if self._raw_reasoning:  # the same in other words
+                return []
+            text = as_text(raw.get("delta" if is_delta else "text"))
+            return self._tell("reasoning", text, (place, summary), raw, whole)
+        if subject in ("function_call_arguments", "custom_tool_call_input"):
+            field = "arguments" if subject == "function_call_arguments" else "input"
+            return self._arguments_of(place, as_text(raw.get("delta" if is_delta else field)), raw, whole)
+        return [self._chunk("text", 0, raw)] if is_delta else []
+
+    def _tell(self, kind: _Kind, text: str, place: tuple[Any, ...], raw: Any, whole: bool) -> list[Chunk]:
+        key = (kind, *place)
+        told = self._lengths.setdefault(key, 0)
+        chunks = self._pieces(kind, text[told:] if whole else text, raw)
+        length = sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
+        self._lengths[key] += length
+        if kind == "text":
+            self._layout.at(place[0])
+            self._layout.text += length
+        return chunks
+
+    def _arguments_of(self, place: Any, text: str, raw: Any, whole: bool) -> list[Chunk]:
+        if place not in self._calls:
+            return []  # its item is still to come, and will be whole then
+        key = ("arguments", place)
+        told = self._lengths.setdefault(key, 0)
+        fragment = text[told:] if whole else text
+        if not fragment:
+            return []
+        chunk = self._call_piece(self._calls[place], raw, arguments=fragment)
+        self._lengths[key] += len(chunk.tool_call.arguments) if chunk.tool_call else 0
+        return [chunk]
+
+    def _item(
+        self, item: Mapping[str, Any], place: Any, raw: Any, *, whole: bool, following: int | None = None
+    ) -> list[Chunk]:
+        type = as_text(item.get("type"))
+        if type in _CALLS:
+            return self._call(item, place, raw, whole)
+        if not whole:
+            return []
+        if type == "message":
+            return self._message(item, place, raw)
+        if type == "reasoning":
+            self._keep(item, place, following)
+            return self._reasoning(item, place, raw)
+        if type == "compaction":
+            self._keep(item, place, following)
+        return [self._chunk("text", 0, raw)]  # a tool on the server's side: all of it is in raw
+
+    def _call(self, item: Mapping[str, Any], place: Any, raw: Any, whole: bool) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        if place not in self._calls:
+            which = self._calls[place] = len(self._calls)
+            if which >= MOST_CALLS:
+                raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
+            self._layout.at(place)
+            self._layout.call(which)
+            if item.get("type") == "custom_tool_call":
+                self._note_data(FORMAT, {"custom": which})
+            id = as_word(item.get("call_id")) or as_word(item.get("id"))
+            chunks.append(self._call_piece(which, raw, id=id, name=as_word(item.get("name"))))
+        arguments = item.get(_CALLS[as_text(item.get("type"))])
+        if arguments and (whole or not isinstance(arguments, str)):
+            text = arguments if isinstance(arguments, str) else as_json(arguments)
+            chunks += self._arguments_of(place, text, raw, True)
+        return chunks
+
+    def _message(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for number, part in enumerate(map(as_dict, as_list(item.get("content")))):
+            if part.get("type") == "refusal":
+                chunks += self._tell("refusal", as_text(part.get("refusal")), (place, number), raw, True)
+            elif part.get("type") in ("output_text", "text"):
+                chunks += self._tell("text", as_text(part.get("text")), (place, number), raw, True)
+        return chunks
+
+    def _reasoning(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for number, part in enumerate(map(as_dict, as_list(item.get("content")))):
+            self._raw_reasoning = True
+            chunks += self._tell("reasoning", as_text(part.get("text")), (place, number, "raw"), raw, True)
+        if not self._raw_reasoning:
+            for number, part in enumerate(map(as_dict, as_list(item.get("summary")))):
+                chunks += self._tell("reasoning", as_text(part.get("text")), (place, number), raw, True)
+        return chunks
+
+    def _keep(self, item: Mapping[str, Any], place: Any, following: int | None) -> None:
+        """Keep an item that only the server can read; one without such content need not go back."""
+        following = place if isinstance(place, int) else following
+        if item.get("encrypted_content") and place not in self._kept:
+            self._kept.add(place)
+            kept = {name: value for name, value in item.items() if name != "status"}
+            for datum in (*self._layout.take(following), kept):
+                self._note_data(FORMAT, datum)
+
+    def _end(self, response: Mapping[str, Any], type: str, raw: Any) -> list[Chunk]:
+        status = as_word(response.get("status")) or type
+        chunks = self._output(as_list(response.get("output")), raw)
+        self._note_usage(_usage(as_dict(response.get("usage"))))
+        if type == "failed" or status == "failed" or response.get("error"):
+            self._untold = chunks
+            raise self._failed(response if response.get("error") else raw)
+        self._why = as_text(as_dict(response.get("incomplete_details")).get("reason"))
+        self._finish_word = type if status in _UNDER_WAY else status
+        self.ended = True
+        return chunks
+
+    def _output(self, output: list[Any], raw: Any) -> list[Chunk]:
+        """Read the items at the end, of which most or all were told before."""
+        items = [as_dict(item) for item in output]
+        places = self._places.at_end(items)
+        chunks: list[Chunk] = []
+        for item, place, next_place in zip(items, places, following(places), strict=True):
+            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
+                chunks += self._item(item, place, raw, whole=True, following=next_place)
+        return chunks
+
+    def _failed(self, raw: Any) -> APIError:
+        self._finish_word = "failed"
+        return api_error(self._provider, raw, None, in_stream=True)
+
+    def _finish_reason(self, word: str | None) -> FinishReason:
+        if word == "completed":
+            return "tool_calls" if self._calls else "stop"
+        if word == "cancelled":
+            return "cancelled"
+        reasons: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+        return reasons.get(self._why, "other")
+
+    def decode_whole(self, body: Any) -> Sequence[Chunk]:
+        """Return the chunks of a reply that came as one JSON object."""
+        body = as_dict(body)
+        if not (reports_error(body) or isinstance(body.get("output"), list)):
+            raise ProtocolError("the JSON reply is not a response", excerpt=as_json(body)[:MOST_KEPT])
+        if reports_error(body):
+            raise api_error(self._provider, body, None, in_stream=True)
+        status = as_word(body.get("status")) or "completed"
+        if status in _UNDER_WAY:
+            self._last = body
+            return self._told(self._output(as_list(body["output"]), body))
+        type = f"response.{status}"
+        return self._decode_any({"type": type if type in _TERMINAL else "response.completed", "response": body}, "")
+
+
+def _type_of(subject: str) -> str:
+    """Return the type of the item that an event about a part of it belongs to."""
+    if subject in ("function_call_arguments", "custom_tool_call_input"):
+        return "function_call" if subject == "function_call_arguments" else "custom_tool_call"
+    if subject in ("output_text", "refusal"):
+        return "message"
+    return "reasoning" if subject.startswith("reasoning") else ""
+
+
+def _number(index: Any) -> int:
+    return index if isinstance(index, int) else 0
+
+
+def _usage(sent: Mapping[str, Any]) -> Usage | None:
+    if not sent:
+        return None
+    given, made = count_of(sent.get("input_tokens")), count_of(sent.get("output_tokens"))
+    total = count_of(sent.get("total_tokens"))
+    return Usage(
+        given,
+        made,
+        total_of(given, made) if total is None else total,
+        count_of(as_dict(sent.get("input_tokens_details")).get("cached_tokens")),
+        count_of(as_dict(sent.get("output_tokens_details")).get("reasoning_tokens")),
+        reported_cost(sent),
+    )

@@ -1,0 +1,83 @@
+"""OpenAI's Responses, as OpenAI serves them and as others do.
+
+Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.openai_responses.decoder import ResponsesDecoder
+from streamkit.providers.openai_responses.request import body_of
+from streamkit.providers.request.addresses import address_of, base_url_of, is_openai
+from streamkit.providers.request.credentials import hidden
+from streamkit.providers.request.keyed_provider import KeyedProvider
+from streamkit.providers.request.post import masked_headers, post
+from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
+
+__all__ = ["OpenAIResponses"]
+
+_OFFICIAL = "https://api.openai.com/v1"
+
+
+class OpenAIResponses(KeyedProvider):
+    """Responses of OpenAI, or of any server that speaks the same format: Azure, xAI, OpenRouter, LM Studio.
+
+    Args:
+        api_key: by default what the environment has in ``key_variable``.
+        base_url: up to and including ``/v1``; by default ``OPENAI_BASE_URL``, or OpenAI itself.
+        organization: sent as ``OpenAI-Organization``.
+        project: sent as ``OpenAI-Project``.
+        key_variable: the environment variable that has the key.
+        key_header: the header that carries it; ``Authorization`` as a bearer token, any other as it stands,
+            such as Azure's ``api-key``.
+        headers: sent with each request.
+        name: the first segment of the model names that go to it.
+
+    Raises:
+        ConfigError: the key or the URL cannot be one.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        organization: str | None = None,
+        project: str | None = None,
+        key_variable: str = "OPENAI_API_KEY",
+        key_header: str = "Authorization",
+        headers: Mapping[str, str] | None = None,
+        name: str = "openai-responses",
+    ) -> None:
+        key = hidden(api_key)
+        del api_key  # or it would stand in the clear among the locals of a traceback
+        ours = key_variable == "OPENAI_API_KEY"
+        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL) if ours else base_url_of(base_url or _OFFICIAL)
+        super().__init__(name, url, key, key_variables=[key_variable], key_needed=is_openai(url))
+        self._key_header = key_header
+        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **masked_headers(headers)}
+
+    def headers(self) -> dict[str, str | None]:
+        """Return the headers that identify the caller.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        key = self._checked_key()
+        if key is None:
+            return dict(self._headers)
+        bearer = self._key_header == "Authorization"
+        return {**self._headers, self._key_header: Masked(f"Bearer {key}") if bearer else key}
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """Return the request for a streamed reply."""
+        headers = self.headers()
+        body, masked = body_of(self.name, chat), tuple(v for v in self._headers.values() if isinstance(v, Masked))
+        return post(f"{self.base_url}/responses", body, chat, headers=headers, key=self._key, masked=masked)
+
+    def decoder(self, chat: ChatRequest) -> ResponsesDecoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return ResponsesDecoder(self.name)

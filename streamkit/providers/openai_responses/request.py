@@ -1,0 +1,166 @@
+"""A call in the words of chat completions to the body of OpenAI's Responses.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamkit.errors import ConfigError
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.openai_responses.decoder import FORMAT
+from streamkit.providers.reply.order import in_order
+from streamkit.providers.request.call_ids import RESPONSES_IDS, turns_with_ids
+from streamkit.providers.request.openai_shape import arguments_text
+from streamkit.providers.request.parameters import Parameters
+from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.turns import (
+    NamedTool,
+    ToolSpec,
+    Turn,
+    format_of,
+    provider_data,
+    system_text,
+    tool_choice_of,
+)
+from streamkit.providers.request.unsupported import call_id_of, refuse_empty, tools_for, turns_for
+from streamkit.wire.loose_json import as_dict
+
+__all__ = ["body_of"]
+
+# Under the API's own names, as they stand.
+_NATIVE = (
+    *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "metadata", "user", "service_tier", "store"),
+    *("include", "previous_response_id", "conversation", "truncation", "prompt", "prompt_cache_key", "max_tool_calls"),
+    *("prompt_cache_retention", "safety_identifier", "background", "context_management", "stream_options"),
+    *("instructions", "moderation", "prompt_cache_options", "max_output_tokens"),
+)
+# What a reply can follow without any input.
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
+
+
+def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
+    """Return the body for a streamed reply.
+
+    The server's own default decides whether a reply is stored there. To keep reasoning in a history of one's
+    own, pass ``store=False, include=["reasoning.encrypted_content"]``: it comes back in
+    ``completion.message`` and goes out again with it.
+
+    Raises:
+        ConfigError: there is something that Responses have no word for.
+    """
+    parameters = Parameters(name, chat)
+    system, conversation = system_text(turns_for(name, chat, "detail"), name)
+    refuse_empty(name, conversation, chat, "input", *_ELSEWHERE)
+    conversation = turns_with_ids(conversation, RESPONSES_IDS)
+    body: dict[str, Any] = {"model": chat.model, "input": _input(name, conversation), "stream": True}
+    limit = parameters.take_one_of("max_tokens", "max_output_tokens")
+    parameters.copy(body, *_NATIVE)
+    if limit is not None:
+        body["max_output_tokens"] = limit
+    if system:
+        if "instructions" in body:
+            raise ConfigError(f"{name} sends a system message as instructions; give one of the two")
+        body["instructions"] = system
+    _tools(name, parameters, body)
+    _form(parameters, body)
+    if reasoning := parameters.take_object("reasoning", effort="reasoning_effort"):
+        body["reasoning"] = reasoning
+    if parameters.take("n", 1) != 1:
+        raise ConfigError(f"{name} gives one reply at a time; leave n out")
+    for missing in ("stop_sequences", "seed", "presence_penalty", "frequency_penalty", "logit_bias"):
+        parameters.refuse(missing, "Responses have no such thing; chat completions do")
+    parameters.finish()
+    return body
+
+
+def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
+    items: list[Any] = []
+    custom: set[str] = set()  # ids of calls whose input is free text
+    for turn in conversation:
+        if turn.role == "tool":
+            type = "custom_tool_call_output" if turn.call_id in custom else "function_call_output"
+            items.append({"type": type, "call_id": turn.call_id, "output": turn.text(name)})
+        elif turn.role == "assistant":
+            items += _reply(name, turn, custom)
+        elif turn.parts:
+            items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
+    return items
+
+
+def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
+    """Return the items of an earlier reply, in their order, and take note of its custom calls."""
+    data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
+    free = [datum["custom"] for datum in data if "custom" in datum]
+    calls = []
+    for which, call in enumerate(turn.calls):
+        shape = {"call_id": call_id_of(name, call), "name": call.name}
+        if which in free:
+            custom.add(call.id)
+            text = "" if call.raw_arguments == "{}" else call.raw_arguments  # what histories have for nothing
+            calls.append({"type": "custom_tool_call", **shape, "input": text})
+        else:
+            calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})
+    return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": text}
+
+
+def _part(name: str, part: Text | Media) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "input_text", "text": part.text}
+    data_url = None if part.data is None else f"data:{part.media_type};base64,{part.data}"
+    if part.kind == "image":
+        shape: dict[str, Any] = {"type": "input_image", "detail": part.detail or "auto"}
+        return {**shape, "file_id": part.file_id} if part.file_id else {**shape, "image_url": part.url or data_url}
+    if part.kind != "file":
+        raise ConfigError(f"{name} takes text, images and files, no {part.kind}")
+    shape = {"type": "input_file"}
+    if part.filename:
+        shape["filename"] = part.filename
+    for field, value in (("file_id", part.file_id), ("file_url", part.url), ("file_data", data_url)):
+        if value:
+            return {**shape, field: value}
+    return shape
+
+
+def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+    if tools := parameters.take("tools"):
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "strict")]
+    choice = parameters.take_tool_choice()
+    if isinstance(choice, Mapping) and choice.get("type") != "function":
+        body["tool_choice"] = choice  # one of the API's own tools, in its own shape
+    elif choice is not None:
+        chosen = tool_choice_of(choice)
+        body["tool_choice"] = {"type": "function", "name": chosen.name} if isinstance(chosen, NamedTool) else chosen
+
+
+def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(tool, ToolSpec):
+        return tool
+    shape: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    if tool.description:
+        shape["description"] = tool.description
+    shape["strict"] = bool(tool.strict)  # its own default is true, which refuses most schemas
+    return shape
+
+
+def _form(parameters: Parameters, body: dict[str, Any]) -> None:
+    form = parameters.take_one_of("response_format", "text.format")
+    text = parameters.take_object("text", "verbosity")
+    wanted = None if form is None else format_of(form)
+    if wanted is not None and wanted.schema is None:
+        text["format"] = {"type": "json_object"}
+    elif wanted is not None:
+        shape: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}
+        if wanted.description:
+            shape["description"] = wanted.description
+        if wanted.strict is not None:
+            shape["strict"] = wanted.strict
+        text["format"] = shape
+    if text:
+        body["text"] = text

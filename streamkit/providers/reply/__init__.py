@@ -1,0 +1,1 @@
+"""What reading replies shares between wire formats."""

@@ -1,0 +1,1 @@
+"""What writing requests shares between wire formats."""

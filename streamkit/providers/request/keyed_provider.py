@@ -1,0 +1,99 @@
+"""What most providers have in common: a name, an address, one key, and refusals that name its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streamkit.errors import APIError, ConfigError
+from streamkit.providers.reply.refusal import refusal
+from streamkit.providers.request.credentials import key_of, missing_key, name_of
+from streamkit.providers.request.model_lists import page_request
+from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.secrets import Masked
+
+__all__ = ["KeyedProvider", "first_key"]
+
+
+def first_key(api_key: Masked | None, variables: Sequence[str]) -> tuple[Masked | None, str]:
+    """Return the key that was passed, or the first of the environment's, with the variable it stands for.
+
+    Raises:
+        ConfigError: it holds a character that no header can carry.
+    """
+    if api_key is not None:
+        return key_of(api_key, variables[0]), variables[0]
+    found = ((key, variable) for variable in variables if (key := key_of(None, variable)) is not None)
+    return next(found, (None, variables[0]))
+
+
+class KeyedProvider:
+    """Base of providers; see ``Provider`` for the contract.
+
+    Args:
+        name: the first segment of the model names that go to it.
+        base_url: what the paths of the API are added to.
+        api_key: by default the first that the environment has.
+        key_variables: where the environment has it, the usual one first.
+        key_needed: whether a request without a key is refused before it is sent.
+
+    Raises:
+        ConfigError: the name or the key cannot be one.
+    """
+
+    direct = False  # whether to pass by the proxies of the environment
+    _key_argument = "api_key"
+
+    def __init__(
+        self, name: str, base_url: str, api_key: Masked | None, *, key_variables: Sequence[str], key_needed: bool
+    ) -> None:
+        self.name = name_of(name)
+        self.base_url = base_url
+        self.key_variables = tuple(key_variables)
+        self._key, self.key_variable = first_key(api_key, self.key_variables)
+        self._key_needed = key_needed
+
+    def _checked_key(self) -> Masked | None:
+        """Return the key, ``None`` where there is none and none is needed.
+
+        Raises:
+            ConfigError: it is needed.
+        """
+        if self._key is None and self._key_needed:
+            raise missing_key(type(self), self.name, " or ".join(self.key_variables), self._key_argument)
+        return self._key
+
+    def headers(self) -> Mapping[str, str | None]:
+        """Return the headers that identify the caller; those that are ``None`` are left out.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        raise NotImplementedError
+
+    @property
+    def models_url(self) -> str:
+        """Where the list of models is, without a query.
+
+        Raises:
+            ConfigError: there is no base URL.
+        """
+        if not self.base_url:
+            raise ConfigError(f"{self.name} has no address to ask: pass it, or set its environment variable")
+        return f"{self.base_url}/models"
+
+    @property
+    def models_query(self) -> str:
+        """The query that each page of the list of models is asked with, such as ``limit=1000``."""
+        return ""
+
+    def models_request(self, page: str | None) -> HttpRequest:
+        """Return the request for one page of the list of models; see ``ListsModels``."""
+        headers = self.headers()
+        return page_request(self.models_url, self.models_query, page, headers, direct=self.direct)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """Return the error that a response with a status other than 2xx stands for."""
+        return refusal(self.name, info, body, self.key_variable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.base_url}>"

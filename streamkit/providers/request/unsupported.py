@@ -1,0 +1,168 @@
+"""What a wire format has no word for, or no room: refused, as it must not be dropped in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from streamkit.errors import ConfigError
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.request.openai_shape import arguments_text
+from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.turns import ToolSpec, Turn, provider_data, tools_of, turns
+from streamkit.values.messages import ToolCall
+from streamkit.wire.loose_json import as_dict
+
+__all__ = [
+    "all_strict",
+    "arguments_of",
+    "call_id_of",
+    "call_shape",
+    "full_parts",
+    "is_empty",
+    "refuse_empty",
+    "tools_for",
+    "turns_for",
+    "without_blanks",
+]
+
+
+def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
+    """Read a call's messages for a provider.
+
+    Args:
+        provider: its name, for errors.
+        chat: the call.
+        words: what the provider has a word for, of the marks that not all have.
+
+    Raises:
+        ConfigError: a message cannot be understood, or has what the provider has no word for.
+    """
+    conversation = turns(chat.messages)
+    for turn in conversation:
+        if turn.name and turn.role != "tool" and "name" not in words:
+            raise ConfigError(f"{provider} has no name of a {turn.role}; write it into the text")
+        for part in turn.parts:
+            if part.cache_control is not None and "cache_control" not in words:
+                raise ConfigError(f"{provider} has no cache_control; leave it out of the messages")
+            if isinstance(part, Media) and part.detail not in (None, "auto") and "detail" not in words:
+                raise ConfigError(f"{provider} has no detail of {part.kind}s; leave it out, or send them smaller")
+    return conversation
+
+
+def tools_for(
+    provider: str, tools: Any, *words: Literal["cache_control", "strict"]
+) -> list[ToolSpec | Mapping[str, Any]]:
+    """Read tools for a provider; see ``turns_for``.
+
+    Raises:
+        ConfigError: a tool cannot be understood, or has what the provider has no word for.
+    """
+    read = tools_of(tools)
+    for tool in read:
+        if isinstance(tool, ToolSpec) and tool.strict and "strict" not in words:
+            raise ConfigError(f"{provider} cannot hold a call to its schema; leave strict out of the tool {tool.name}")
+        if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
+            raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
+    return read
+
+
+def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
+    """Return whether calls are held to their schemas, for providers that say so for all tools together.
+
+    Raises:
+        ConfigError: some are and some are not.
+    """
+    strict = {bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)}
+    if len(strict) > 1:
+        raise ConfigError(f"{provider} holds calls of all tools to their schemas or of none; give all of them strict")
+    return strict == {True}
+
+
+def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
+    """Raise a ConfigError where there is nothing to reply to, or a user's message says nothing.
+
+    Args:
+        provider: its name.
+        conversation: the turns.
+        chat: the call.
+        elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
+    """
+    if any(field in chat.extra_body or field in chat.params for field in elsewhere):
+        return
+    if not any(turn.role != "system" and _says_something(turn) for turn in conversation):
+        raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+    if any(turn.role == "user" and not _says_something(turn) for turn in conversation):
+        raise ConfigError(f"{provider} takes no user message that is empty; leave it out")
+
+
+def _says_something(turn: Turn) -> bool:
+    parts = any(not isinstance(part, Text) or part.text for part in turn.parts)
+    return parts or bool(turn.calls or turn.provider_data) or turn.role == "tool"
+
+
+def is_empty(turn: Turn, format: str) -> bool:
+    """Return whether a turn of the system or the assistant has nothing to send in a wire format."""
+    if turn.role not in ("system", "assistant") or turn.calls:
+        return False
+    return not full_parts(turn) and not any(map(as_dict, provider_data(turn, format)))
+
+
+def full_parts(turn: Turn) -> list[Text | Media]:
+    """Return a turn's parts without texts of nothing."""
+    return [part for part in turn.parts if not isinstance(part, Text) or part.text]
+
+
+def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> list[Turn]:
+    """Return the turns without text that is only white space, for providers that refuse it.
+
+    A reply with data of the format keeps it, as a layout counts its characters; ``in_order`` leaves it out.
+
+    Raises:
+        ConfigError: a user's turn has nothing else.
+    """
+    full = []
+    for turn in conversation:
+        if turn.role == "assistant" and provider_data(turn, format):
+            full.append(turn)
+            continue
+        parts = tuple(part for part in turn.parts if not isinstance(part, Text) or part.text.strip())
+        if turn.role == "user" and not parts:
+            raise ConfigError(f"{provider} takes no user message that is empty or only white space")
+        if turn.role != "assistant" or parts or turn.calls or turn.provider_data:
+            full.append(attrs.evolve(turn, parts=parts))
+    return full
+
+
+def arguments_of(provider: str, call: ToolCall) -> Mapping[str, Any]:
+    """Return the arguments of a call, for providers that take them as an object.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if not isinstance(call.arguments, Mapping):
+        raise ConfigError(f"{provider} takes tool calls whose arguments are a JSON object; {call.name} has others")
+    return call.arguments
+
+
+def call_id_of(provider: str, call: ToolCall) -> str:
+    """Return the id of a call, for providers that need one.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if not call.id:
+        raise ConfigError(f"{provider} needs an id of each tool call, which the result names; {call.name} has none")
+    return call.id
+
+
+def call_shape(provider: str, call: ToolCall) -> dict[str, Any]:
+    """Return a call of a function in the OpenAI shape, for providers that have that and need its id.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    function = {"name": call.name, "arguments": arguments_text(call.raw_arguments)}
+    return {"id": call_id_of(provider, call), "type": "function", "function": function}
