@@ -12,7 +12,7 @@ import click
 from streamkit.cli.answer import show
 from streamkit.cli.dialogue import hold
 from streamkit.cli.options import Number, json_option
-from streamkit.cli.output import sink
+from streamkit.cli.sinks import sink
 from streamkit.client import Client
 from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.settings import Timeout

@@ -6,7 +6,7 @@ import click
 
 from streamkit.cli.answer import show
 from streamkit.cli.options import Number, json_option
-from streamkit.cli.output import sink
+from streamkit.cli.sinks import sink
 from streamkit.client import Client
 from streamkit.observing.observers import Stats
 from streamkit.values.completion import Completion

@@ -15,7 +15,7 @@ import click
 from streamkit.values.chunks import Chunk
 from streamkit.wire.loose_json import as_json
 
-__all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "sink", "to_json", "without_controls"]
+__all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "to_json", "without_controls"]
 
 # C0 but tab and line feed, DEL, and C1: among them are all that a terminal takes for a command.
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
@@ -164,15 +164,3 @@ def discard(file: TextIO | None) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, file.fileno())
     os.close(nowhere)
-
-
-def sink(*, as_json: bool) -> Sink:
-    """Return what suits standard output."""
-    file = sys.stdout or io.StringIO()  # None: the process was started without one
-    if as_json:
-        return Lines(file)
-    if not file.isatty():
-        return Plain(file)
-    from streamkit.cli.screen import Screen
-
-    return Screen(file)

@@ -9,7 +9,7 @@ import attrs
 import click
 
 from streamkit.cli.answer import show
-from streamkit.cli.output import sink
+from streamkit.cli.sinks import sink
 from streamkit.client import Client
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest

@@ -18,21 +18,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamkit.testing.cassette import CassetteWriter
+    from streamkit.testing.cassette_playback import cassette_replies
+    from streamkit.testing.cassette_writer import CassetteWriter
     from streamkit.testing.demo import demo_server
-    from streamkit.testing.events import (
-        DONE,
-        USAGE,
-        chunk_event,
-        error_body,
-        split_tokens,
-        sse_event,
-    )
-    from streamkit.testing.formats import FORMATS, aws_frame, error_in, reply_in
-    from streamkit.testing.output import Output
-    from streamkit.testing.playback import cassette_replies
-    from streamkit.testing.recorder import Recorder
-    from streamkit.testing.replies import (
+    from streamkit.testing.openai_events import DONE, USAGE, chunk_event, error_body, split_tokens, sse_event
+    from streamkit.testing.openai_replies import (
         error_in_stream_reply,
         error_reply,
         html_reply,
@@ -44,22 +34,13 @@ if TYPE_CHECKING:
         tool_call_reply,
         whole_reply,
     )
+    from streamkit.testing.output import Output
+    from streamkit.testing.provider_replies import FORMATS, aws_frame, error_in, reply_in
+    from streamkit.testing.recorder import Recorder
+    from streamkit.testing.reply import Reply
     from streamkit.testing.request import Headers, Request
-    from streamkit.testing.script import (
-        Cut,
-        Mark,
-        Paced,
-        Raw,
-        Repeat,
-        Reply,
-        Reset,
-        Send,
-        Step,
-        Trickle,
-        Wait,
-        WaitFor,
-    )
     from streamkit.testing.server import Answer, Server
+    from streamkit.testing.steps import Cut, Mark, Paced, Raw, Repeat, Reset, Send, Step, Trickle, Wait, WaitFor
     from streamkit.testing.story import STORY, tell
 
 __all__ = [
@@ -109,18 +90,19 @@ __all__ = [
 ]
 
 _MODULES = (
-    "script",
-    "request",
-    "output",
-    "events",
-    "replies",
-    "formats",
-    "cassette",
-    "playback",
-    "recorder",
-    "story",
-    "server",
+    "cassette_playback",
+    "cassette_writer",
     "demo",
+    "openai_events",
+    "openai_replies",
+    "output",
+    "provider_replies",
+    "recorder",
+    "reply",
+    "request",
+    "server",
+    "steps",
+    "story",
 )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 from weakref import WeakSet
 
-from streamkit.testing.line import ClientGone, Line, ServerClosed
-from streamkit.testing.output import play
-from streamkit.testing.replies import error_reply
+from streamkit.testing.openai_replies import error_reply
+from streamkit.testing.playing import play
+from streamkit.testing.reply import Reply
 from streamkit.testing.request import Headers, Malformed, Request, read_request
-from streamkit.testing.script import HangUp, Reply
+from streamkit.testing.socket_line import ClientGone, HangUp, ServerClosed, SocketLine
 
 # How long a connection that the server has ended waits for the client to end it too.
 _LINGER_SECONDS = 10.0
@@ -34,7 +34,7 @@ class Connection:
     Threads: everything runs in one thread, `run`.
     """
 
-    def __init__(self, host: Host, line: Line, number: int) -> None:
+    def __init__(self, host: Host, line: SocketLine, number: int) -> None:
         self._host = host
         self._line = line
         self._number = number

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from streamkit.testing.cassette import CassetteWriter, Exchange
-from streamkit.testing.passing import Passing
+from streamkit.testing.cassette_writer import CassetteWriter, Exchange
+from streamkit.testing.recording_proxy import ProxiedConnection
 
 __all__ = ["Recorder"]
 
@@ -48,10 +48,10 @@ class Recorder:
         self.upstream = _checked(upstream)
         self.timeout = timeout
         self._writer = CassetteWriter(path)
-        self._server = _Server(("127.0.0.1", port), type("_BoundPassing", (Passing,), {"recorder": self}))
+        self._server = _Server(("127.0.0.1", port), type("_BoundConnection", (ProxiedConnection,), {"recorder": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._changed = threading.Condition()  # guards the next two fields, and says when they change
-        self._connections: set[Passing] = set()
+        self._connections: set[ProxiedConnection] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -98,17 +98,17 @@ class Recorder:
         """Whether nothing more is recorded."""
         return self._closed
 
-    def begin(self, request: Passing, body: bytes) -> Exchange:
+    def begin(self, request: ProxiedConnection, body: bytes) -> Exchange:
         """Give a request its place in the cassette."""
         return self._writer.begin(request.command, request.path, request.headers.items(), body)
 
-    def enter(self, connection: Passing) -> None:
+    def enter(self, connection: ProxiedConnection) -> None:
         """Take note of a connection, or of what it does."""
         with self._changed:
             self._connections.add(connection)
             self._changed.notify_all()
 
-    def leave(self, connection: Passing) -> None:
+    def leave(self, connection: ProxiedConnection) -> None:
         """Forget a connection."""
         with self._changed:
             self._connections.discard(connection)

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from streamkit.testing.line import Line
+from streamkit.testing.socket_line import SocketLine
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -101,7 +101,7 @@ class Request:
         return f"<Request {self.method} {self.path} on connection {self.connection}>"
 
 
-def read_request(line: Line, connection: int) -> Request:
+def read_request(line: SocketLine, connection: int) -> Request:
     """Read one request off a line, body and all.
 
     `Expect: 100-continue` gets no answer of its own: a client that asks sends its body after a while.
@@ -130,7 +130,7 @@ def _parse_header(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-def _read_body(line: Line, headers: Headers) -> bytes:
+def _read_body(line: SocketLine, headers: Headers) -> bytes:
     if headers.get("transfer-encoding", "").lower().endswith("chunked"):
         return _read_chunks(line)
     length = _parse_size(headers.get("content-length", "0"), base=10)
@@ -138,7 +138,7 @@ def _read_body(line: Line, headers: Headers) -> bytes:
     return line.read(length)
 
 
-def _read_chunks(line: Line) -> bytes:
+def _read_chunks(line: SocketLine) -> bytes:
     body = bytearray()
     while size := _parse_size(_read_line(line).partition(";")[0].strip(), base=16):
         _check_size(len(body) + size)
@@ -150,7 +150,7 @@ def _read_chunks(line: Line) -> bytes:
     return bytes(body)
 
 
-def _read_line(line: Line) -> str:
+def _read_line(line: SocketLine) -> str:
     text = line.read_until(b"\r\n", _MAX_LINE_BYTES)
     if text is None:
         raise Malformed(400, f"a line of a chunked body is over {_MAX_LINE_BYTES} bytes")

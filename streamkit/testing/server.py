@@ -12,11 +12,11 @@ from functools import partial
 from types import TracebackType
 
 from streamkit.testing.connection import Connection
-from streamkit.testing.line import Line, ready
-from streamkit.testing.replies import error_reply
+from streamkit.testing.event_sockets import Signals
+from streamkit.testing.openai_replies import error_reply
+from streamkit.testing.reply import Reply
 from streamkit.testing.request import Request
-from streamkit.testing.script import Reply
-from streamkit.testing.signals import Signals
+from streamkit.testing.socket_line import SocketLine, ready
 from streamkit.testing.story import tell
 
 Answer = Reply | Callable[[Request], Reply]
@@ -68,7 +68,7 @@ class Server:
         self._requests: deque[Request] = deque(maxlen=remember)
         self._arrived = 0
         self._accepted = 0
-        self._open: dict[int, Line] = {}
+        self._open: dict[int, SocketLine] = {}
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
         self._closed = False
@@ -226,12 +226,12 @@ class Server:
         try:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            self._launch(Line(sock, self._wake, self._signals))
+            self._launch(SocketLine(sock, self._wake, self._signals))
         except BaseException:
             sock.close()
             raise
 
-    def _launch(self, line: Line) -> None:
+    def _launch(self, line: SocketLine) -> None:
         number = self._enter(line)
         try:
             connection = Connection(self, line, number)
@@ -243,7 +243,7 @@ class Server:
         with self._changed:
             self._threads = [*(t for t in self._threads if t.is_alive()), thread]
 
-    def _enter(self, line: Line) -> int:
+    def _enter(self, line: SocketLine) -> int:
         with self._changed:
             self._accepted += 1
             self._open[self._accepted] = line

@@ -13,10 +13,11 @@ from typing import Any
 
 import attrs
 
-from streamkit.testing.events import DONE, chunk_event, split_tokens
-from streamkit.testing.replies import error_reply, json_reply, whole_body
+from streamkit.testing.openai_events import DONE, chunk_event, split_tokens
+from streamkit.testing.openai_replies import error_reply, json_reply, whole_body
+from streamkit.testing.reply import Reply
 from streamkit.testing.request import Request
-from streamkit.testing.script import Paced, Reply, Wait
+from streamkit.testing.steps import Paced, Wait
 
 MODEL = "storyteller"
 

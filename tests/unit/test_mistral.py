@@ -12,7 +12,7 @@ from streamkit.providers import ChatRequest, Mistral, OpenAI
 from streamkit.providers.call import messages_of
 from streamkit.providers.openai_chat.mistral_decoder import MistralDecoder
 from streamkit.testing import Reply, Server, text_reply
-from streamkit.testing.replies import DONE, chunk_event, sse_event
+from streamkit.testing.openai_replies import DONE, chunk_event, sse_event
 
 
 def body_of(messages: Any, provider: Any = None, **params: Any) -> dict[str, Any]:

@@ -476,7 +476,7 @@ def test_many_clients_of_their_own_threads(serve: Serve) -> None:
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("part", ["Line", "Connection"])
+@pytest.mark.parametrize("part", ["SocketLine", "Connection"])
 def test_a_connection_that_cannot_be_served_is_closed(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """When there are no more files or threads, the connection ends, the server goes on, and close() tells."""
 
@@ -496,7 +496,7 @@ def test_a_connection_that_cannot_be_served_is_closed(monkeypatch: pytest.Monkey
 
 def test_a_client_that_sends_too_much_is_reset(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a client may send ahead is bounded."""
-    monkeypatch.setattr("streamkit.testing.line.MAX_INPUT_BYTES", 1000)
+    monkeypatch.setattr("streamkit.testing.socket_line.MAX_INPUT_BYTES", 1000)
     server = serve(Reply([Wait(None)]))
     with closing(connect(server)) as sock:
         server.wait_for_requests(1)

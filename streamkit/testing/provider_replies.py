@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from streamkit.testing.events import DONE, chunk_event, split_tokens, sse_event, to_json
-from streamkit.testing.script import Reply, Send
+from streamkit.testing.openai_events import DONE, chunk_event, split_tokens, sse_event, to_json
+from streamkit.testing.reply import Reply
+from streamkit.testing.steps import Send
 
 __all__ = ["FORMATS", "aws_frame", "error_in", "reply_in"]
 

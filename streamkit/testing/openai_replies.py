@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from streamkit.testing.events import (
+from streamkit.testing.encoding import Encoding, Framing
+from streamkit.testing.openai_events import (
     COMPLETION_ID,
     CREATED,
     DONE,
@@ -24,17 +25,8 @@ from streamkit.testing.events import (
     sse_event,
     to_json,
 )
-from streamkit.testing.script import (
-    Cut,
-    Encoding,
-    Framing,
-    Repeat,
-    Reply,
-    Reset,
-    Send,
-    Step,
-    Wait,
-)
+from streamkit.testing.reply import Reply
+from streamkit.testing.steps import Cut, Repeat, Reset, Send, Step, Wait
 
 # Streams.
 

@@ -13,14 +13,21 @@ import time
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
 
-from streamkit.testing.script import HangUp
-from streamkit.testing.signals import Signals
+from streamkit.testing.event_sockets import Signals
 
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_BYTES = 65536
 _LONGEST_SECONDS = 3600.0
 # Bytes that a client may send ahead of what the server has taken up: the largest request, and some.
 MAX_INPUT_BYTES = 65 * 1024 * 1024
+
+
+class HangUp(Exception):
+    """End this connection now: with a FIN, or with a RST where `reset` is true."""
+
+    def __init__(self, *, reset: bool) -> None:
+        super().__init__("reset" if reset else "cut")
+        self.reset = reset
 
 
 class ClientGone(Exception):
@@ -50,7 +57,7 @@ def ready(reads: Collection[int], seconds: float | None, *, writes: Collection[i
     return {fd for fd, _ in poll.poll(None if seconds is None else math.ceil(seconds * 1000))}
 
 
-class Line:
+class SocketLine:
     """A connection as the server's thread sees it: reads, writes and waits that hear everything.
 
     Whatever the thread waits for, it also hears the client leave (`ClientGone`) and the server close

@@ -13,7 +13,8 @@ from typing import Any
 
 import attrs
 
-from streamkit.testing.script import Cut, Reply, Send, Step, Wait
+from streamkit.testing.reply import Reply
+from streamkit.testing.steps import Cut, Send, Step, Wait
 
 __all__ = ["cassette_replies"]
 

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from streamkit.testing.events import to_json
+from streamkit.testing.openai_events import to_json
 from streamkit.testing.scrubbing import HIDDEN, Scrubber, clean_form, clean_headers, clean_target, secrets_of
 
 __all__ = ["CassetteWriter", "Exchange"]

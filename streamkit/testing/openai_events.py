@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from streamkit.testing.script import to_bytes
+from streamkit.testing.steps import to_bytes
 
 DONE = b"data: [DONE]\n\n"
 """The event that ends a stream."""

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import requests
 import urllib3
 
-from streamkit.testing.cassette import Exchange
-from streamkit.testing.events import error_body, to_json
+from streamkit.testing.cassette_writer import Exchange
+from streamkit.testing.openai_events import error_body, to_json
 from streamkit.testing.request import Headers
 from streamkit.wire.secrets import without_userinfo
 
-__all__ = ["Passing"]
+__all__ = ["ProxiedConnection"]
 
 _HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
@@ -39,17 +39,17 @@ class Host(Protocol):
     def closed(self) -> bool:
         """Whether nothing more is recorded."""
 
-    def begin(self, request: Passing, body: bytes) -> Exchange:
+    def begin(self, request: ProxiedConnection, body: bytes) -> Exchange:
         """Give a request its place in the cassette."""
 
-    def enter(self, connection: Passing) -> None:
+    def enter(self, connection: ProxiedConnection) -> None:
         """Take note of a connection, or of what it does."""
 
-    def leave(self, connection: Passing) -> None:
+    def leave(self, connection: ProxiedConnection) -> None:
         """Forget a connection."""
 
 
-class Passing(BaseHTTPRequestHandler):
+class ProxiedConnection(BaseHTTPRequestHandler):
     """One connection of a client.
 
     Threads: everything but `cut` runs in the thread of the connection.
@@ -253,7 +253,7 @@ class _Session(requests.Session):
         return None
 
 
-_current = threading.local()  # which Passing this thread asks for
+_current = threading.local()  # which ProxiedConnection this thread asks for
 
 
 class _Connection(urllib3.connection.HTTPConnection):
