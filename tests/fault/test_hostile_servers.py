@@ -30,7 +30,7 @@ from streamkit import (
     TruncatedStreamError,
     providers,
 )
-from streamkit.streaming import worker
+from streamkit.streaming import attempt
 from streamkit.testing import (
     Cut,
     Raw,
@@ -392,7 +392,7 @@ def test_a_reply_without_done_is_complete() -> None:
 @pytest.mark.parametrize("rest", [Wait(None), Trickle(b": ping\n\n" * 2000, 0.01)], ids=["silence", "pings"])
 def test_a_reply_whose_end_never_comes_is_complete(rest: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once every choice has its finish reason, the wait for usage and [DONE] is short, whatever `idle` says."""
-    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(attempt, "_LINGER_SECONDS", 0.2)
     began = time.monotonic()
     reply = Reply([HELLO, chunk_event(finish_reason="stop"), rest])
     with nothing_left(), Server(reply) as server, client_of(server, timeout=Timeout(idle=60)) as client:
@@ -423,7 +423,7 @@ ENDS = {
 @pytest.mark.parametrize("format", ENDS)
 def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last event may hold both the last words and the end: nobody waits long for more."""
-    monkeypatch.setattr(worker, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(attempt, "_DOUBT_SECONDS", 0.2)
     kind, event = ENDS[format]
     lines = format == "ollama"
     sent = json.dumps(event) + "\n" if lines else f"data: {json.dumps(event)}\n\n"
@@ -438,7 +438,7 @@ def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.Mon
 
 def test_an_event_behind_the_last_words_settles_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the finish reason came with text, an event without any, such as the usage, says that it was the end."""
-    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(attempt, "_LINGER_SECONDS", 0.2)
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     reply = Reply([chunk_event("Hi", finish_reason="stop"), chunk_event(usage=usage), Wait(None)])
     began = time.monotonic()
@@ -449,7 +449,7 @@ def test_an_event_behind_the_last_words_settles_it(monkeypatch: pytest.MonkeyPat
 
 def test_a_choice_that_begins_when_all_seemed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server may work off several prompts one by one: a late one has the time that it needs."""
-    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(attempt, "_LINGER_SECONDS", 0.5)
     late = [Wait(0.02), Send(chunk_event("b", index=1))] * 40
     reply = Reply([HELLO, chunk_event(finish_reason="stop"), *late, chunk_event(index=1, finish_reason="stop")])
     with nothing_left(), Server(reply) as server, client_of(server) as client:
@@ -459,8 +459,8 @@ def test_a_choice_that_begins_when_all_seemed_over(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("thoughts", [False, True])
 def test_a_finish_reason_on_every_piece(thoughts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some servers say stop with each piece, or with an empty first one: the time for more begins anew with each."""
-    monkeypatch.setattr(worker, "_LINGER_SECONDS", 0.2)
-    monkeypatch.setattr(worker, "_DOUBT_SECONDS", 3.0)
+    monkeypatch.setattr(attempt, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(attempt, "_DOUBT_SECONDS", 3.0)
     pieces = [step for _ in range(15) for step in (Send(chunk_event("a", finish_reason="stop")), Wait(0.3))]
     first = [Send(chunk_event(finish_reason="stop")), Wait(0.6)] if thoughts else []
     with nothing_left(), Server(Reply([*first, *pieces])) as server, client_of(server) as client:
