@@ -20,7 +20,7 @@ from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder, Provider
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Interrupt, StreamHook
+from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
 from streamkit.transport.framing import Frame, framing_of
 from streamkit.transport.small_requests import redirected
@@ -67,19 +67,20 @@ class Attempt:
         """Go through it to a normal end.
 
         Raises:
-            Interrupt: the stream is to end, or a limit ran out.
+            Halted: the stream is to end.
+            LimitReached: a limit ran out.
             StreamError: anything else.
         """
         try:
             self._consume(self._open())
-        except (Interrupt, StreamError) as error:
+        except (Halted, LimitReached, StreamError) as error:
             # Stop flag first, terminator second: after a shutdown a body may look like a clean end or a
             # failure, and once all of the reply is there no failure takes it away again.
             if self._state.stop_asked():
-                raise Interrupt from error
+                raise Halted from error
             if not (self._decoder.whole or self._decoder.ended) or isinstance(error, APIError):
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
-                    raise Interrupt(self._state.deadlines.error()) from error
+                    raise LimitReached(self._state.deadlines.error()) from error
                 raise
         self._hook.ready.append(self._decoder.finish())
         self._hook.hand_over()
@@ -155,7 +156,7 @@ class Attempt:
                     break
         except StreamError:
             pass
-        except Interrupt:
+        except (Halted, LimitReached):
             if self._state.stop_asked():
                 raise
         return bytes(body[:MAX_ERROR_BODY])
@@ -167,7 +168,7 @@ class Attempt:
             self._hook.ready = ready
             try:
                 self._hook.hand_over()
-            except Interrupt:
+            except Halted:
                 return Outcome("cancelled")
         _drop_frames(error)
         mask_error(error, self._job.request.secrets)
@@ -195,7 +196,7 @@ class Attempt:
                 consumer is not to wait for it.
         """
         self._hook.drain(before_waiting)
-        with suppress(Interrupt):
+        with suppress(Halted):
             if self._reply is not None:
                 self._reply.drain(_DRAIN_BYTES)
 

@@ -11,7 +11,7 @@ from streamkit.errors import ChannelClosed, StreamTimeout
 from streamkit.streaming.shared_state import POLL, StreamState
 from streamkit.values.chunks import Chunk
 
-__all__ = ["Interrupt", "StreamHook"]
+__all__ = ["Halted", "LimitReached", "StreamHook"]
 
 _DRAIN_SECONDS = 0.1
 # How long the outcome waits for the rest of the body, in seconds. Most servers send it in the same moment; a
@@ -19,12 +19,20 @@ _DRAIN_SECONDS = 0.1
 _DRAIN_AT_ONCE = 0.005
 
 
-class Interrupt(Exception):
-    """Ends a try from inside a wait; passes through urllib3 and requests, which know nothing of it."""
+class Halted(Exception):
+    """Ends a try from inside a wait: the stream is to end. No ``OSError``, which urllib3 would take for its own."""
 
-    def __init__(self, error: StreamTimeout | None = None) -> None:
+
+class LimitReached(Exception):
+    """Ends a try from inside a wait: a limit ran out. No ``OSError``, as ``StreamTimeout`` itself is.
+
+    Args:
+        error: to raise for the consumer.
+    """
+
+    def __init__(self, error: StreamTimeout) -> None:
         super().__init__()
-        self.error = error  # None: the stream was halted
+        self.error = error
 
 
 class StreamHook:
@@ -53,9 +61,9 @@ class StreamHook:
         if self.ready:
             limit = self.hand_over()  # after chunks the limit is known without another look at the clock
             if self._state.stop_asked():
-                raise Interrupt
+                raise Halted
             if limit <= 0:
-                raise Interrupt(self._deadlines.error())
+                raise LimitReached(self._deadlines.error())
             if self._until is not None:
                 limit = min(limit, max(self._until - time.monotonic(), 0.001))
         else:
@@ -73,7 +81,7 @@ class StreamHook:
             before_waiting, self._before_waiting = self._before_waiting, None
             before_waiting()
         if left <= 0:
-            raise Interrupt
+            raise Halted
         return max(left, 0.001)
 
     def limit(self) -> float | None:
@@ -84,7 +92,7 @@ class StreamHook:
     def _remaining(self) -> float:
         """Return the seconds to the next limit; raise when it has passed, after one last chance."""
         if self._state.stop_asked():
-            raise Interrupt
+            raise Halted
         remaining = self._deadlines.remaining()
         if self._until is not None:
             remaining = min(remaining, self._until - time.monotonic())
@@ -92,7 +100,7 @@ class StreamHook:
             self._overdue = False
             return max(remaining, 0.001)
         if self._overdue:
-            raise Interrupt(self._deadlines.error())
+            raise LimitReached(self._deadlines.error())
         self._overdue = True
         return 0.001
 
@@ -101,9 +109,9 @@ class StreamHook:
         if self._drain_until is not None:
             return
         if self._state.stop_asked():
-            raise Interrupt
+            raise Halted
         if self._deadlines.remaining() <= 0 or (self._until is not None and time.monotonic() >= self._until):
-            raise Interrupt(self._deadlines.error())
+            raise LimitReached(self._deadlines.error())
 
     def count(self, received: int) -> None:
         """Add to the bytes received."""
@@ -129,7 +137,7 @@ class StreamHook:
             else:
                 blocked = state.channel.put_many(ready, state.stop_asked, POLL)
         except ChannelClosed:
-            raise Interrupt from None
+            raise Halted from None
         if blocked:
             state.blocked += blocked
             self._deadlines.stood_still(blocked)

@@ -12,7 +12,7 @@ import time
 from streamkit.errors import ConfigError, StreamError
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Interrupt
+from streamkit.streaming.stream_hook import Halted, LimitReached
 
 __all__ = ["read"]
 
@@ -49,14 +49,16 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
     free = _FREE_TRIES
     while True:
         state.attempts += 1
-        failure: StreamError | None
+        failure: StreamError
         try:
             return attempt, attempt.run()
-        except Interrupt as interrupt:
-            failure = interrupt.error
+        except Halted:
+            return attempt, Outcome("cancelled")
+        except LimitReached as reached:
+            failure = reached.error
         except StreamError as error:
             failure = error
-        if failure is None or state.stop_asked():
+        if state.stop_asked():
             return attempt, Outcome("cancelled")
         if attempt.found_dead_connection and free:
             free -= 1
