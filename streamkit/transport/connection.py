@@ -21,12 +21,12 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from streamkit.transport.wait_hook import current_hook, remember_response
+from streamkit.errors import APIError
+from streamkit.transport.head import Head
+from streamkit.transport.wait_hook import current_hook, last_response, remember_response
 
-__all__ = ["POOL_CLASSES"]
+__all__ = ["POOL_CLASSES", "ProxyRefused"]
 
-_MOST_INTERIM = 16  # responses with a status of 1xx before the answer
-_LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
 _LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
 # Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
 # takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
@@ -38,6 +38,19 @@ _PLAIN_RECV_INTO = _socket.socket.recv_into
 
 # Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
+
+
+class ProxyRefused(OSError):
+    """A proxy answered that it does not make the connection.
+
+    Args:
+        reason: its words.
+        retryable: whether it may make the connection when asked again.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
 
 
 class _Reader(io.RawIOBase):
@@ -101,17 +114,25 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
+        self.fp: Any = Head(self.fp)
         remember_response(self)
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Read the head; what follows is read from the file itself."""
+        head = self.fp
+        super().begin(*args, **kwargs)
+        if self.fp is head:
+            self.fp = head.file
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
-        for _ in range(_MOST_INTERIM):
+        while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status in (100, 101) or not 100 <= status < 200:
+            if status == 101 or not 100 <= status < 200:
+                self.status = status
                 return version, status, reason
-            while self.fp.readline(_LONGEST_LINE) not in (b"\r\n", b"\n", b""):
+            while self.fp.readline(0) not in (b"\r\n", b"\n", b""):
                 pass
-        raise http.client.HTTPException("interim responses without end")
 
 
 class _Hooked:
@@ -197,7 +218,13 @@ class _Hooked:
                 self._handshaking = None
 
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        except OSError as error:
+            refusal = last_response()
+            if refusal is None or not isinstance(refusal.status, int):
+                raise  # no answer came
+            raise ProxyRefused(str(error), retryable=APIError.is_retryable(refusal.status)) from error
         self.sock.settimeout(current_hook().limit())  # for the handshake to come; the reader left it to the kernel
         # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
         if self._handshaking is not None:
