@@ -8,10 +8,10 @@ tells it when that was in vain, and registers the socket with its guard, so that
 from __future__ import annotations
 
 import _socket
+import errno
 import http.client
 import io
 import os
-import queue
 import socket
 import struct
 import sys
@@ -22,7 +22,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from streamkit.errors import APIError
+from streamkit.transport.connecting import connect
 from streamkit.transport.head import Head
+from streamkit.transport.idle_connections import IdleConnections
+from streamkit.transport.lookups import look_up
 from streamkit.transport.wait_hook import current_hook, last_response, remember_response
 
 __all__ = ["POOL_CLASSES", "ProxyRefused"]
@@ -35,9 +38,6 @@ _KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 
 _PLAIN_RECV_INTO = _socket.socket.recv_into
-
-# Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
 
 
 class ProxyRefused(OSError):
@@ -61,6 +61,7 @@ class _Reader(io.RawIOBase):
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
         self._hook = current_hook()
         self._limit = 0.0  # seconds; what the socket is set to by this reader
+        self.heard = False  # whether the peer said anything, its end included
         # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
 
@@ -76,9 +77,16 @@ class _Reader(io.RawIOBase):
             if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
                 self._set_limit(limit)
             try:
-                return sock.recv_into(buffer)  # type: ignore[no-any-return]
-            except (TimeoutError, BlockingIOError):
+                received: int = sock.recv_into(buffer)
+            except BlockingIOError:
                 hook.in_vain()
+            except TimeoutError as error:
+                if error.errno == errno.ETIMEDOUT:  # the kernel gave the connection up; our own limit has no number
+                    raise ConnectionAbortedError(error.errno, error.strerror) from None
+                hook.in_vain()
+            else:
+                self.heard = True
+                return received
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
@@ -103,17 +111,20 @@ class _Readable:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
+        self.reader: _Reader
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        raw = self._sock.makefile(mode, buffering=0)
-        return io.BufferedReader(_Reader(self._sock, raw), _BUFFER)
+        self.reader = _Reader(self._sock, self._sock.makefile(mode, buffering=0))
+        return io.BufferedReader(self.reader, _BUFFER)
 
 
 class _Response(http.client.HTTPResponse):
     """A response whose status line, headers and body are read under a hook."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]
+        readable = _Readable(sock)
+        super().__init__(readable, *args, **kwargs)  # type: ignore[arg-type]
+        self.reader = readable.reader
         self.fp: Any = Head(self.fp)
         remember_response(self)
 
@@ -148,43 +159,28 @@ class _Hooked:
     timeout: Any
 
     def _new_conn(self) -> socket.socket:
-        """Connect, address by address, in sight of the guard.
-
-        urllib3's function keeps the socket to itself until it is connected, and gives each address the whole
-        time limit; a name with two addresses would take twice the limit, and no cancel would reach it.
-        """
+        """Connect in sight of the guard, bounded by the hook; see ``connecting``."""
         hook = current_hook()
+        family = urllib3.util.connection.allowed_gai_family()
         try:
             hook.limit()
-            family = urllib3.util.connection.allowed_gai_family()
-            addresses = socket.getaddrinfo(self._dns_host, self.port, family, socket.SOCK_STREAM)
+            addresses = look_up(self._dns_host, self.port, family, hook)
         except (socket.gaierror, UnicodeError) as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
-        failure: OSError = OSError("the name has no address")
-        for number, (family, kind, proto, _, address) in enumerate(addresses):
-            sock = socket.socket(family, kind, proto)
-            try:
-                hook.guard.register(sock)
-                self._set_options(sock)
-                # Each address gets its share of the time, or one that is dead would take it all.
-                limit = hook.limit()
-                sock.settimeout(limit and limit / (len(addresses) - number))
-                sock.connect(address)
-                sock.settimeout(hook.limit())
-                # TLS will take the descriptor over into an object of its own; until that stands, the guard
-                # has a duplicate, which ends the handshake as well.
-                return self._lend(sock)
-            except TimeoutError as error:
-                sock.close()
-                failure = error
-                hook.in_vain()
-            except OSError as error:
-                sock.close()
-                failure = error
-            except BaseException:
-                sock.close()
-                raise
-        raise urllib3.exceptions.NewConnectionError(self, f"cannot connect: {failure}") from failure  # type: ignore[arg-type]
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
+        try:
+            sock = connect(addresses, hook, options=self.socket_options or (), source_address=self.source_address)
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, f"cannot connect: {error}") from error  # type: ignore[arg-type]
+        try:
+            sock.settimeout(hook.limit())
+            # TLS will take the descriptor over into an object of its own; until that stands, the guard
+            # has a duplicate, which ends the handshake as well.
+            return self._lend(sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def _lend(self, sock: socket.socket) -> socket.socket:
         duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
@@ -192,23 +188,14 @@ class _Hooked:
         current_hook().guard.register(duplicate)
         return sock
 
-    def _set_options(self, sock: socket.socket) -> None:
-        for option in self.socket_options or ():
-            sock.setsockopt(*option)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEP_ALIVE:
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        if self.source_address:
-            sock.bind(self.source_address)
-
     _handshaking: socket.socket | None = None
     _requests = 0  # on this connection
+    reused = False  # whether the present request is not the first one
 
     def connect(self) -> None:
         hook = current_hook()
         try:
-            self._requests = 0
+            self._requests, self.reused = 0, False
             super().connect()  # type: ignore[misc]
             hook.guard.register(self.sock)
         finally:
@@ -236,7 +223,8 @@ class _Hooked:
             self.connect()
         else:
             hook.guard.register(self.sock)
-        hook.sending(reused=self._requests > 0)
+        self.reused = self._requests > 0
+        hook.sending(reused=self.reused)
         self._requests += 1
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
 
@@ -254,26 +242,34 @@ class _TLSConnection(_Hooked, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _Idle(queue.LifoQueue[Any]):
-    """The idle connections of a pool.
+class _HookedPool:
+    """The parts that pools of plain and TLS connections share; mixed into urllib3's classes."""
 
-    urllib3 fills a new pool with ``None`` to its bound, which costs more than a request when the bound is
-    made for hundreds of streams. A pool that never blocks needs none of them.
-    """
+    QueueCls: Any = IdleConnections
+    pool: IdleConnections | None  # None once it was closed
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if item is not None:
-            super().put(item, block, timeout)
+    def _make_request(self, conn: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a request on a connection, and close the idle ones if this one turns out to be dead.
+
+        A firewall that forgot one connection without a word has forgotten the others as well; each would cost a stream
+        all of its time limit.
+        """
+        try:
+            return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
+        except BaseException:
+            response: Any = last_response()
+            heard = response is not None and response.reader.heard
+            if conn.reused and not heard and not current_hook().guard.shut and (idle := self.pool) is not None:
+                idle.close_all()
+            raise
 
 
-class _PlainPool(HTTPConnectionPool):
+class _PlainPool(_HookedPool, HTTPConnectionPool):  # type: ignore[misc]
     ConnectionCls = _PlainConnection
-    QueueCls = _Idle
 
 
-class _TLSPool(HTTPSConnectionPool):
+class _TLSPool(_HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
     ConnectionCls = _TLSConnection
-    QueueCls = _Idle
 
 
 POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}
