@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -39,6 +40,9 @@ _LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its fi
 # The same where the finish reason came beside the last words, or before the first: there are servers that put it
 # on every piece, and more may come.
 _DOUBT_SECONDS = 30.0
+# For a pooled connection to end without a byte after a request began to go out, and be taken for one that was closed
+# before. No server has acted on a request and failed so soon, but for a few; later it may have.
+_DEAD_SECONDS = 0.05
 
 
 @attrs.frozen
@@ -185,8 +189,13 @@ class Attempt:
 
     @property
     def found_dead_connection(self) -> bool:
-        """Whether a pooled connection turned out to be closed before a byte of the answer came."""
-        return self._hook.reused and self._reply is None and not self._hook.timed_out()
+        """Whether the try failed on a pooled connection that was most likely closed before the request went out.
+
+        One whose end had arrived by then was not used at all. Here the end crossed with the request.
+        """
+        hook = self._hook
+        soon = time.monotonic() - hook.sent_at < _DEAD_SECONDS
+        return hook.reused and soon and not (hook.answered or hook.timed_out())
 
     def drain(self, *, before_waiting: Callable[[], object]) -> None:
         """Read a finished reply on to the end of its body, so that the connection can be used again.

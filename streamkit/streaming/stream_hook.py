@@ -46,7 +46,9 @@ class StreamHook:
         self.guard = state.guard
         self.ready: list[Chunk] = []
         self.connected = False
+        self.answered = False
         self.reused = False
+        self.sent_at = -math.inf  # on time.monotonic, when the request began to go out
         self._state = state
         self._deadlines = state.deadlines
         self._overdue = False  # a read past the deadline was granted, for bytes that are there already
@@ -120,7 +122,9 @@ class StreamHook:
     def sending(self, *, reused: bool) -> None:
         """Take note that the request goes out."""
         self.connected = True
+        self.answered = False
         self.reused = reused
+        self.sent_at = time.monotonic()
         self._deadlines.sending()
 
     def hand_over(self) -> float:

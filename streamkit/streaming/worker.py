@@ -16,8 +16,6 @@ from streamkit.streaming.stream_hook import Halted, LimitReached
 
 __all__ = ["read"]
 
-_FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
-
 
 def read(state: StreamState, job: Job) -> None:
     """Read one stream from its request to its outcome: the body of the worker thread."""
@@ -46,7 +44,7 @@ def read(state: StreamState, job: Job) -> None:
 
 def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outcome]:
     """Try until a try ends in an outcome, and return that try as well, for its response is still open."""
-    free = _FREE_TRIES
+    free = True  # one try on a pooled connection that turns out dead, which counts for nothing
     while True:
         state.attempts += 1
         failure: StreamError
@@ -61,7 +59,7 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         if state.stop_asked():
             return attempt, Outcome("cancelled")
         if attempt.found_dead_connection and free:
-            free -= 1
+            free = False
             state.attempts -= 1
             job.transport.close_idle()  # where one is dead the others are likely to be
         else:

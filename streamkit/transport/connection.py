@@ -23,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from streamkit.errors import APIError
 from streamkit.transport.connecting import connect
+from streamkit.transport.guard import SocketGuard
 from streamkit.transport.head import Head
 from streamkit.transport.idle_connections import IdleConnections
 from streamkit.transport.lookups import look_up
@@ -61,6 +62,7 @@ class _Reader(io.RawIOBase):
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
         self._hook = current_hook()
         self._limit = 0.0  # seconds; what the socket is set to by this reader
+        self._over = False  # whether the response was read to its end
         self.heard = False  # whether the peer said anything, its end included
         # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
@@ -70,6 +72,8 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         hook, sock = self._hook, self._sock
+        if self._over:
+            return 0
         while True:
             limit = hook.before_read()
             # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
@@ -86,6 +90,8 @@ class _Reader(io.RawIOBase):
                 hook.in_vain()
             else:
                 self.heard = True
+                if received:
+                    hook.answered = True
                 return received
 
     def _set_limit(self, limit: float) -> None:
@@ -97,6 +103,18 @@ class _Reader(io.RawIOBase):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, part))
         else:
             self._sock.settimeout(seconds)
+
+    def finish(self, file: io.BufferedReader) -> None:
+        """Read no more, and make the connection useless if there are bytes that belong to no response.
+
+        Args:
+            file: the buffer over this reader.
+        """
+        self._over = True
+        if file.peek(1):
+            spoiler = SocketGuard()
+            spoiler.register(self._sock)
+            spoiler.shut_down()  # which is found before the connection is used again
 
     def close(self) -> None:
         if not self.closed:
@@ -134,6 +152,11 @@ class _Response(http.client.HTTPResponse):
         super().begin(*args, **kwargs)
         if self.fp is head:
             self.fp = head.file
+
+    def _close_conn(self) -> None:
+        if not isinstance(self.fp, Head):
+            self.reader.finish(self.fp)
+        super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
@@ -203,6 +226,16 @@ class _Hooked:
             if self._handshaking is not None:
                 self._handshaking.close()
                 self._handshaking = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether nothing has happened since the last response; urllib3 asks before it uses an idle connection.
+
+        Bytes that have come mean an end, or something that would be taken for the answer to the next request. TLS may
+        have read them from the kernel already.
+        """
+        pending = getattr(self.sock, "pending", None)
+        return super().is_connected and not (pending and pending())  # type: ignore[misc]
 
     def _tunnel(self) -> None:
         try:
