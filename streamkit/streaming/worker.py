@@ -12,11 +12,9 @@ import time
 from streamkit.errors import ConfigError, StreamError
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Interrupt
+from streamkit.streaming.stream_hook import Halted, LimitReached
 
 __all__ = ["read"]
-
-_FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
 
 
 def read(state: StreamState, job: Job) -> None:
@@ -46,20 +44,22 @@ def read(state: StreamState, job: Job) -> None:
 
 def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outcome]:
     """Try until a try ends in an outcome, and return that try as well, for its response is still open."""
-    free = _FREE_TRIES
+    free = True  # one try on a pooled connection that turns out dead, which counts for nothing
     while True:
         state.attempts += 1
-        failure: StreamError | None
+        failure: StreamError
         try:
             return attempt, attempt.run()
-        except Interrupt as interrupt:
-            failure = interrupt.error
+        except Halted:
+            return attempt, Outcome("cancelled")
+        except LimitReached as reached:
+            failure = reached.error
         except StreamError as error:
             failure = error
-        if failure is None or state.stop_asked():
+        if state.stop_asked():
             return attempt, Outcome("cancelled")
         if attempt.found_dead_connection and free:
-            free -= 1
+            free = False
             state.attempts -= 1
             job.transport.close_idle()  # where one is dead the others are likely to be
         else:

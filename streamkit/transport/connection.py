@@ -21,15 +21,16 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from streamkit.errors import APIError
 from streamkit.transport.connecting import connect
+from streamkit.transport.guard import SocketGuard
+from streamkit.transport.head import Head
 from streamkit.transport.idle_connections import IdleConnections
 from streamkit.transport.lookups import look_up
 from streamkit.transport.wait_hook import current_hook, last_response, remember_response
 
-__all__ = ["POOL_CLASSES"]
+__all__ = ["POOL_CLASSES", "ProxyRefused"]
 
-_MOST_INTERIM = 16  # responses with a status of 1xx before the answer
-_LONGEST_LINE = 65537  # bytes of a header; http.client's own bound
 _LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
 # Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
 # takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
@@ -40,6 +41,19 @@ _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks i
 _PLAIN_RECV_INTO = _socket.socket.recv_into
 
 
+class ProxyRefused(OSError):
+    """A proxy answered that it does not make the connection.
+
+    Args:
+        reason: its words.
+        retryable: whether it may make the connection when asked again.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
+
+
 class _Reader(io.RawIOBase):
     """Reads a socket under the hook of the stream that asked for the response."""
 
@@ -48,6 +62,7 @@ class _Reader(io.RawIOBase):
         self._raw = raw  # the socket's own file object: closing it is how the socket is let go
         self._hook = current_hook()
         self._limit = 0.0  # seconds; what the socket is set to by this reader
+        self._over = False  # whether the response was read to its end
         self.heard = False  # whether the peer said anything, its end included
         # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
@@ -57,6 +72,8 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         hook, sock = self._hook, self._sock
+        if self._over:
+            return 0
         while True:
             limit = hook.before_read()
             # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
@@ -73,6 +90,8 @@ class _Reader(io.RawIOBase):
                 hook.in_vain()
             else:
                 self.heard = True
+                if received:
+                    hook.answered = True
                 return received
 
     def _set_limit(self, limit: float) -> None:
@@ -84,6 +103,18 @@ class _Reader(io.RawIOBase):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, part))
         else:
             self._sock.settimeout(seconds)
+
+    def finish(self, file: io.BufferedReader) -> None:
+        """Read no more, and make the connection useless if there are bytes that belong to no response.
+
+        Args:
+            file: the buffer over this reader.
+        """
+        self._over = True
+        if file.peek(1):
+            spoiler = SocketGuard()
+            spoiler.register(self._sock)
+            spoiler.shut_down()  # which is found before the connection is used again
 
     def close(self) -> None:
         if not self.closed:
@@ -112,17 +143,30 @@ class _Response(http.client.HTTPResponse):
         readable = _Readable(sock)
         super().__init__(readable, *args, **kwargs)  # type: ignore[arg-type]
         self.reader = readable.reader
+        self.fp: Any = Head(self.fp)
         remember_response(self)
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Read the head; what follows is read from the file itself."""
+        head = self.fp
+        super().begin(*args, **kwargs)
+        if self.fp is head:
+            self.fp = head.file
+
+    def _close_conn(self) -> None:
+        if not isinstance(self.fp, Head):
+            self.reader.finish(self.fp)
+        super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
-        for _ in range(_MOST_INTERIM):
+        while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status in (100, 101) or not 100 <= status < 200:
+            if status == 101 or not 100 <= status < 200:
+                self.status = status
                 return version, status, reason
-            while self.fp.readline(_LONGEST_LINE) not in (b"\r\n", b"\n", b""):
+            while self.fp.readline(0) not in (b"\r\n", b"\n", b""):
                 pass
-        raise http.client.HTTPException("interim responses without end")
 
 
 class _Hooked:
@@ -183,8 +227,24 @@ class _Hooked:
                 self._handshaking.close()
                 self._handshaking = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether nothing has happened since the last response; urllib3 asks before it uses an idle connection.
+
+        Bytes that have come mean an end, or something that would be taken for the answer to the next request. TLS may
+        have read them from the kernel already.
+        """
+        pending = getattr(self.sock, "pending", None)
+        return super().is_connected and not (pending and pending())  # type: ignore[misc]
+
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        except OSError as error:
+            refusal = last_response()
+            if refusal is None or not isinstance(refusal.status, int):
+                raise  # no answer came
+            raise ProxyRefused(str(error), retryable=APIError.is_retryable(refusal.status)) from error
         self.sock.settimeout(current_hook().limit())  # for the handshake to come; the reader left it to the kernel
         # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
         if self._handshaking is not None:

@@ -31,7 +31,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.guard = SocketGuard()
-        self.connected = False
+        self.connected = self.answered = False
         self.sent_at: float | None = None
         self._halted = False
         self._limit = seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from streamkit.testing import Cut, Raw, Reply, Server, Trickle, Wait, error_repl
 from streamkit.transport.small_requests import Deadline, fetch
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 
 @pytest.fixture
@@ -128,3 +130,16 @@ def test_half_a_status_line(sent: bytes, transport: Transport) -> None:
     with Server(Reply(before_head=steps)) as server, pytest.raises(BrokenStreamError) as caught:
         fetch(transport, get(server.url), Deadline(10))
     assert caught.value.retryable
+
+
+def test_only_our_own_headers_go_out(transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key stays ours: neither a password of .netrc, nor one in the address, nor a cookie takes part."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Server(json_reply({}).but(headers={"Set-Cookie": "a=b; Path=/"})) as server:
+        for url in (server.url, server.url, server.url.replace("//", "//me:hush@")):
+            fetch(transport, HttpRequest(url, {"Authorization": Masked("Bearer key")}, b"{}"), Deadline(10))
+        assert ["Bearer key"] * 3 == [request.headers["authorization"] for request in server.requests]
+        assert not any("cookie" in request.headers for request in server.requests)
