@@ -452,6 +452,115 @@ class TestResponses:
         sent = json.loads(RESPONSES.request(history).body)["input"][1:]
         assert ["reasoning", "message", "function_call"] == [each["type"] for each in sent]
 
+    SUMMARY = "response.reasoning_summary_text.delta"
+    RAW = "response.reasoning_text.delta"
+
+    @pytest.mark.parametrize("same", [["Hm, so"], ["Hm,", " so"], []], ids=str)
+    @pytest.mark.parametrize("other", [["Hm, so"], ["A longer thought"], ["No"], []], ids=str)
+    @pytest.mark.parametrize("numbered", [True, False])
+    @pytest.mark.parametrize(("kind", "fields"), [(SUMMARY, ["summary", "content"]), (RAW, ["content", "summary"])])
+    def test_reasoning_is_told_once(
+        self, kind: str, fields: list[str], numbered: bool, other: list[str], same: list[str]
+    ) -> None:
+        """Reasoning that came in deltas is not told again, in whichever field and parts the whole item has it."""
+        place = {"output_index": 0, "content_index": 0, "summary_index": 0} if numbered else {"item_id": "rs"}
+        parts = [[{"type": "summary_text", "text": text} for text in texts] for texts in (same, other)]
+        thought = {"type": "reasoning", "id": "rs", **dict(zip(fields, parts, strict=True))}
+        said, _ = reply(
+            RESPONSES,
+            *({"type": kind, "delta": text, **place} for text in ("Hm,", " so")),
+            {"type": "response.output_item.done", "output_index": 0, "item": thought},
+            {"type": "response.output_item.done", "output_index": 1, "item": MESSAGE},
+            done([thought, MESSAGE]),
+        )
+        assert ("Hm, so", "Hello") == (said.reasoning, said.text)
+
+    def test_a_summary_beside_raw_reasoning(self) -> None:
+        """Of one item the kind of reasoning that comes first is told; another item has its own."""
+        said, _ = reply(
+            RESPONSES,
+            {"type": self.SUMMARY, "delta": "short", "output_index": 0, "summary_index": 0},
+            {"type": self.RAW, "delta": "long", "output_index": 0, "content_index": 0},
+            {"type": self.RAW, "delta": " raw", "output_index": 1, "content_index": 0},
+            {"type": self.SUMMARY, "delta": "brief", "output_index": 1, "summary_index": 0},
+            {"type": self.SUMMARY, "delta": " end", "output_index": 2, "summary_index": 0},
+            done([]),
+        )
+        assert "short raw end" == said.reasoning
+
+    def test_reasoning_whose_parts_come_by_their_number(self) -> None:
+        """Each part is told to its end where its deltas stopped early, and a part without deltas is told whole."""
+        parts = [{"type": "summary_text", "text": text} for text in ("one ", "two ", "three")]
+        thought = {"type": "reasoning", "id": "rs", "summary": parts}
+        said, _ = reply(
+            RESPONSES,
+            {"type": self.SUMMARY, "delta": "one ", "output_index": 0, "summary_index": 0},
+            {"type": self.SUMMARY, "delta": "tw", "output_index": 0, "summary_index": 1},
+            done([thought, MESSAGE]),
+        )
+        assert "one two three" == said.reasoning
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {"summary": [{"type": "summary_text", "text": "Hm"}]},
+            {"content": [{"type": "reasoning_text", "text": "Hm"}]},
+            {
+                "summary": [{"type": "summary_text", "text": "In short"}],
+                "content": [{"type": "reasoning_text", "text": "Hm"}],
+            },
+            {"summary": [{"type": "summary_text", "text": "Hm"}], "content": [{"type": "reasoning_text", "text": ""}]},
+        ],
+        ids=["summary", "content", "both", "empty content"],
+    )
+    def test_reasoning_that_comes_whole_only(self, item: dict[str, Any]) -> None:
+        """Without deltas the item is told once, by its content where there is any, else by its summary."""
+        thought = {"type": "reasoning", "id": "rs", **item}
+        told = {"type": "response.output_item.done", "output_index": 0, "item": thought}
+        for events in ([told, done([thought])], [done([thought])], [told, done([])]):
+            assert "Hm" == reply(RESPONSES, *events)[0].reasoning
+
+    def test_deltas_before_the_number_of_their_item(self) -> None:
+        """An item that was known by its id, or by nothing, is not told again when it has a number."""
+        for place in ({"item_id": "m"}, {}):
+            said, _ = reply(
+                RESPONSES,
+                {"type": "response.output_text.delta", "delta": "Hel", **place},
+                {"type": "response.output_item.done", "output_index": 1, "item": MESSAGE},
+                done([MESSAGE]),
+            )
+            assert "Hello" == said.text
+
+    @pytest.mark.parametrize("numbers", [[0, 0, 1, 2], [None] * 4, [0, 0, 0, 0]], ids=str)
+    def test_parts_of_a_message_are_told_once(self, numbers: list[int | None]) -> None:
+        """Parts of text and of a refusal are found again in the whole message, also where deltas do not number them."""
+        deltas = [("output_text", "Hel"), ("output_text", "lo"), ("refusal", "No"), ("output_text", " there")]
+        parts = [
+            {"type": "output_text", "text": "Hello"},
+            {"type": "refusal", "refusal": "No"},
+            {"type": "output_text", "text": " there"},
+        ]
+        message = {"type": "message", "id": "m", "content": parts}
+        steps = [
+            {"type": f"response.{part}.delta", "delta": text, "output_index": 0}
+            | ({} if number is None else {"content_index": number})
+            for (part, text), number in zip(deltas, numbers, strict=True)
+        ]
+        said, _ = reply(RESPONSES, *steps, done([message]))
+        assert ("Hello there", "No") == (said.text, said.refusal)
+
+    def test_a_compaction_that_comes_whole(self) -> None:
+        """A compaction goes back with the history, also from a reply that came as one JSON object."""
+        item = {"type": "compaction", "id": "cmp", "encrypted_content": "xyz"}
+        said = whole(RESPONSES, {"id": "r", "status": "completed", "output": [item, MESSAGE]})
+        assert ({"openai-responses": item},) == said.provider_data
+        said, _ = reply(
+            RESPONSES,
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            done([{**item, "encrypted_content": "of another time"}, MESSAGE]),
+        )
+        assert ({"openai-responses": item},) == said.provider_data
+
     @pytest.mark.parametrize("status", ["in_progress", "queued", "", None])
     def test_the_last_event_is_the_end(self, status: str | None) -> None:
         """The event that completes a response does so, whatever status it repeats."""

@@ -19,6 +19,7 @@ class ItemPlaces:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
+        self._by_number: dict[int, Any] = {}
         self._of_type: dict[str, dict[Any, None]] = {}  # places, in order, by the type of the item
 
     def of(self, number: Any, item: Mapping[str, Any]) -> Any:
@@ -30,11 +31,20 @@ class ItemPlaces:
         """
         ids = _ids(item)
         places = self._of_type.setdefault(as_text(item.get("type")), {})
-        place = number if isinstance(number, int) else self._by_name(ids, places)
+        place = self._numbered(number, ids, places) if isinstance(number, int) else self._by_name(ids, places)
         for id in ids:
             self._by_id.setdefault(id, place)
         places[place] = None
         return place
+
+    def _numbered(self, number: int, ids: Sequence[str], places: Mapping[Any, None]) -> Any:
+        """Return the place of a numbered item: its number, unless earlier events of the item came without one."""
+        if number not in self._by_number:
+            unnumbered = [self._by_id[id] for id in ids if id in self._by_id]
+            if None in places and None not in (*self._by_id.values(), *self._by_number.values()):
+                unnumbered.append(None)
+            self._by_number[number] = next((place for place in unnumbered if not isinstance(place, int)), number)
+        return self._by_number[number]
 
     def _by_name(self, ids: Sequence[str], places: Mapping[Any, None]) -> Any:
         for id in ids:
