@@ -210,6 +210,53 @@ class TestAnthropic:
         decoder.decode_whole({"type": "message", "content": [{"type": "text", "text": "ha"}], "stop_reason": None})
         assert not decoder.whole
 
+    @pytest.mark.parametrize("streamed", [True, False])
+    def test_a_fallback_goes_back_in_its_place(self, streamed: bool) -> None:
+        """The block that tells of another model is kept where it stood, and the reply names that model."""
+        thought = {"type": "thinking", "thinking": "one", "signature": "c2ln"}
+        fallback = {
+            "type": "fallback",
+            "from": {"model": "claude"},
+            "to": {"model": "claude-b"},
+            "trigger": {"type": "x"},
+        }
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+        sent = [thought, {"type": "text", "text": "I can"}, fallback, {"type": "text", "text": "Hello"}, call]
+        blocks = [event for place, each in enumerate(sent) for event in block(place, each)]
+        if streamed:
+            said, _ = reply(ANTHROPIC, START, *blocks, *stopped("tool_use"))
+        else:
+            said = whole(ANTHROPIC, {"model": "claude", "content": sent, "stop_reason": "tool_use"})
+        assert ("I canHello", "claude-b") == (said.text, said.model)
+        assert sent == answer_sent(ANTHROPIC, said)["content"]
+
+    def test_a_second_message_after_nothing(self) -> None:
+        """Where nothing of the first message was delivered the second takes its place."""
+        first = {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"cache_read_input_tokens": 5}}}
+        hidden = block(0, {"type": "redacted_thinking", "data": "x"})[:1]
+        for begun in ([], block(0, {"type": "text", "text": ""})[:1], hidden):
+            said, _ = reply(
+                ANTHROPIC, first, *begun, START, *block(0, {"type": "text", "text": "A"}), *stopped("end_turn")
+            )
+            assert ("msg", "claude", "A") == (said.id, said.model, said.text)
+            assert (3, None, ()) == (said.usage.input_tokens, said.usage.cached_tokens, said.provider_data)
+
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            {"type": "text", "text": "Hi"},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+            {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+            {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+        ],
+        ids=lambda begun: begun["type"],
+    )
+    @pytest.mark.parametrize("ends", [[], stopped("end_turn")[:1]], ids=["open", "stopped"])
+    def test_a_second_message_after_chunks(self, begun: dict[str, Any], ends: list[Any]) -> None:
+        """Two messages in one stream are never mixed: once something was delivered the stream is broken."""
+        with pytest.raises(ProtocolError, match="second message"):
+            reply(ANTHROPIC, START, *block(0, begun), *ends, START, *block(0, {"type": "text", "text": "A"}))
+
     def test_without_an_end_it_is_not_whole(self) -> None:
         """Text alone is no complete reply, nor is a stray [DONE] its end."""
         _, decoder = reply(ANTHROPIC, START, *block(0, {"type": "text", "text": "A"}), "[DONE]")

@@ -33,7 +33,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 # Blocks that have to be in the history for the next turn, and that nobody else can read; beside them, those of
 # tools on Anthropic's side.
-_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload")
+_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload", "fallback")
 
 
 class AnthropicDecoder(ReplyDecoder):
@@ -42,13 +42,26 @@ class AnthropicDecoder(ReplyDecoder):
     A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side
     are no tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and
     citations are in ``raw``, and all but the citations go back with the history. So does word of a turn that
-    Anthropic paused, and wants to go on with.
+    Anthropic paused, and wants to go on with. Where another model takes over, the ``fallback`` block that says so
+    goes back as well, and later chunks name that model.
+
+    A stream holds one message. A second ``message_start`` replaces the first message if none of it became a chunk,
+    and is a ``ProtocolError`` afterwards: the two are never mixed.
     """
 
     finish_reasons = _FINISH_REASONS
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
+        self._has_chunks = False  # whether something of the message became a chunk
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget an earlier message, of which nothing became a chunk."""
+        self._id = self._model = ""
+        self._finish_word = None
+        self._usage, self._usage_told = None, True
+        self._provider_data, self._halves = [], {}
         self._blocks: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
         self._calls = 0
         self._counts: dict[str, Any] = {}  # usage as sent: the last of each
@@ -72,11 +85,16 @@ class AnthropicDecoder(ReplyDecoder):
                 and not self._halves
             ):
                 self._last = raw
+                self._has_chunks = True
                 self._layout.text += len(text)
                 return (text_chunk(text, 0, raw, self._id, self._model),)
         except (KeyError, TypeError):
             pass
         return self._decode_any(raw, event.event)
+
+    def _told(self, chunks: list[Chunk]) -> list[Chunk]:
+        self._has_chunks = self._has_chunks or bool(chunks)
+        return super()._told(chunks)
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         type = raw.get("type") or kind
@@ -87,6 +105,9 @@ class AnthropicDecoder(ReplyDecoder):
         if type == "content_block_stop":
             return self._stop(_key(raw.get("index")), raw)
         if type == "message_start":
+            if self._has_chunks:
+                raise ProtocolError("a second message began in the same stream", excerpt=as_json(raw)[:MOST_KEPT])
+            self._begin()
             return self._message(as_dict(raw.get("message")), raw)
         if type == "message_delta":
             self._count(as_dict(raw.get("usage")), known=True)
@@ -130,7 +151,9 @@ class AnthropicDecoder(ReplyDecoder):
         on_their_side = type.endswith(("_tool_use", "_tool_result"))
         if type in _KEPT_BLOCKS or on_their_side:
             self._blocks[key]["block"] = dict(block)
-        if type in _KEPT_BLOCKS:
+        if type == "fallback":
+            self._model = as_word(as_dict(block.get("to")).get("model")) or self._model
+        elif type in _KEPT_BLOCKS:
             return self._pieces("reasoning", as_text(block.get("thinking")), raw)
         return [self._chunk("tool_result" if type.endswith("_tool_result") else "text", 0, raw)]
 
