@@ -25,7 +25,11 @@ class Decoder(Protocol):
 
     Attributes:
         ended: the provider's terminator has come; nothing after it counts.
-        whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well.
+        whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well, even an
+            end by a failure of the connection.
+
+    A decoder may also have ``enough``, a property: a clean end of the bytes counts as the end of the reply, though
+    more was asked for, such as a second choice. Without it ``whole`` decides.
     """
 
     @property
@@ -51,7 +55,7 @@ class Decoder(Protocol):
         """Return what came and no chunk has told yet, such as usage; asked when a reply ends in a failure."""
 
     def finish(self) -> Chunk:
-        """Return the ``done`` chunk; called once, at the end of a reply that is ``ended`` or ``whole``."""
+        """Return the ``done`` chunk; called once, at the end of a reply that is ``ended``, ``whole`` or ``enough``."""
 
 
 @runtime_checkable

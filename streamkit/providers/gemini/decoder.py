@@ -46,8 +46,8 @@ class _Call:
 class GeminiDecoder(ReplyDecoder):
     """Decodes one stream of generated content; see ``Decoder`` for the contract.
 
-    A reply is whole once each candidate that was begun has its finish reason, and its bytes simply end after
-    that: there is no terminator. A prompt that is blocked ends it as well, with the reason of the block.
+    A reply is whole once as many candidates as were asked for have their finish reason, and its bytes simply end
+    after that: there is no terminator. A prompt that is blocked ends it as well, with the reason of the block.
     Arguments of a call that come in parts, as paths and values, are told in one piece when the last is there:
     only then is their JSON known.
 
@@ -70,7 +70,12 @@ class GeminiDecoder(ReplyDecoder):
     @property
     def whole(self) -> bool:
         """Whether every candidate has its finish reason, or the prompt was blocked."""
-        return self._blocked is not None or (len(self._ends) >= self._wanted and None not in self._ends.values())
+        return self._blocked is not None or (len(self._ends) >= self._wanted and self.enough)
+
+    @property
+    def enough(self) -> bool:
+        """Whether every candidate that was begun has its finish reason; there may be fewer than were asked for."""
+        return self._blocked is not None or (bool(self._ends) and None not in self._ends.values())
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""

@@ -46,7 +46,8 @@ class ChatDecoder(ReplyDecoder):
 
     Args:
         provider: its name, for errors.
-        choices: how many replies were asked for; until all have their finish reason there is more to come.
+        choices: how many replies were asked for; until all have their finish reason there is more to come, unless
+            the server ends the stream.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -60,6 +61,11 @@ class ChatDecoder(ReplyDecoder):
         self._tools: dict[int, ToolIndex] = {}
         self._told_by_deltas: dict[int, set[str]] = {}  # types of chunks, by the choice
         self._told_text = False  # by the hot path
+
+    @property
+    def enough(self) -> bool:
+        """Whether every choice that was begun has its finish reason; some servers give fewer than were asked for."""
+        return bool(self._finish) and None not in self._finish.values()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -104,7 +110,7 @@ class ChatDecoder(ReplyDecoder):
             self._untold = [chunk for choice in unfinished for chunk in self._decode_choice(choice, raw)]
             raise api_error(self._provider, raw, None, in_stream=True)
         chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
-        self.whole = len(self._finish) >= self._wanted and None not in self._finish.values()
+        self.whole = self.enough and len(self._finish) >= self._wanted
         return chunks
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
@@ -138,7 +144,8 @@ class ChatDecoder(ReplyDecoder):
         else:
             chunks += self._pieces("text", as_text(content), raw, index)
         chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
-        calls = as_list(delta.get("tool_calls"))
+        calls = delta.get("tool_calls")
+        calls = [calls] if isinstance(calls, dict) and calls else as_list(calls)  # some servers leave the list out
         if not calls and (call := delta.get("function_call")):  # of old; llama-cpp-python sends both
             calls = [{"index": 0, "function": call}]
         if calls:
@@ -207,7 +214,9 @@ def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
 def _usage(sent: Mapping[str, Any]) -> Usage:
     given, made = count_of(sent.get("prompt_tokens")), count_of(sent.get("completion_tokens"))
     total = count_of(sent.get("total_tokens"))
-    thoughts = count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens"))
+    inner = as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")
+    # Azure may count them beside the details, and leave these at 0.
+    thoughts = max((n for n in map(count_of, (inner, sent.get("reasoning_tokens"))) if n is not None), default=None)
     if thoughts and made is not None and given is not None and given + made + thoughts == total:
         made += thoughts  # xAI counts them apart
     details = as_dict(sent.get("prompt_tokens_details"))

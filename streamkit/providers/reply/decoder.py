@@ -56,6 +56,11 @@ class ReplyDecoder:
         """Whether all that belongs to the reply has come."""
         return self._finish_word is not None
 
+    @property
+    def enough(self) -> bool:
+        """Whether a clean end of the bytes is the end of the reply; see ``Decoder``."""
+        return self.whole
+
     # -- events ------------------------------------------------------------------------------------------
 
     def decode(self, event: Event) -> Sequence[Chunk]:
