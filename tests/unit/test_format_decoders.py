@@ -257,6 +257,16 @@ class TestAnthropic:
         with pytest.raises(ProtocolError, match="second message"):
             reply(ANTHROPIC, START, *block(0, begun), *ends, START, *block(0, {"type": "text", "text": "A"}))
 
+    def test_a_cost_that_a_proxy_reports(self) -> None:
+        """LiteLLM's proxy adds the cost to the last usage."""
+        end = {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 1, "cost": 0.25},
+        }
+        said, _ = reply(ANTHROPIC, START, end, {"type": "message_stop"})
+        assert (4, 0.25) == (said.usage.total_tokens, said.cost)
+
     def test_without_an_end_it_is_not_whole(self) -> None:
         """Text alone is no complete reply, nor is a stray [DONE] its end."""
         _, decoder = reply(ANTHROPIC, START, *block(0, {"type": "text", "text": "A"}), "[DONE]")

@@ -12,7 +12,7 @@ import orjson
 
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
-from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, total_of
+from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
@@ -244,6 +244,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage:
         total_of(given, made),
         count_of(counts.get("cache_read_input_tokens")),
         count_of(as_dict(counts.get("output_tokens_details")).get("thinking_tokens")),
+        reported_cost(counts),  # by a proxy such as LiteLLM's; Anthropic itself does not say
         cache_write_tokens=count_of(counts.get("cache_creation_input_tokens")),
         cached_apart=True,
     )
