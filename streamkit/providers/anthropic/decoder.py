@@ -39,11 +39,13 @@ _KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload
 class AnthropicDecoder(ReplyDecoder):
     """Decodes one stream of Messages; see ``Decoder`` for the contract.
 
-    A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side
-    are no tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and
-    citations are in ``raw``, and all but the citations go back with the history. So does word of a turn that
-    Anthropic paused, and wants to go on with. Where another model takes over, the ``fallback`` block that says so
-    goes back as well, and later chunks name that model.
+    A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side are no
+    tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and citations are in
+    ``raw``. All but the citations go back with the history, a call without its result only if Anthropic goes on with
+    it: because it paused the turn, or because it waits for the user's tools first.
+
+    Where another model takes over, the ``fallback`` block that says so goes back as well, and later chunks name that
+    model.
 
     A stream holds one message. A second ``message_start`` replaces the first message if none of it became a chunk,
     and is a ``ProtocolError`` afterwards: the two are never mixed.
@@ -64,6 +66,7 @@ class AnthropicDecoder(ReplyDecoder):
         self._provider_data, self._halves = [], {}
         self._blocks: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
         self._calls = 0
+        self._unanswered: set[str] = set()  # ids of calls of tools on Anthropic's side
         self._counts: dict[str, Any] = {}  # usage as sent: the last of each
         self._layout = Layout()
 
@@ -120,7 +123,8 @@ class AnthropicDecoder(ReplyDecoder):
 
     def _ending(self, ending: Mapping[str, Any], raw: Any) -> list[Chunk]:
         self._finish_word = as_word(ending.get("stop_reason")) or self._finish_word
-        if ending.get("stop_reason") == "pause_turn":
+        reason = ending.get("stop_reason")
+        if reason == "pause_turn" or (reason == "tool_use" and self._unanswered):
             self._note_data(FORMAT, {"paused": True})
         return self._pieces("refusal", as_text(as_dict(ending.get("stop_details")).get("explanation")), raw)
 
@@ -145,10 +149,17 @@ class AnthropicDecoder(ReplyDecoder):
             which, self._calls = self._calls, self._calls + 1
             self._layout.call(which)
             self._blocks[key] |= {"which": which, "input": block.get("input")}
+            caller = as_dict(block.get("caller"))
+            if caller.get("type", "direct") != "direct":  # code that runs on Anthropic's side, and waits for the result
+                self._note_data(FORMAT, {"call": which, "caller": caller})
             return [self._call_piece(which, raw, id=as_word(block.get("id")), name=as_word(block.get("name")))]
         if type == "text":
             return self._text(as_text(block.get("text")), raw)
         on_their_side = type.endswith(("_tool_use", "_tool_result"))
+        if type.endswith("_tool_use"):
+            self._unanswered.add(as_text(block.get("id")))
+        elif on_their_side:
+            self._unanswered.discard(as_text(block.get("tool_use_id")))
         if type in _KEPT_BLOCKS or on_their_side:
             self._blocks[key]["block"] = dict(block)
         if type == "fallback":

@@ -116,6 +116,9 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
     ]
     own = provider_data(turn, FORMAT)
     data = _kept(own)
+    for datum in (datum for datum in map(as_dict, own) if "caller" in datum):
+        if isinstance(which := datum.get("call"), int) and 0 <= which < len(calls):
+            calls[which]["caller"] = datum["caller"]
     if own and turn.role == "assistant":
         return _reply(turn, turn.text(name), calls, data)
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
@@ -141,13 +144,13 @@ def _reply(
 def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
     """Return what goes back of the provider data.
 
-    A call of a tool on Anthropic's side goes without its result where Anthropic paused there, and else not at all.
+    A call of a tool on Anthropic's side without its result goes back only where Anthropic goes on with it.
     """
     data = [as_dict(datum) for datum in data]
     answered = {datum.get("tool_use_id") for datum in data}
     paused = any("paused" in datum for datum in data)
     whole = [datum for datum in data if paused or datum.get("id") in answered or "id" not in datum]
-    return [datum for datum in whole if datum and "paused" not in datum]
+    return [datum for datum in whole if datum and "paused" not in datum and "call" not in datum]
 
 
 def _block(name: str, turn: Turn, part: Text | Media) -> dict[str, Any]:
