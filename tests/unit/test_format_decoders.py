@@ -314,6 +314,33 @@ class TestGemini:
         said, _ = reply(GEMINI, candidate({"text": "A"}, finishReason=word))
         assert (expected, word) == (said.finish_reason, said.raw_finish_reason)
 
+    def test_parts_of_tools_on_the_other_side_go_back(self) -> None:
+        """Code that ran on Google's side goes back in its place, and its signature stays with it."""
+        code = {"executableCode": {"language": "PYTHON", "code": "1+1"}, "thoughtSignature": "c2ln"}
+        result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
+        said, _ = reply(
+            GEMINI,
+            candidate({"text": "I "}),
+            candidate({"text": "count."}),
+            candidate(code),
+            candidate(result),
+            candidate({"text": "It is "}),
+            candidate({"text": "2."}, {"functionCall": {"name": "f", "args": {}}}, finishReason="STOP"),
+        )
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        sent = json.loads(GEMINI.request(history).body)["contents"][1]["parts"]
+        call = {"functionCall": {"name": "f", "args": {}}}
+        assert [{"text": "I count."}, code, result, {"text": "It is 2."}, call] == sent
+
+    def test_a_signature_at_the_end_is_of_the_last_text(self) -> None:
+        """A signature of an empty text belongs to the last text, one of another part does not."""
+        code = {"executableCode": {"language": "PYTHON", "code": "1+1"}, "thoughtSignature": "YQ=="}
+        signed = {"text": "", "thoughtSignature": "Yg=="}
+        said, _ = reply(GEMINI, candidate({"text": "A"}, code, {"text": "B"}), candidate(signed, finishReason="STOP"))
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        sent = json.loads(GEMINI.request(history).body)["contents"][1]["parts"]
+        assert [{"text": "A"}, code, {"text": "B", "thoughtSignature": "Yg=="}] == sent
+
     def test_several_candidates(self) -> None:
         """Candidates are kept apart, and the reply is whole when all have ended."""
         provider = providers.Gemini(api_key="k")

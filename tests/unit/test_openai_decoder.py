@@ -391,6 +391,16 @@ class TestRareUsage:
         assert 7 == self.usage(prompt_tokens=10, **sent).cached_tokens
 
     @pytest.mark.parametrize(
+        "sent",
+        [{"prompt_tokens_details": {"cache_write_tokens": 7}}, {"cache_creation_input_tokens": 7}],
+        ids=json.dumps,
+    )
+    def test_tokens_written_to_a_cache(self, sent: Any) -> None:
+        """OpenRouter and LiteLLM say how many tokens were written to a cache, which has a price."""
+        usage = self.usage(prompt_tokens=10, **sent)
+        assert (10, 7, False) == (usage.input_tokens, usage.cache_write_tokens, usage.cached_apart)
+
+    @pytest.mark.parametrize(
         ("sent", "dollars"),
         [
             ({"cost": 0.25}, 0.25),

@@ -6,7 +6,7 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11-21, and the rec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -15,6 +15,7 @@ from streamkit.providers.contract import Event
 from streamkit.providers.gemini.partial_arguments import put
 from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of, unique_part
 from streamkit.providers.reply.errors import api_error, reports_error
+from streamkit.providers.reply.order import Layout
 from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
@@ -33,6 +34,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(_FAILED.split(), "error"),
 }
 _NO_REASONS = ("", "FINISH_REASON_UNSPECIFIED")
+# Parts of tools that run on Google's side. They go back with the history as they came.
+_KEPT_PARTS = frozenset(("executableCode", "codeExecutionResult", "toolCall", "toolResponse"))
 
 
 class _Call:
@@ -66,6 +69,7 @@ class GeminiDecoder(ReplyDecoder):
         self._open: dict[int, _Call] = {}
         self._blocked: str | None = None
         self._counts: Any = None
+        self._layout = Layout()  # of candidate 0
 
     @property
     def whole(self) -> bool:
@@ -100,6 +104,7 @@ class GeminiDecoder(ReplyDecoder):
                 and not self._provider_data
             ):
                 self._last = raw
+                self._layout.text += len(text)
                 usage = None
                 if (counts := raw.get("usageMetadata")) != self._counts and counts.__class__ is dict:
                     self._count(counts)
@@ -149,12 +154,18 @@ class GeminiDecoder(ReplyDecoder):
         if isinstance(part.get("functionCall"), dict):
             return self._function_call(part["functionCall"], signature, index, raw)
         chunks = self._end_call(index, raw)
-        if signature and not index:
+        if not _KEPT_PARTS.isdisjoint(part):
+            if not index:
+                for datum in (*self._layout.take(), {"part": dict(part)}):
+                    self._note_data(FORMAT, datum)
+        elif signature and not index:
             self._note_data(FORMAT, {"text": True, "signature": signature})
         if "text" in part:
-            return chunks + self._pieces(
-                "reasoning" if part.get("thought") else "text", as_text(part["text"]), raw, index
-            )
+            kind: Literal["reasoning", "text"] = "reasoning" if part.get("thought") else "text"
+            pieces = self._pieces(kind, as_text(part["text"]), raw, index)
+            if not index:
+                self._layout.text += sum(len(piece.text) for piece in pieces)
+            return chunks + pieces
         if part:  # code that ran on Google's side, an image: all of it is in raw
             chunks.append(self._chunk("text", index, raw))
         return chunks
@@ -191,6 +202,8 @@ class GeminiDecoder(ReplyDecoder):
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
         self._calls[index] = which + 1
         self._open[index] = _Call(which)
+        if not index:
+            self._layout.call(which)
         if signature and not index:
             self._note_data(FORMAT, {"call": which, "signature": signature})
         id = as_word(call.get("id")) or f"{MADE_ID}{unique_part(self._id)}{which}"

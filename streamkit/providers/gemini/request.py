@@ -12,6 +12,7 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.gemini.decoder import FORMAT, MADE_ID
+from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.turns import (
@@ -123,23 +124,40 @@ def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
             call.setdefault("thoughtSignature", _NO_SIGNATURE)
 
 
+_SAID = frozenset(("text", "inlineData", "fileData"))  # parts that a signature of text may be put on
+
+
 def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    parts = [_part(name, model, part) for part in full_parts(turn)]
+    calls = _calls(name, turn, data, ids)
+    kept = [
+        as_dict(datum["part"]) if "part" in datum else datum for datum in data if "part" in datum or "layout" in datum
+    ]
+    if kept and turn.role == "assistant":
+        parts = in_order(kept, turn.text(name), calls, lambda text: {"text": text})
+    else:
+        parts = [*(_part(name, model, part) for part in full_parts(turn)), *calls]
     signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
-    if signature and parts:
-        parts[-1]["thoughtSignature"] = signature
-    elif signature:
-        parts.append({"text": "", "thoughtSignature": signature})
+    if signature:
+        last = next((part for part in reversed(parts) if not _SAID.isdisjoint(part)), None)
+        if last is None:
+            last = {"text": ""}
+            parts.insert(len(parts) - len(calls), last)
+        last["thoughtSignature"] = signature
+    return parts
+
+
+def _calls(name: str, turn: Turn, data: Sequence[Mapping[str, Any]], ids: bool) -> list[dict[str, Any]]:
     signatures = {datum.get("call"): datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
+    calls: list[dict[str, Any]] = []
     for which, call in enumerate(turn.calls):
         shape: dict[str, Any] = {"name": call.name, "args": arguments_of(name, call)}
         if ids and call.id and not call.id.startswith(MADE_ID):
             shape["id"] = call.id
-        parts.append({"functionCall": shape})
+        calls.append({"functionCall": shape})
         if signatures.get(which):
-            parts[-1]["thoughtSignature"] = signatures[which]
-    return parts
+            calls[-1]["thoughtSignature"] = signatures[which]
+    return calls
 
 
 def _part(name: str, model: str, part: Text | Media) -> dict[str, Any]:

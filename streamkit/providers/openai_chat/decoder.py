@@ -221,6 +221,7 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
         made += thoughts  # xAI counts them apart
     details = as_dict(sent.get("prompt_tokens_details"))
     cached = (details.get("cached_tokens"), sent.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"))
+    written = (details.get("cache_write_tokens"), sent.get("cache_creation_input_tokens"))  # OpenRouter, LiteLLM
     return Usage(
         given,
         made,
@@ -228,4 +229,5 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
         next((count for count in map(count_of, cached) if count is not None), None),
         thoughts,
         reported_cost(sent),
+        next((n for n in map(count_of, written) if n is not None), None),
     )
