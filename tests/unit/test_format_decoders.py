@@ -713,6 +713,41 @@ class TestResponses:
 
 
 class TestInteractions:
+    def test_a_failure_that_has_the_steps(self) -> None:
+        """Text that only the last event has is kept when that event tells of a failure."""
+        spoken = {"type": "model_output", "content": [{"type": "text", "text": "Hello"}]}
+        decoder = INTERACTIONS.decoder(HELLO)
+        interaction = {"id": "i", "status": "failed", "steps": [spoken]}
+        with pytest.raises(APIError):
+            decoder.decode(*events({"event_type": "interaction.completed", "interaction": interaction}))
+        assert "Hello" == fold(decoder.leftover()).text
+
+    @pytest.mark.parametrize("field", ["steps", "outputs"])
+    @pytest.mark.parametrize("deltas", [True, False])
+    def test_steps_of_the_last_event(self, field: str, deltas: bool) -> None:
+        """Steps that only the last event has are told; where they were streamed they are not told again."""
+        call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}
+        spoken = {"type": "model_output", "content": [{"type": "text", "text": "Hello"}]}
+        thought = {"type": "thought", "signature": "c2ln", "summary": [{"type": "text", "text": "Hm"}]}
+        streamed = [
+            {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
+            {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_summary", "content": {"text": "Hm"}}},
+            {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_signature", "signature": "c2ln"}},
+            {"event_type": "step.stop", "index": 0},
+            {"event_type": "step.start", "index": 1, "step": {"type": "model_output"}},
+            {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": "Hello"}},
+            {"event_type": "step.stop", "index": 1},
+            {"event_type": "step.start", "index": 2, "step": {**call, "arguments": {}}},
+            {"event_type": "step.delta", "index": 2, "delta": {"type": "arguments_delta", "arguments": '{"a": 1}'}},
+            {"event_type": "step.stop", "index": 2},
+        ]
+        interaction = {"id": "i", "status": "requires_action", field: [thought, spoken, call]}
+        end = {"event_type": "interaction.completed", "interaction": interaction}
+        said, _ = reply(INTERACTIONS, *(streamed if deltas else ()), end)
+        assert ("Hm", "Hello", {"a": 1}) == (said.reasoning, said.text, said.tool_calls[0].arguments)
+        assert 1 == len(said.tool_calls)
+        assert ["thought", None] == [datum["gemini-interactions"].get("type") for datum in said.provider_data]
+
     def test_contents_of_old(self) -> None:
         """The events that were there before steps are read as these."""
         call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}

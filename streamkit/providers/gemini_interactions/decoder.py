@@ -50,6 +50,7 @@ class InteractionsDecoder(ReplyDecoder):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._steps: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
+        self._has_steps = False  # whether steps were streamed, so that a list of them at the end brings nothing new
         self._calls = 0
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -83,6 +84,7 @@ class InteractionsDecoder(ReplyDecoder):
             raise api_error(self._provider, raw, None, in_stream=True)
         index = raw.get("index") if isinstance(raw.get("index"), int) else None
         if type == "step.start":
+            self._has_steps = True
             return self._start(as_dict(raw.get("step")) or as_dict(raw.get("content")), index, raw)
         if type == "step.delta":
             return self._delta(as_dict(raw.get("delta")), self._steps.get(index, {}), raw)
@@ -93,13 +95,27 @@ class InteractionsDecoder(ReplyDecoder):
         self._model = as_word(interaction.get("model")) or self._model
         self._note_usage(_usage(as_dict(interaction.get("usage"))))
         status = as_word(interaction.get("status")) or as_word(raw.get("status"))
+        chunks: list[Chunk] = []
         if type == "interaction.completed":
+            chunks = [] if self._has_steps else self._whole_steps(interaction, raw)
+            self._untold = chunks  # in case it ended in an error
             self._end(interaction, "" if status in _UNDER_WAY else status)
         elif type.startswith("interaction.") and (
             status == "failed" or ("interaction" in raw and status in _FINISH_REASONS)
         ):
             self._end(interaction, status)
-        return []
+        return chunks
+
+    def _whole_steps(self, interaction: Mapping[str, Any], raw: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for index, step in enumerate(
+            map(as_dict, as_list(interaction.get("steps")) or as_list(interaction.get("outputs")))
+        ):
+            chunks += self._start(step, index, raw)
+            for content in map(as_dict, as_list(step.get("summary"))):
+                chunks += self._delta({"type": "thought", "content": content}, self._steps[index], raw)
+            chunks += self._stop(self._steps.pop(index), raw)
+        return chunks
 
     def _start(self, step: Mapping[str, Any], index: Any, raw: Any) -> list[Chunk]:
         type = as_text(step.get("type"))
@@ -181,12 +197,7 @@ class InteractionsDecoder(ReplyDecoder):
             raise ProtocolError("the JSON reply is not an interaction", excerpt=as_json(body)[:MOST_KEPT])
         self._id, self._model = as_word(body.get("id")), as_word(body.get("model"))
         self._last = body
-        chunks: list[Chunk] = []
-        for index, step in enumerate(map(as_dict, as_list(body.get("steps")) or as_list(body.get("outputs")))):
-            chunks += self._start(step, index, body)
-            for content in map(as_dict, as_list(step.get("summary"))):
-                chunks += self._delta({"type": "thought", "content": content}, self._steps[index], body)
-            chunks += self._stop(self._steps.pop(index), body)
+        chunks = self._whole_steps(body, body)
         self._note_usage(_usage(as_dict(body.get("usage"))))
         self._untold = chunks
         if as_word(body.get("status")) not in _UNDER_WAY:
