@@ -712,6 +712,59 @@ class TestResponses:
         assert ("Hello", "stop", 1) == (said.text, said.finish_reason, said.usage.input_tokens)
 
 
+class TestUnclosed:
+    """Blocks and steps that no event closes before the reply ends are whole all the same."""
+
+    def test_anthropic(self) -> None:
+        """The input of a call and a thought are kept."""
+        thought = {"type": "thinking", "thinking": "Hm", "signature": "c2ln"}
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+        opened = [block(number, each)[0] for number, each in enumerate((thought, call))]
+        said, _ = reply(ANTHROPIC, START, *opened, *stopped("tool_use"))
+        assert [{"a": 1}] == [made.arguments for made in said.tool_calls]
+        assert {"anthropic": thought} in said.provider_data
+
+    def test_interactions(self) -> None:
+        """The arguments of a call that came with its start, and the summary of a thought, are told."""
+        thought = {"type": "thought", "signature": "c2ln", "summary": [{"type": "text", "text": "Hm"}]}
+        call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}
+        started = [
+            {"event_type": "step.start", "index": number, "step": step} for number, step in enumerate((thought, call))
+        ]
+        end = {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "requires_action"}}
+        said, _ = reply(INTERACTIONS, *started, end)
+        assert ("Hm", [{"a": 1}]) == (said.reasoning, [made.arguments for made in said.tool_calls])
+        assert {"gemini-interactions": thought} in said.provider_data
+
+    def test_bedrock(self) -> None:
+        """A thought goes back with its signature."""
+        delta = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "Hm", "signature": "c2ln"}}}
+        decoder = BEDROCK.decoder(HELLO)
+        steps = [*events(delta, kind="contentBlockDelta"), *events({"stopReason": "end_turn"}, kind="messageStop")]
+        chunks = [chunk for event in steps for chunk in decoder.decode(event)]
+        kept = {"reasoningContent": {"reasoningText": {"text": "Hm", "signature": "c2ln"}}}
+        assert ({"bedrock": kept},) == fold([*chunks, decoder.finish()]).provider_data
+
+
+def test_calls_that_share_a_number_are_several() -> None:
+    """Each start begins a call of its own, also where the server gives all calls one number, or none."""
+    for place in ({}, {"index": 0}):
+        starts = [
+            {
+                "type": "tool-call-start",
+                "delta": {"message": {"tool_calls": {"id": id, "function": {"name": id, "arguments": "{}"}}}},
+                **place,
+            }
+            for id in "abc"
+        ]
+        said, _ = reply(COHERE, *starts, {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
+        assert ["a", "b", "c"] == [call.id for call in said.tool_calls]
+    decoder = BEDROCK.decoder(HELLO)
+    starts = [{"start": {"toolUse": {"toolUseId": id, "name": id}}} for id in "abc"]
+    chunks = [chunk for event in events(*starts, kind="contentBlockStart") for chunk in decoder.decode(event)]
+    assert ["a", "b", "c"] == [call.id for call in fold(chunks).tool_calls]
+
+
 class TestInteractions:
     def test_a_failure_that_has_the_steps(self) -> None:
         """Text that only the last event has is kept when that event tells of a failure."""

@@ -317,6 +317,13 @@ class TestToldTwice:
         completion = reply_of(thought, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         assert ("Hm", "Hello") == (completion.reasoning, completion.text)
 
+    def test_a_whole_message_beside_an_empty_delta(self) -> None:
+        """What no delta told is taken of a message, also where an empty delta stands beside it."""
+        last = {"index": 0, "finish_reason": "stop", "delta": {}, "message": {"role": "assistant", "content": "Hello"}}
+        assert "Hello" == reply_of({"choices": [last]}).text
+        assert "Hello" == reply_of(text("Hello"), {"choices": [last]}).text
+        assert "Hello" == reply_of(START, text("Hel"), text("lo"), {"choices": [last]}).text
+
     @pytest.mark.parametrize("arguments", ["", None, " ", "null", "{}"])
     def test_calls_without_arguments(self, arguments: str | None) -> None:
         """Two calls of the number 0 and without ids are two, though they have nothing to say."""

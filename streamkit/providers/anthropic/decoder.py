@@ -117,7 +117,8 @@ class AnthropicDecoder(ReplyDecoder):
             return self._ending(as_dict(raw.get("delta")), raw)
         if type == "message_stop":
             self.ended = True
-        elif type == "error" or kind == "error" or reports_error(raw):
+            return [chunk for key in list(self._blocks) for chunk in self._stop(key, raw)]  # those nobody closed
+        if type == "error" or kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
         return []  # "ping", and what is still to be invented
 

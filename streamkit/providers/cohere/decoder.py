@@ -45,6 +45,7 @@ class CohereDecoder(ReplyDecoder):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by Cohere's
+        self._begun = 0  # calls
         self._plan: list[str] = []
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -92,8 +93,9 @@ class CohereDecoder(ReplyDecoder):
         function = as_dict(call.get("function"))
         id = name = ""
         if begins or index not in self._calls:
-            self._calls[index] = len(self._calls)
-            if self._calls[index] >= MOST_CALLS:
+            self._calls[index] = self._begun
+            self._begun += 1
+            if self._begun > MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
             id, name = as_word(call.get("id")), as_word(function.get("name"))
         fragment = as_text(function.get("arguments"))

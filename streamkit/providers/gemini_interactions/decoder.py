@@ -98,6 +98,9 @@ class InteractionsDecoder(ReplyDecoder):
         chunks: list[Chunk] = []
         if type == "interaction.completed":
             chunks = [] if self._has_steps else self._whole_steps(interaction, raw)
+            chunks += [
+                chunk for open_step in list(self._steps) for chunk in self._stop(self._steps.pop(open_step), raw)
+            ]
             self._untold = chunks  # in case it ended in an error
             self._end(interaction, "" if status in _UNDER_WAY else status)
         elif type.startswith("interaction.") and (
@@ -112,8 +115,6 @@ class InteractionsDecoder(ReplyDecoder):
             map(as_dict, as_list(interaction.get("steps")) or as_list(interaction.get("outputs")))
         ):
             chunks += self._start(step, index, raw)
-            for content in map(as_dict, as_list(step.get("summary"))):
-                chunks += self._delta({"type": "thought", "content": content}, self._steps[index], raw)
             chunks += self._stop(self._steps.pop(index), raw)
         return chunks
 
@@ -138,6 +139,8 @@ class InteractionsDecoder(ReplyDecoder):
             chunks += self._pieces("text", as_text(as_dict(content).get("text")), raw)
         if type == "thought":
             open_step["signature"] = as_text(step.get("signature"))
+            for content in map(as_dict, as_list(step.get("summary"))):
+                chunks += self._delta({"type": "thought", "content": content}, open_step, raw)
         elif type not in ("model_output", "text"):
             chunks.append(self._chunk("text", 0, raw))  # a tool on Google's side: all of it is in raw
         return chunks

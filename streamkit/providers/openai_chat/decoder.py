@@ -118,7 +118,7 @@ class ChatDecoder(ReplyDecoder):
         index = index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else 0
         delta = choice.get("delta")
         by_deltas = self._told_by_deltas.setdefault(index, set())
-        if isinstance(delta, dict):
+        if isinstance(delta, dict) and (delta or not choice.get("message")):
             chunks = self._decode_delta(delta, index, raw)
             by_deltas.update(chunk.type for chunk in chunks)
         else:  # one that comes whole; what deltas told would be told again
