@@ -62,6 +62,8 @@ class Decoder(Protocol):
 class Provider(Protocol):
     """Knows one service: how to ask it and how to read its answers. Immutable, shared between threads.
 
+    One that has a list of its models also has ``models_request``; see ``ListsModels`` in ``request.model_lists``.
+
     Attributes:
         name: the first segment of model names, as in ``openai/gpt-4o-mini``.
     """
