@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the package."""
+"""The protocols that the rest of the package uses: ``Provider`` and ``Decoder``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Decoder(Protocol):
         """Whether all of the reply has come."""
 
     def decode(self, event: Event) -> Sequence[Chunk]:
-        """Return the chunks of one event, none for one that carries nothing of the reply.
+        """Return the chunks of one event; an event without content gives none.
 
         Raises:
             ProtocolError: it is not in the provider's format.
@@ -52,7 +52,7 @@ class Decoder(Protocol):
         """Return the chunks of a whole reply, decoded from JSON, that came instead of a stream."""
 
     def leftover(self) -> Sequence[Chunk]:
-        """Return what came and no chunk has told yet, such as usage; asked when a reply ends in a failure."""
+        """Return chunks for what was received but not delivered yet, such as usage; called when a reply fails."""
 
     def finish(self) -> Chunk:
         """Return the ``done`` chunk; called once, at the end of a reply that is ``ended``, ``whole`` or ``enough``."""
@@ -76,7 +76,7 @@ class Provider(Protocol):
         """Return the request for a streamed reply.
 
         Raises:
-            ConfigError: the key is missing, or the provider has no word for a parameter.
+            ConfigError: the key is missing, or the provider does not support a parameter.
         """
 
     def decoder(self, chat: ChatRequest) -> Decoder:

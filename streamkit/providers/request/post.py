@@ -1,4 +1,4 @@
-"""What the requests of all providers have in common: headers, secrets, JSON, and the reading of a refusal."""
+"""Build the POST request of any provider: headers, secrets, JSON body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["masked_headers", "post", "searchable"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
-    "Accept-Encoding": "identity",  # compression holds tokens back for nothing
+    "Accept-Encoding": "identity",  # compression would delay tokens
     "Content-Type": "application/json",
 }
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # a token, as RFC 9110 has it
@@ -97,7 +97,7 @@ def _header(name: str, value: str) -> str:
 
 
 def _check_numbers(value: Any, where: str) -> None:
-    """Raise a ConfigError for a number that JSON has no word for."""
+    """Raise a ConfigError for NaN or an infinity, which JSON cannot express."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} is {value}, for which JSON has no word")
     if isinstance(value, Mapping):
