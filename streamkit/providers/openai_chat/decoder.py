@@ -1,4 +1,4 @@
-"""Events of a chat-completions stream to chunks, with every deviation that servers are known for."""
+"""Decode chat-completions streams, with the known deviations of servers."""
 
 from __future__ import annotations
 
@@ -36,8 +36,12 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(FAILED_FINISHES, "error"),
 }
 
-_TYPES = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}  # of the chunks of a field
-_IN_RAW = ("images", "audio", "annotations")  # what a delta may hold that chunks have no field for
+_TYPES = {
+    "content": "text",
+    "tool_calls": "tool_call",
+    "function_call": "tool_call",
+}  # the type of chunk that a field gives
+_IN_RAW = ("images", "audio", "annotations")  # fields of a delta that chunks have no field for
 _PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
 
 
@@ -121,7 +125,7 @@ class ChatDecoder(ReplyDecoder):
         if isinstance(delta, dict) and (delta or not choice.get("message")):
             chunks = self._decode_delta(delta, index, raw)
             by_deltas.update(chunk.type for chunk in chunks)
-        else:  # one that comes whole; what deltas told would be told again
+        else:  # a whole message: leave out what deltas delivered already
             if self._told_text:
                 by_deltas.add("text")
             delta = {
@@ -146,7 +150,7 @@ class ChatDecoder(ReplyDecoder):
         chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
         calls = delta.get("tool_calls")
         calls = [calls] if isinstance(calls, dict) and calls else as_list(calls)  # some servers leave the list out
-        if not calls and (call := delta.get("function_call")):  # of old; llama-cpp-python sends both
+        if not calls and (call := delta.get("function_call")):  # the older shape; llama-cpp-python sends both
             calls = [{"index": 0, "function": call}]
         if calls:
             self._tools.setdefault(index, ToolIndex()).begin_event()
@@ -156,7 +160,7 @@ class ChatDecoder(ReplyDecoder):
         return chunks
 
     def _decode_parts(self, parts: list[Any], index: int, raw: Any) -> list[Chunk]:
-        """Read content that is a list of parts, as Mistral sends it."""
+        """Parse content that is a list of parts, as Mistral sends it."""
         chunks = []
         for part in parts:
             part = {"type": "text", "text": part} if isinstance(part, str) else as_dict(part)
@@ -204,7 +208,7 @@ def _reasoning(delta: Mapping[str, Any]) -> str:
 
 
 def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
-    """Return what an event says of usage, wherever it does."""
+    """Return the usage of an event, from any of its known places."""
     sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
     if not sent:
         sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
@@ -218,7 +222,7 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
     # Azure may count them beside the details, and leave these at 0.
     thoughts = max((n for n in map(count_of, (inner, sent.get("reasoning_tokens"))) if n is not None), default=None)
     if thoughts and made is not None and given is not None and given + made + thoughts == total:
-        made += thoughts  # xAI counts them apart
+        made += thoughts  # xAI does not include them in completion_tokens
     details = as_dict(sent.get("prompt_tokens_details"))
     cached = (details.get("cached_tokens"), sent.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"))
     written = (details.get("cache_write_tokens"), sent.get("cache_creation_input_tokens"))  # OpenRouter, LiteLLM
