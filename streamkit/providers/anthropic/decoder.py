@@ -1,4 +1,4 @@
-"""Events of Anthropic's Messages to chunks.
+"""Decode streams of Anthropic's Messages.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/streaming, read 2026-11-21, and the recordings.
 """
@@ -31,8 +31,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-# Blocks that have to be in the history for the next turn, and that nobody else can read; beside them, those of
-# tools on Anthropic's side.
+# Blocks that are sent back with the history unchanged, besides those of tools on Anthropic's side.
 _KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload", "fallback")
 
 
@@ -64,10 +63,10 @@ class AnthropicDecoder(ReplyDecoder):
         self._finish_word = None
         self._usage, self._usage_told = None, True
         self._provider_data, self._halves = [], {}
-        self._blocks: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
+        self._blocks: dict[Any, dict[str, Any]] = {}  # open blocks, by their index
         self._calls = 0
         self._unanswered: set[str] = set()  # ids of calls of tools on Anthropic's side
-        self._counts: dict[str, Any] = {}  # usage as sent: the last of each
+        self._counts: dict[str, Any] = {}  # the last value of each field of the usage
         self._layout = Layout()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -117,10 +116,12 @@ class AnthropicDecoder(ReplyDecoder):
             return self._ending(as_dict(raw.get("delta")), raw)
         if type == "message_stop":
             self.ended = True
-            return [chunk for key in list(self._blocks) for chunk in self._stop(key, raw)]  # those nobody closed
+            return [
+                chunk for key in list(self._blocks) for chunk in self._stop(key, raw)
+            ]  # blocks that were not closed
         if type == "error" or kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
-        return []  # "ping", and what is still to be invented
+        return []  # "ping", and events of newer versions
 
     def _ending(self, ending: Mapping[str, Any], raw: Any) -> list[Chunk]:
         self._finish_word = as_word(ending.get("stop_reason")) or self._finish_word
@@ -130,7 +131,7 @@ class AnthropicDecoder(ReplyDecoder):
         return self._pieces("refusal", as_text(as_dict(ending.get("stop_details")).get("explanation")), raw)
 
     def _message(self, message: Mapping[str, Any], raw: Any) -> list[Chunk]:
-        """Read the head of a message, or all of one that comes whole."""
+        """Parse the start of a message, or a whole message."""
         self._id = as_word(message.get("id")) or self._id
         self._model = as_word(message.get("model")) or self._model
         chunks: list[Chunk] = []
@@ -214,17 +215,17 @@ class AnthropicDecoder(ReplyDecoder):
                 try:
                     kept["input"] = as_dict(parse_json(parts))
                 except ValueError:
-                    return []  # cut short: Anthropic would not take it back
+                    return []  # incomplete: Anthropic would refuse it
             for datum in (*self._layout.take(), kept):
                 self._note_data(FORMAT, datum)
         return []
 
     def _count(self, sent: Mapping[str, Any], *, known: bool) -> None:
-        """Take in a usage, which is cumulative: what a later one leaves out holds.
+        """Merge a usage, which is cumulative: a field that a later one leaves out keeps its value.
 
         Args:
             sent: as sent.
-            known: whether the output is known; at the head of a stream its count is that of the first token.
+            known: whether output_tokens is final; at the start of a stream it counts the first token only.
         """
         self._counts |= {name: value for name, value in sent.items() if value is not None}
         if self._counts:
@@ -248,7 +249,7 @@ def _key(index: Any) -> Any:
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage:
-    """Return a usage as Anthropic counts: the input without what was read from or written to the cache."""
+    """Return a usage as Anthropic counts: input_tokens excludes tokens read from or written to the cache."""
     given, made = count_of(counts.get("input_tokens")), count_of(counts.get("output_tokens"))
     return Usage(
         given,

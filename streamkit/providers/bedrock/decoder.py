@@ -1,4 +1,4 @@
-"""Events of Amazon Bedrock's converse-stream to chunks.
+"""Decode Amazon Bedrock's converse-stream.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, read 2026-11-21.
 """
@@ -36,8 +36,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class BedrockDecoder(ReplyDecoder):
     """Decodes one converse-stream; see ``Decoder`` for the contract.
 
-    The type of an event is the name that its frame gives it. The reply is whole with its stop reason; usage
-    may come before or after that, and the frames simply end.
+    The type of an event is in a header of its frame. The reply is whole with its stop reason. Usage may come before
+    or after that, and there is no terminator.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -46,7 +46,7 @@ class BedrockDecoder(ReplyDecoder):
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by its block
         self._begun = 0  # calls
-        self._thoughts: dict[Any, dict[str, str]] = {}  # those that are open, by their block
+        self._thoughts: dict[Any, dict[str, str]] = {}  # open thoughts, by their block
         self._layout = Layout()
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:

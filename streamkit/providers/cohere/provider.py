@@ -52,7 +52,7 @@ class Cohere(KeyedProvider):
 
     @property
     def models_url(self) -> str:
-        """Where the list of models is: it has no second version."""
+        """The URL of the list of models, which exists in version 1 only."""
         return f"{self.base_url.removesuffix('/v2')}/v1/models"
 
     @property
@@ -78,7 +78,7 @@ class Cohere(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Cohere has no word for.
+            ConfigError: the call has something that Cohere does not support.
         """
         parameters = Parameters(self.name, chat)
         conversation = turns_for(self.name, chat, "detail")

@@ -1,4 +1,4 @@
-"""Events of Gemini's streamGenerateContent to chunks.
+"""Decode streams of Gemini's streamGenerateContent.
 
 Source: https://ai.google.dev/api/generate-content, read 2026-11-21, and the recordings.
 """
@@ -23,7 +23,7 @@ from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_wor
 __all__ = ["FORMAT", "MADE_ID", "GeminiDecoder", "usage_of"]
 
 FORMAT = "gemini"  # of provider data
-MADE_ID = "gemini_call_"  # begins the ids of calls that came without one
+MADE_ID = "gemini_call_"  # prefix of the ids that are made for calls without one
 
 _FILTERED = "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII LANGUAGE OTHER_SAFETY IMAGE_SAFETY IMAGE_RECITATION"
 _FAILED = "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MALFORMED_RESPONSE"
@@ -49,10 +49,9 @@ class _Call:
 class GeminiDecoder(ReplyDecoder):
     """Decodes one stream of generated content; see ``Decoder`` for the contract.
 
-    A reply is whole once as many candidates as were asked for have their finish reason, and its bytes simply end
-    after that: there is no terminator. A prompt that is blocked ends it as well, with the reason of the block.
-    Arguments of a call that come in parts, as paths and values, are told in one piece when the last is there:
-    only then is their JSON known.
+    A reply is whole once as many candidates as were asked for have their finish reason; there is no terminator. A
+    blocked prompt ends it as well, with the reason of the block. Arguments that come in parts, as paths and values,
+    are delivered in one piece after the last part: only then is their JSON known.
 
     Args:
         provider: its name, for errors.
@@ -64,8 +63,8 @@ class GeminiDecoder(ReplyDecoder):
     def __init__(self, provider: str, candidates: int = 1) -> None:
         super().__init__(provider)
         self._wanted = candidates
-        self._ends: dict[int, str | None] = {}  # each candidate, with the word for its end
-        self._calls: dict[int, int] = {}  # how many calls each candidate has
+        self._ends: dict[int, str | None] = {}  # each candidate's finish reason
+        self._calls: dict[int, int] = {}  # number of calls of each candidate
         self._open: dict[int, _Call] = {}
         self._blocked: str | None = None
         self._counts: Any = None
@@ -175,7 +174,7 @@ class GeminiDecoder(ReplyDecoder):
         if name or index not in self._open:
             chunks += self._end_call(index, raw)
             if not name and not call.get("args") and not call.get("partialArgs"):
-                return chunks  # an empty one, which says that the last is over
+                return chunks  # an empty call, which ends the one before
             whole = not (call.get("willContinue") or call.get("partialArgs"))
             arguments = as_json(as_dict(call.get("args"))) if whole else ""
             chunks.append(self._begin_call(call, name, signature, index, raw, arguments))
@@ -210,7 +209,7 @@ class GeminiDecoder(ReplyDecoder):
         return self._call_piece(which, raw, id=id, name=name, arguments=arguments, index=index)
 
     def _end_call(self, index: int, raw: Any) -> list[Chunk]:
-        """Tell the arguments of the call that is open, if any."""
+        """Return the arguments of the open call, if any."""
         call = self._open.pop(index, None)
         if call is None:
             return []
@@ -240,7 +239,7 @@ class GeminiDecoder(ReplyDecoder):
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Return a usage with thoughts counted among the output, as they are billed; ``None`` for one without counts."""
+    """Return a usage whose output includes thoughts, as they are billed; ``None`` if it has no counts."""
     given, thoughts = count_of(counts.get("promptTokenCount")), count_of(counts.get("thoughtsTokenCount"))
     made = sum_of(count_of(counts.get("candidatesTokenCount")), thoughts)
     total = count_of(counts.get("totalTokenCount"))

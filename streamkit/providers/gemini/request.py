@@ -1,4 +1,4 @@
-"""A call in OpenAI's words to the body of Gemini's streamGenerateContent.
+"""Build the body of Gemini's streamGenerateContent from an OpenAI-shaped call.
 
 Source: https://ai.google.dev/api/generate-content, read 2026-11-21.
 """
@@ -37,7 +37,7 @@ from streamkit.wire.loose_json import as_dict
 __all__ = ["body_of"]
 
 _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-# Tokens of thought for models before Gemini 3, which have a budget where later ones have a level.
+# Tokens of thought for models before Gemini 3, which have a budget; later ones have a level.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
@@ -45,7 +45,7 @@ _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECA
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
 _DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
-# Stands for the signature of a call that the model did not make, or not where it signs.
+# Replaces the signature of a call that Gemini did not make or did not sign.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
 _NO_SIGNATURE = "skip_thought_signature_validator"
 
@@ -59,7 +59,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
         ids: whether the server knows ids of function calls.
 
     Raises:
-        ConfigError: there is something that Gemini has no word for.
+        ConfigError: the call has something that Gemini does not support.
     """
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
@@ -82,7 +82,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
 
 
 def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) -> list[dict[str, Any]]:
-    """Return the contents; those of one side that follow each other become one, as results of calls must."""
+    """Return the contents; consecutive ones of one role are merged, which results of calls require."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of functions, by the id of their last call
     for turn in conversation:
@@ -117,7 +117,7 @@ def _wants_signatures(model: str) -> bool:
 
 
 def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
-    """Put a signature into each step that has calls; the first of them has it, where the model made them as well."""
+    """Put a signature on the first call of each content that has calls, as the API requires."""
     for content in contents:
         call = next((part for part in content["parts"] if "functionCall" in part), None)
         if call is not None:
@@ -218,7 +218,7 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
 
 
 def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how functions are called, empty where the model is free to or where there are none."""
+    """Return the function-calling config, empty if the model decides or there are no functions."""
     config: dict[str, Any] = {}
     if choice is not None:
         chosen = tool_choice_of(choice)
@@ -265,12 +265,12 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
 
 
 def _camel_case(field: str) -> str:
-    """Return the spelling of the API, of which Google's own libraries have another."""
+    """Return a name in the camel case of the API; Google's own libraries use snake case."""
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
 
 
 def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:
-    """Return how hard to think; the thoughts are asked for as well, as they are with other providers."""
+    """Return the thinking config; it asks for the thoughts as well, as other providers send them."""
     if effort not in _BUDGETS:
         raise ConfigError(f"{name} has reasoning_effort {', '.join(_BUDGETS)}, not {effort!r}")
     if effort == "none" and ("gemini-2" not in model or "gemini-2.5-pro" in model):

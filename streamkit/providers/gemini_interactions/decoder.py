@@ -1,4 +1,4 @@
-"""Events of Gemini's interactions to chunks.
+"""Decode streams of Gemini's interactions.
 
 Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21, and the recordings.
 """
@@ -30,7 +30,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "cancelled": "cancelled",
 }
 _UNDER_WAY = ("in_progress", "queued")
-# Before steps there were contents, and servers that still speak of these.
+# Older servers send contents instead of steps.
 _OLD_EVENTS = {
     "interaction.start": "interaction.created",
     "interaction.complete": "interaction.completed",
@@ -41,15 +41,15 @@ _OLD_EVENTS = {
 class InteractionsDecoder(ReplyDecoder):
     """Decodes one stream of an interaction; see ``Decoder`` for the contract.
 
-    An interaction is a list of steps, each started, grown by deltas and stopped; what it came to is in the
-    event that completes it.
+    An interaction is a list of steps, each started, grown by deltas and stopped. The last event has the status and
+    the usage.
     """
 
     finish_reasons = _FINISH_REASONS
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
-        self._steps: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
+        self._steps: dict[Any, dict[str, Any]] = {}  # open steps, by their index
         self._has_steps = False  # whether steps were streamed, so that a list of them at the end brings nothing new
         self._calls = 0
 
@@ -125,7 +125,7 @@ class InteractionsDecoder(ReplyDecoder):
         if len(self._steps) > 4096:
             raise ProtocolError("more than 4096 steps are open at once")
         if type == "user_input":
-            return []  # the question, told again
+            return []  # the question, repeated
         if type == "function_call":
             open_step["which"], self._calls = self._calls, self._calls + 1
             if self._calls > MOST_CALLS:
@@ -209,7 +209,7 @@ class InteractionsDecoder(ReplyDecoder):
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage | None:
-    """Return a usage with thoughts counted among the output, as they are billed."""
+    """Return a usage whose output includes thoughts, as they are billed."""
     if not sent:
         return None
     given, thoughts = count_of(sent.get("total_input_tokens")), count_of(sent.get("total_thought_tokens"))

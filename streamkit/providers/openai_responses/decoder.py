@@ -1,4 +1,4 @@
-"""Events of OpenAI's Responses to chunks.
+"""Decode streams of OpenAI's Responses.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11-21, and the recordings.
 """
@@ -28,7 +28,7 @@ FORMAT = "openai-responses"  # of provider data
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _UNDER_WAY = ("queued", "in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
-# Events that bring nothing, or nothing that others have not brought.
+# Events without content, or whose content other events have as well.
 _SILENT = frozenset(
     f"response.{name}"
     for name in "created in_progress queued content_part.added content_part.done output_text.annotation.added "
@@ -41,10 +41,10 @@ _REASONING_FIELDS: tuple[Literal["content", "summary"], ...] = ("content", "summ
 class ResponsesDecoder(ReplyDecoder):
     """Decodes one stream of Responses; see ``Decoder`` for the contract.
 
-    A reply is a list of items. Most servers tell each item by deltas, then whole, and at the end all of them
-    again; some leave one or the other out. So the length told of each part is kept, and from what comes whole
-    only the rest is told. Of a reasoning item either its content is told or its summary, whichever comes first.
-    Tools that run on the server's side are in ``raw`` alone.
+    A reply is a list of items. Most servers send each item as deltas, then whole, and at the end all items again; some
+    leave one or the other out. So the decoder counts the delivered characters of each part, and delivers only the
+    rest of what comes whole. Of a reasoning item it delivers either the content or the summary, whichever comes
+    first. Tools that run on the server's side are in ``raw`` only.
     """
 
     def __init__(self, provider: str) -> None:
@@ -52,11 +52,11 @@ class ResponsesDecoder(ReplyDecoder):
         self._told_parts: dict[tuple[_Kind, Any], ToldParts] = {}  # by kind, and place of the item
         self._places = ItemPlaces()
         self._layout = Layout()
-        self._argument_lengths: dict[Any, int] = {}  # characters told, by the place of the item
+        self._argument_lengths: dict[Any, int] = {}  # characters delivered, by the place of the item
         self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
         self._kept: set[Any] = set()  # places of the items that are provider data
-        self._reasoning: dict[Any, Literal["content", "summary"]] = {}  # the field told of each item, by its place
-        self._why = ""  # a reply is incomplete
+        self._reasoning: dict[Any, Literal["content", "summary"]] = {}  # the field delivered of each item, by its place
+        self._why = ""  # the reason of an incomplete reply
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -102,7 +102,7 @@ class ResponsesDecoder(ReplyDecoder):
         return [] if type in _SILENT or not type.startswith("response.") else [self._chunk("text", 0, raw)]
 
     def _progress(self, subject: str, is_delta: bool, place: Any, raw: Mapping[str, Any]) -> list[Chunk]:
-        """Read one step of one part of an item: a delta, or the whole of it."""
+        """Parse an event about one part of an item: a delta, or the whole part."""
         part, whole = _number(raw.get("content_index")), not is_delta
         text = as_text(raw.get("delta" if is_delta else "refusal" if subject == "refusal" else "text"))
         if subject == "output_text":
@@ -120,15 +120,15 @@ class ResponsesDecoder(ReplyDecoder):
         return [self._chunk("text", 0, raw)] if is_delta else []
 
     def _takes(self, place: Any, field: Literal["content", "summary"], text: str) -> bool:
-        """Say whether a field of a reasoning item is told.
+        """Return whether a field of a reasoning item is delivered.
 
-        An item may have the same reasoning raw, as content, and in other words, as a summary, and some servers put
-        the summary into both. Only the field whose text comes first is told.
+        An item may hold its raw reasoning as content and a summary of it, and some servers put the summary into both.
+        Only the field whose text comes first is delivered.
         """
         return field == (self._reasoning.setdefault(place, field) if text else self._reasoning.get(place))
 
     def _tell(self, kind: _Kind, text: str, place: Any, part: int, raw: Any, whole: bool) -> list[Chunk]:
-        """Return a piece of a part, or what is left of the whole part."""
+        """Return chunks of a piece of a part, or of the rest of a whole part."""
         told = self._told_parts.setdefault((kind, place), ToldParts())
         chunks = self._pieces(kind, text[told.lengths.get(part, 0) :] if whole else text, raw)
         length = sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
@@ -140,7 +140,7 @@ class ResponsesDecoder(ReplyDecoder):
 
     def _arguments_of(self, place: Any, text: str, raw: Any, whole: bool) -> list[Chunk]:
         if place not in self._calls:
-            return []  # its item is still to come, and will be whole then
+            return []  # its item comes later, with all of the arguments
         fragment = text[self._argument_lengths.get(place, 0) :] if whole else text
         if not fragment:
             return []
@@ -193,7 +193,7 @@ class ResponsesDecoder(ReplyDecoder):
         return self._rest("text", texts, place, raw) + self._rest("refusal", refusals, place, raw)
 
     def _thought(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
-        """Return what was not told of a reasoning item: of its content, if that has text, else of its summary."""
+        """Return the rest of a whole reasoning item: of its content, if that has text, else of its summary."""
         for field in _REASONING_FIELDS:
             texts = {n: as_text(as_dict(part).get("text")) for n, part in enumerate(as_list(item.get(field)))}
             if any(texts.values()) and self._takes(place, field, "".join(texts.values())):
@@ -201,14 +201,14 @@ class ResponsesDecoder(ReplyDecoder):
         return []
 
     def _rest(self, kind: _Kind, parts: Mapping[int, str], place: Any, raw: Any) -> list[Chunk]:
-        """Return what was not told of all parts of one kind of an item that came whole."""
+        """Return the rest of all parts of one kind of a whole item."""
         told = self._told_parts.setdefault((kind, place), ToldParts())
         return [
             chunk for part, rest in told.rest_of(parts) for chunk in self._tell(kind, rest, place, part, raw, False)
         ]
 
     def _keep(self, item: Mapping[str, Any], place: Any, following: int | None) -> None:
-        """Keep an item that only the server can read; one without such content need not go back."""
+        """Keep an item with encrypted content for the history; others need not be sent back."""
         following = place if isinstance(place, int) else following
         if item.get("encrypted_content") and place not in self._kept:
             self._kept.add(place)
@@ -229,7 +229,7 @@ class ResponsesDecoder(ReplyDecoder):
         return chunks
 
     def _output(self, output: list[Any], raw: Any) -> list[Chunk]:
-        """Read the items at the end, of which most or all were told before."""
+        """Parse the list of items at the end; most or all of them were delivered before."""
         items = [as_dict(item) for item in output]
         places = self._places.at_end(items)
         chunks: list[Chunk] = []
