@@ -98,7 +98,9 @@ class Cohere(KeyedProvider):
             body["response_format"] = {"type": "json_object", **schema}
         if effort is not None:
             if effort not in ("none", "high"):
-                raise ConfigError(f"{self.name} thinks or does not: reasoning_effort is 'high' or 'none', or thinking=")
+                raise ConfigError(
+                    f"{self.name} turns thinking on or off: reasoning_effort is 'high' or 'none', or thinking="
+                )
             body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")

@@ -274,7 +274,7 @@ def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:
     if effort not in _BUDGETS:
         raise ConfigError(f"{name} has reasoning_effort {', '.join(_BUDGETS)}, not {effort!r}")
     if effort == "none" and ("gemini-2" not in model or "gemini-2.5-pro" in model):
-        raise ConfigError(f"{model} cannot be kept from thinking; a little is reasoning_effort 'low'")
+        raise ConfigError(f"{model} cannot be kept from thinking; the lowest setting is reasoning_effort 'low'")
     if "gemini-2" in model:
         return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": effort != "none"}
     return {"thinkingLevel": effort, "includeThoughts": True}

@@ -71,7 +71,7 @@ class AzureOpenAI(ChatCompletions):
         self._token = Masked(held) if isinstance(held, str) else held
         del token, held
         if key is not None and self._token is not None:
-            raise ConfigError("api_key and token are two ways to say who asks; give one of them")
+            raise ConfigError("api_key and token are two ways to authenticate; give one of them")
         if self._token is not None:
             key = Masked()
         url = _resource(endpoint, "endpoint") if endpoint else _resource(os.environ.get(_ENDPOINT) or "", _ENDPOINT)

@@ -120,7 +120,7 @@ class OpenAICompletions(ChatCompletions):
         conversation = turns_for(self.name, chat)
         if len(conversation) != 1 or conversation[0].role != "user":
             raise ConfigError(
-                f"{self.name} completes a text and knows no roles: pass one user message, or a prompt of your own "
+                f"{self.name} completes text without roles: pass one user message, or a prompt of your own "
                 "in extra_body={'prompt': ...}"
             )
         return conversation[0].text(self.name)

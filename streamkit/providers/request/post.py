@@ -84,7 +84,7 @@ def _header(name: str, value: str) -> str:
         ConfigError: it cannot be sent.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a header")
+        raise ConfigError(f"{name!r} is not a valid header name")
     if not isinstance(value, str):
         raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
     if _CONTROL.search(value):
@@ -99,7 +99,7 @@ def _header(name: str, value: str) -> str:
 def _check_numbers(value: Any, where: str) -> None:
     """Raise a ConfigError for NaN or an infinity, which JSON cannot express."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where} is {value}, for which JSON has no word")
+        raise ConfigError(f"{where} is {value}, which JSON cannot express")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _check_numbers(inner, f"{where}.{key}")

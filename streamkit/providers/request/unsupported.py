@@ -63,7 +63,7 @@ def tools_for(
     read = tools_of(tools)
     for tool in read:
         if isinstance(tool, ToolSpec) and tool.strict and "strict" not in words:
-            raise ConfigError(f"{provider} cannot hold a call to its schema; leave strict out of the tool {tool.name}")
+            raise ConfigError(f"{provider} does not support strict schemas; leave strict out of the tool {tool.name}")
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
     return read
@@ -93,7 +93,7 @@ def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest,
     if any(field in chat.extra_body or field in chat.params for field in elsewhere):
         return
     if not any(turn.role != "system" and _says_something(turn) for turn in conversation):
-        raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+        raise ConfigError(f"{provider} needs a message to reply to that is neither empty nor a system message")
     if any(turn.role == "user" and not _says_something(turn) for turn in conversation):
         raise ConfigError(f"{provider} takes no user message that is empty; leave it out")
 
@@ -154,7 +154,7 @@ def call_id_of(provider: str, call: ToolCall) -> str:
         ConfigError: it has none.
     """
     if not call.id:
-        raise ConfigError(f"{provider} needs an id of each tool call, which the result names; {call.name} has none")
+        raise ConfigError(f"{provider} needs an id on each tool call; {call.name} has none")
     return call.id
 
 
