@@ -200,7 +200,7 @@ def test_a_sleeping_consumer_holds_the_server_up() -> None:
             sent = request.sent
             never.wait(0.3)
         assert stream.stats.queue_peak <= 64
-        assert len(stream.channel) == 64
+        assert stream._state.channel.qsize() == 64
         assert resident() - before < 20 * 2**20
         assert stream.status == "open"
         stream.close()
