@@ -220,9 +220,9 @@ def test_tools_in_the_extra_body(field: str) -> None:
 @pytest.mark.parametrize("name", providers())
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_no_number(name: str, number: float) -> None:
-    """A number which JSON cannot express is refused wherever it stands, where it would go out as null."""
+    """A number for which JSON has no word is refused wherever it stands, where it would go out as null."""
     for extra, params in (({}, {"temperature": number}), ({"x": [None, {"y": (number,)}]}, {})):
-        with pytest.raises(ConfigError, match=r"the request\.\S+ is -?(nan|inf), which JSON cannot express"):
+        with pytest.raises(ConfigError, match=r"the request\.\S+ is -?(nan|inf), for which JSON has no word"):
             body_of(name, extra_body=extra, **params)
     assert body_of(name, extra_body={"x": [None, 1.5, "null"]})["x"] == [None, 1.5, "null"]
 

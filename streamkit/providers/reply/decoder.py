@@ -72,7 +72,7 @@ class ReplyDecoder:
         return self._decode_any(raw, event.event)
 
     def _decode_odd(self, event: Event) -> Sequence[Chunk]:
-        """Parse what the fast parser refuses: [DONE], half a character, NaN, control characters, or no JSON at all."""
+        """Read what is no strict JSON: [DONE], half a character, NaN, control characters, or no JSON at all."""
         text = event.data.strip()
         if text == "[DONE]":
             self.ended = self.ended or self.done_marker

@@ -1,4 +1,4 @@
-"""Build the POST request of any provider: headers, secrets, JSON body."""
+"""What the requests of all providers have in common: headers, secrets, JSON, and the reading of a refusal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["masked_headers", "post", "searchable"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
-    "Accept-Encoding": "identity",  # compression would delay tokens
+    "Accept-Encoding": "identity",  # compression holds tokens back for nothing
     "Content-Type": "application/json",
 }
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # a token, as RFC 9110 has it
@@ -84,7 +84,7 @@ def _header(name: str, value: str) -> str:
         ConfigError: it cannot be sent.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is not a valid header name")
+        raise ConfigError(f"{name!r} is no name of a header")
     if not isinstance(value, str):
         raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
     if _CONTROL.search(value):
@@ -97,9 +97,9 @@ def _header(name: str, value: str) -> str:
 
 
 def _check_numbers(value: Any, where: str) -> None:
-    """Raise a ConfigError for NaN or an infinity, which JSON cannot express."""
+    """Raise a ConfigError for a number that JSON has no word for."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where} is {value}, which JSON cannot express")
+        raise ConfigError(f"{where} is {value}, for which JSON has no word")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _check_numbers(inner, f"{where}.{key}")
