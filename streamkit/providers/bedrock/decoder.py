@@ -46,7 +46,7 @@ class BedrockDecoder(ReplyDecoder):
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by its block
         self._begun = 0  # calls
-        self._thoughts: dict[Any, dict[str, str]] = {}  # open thoughts, by their block
+        self._thoughts: dict[Any, dict[str, str]] = {}  # those that are open, by their block
         self._layout = Layout()
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:

@@ -1,4 +1,4 @@
-"""Assemble arguments that arrive as pairs of a path and a value."""
+"""Arguments that arrive as pairs of a path and a value, put together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["put"]
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,5})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
 _MOST_STEPS = 64
-_MOST_ITEMS = 10_000  # in a list; a path with a large index must not allocate a large list
+_MOST_ITEMS = 10_000  # in a list: what a path may ask for is no reason to make it
 
 
 def put(root: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a path such as ``$.items[0].name``; a string is appended to a string that is there already.
+    """Put a value where a path such as ``$.items[0].name`` points; a string goes behind the string that is there.
 
     Raises:
-        ProtocolError: the path is malformed, or contradicts an earlier one.
+        ProtocolError: it is no such path, or it contradicts an earlier one.
     """
     steps = _steps(path)
     place: Any = root

@@ -19,6 +19,7 @@ class ItemPlaces:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
+        self._some_id_has_no_place = False
         self._by_number: dict[int, Any] = {}
         self._of_type: dict[str, dict[Any, None]] = {}  # places, in order, by the type of the item
 
@@ -34,6 +35,7 @@ class ItemPlaces:
         place = self._numbered(number, ids, places) if isinstance(number, int) else self._by_name(ids, places)
         for id in ids:
             self._by_id.setdefault(id, place)
+            self._some_id_has_no_place |= self._by_id[id] is None
         places[place] = None
         return place
 
@@ -41,9 +43,10 @@ class ItemPlaces:
         """Return the place of a numbered item: its number, unless earlier events of the item came without one."""
         if number not in self._by_number:
             unnumbered = [self._by_id[id] for id in ids if id in self._by_id]
-            if None in places and None not in (*self._by_id.values(), *self._by_number.values()):
+            if None in places and not self._some_id_has_no_place:
                 unnumbered.append(None)
             self._by_number[number] = next((place for place in unnumbered if not isinstance(place, int)), number)
+            self._some_id_has_no_place |= self._by_number[number] is None
         return self._by_number[number]
 
     def _by_name(self, ids: Sequence[str], places: Mapping[Any, None]) -> Any:
@@ -52,7 +55,7 @@ class ItemPlaces:
                 return self._by_id[id]
         if not ids:
             return next(reversed(places), None)  # the last item of its type continues
-        if None in places and None not in self._by_id.values():
+        if None in places and not self._some_id_has_no_place:
             return None  # its earlier events had no id
         return ids[0]
 
