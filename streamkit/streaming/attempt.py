@@ -22,7 +22,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Interrupt, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.framing import Frame, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
 from streamkit.wire.http import HttpRequest
@@ -97,14 +97,18 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
-        if framing is not None:
+        guard = sse.Guard(bare_errors=True)
+        if framing is server_sent:
+            self._consume_events(server_sent(reply.pieces(), guard))
+        elif framing is not None:
             self._consume_events(framing(reply.pieces()))
         elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         else:
             excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
-        if not (self._decoder.ended or self._decoder.whole):
+        enough = getattr(self._decoder, "enough", False) and not guard.torn
+        if not (self._decoder.ended or self._decoder.whole or enough):
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
     def _consume_events(self, events: Iterable[Frame]) -> None:
