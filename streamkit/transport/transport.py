@@ -128,17 +128,17 @@ class Transport:
                 response = adapter.send(prepared, stream=True, timeout=None, verify=verify, proxies=proxies)
         except requests.exceptions.InvalidURL as error:
             if not proxies:
-                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
             # Not in the words of requests, which may hold half of the proxy's password.
             raise ConfigError("the request cannot be sent: the proxy of the environment has no valid address") from None
         except requests.exceptions.InvalidSchema as error:
             if (proxy := _proxy_of(request, proxies)).lower().startswith("socks"):
                 raise ConfigError(f'the proxy {proxy} needs SOCKS: python -m pip install "requests[socks]"') from None
-            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
         except requests.exceptions.InvalidHeader as error:
-            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
+            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from None
         except FAILURES as error:
-            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from error
+            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from None
         return Reply(response, last_response(), request, hook)
 
     def close_idle(self) -> None:
@@ -199,7 +199,7 @@ class Reply:
             try:
                 data = read1(_READ)
             except FAILURES as error:
-                raise body_error(error) from error
+                raise body_error(error) from None
             if not data:
                 break
             self._hook.count(len(data))
