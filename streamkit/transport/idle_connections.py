@@ -45,12 +45,14 @@ class IdleConnections:
         self._idle: list[tuple[float, Any]] = []  # since when, the connection; the oldest first
 
     def put(self, connection: Any, block: bool = False) -> None:
-        """Put a connection in, and close those that have become too old.
+        """Put a connection in, and close those that have become too old; pass over one that is closed.
+
+        urllib3 would keep a closed one and connect it again, while others that are open lie idle.
 
         Raises:
             queue.Full: there are ``most`` already.
         """
-        if connection is not None:
+        if connection is not None and not connection.is_closed:
             self._close_before(self.now() - MOST_IDLE_SECONDS)
             with self._lock:
                 if len(self._idle) >= self._most:
