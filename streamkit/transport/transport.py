@@ -23,6 +23,11 @@ from streamkit.errors import (
 from streamkit.transport.connection import POOL_CLASSES
 from streamkit.transport.failures import FAILURES, body_error, opening_error
 from streamkit.transport.wait_hook import WaitHook, hooked, last_response
+
+try:
+    from streamkit.transport.socks_connection import SOCKS_POOL_CLASSES
+except ImportError:  # without PySocks, requests refuses such a proxy
+    SOCKS_POOL_CLASSES = {}
 from streamkit.version import __version__
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import mask, without_userinfo
@@ -31,6 +36,7 @@ __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
+_SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # kinds of SOCKS proxies; h and a: the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
 # What requests and urllib look at to find proxies and certificates.
 _ENVIRONMENT = (
@@ -47,9 +53,13 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        scheme = proxy.partition("://")[0].lower()
+        socks = scheme.startswith("socks")
+        if socks and scheme not in _SOCKS:
+            kinds = ", ".join(_SOCKS)
+            raise ConfigError(f"the proxy {without_userinfo(proxy)} is of no known kind; SOCKS proxies are {kinds}")
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
-            manager.pool_classes_by_scheme = POOL_CLASSES
+        manager.pool_classes_by_scheme = SOCKS_POOL_CLASSES if socks else POOL_CLASSES
         return manager
 
     def pools(self) -> list[urllib3.HTTPConnectionPool]:
