@@ -13,6 +13,7 @@ import http.client
 import io
 import os
 import socket
+import ssl
 import struct
 import sys
 from typing import Any
@@ -64,6 +65,9 @@ class _Reader(io.RawIOBase):
         self._limit = 0.0  # seconds; what the socket is set to by this reader
         self._over = False  # whether the response was read to its end
         self.heard = False  # whether the peer said anything, its end included
+        if isinstance(sock, ssl.SSLSocket):
+            # Or it takes a failure of the kernel's for the end, before Python 3.11.9 and 3.12.3 (gh-115627).
+            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
 
@@ -71,7 +75,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        hook, sock = self._hook, self._sock
+        hook = self._hook
         if self._over:
             return 0
         while True:
@@ -80,19 +84,29 @@ class _Reader(io.RawIOBase):
             # does no harm, as the hook is asked again.
             if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
                 self._set_limit(limit)
-            try:
-                received: int = sock.recv_into(buffer)
-            except BlockingIOError:
-                hook.in_vain()
-            except TimeoutError as error:
-                if error.errno == errno.ETIMEDOUT:  # the kernel gave the connection up; our own limit has no number
-                    raise ConnectionAbortedError(error.errno, error.strerror) from None
-                hook.in_vain()
-            else:
+            received = self._receive(buffer)
+            if received is not None:
                 self.heard = True
                 if received:
                     hook.answered = True
                 return received
+            hook.in_vain()
+
+    def _receive(self, buffer: Any) -> int | None:
+        """Read once; ``None`` if nothing came in time."""
+        try:
+            return self._sock.recv_into(buffer)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return None
+        except TimeoutError as error:
+            if error.errno != errno.ETIMEDOUT:  # our own limit has no number
+                return None
+            number = errno.ETIMEDOUT  # the kernel gave the connection up
+        except ssl.SSLEOFError:  # many servers end TLS without a word; a connection that failed looks the same
+            if _is_connected(self._sock):
+                return 0
+            number = errno.ECONNABORTED
+        raise ConnectionAbortedError(number, os.strerror(number))
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
@@ -122,6 +136,15 @@ class _Reader(io.RawIOBase):
             self._hook.guard.release()
             self._raw.close()
             super().close()
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Return whether the kernel has not given a connection up; one that the peer has closed is connected still."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 class _Readable:
@@ -182,7 +205,8 @@ class Hooked:
     timeout: Any
 
     def _new_conn(self) -> socket.socket:
-        return self._connected(self._dns_host, self.port)
+        host = self._dns_host.replace("%25", "%")  # the zone of an IPv6 address; a name has no percent sign
+        return self._connected(host, self.port)
 
     def _connected(self, host: str, port: int) -> socket.socket:
         """Connect in sight of the guard, bounded by the hook; see ``connecting``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import queue
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -38,6 +39,9 @@ _READ = 65536  # bytes
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
 _SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # kinds of SOCKS proxies; h and a: the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
+# The percent sign before the zone of an IPv6 address (RFC 6874). requests undoes one level of quoting, and would take
+# the first letters of a zone for a code; so it gets two.
+_ZONE = re.compile(r"(?<=://\[)([^\]/?#]*%25)")
 # What requests and urllib look at to find proxies and certificates.
 _ENVIRONMENT = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -91,7 +95,7 @@ def _prepared(request: HttpRequest) -> requests.PreparedRequest:
     """
     prepared = requests.PreparedRequest()
     prepared.prepare_method(request.method)
-    prepared.prepare_url(request.url, None)
+    prepared.prepare_url(_ZONE.sub(r"\g<1>25", request.url), None)
     prepared.prepare_headers({"User-Agent": _USER_AGENT, **request.headers})
     prepared.prepare_body(request.body, None)
     return prepared

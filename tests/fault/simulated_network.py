@@ -1,9 +1,9 @@
 """A network that a test can slow down, cut and make forget, for a process in a network namespace of its own.
 
-The far hosts are addresses of 10.9.0.0/24, fd09::/64 and fe80::/64 behind a tun device. What is sent there comes to this
-process as packets, which it sends back with sender and receiver exchanged: so each far host is this one, under another
-name, and no checksum changes. The kernel does all the rest, and nothing of it reaches any other network. The namespace
-and the device go with the process.
+The far hosts are addresses of 10.9.0.0/24, fd09::/64 and fe80::/64 behind a tun device. What is sent there comes to
+this process as packets, which it sends back with sender and receiver exchanged: so each far host is this one, under
+another name, and no checksum changes. The kernel does all the rest, and nothing of it reaches any other network. The
+namespace and the device go with the process.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["Network", "isolated"]
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 _SETUP = """
-addr add 10.9.0.1/24 dev net0
--6 addr add fd09::1/64 dev net0 nodad
-link set net0 up
--6 addr add fe80::1/64 dev net0 nodad
+addr add 10.9.0.1/24 dev {name}
+-6 addr add fd09::1/64 dev {name} nodad
+link set {name} up
+-6 addr add fe80::1/64 dev {name} nodad
 """
 # Loopback first, as urllib3 looks whether there is IPv6 when it is imported.
 _ISOLATE = ["unshare", "--map-root-user", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
@@ -46,10 +46,11 @@ class Network:
     the thread that made the network; the thread that passes packets on reads them.
 
     Args:
+        name: of the device, which is the zone of its IPv6 addresses.
         delay: seconds that each packet takes, so a round trip takes twice that.
     """
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self, name: str = "net0", *, delay: float = 0.0) -> None:
         self.dead: frozenset[str] = frozenset()
         self.forgotten: frozenset[int] = frozenset()
         self.dark = False
@@ -57,8 +58,8 @@ class Network:
         self._ports: set[int] = set()  # of far connections; both threads add to it and copy it, under the lock
         self._lock = threading.Lock()
         self._device = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(self._device, _TUNSETIFF, struct.pack("16sH", b"net0", _IFF_TUN | _IFF_NO_PI))
-        for line in _SETUP.strip().splitlines():
+        fcntl.ioctl(self._device, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
+        for line in _SETUP.format(name=name).strip().splitlines():
             subprocess.run(["ip", *line.split()], check=True)
         self._passing: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
         for work in (self._receive, self._pass_on):
@@ -82,14 +83,11 @@ class Network:
                 continue
             ports = set(struct.unpack("!HH", packet[header : header + 4]))
             with self._lock:
-                self._ports |= ports - self._listening()
+                self._ports |= ports - _ports_listened_on
             addresses = {socket.inet_ntop(family, one), socket.inet_ntop(family, other)}
             if not (self.dark or addresses & self.dead or ports & self.forgotten):
                 exchanged = packet[:where] + other + one + packet[where + 2 * size :]
                 self._passing.put((time.monotonic() + self._delay, exchanged))
-
-    def _listening(self) -> set[int]:
-        return _ports_listened_on
 
     def _pass_on(self) -> None:
         while True:

@@ -5,8 +5,12 @@ Each program runs in a network namespace of its own, and is skipped where there 
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
+
 import pytest
 
+from tests.fault.conftest import make_certificate
 from tests.fault.simulated_network import isolated
 
 pytestmark = pytest.mark.slow
@@ -43,8 +47,6 @@ def outcome(client, **options):
 
 
 def program(body: str) -> list[str]:
-    import textwrap
-
     return isolated(START + textwrap.dedent(body))
 
 
@@ -106,7 +108,7 @@ def test_a_request_that_nobody_acknowledges() -> None:
 
 
 def test_a_large_request_that_nobody_acknowledges() -> None:
-    """The same where the request does not fit into the kernel, so that sending it is what waits: a broken connection."""
+    """The same where it does not fit into the kernel, so that sending it is what waits: a broken connection."""
     lines = program("""
         import streamkit.transport.connecting as connecting
         connecting._UNACKNOWLEDGED_SECONDS = 2
@@ -153,6 +155,55 @@ def test_a_peer_that_vanishes_in_the_middle_of_a_reply(framing: str, content_typ
     ]
 
 
+@pytest.fixture(scope="module")
+def far_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a key and a certificate of 10.9.0.2."""
+    folder = tmp_path_factory.mktemp("far")
+    make_certificate("10.9.0.2", folder / "key.pem", folder / "cert.pem")
+    return folder
+
+
+TLS = """
+    import os, ssl
+    import streamkit.transport.connecting as connecting
+    connecting._UNACKNOWLEDGED_SECONDS = 3
+    connecting._KEEP_ALIVE = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2))
+    folder = "{folder}"
+    os.environ["REQUESTS_CA_BUNDLE"] = folder + "/cert.pem"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    network = Network()
+    with Server(Reply([HELLO, Wait(None), HELLO]), tls=context) as server:
+        provider = providers.OpenAI(api_key="k", base_url=f"https://10.9.0.2:{server.port}/v1")
+        with Client([provider], retry=Retry(1), timeout=Timeout(connect=None, first=None, idle=None)) as client:
+            stream = client.stream("openai/m", "Hi")
+            while not WHEN:
+                time.sleep(0.01)
+            network.dark = True
+            try:
+                print(stream.collect())
+            except StreamError as error:
+                print(f"{type(error).__name__}: {error}".replace(str(server.port), "PORT"))
+"""
+
+
+def test_a_peer_that_vanishes_under_tls(far_certificate: Path) -> None:
+    """The same as without TLS, which hides the reason from older versions of Python."""
+    lines = program(TLS.replace("{folder}", str(far_certificate)).replace("WHEN", "stream.stats.bytes"))
+    assert len(lines) == 1
+    assert lines[0].startswith("BrokenStreamError: the connection failed in the middle of the reply: [Errno ")
+
+
+def test_a_peer_that_vanishes_before_a_handshake(far_certificate: Path) -> None:
+    """Where it accepted and then was gone, the connection did not come about."""
+    slow = TLS.replace("Network()", "Network(delay=0.2)")  # so that nothing was said yet
+    lines = program(slow.replace("{folder}", str(far_certificate)).replace("WHEN", "server.connections"))
+    assert len(lines) == 1
+    assert lines[0].startswith("ConnectError: ")
+    assert "10.9.0.2:PORT" in lines[0]
+    assert lines[0].endswith("[Errno 110] Connection timed out")
+
+
 def test_the_kernel_gives_up_connecting() -> None:
     """Without a limit of the stream's it is the kernel that ends an attempt: no connection."""
     lines = program("""
@@ -164,9 +215,7 @@ def test_the_kernel_gives_up_connecting() -> None:
             said, seconds = outcome(client)
             print(said.replace(str(server.port), "PORT"), seconds < 20)
     """)
-    assert lines == [
-        "ConnectError: no connection to 10.9.0.2:PORT: [Errno 110] Connection timed out True"
-    ]
+    assert lines == ["ConnectError: no connection to 10.9.0.2:PORT: [Errno 110] Connection timed out True"]
 
 
 def test_a_cancel_while_it_connects() -> None:
@@ -185,12 +234,23 @@ def test_a_cancel_while_it_connects() -> None:
     assert lines == ["False True"]
 
 
-def test_an_address_of_one_link() -> None:
+@pytest.mark.parametrize("zone", ["net0", "fa", "41", "2", "a.b-1_c~"])
+def test_an_address_of_one_link(zone: str) -> None:
     """An IPv6 address with a zone, percent-encoded as RFC 6874 has it, is connected to on that link."""
-    lines = program("""
-        network = Network()
-        with Server(text_reply("Hi")) as server, client_of(server, "[fe80::2%25net0]") as client:
+    lines = program(f"""
+        network = Network({zone!r})
+        with Server(text_reply("Hi")) as server, client_of(server, "[fe80::2%25{zone}]") as client:
             print(outcome(client)[0])
-            print(server.requests[0].headers["host"] == f"[fe80::2]:{server.port}")
+            print(server.requests[0].headers["host"].startswith("[fe80::2"))
     """)
     assert lines == ["Hi", "True"]
+
+
+@pytest.mark.parametrize("zone", ["nolink", "ab"])
+def test_an_address_of_a_link_that_is_not_there(zone: str) -> None:
+    """It is an error that names the address."""
+    lines = program(f"""
+        with Server(text_reply("Hi")) as server, client_of(server, "[fe80::2%25{zone}]") as client:
+            print(outcome(client)[0][:63])
+    """)
+    assert lines[0].startswith(f"ConnectError: the name of [fe80::2%{zone}]:")
