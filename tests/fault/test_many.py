@@ -19,6 +19,7 @@ from collections.abc import Callable
 import pytest
 
 from streamkit import Client, MisuseError, ProtocolError, Retry, Stream, StreamError, first, merge
+from streamkit.streaming import attempt
 from streamkit.testing import (
     Cut,
     Raw,
@@ -146,8 +147,9 @@ def test_streams_in_a_row_use_one_connection(framing: str) -> None:
         assert server.connections == 1
 
 
-def test_a_connection_that_the_server_closed_unannounced() -> None:
+def test_a_connection_that_the_server_closed_unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooled connection that turns out dead costs the user nothing, not even one of his tries."""
+    monkeypatch.setattr(attempt, "_DEAD_SECONDS", SOON)  # the server of a busy machine takes its time
     dead = text_reply("One").but(keep_alive=True)
     with Server(dead, Reply(before_head=[Reset()]), text_reply("Two")) as server:
         with client_of(server, retry=Retry(1)) as client:
@@ -157,8 +159,9 @@ def test_a_connection_that_the_server_closed_unannounced() -> None:
                 assert stream.stats.attempts == 1
 
 
-def test_many_connections_that_died_while_idle() -> None:
+def test_many_connections_that_died_while_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one pooled connection turns out dead, the others are not tried, and the request goes through."""
+    monkeypatch.setattr(attempt, "_DEAD_SECONDS", SOON)  # the server of a busy machine takes its time
     go = threading.Event()
     warm = [Reply([HELLO, WaitFor(go), chunk_event(finish_reason="stop")]) for _ in range(8)]
     with Server(*warm, Reply(before_head=[Reset()]), text_reply("Two")) as server:
