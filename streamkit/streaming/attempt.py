@@ -23,12 +23,12 @@ from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.framing import Frame, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
-from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
+from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["Attempt", "Job"]
 
@@ -81,10 +81,10 @@ class Attempt:
             # Stop flag first, terminator second: after a shutdown a body may look like a clean end or a
             # failure, and once all of the reply is there no failure takes it away again.
             if self._state.stop_asked():
-                raise Halted from error
+                raise Halted from None
             if not (self._decoder.whole or self._decoder.ended) or isinstance(error, APIError):
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
-                    raise LimitReached(self._state.deadlines.error()) from error
+                    raise LimitReached(self._state.deadlines.error()) from None
                 raise
         self._hook.ready.append(self._decoder.finish())
         self._hook.hand_over()
@@ -102,14 +102,18 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
-        if framing is not None:
+        guard = sse.Guard(bare_errors=True)
+        if framing is server_sent:
+            self._consume_events(server_sent(reply.pieces(), guard))
+        elif framing is not None:
             self._consume_events(framing(reply.pieces()))
         elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         else:
             excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
-        if not (self._decoder.ended or self._decoder.whole):
+        enough = getattr(self._decoder, "enough", False) and not guard.torn
+        if not (self._decoder.ended or self._decoder.whole or enough):
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
     def _consume_events(self, events: Iterable[Frame]) -> None:
@@ -121,6 +125,7 @@ class Attempt:
             if chunks:
                 told = True
                 hook.ready += chunks
+                hook.ready_bytes += len(event.data)
                 if len(hook.ready) >= _MOST_READY:  # one compressed read may hold any number
                     hook.hand_over()
                     hook.limit()
@@ -174,8 +179,6 @@ class Attempt:
                 self._hook.hand_over()
             except Halted:
                 return Outcome("cancelled")
-        _drop_frames(error)
-        mask_error(error, self._job.request.secrets)
         if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
             error.request_id = self._reply.info.request_id
         if isinstance(error, StreamTimeout):
@@ -213,15 +216,3 @@ class Attempt:
         """Let the response go."""
         if self._reply is not None:
             self._reply.close()
-
-
-def _drop_frames(error: BaseException) -> None:
-    """Take the tracebacks off an error and its causes.
-
-    They end in this thread, which has nothing to show for it, and their frames would keep the response, its
-    connection and the request alive for as long as a user keeps the error.
-    """
-    current: BaseException | None = error
-    while current is not None:
-        current.__traceback__ = None
-        current = current.__cause__ or current.__context__

@@ -30,12 +30,12 @@ from streamkit.transport.idle_connections import IdleConnections
 from streamkit.transport.lookups import look_up
 from streamkit.transport.wait_hook import current_hook, last_response, remember_response
 
-__all__ = ["POOL_CLASSES", "ProxyRefused"]
+__all__ = ["Hooked", "HookedPool", "POOL_CLASSES", "ProxyRefused"]
 
 _LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
 # Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
 # takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
-# to get begins the time anew; then it is the consumer that sees that a limit has passed.
+# to get begins the time anew; then it is the consumer that sees that a limit has passed. False switches it off.
 _KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 
@@ -192,7 +192,7 @@ class _Response(http.client.HTTPResponse):
                 pass
 
 
-class _Hooked:
+class Hooked:
     """The parts that plain and TLS connections share; mixed into urllib3's classes."""
 
     response_class = _Response
@@ -205,15 +205,18 @@ class _Hooked:
     timeout: Any
 
     def _new_conn(self) -> socket.socket:
+        host = self._dns_host.replace("%25", "%")  # the zone of an IPv6 address; a name has no percent sign
+        return self._connected(host, self.port)
+
+    def _connected(self, host: str, port: int) -> socket.socket:
         """Connect in sight of the guard, bounded by the hook; see ``connecting``."""
         hook = current_hook()
         family = urllib3.util.connection.allowed_gai_family()
         try:
             hook.limit()
-            host = self._dns_host.replace("%25", "%")  # the zone of an IPv6 address; a name has no percent sign
-            addresses = look_up(host, self.port, family, hook)
+            addresses = look_up(host, port, family, hook)
         except (socket.gaierror, UnicodeError) as error:
-            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+            raise urllib3.exceptions.NameResolutionError(host, self, error) from error  # type: ignore[arg-type]
         except OSError as error:
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
         try:
@@ -240,6 +243,7 @@ class _Hooked:
     reused = False  # whether the present request is not the first one
 
     def connect(self) -> None:
+        """Connect, by way of a proxy if there is one, TLS included."""
         hook = current_hook()
         try:
             self._requests, self.reused = 0, False
@@ -275,6 +279,7 @@ class _Hooked:
             current_hook().guard.register(self._handshaking)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to send a request, on a new connection if need be."""
         hook = current_hook()
         if self.sock is None:
             self.connect()
@@ -286,20 +291,21 @@ class _Hooked:
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
+        """Send bytes, bounded by the hook."""
         # A socket's time limit bounds the whole of one sendall(), not its single writes.
         self.sock.settimeout(current_hook().limit())
         super().send(data)  # type: ignore[misc]
 
 
-class _PlainConnection(_Hooked, HTTPConnection):  # type: ignore[misc]
+class _PlainConnection(Hooked, HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _TLSConnection(_Hooked, HTTPSConnection):  # type: ignore[misc]
+class _TLSConnection(Hooked, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _HookedPool:
+class HookedPool:
     """The parts that pools of plain and TLS connections share; mixed into urllib3's classes."""
 
     QueueCls: Any = IdleConnections
@@ -321,11 +327,11 @@ class _HookedPool:
             raise
 
 
-class _PlainPool(_HookedPool, HTTPConnectionPool):  # type: ignore[misc]
+class _PlainPool(HookedPool, HTTPConnectionPool):  # type: ignore[misc]
     ConnectionCls = _PlainConnection
 
 
-class _TLSPool(_HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
+class _TLSPool(HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
     ConnectionCls = _TLSConnection
 
 

@@ -17,7 +17,7 @@ from streamkit.transport.wait_hook import WaitHook
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import mask
 
-__all__ = ["FAILURES", "body_error", "opening_error"]
+__all__ = ["FAILURES", "body_error", "forget_origin", "opening_error"]
 
 #: What they raise.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -51,6 +51,15 @@ def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, pr
     if not hook.connected:
         return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+
+
+def forget_origin(error: BaseException) -> None:
+    """Take the traceback and the errors that it came from off an error.
+
+    Their frames and attributes hold the request, the response and its connection, for as long as a user keeps the
+    error, and their texts have what the server sent as it came. What they say is in the error's own message.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _foreign(error: BaseException) -> str:

@@ -24,6 +24,11 @@ from streamkit.errors import (
 from streamkit.transport.connection import POOL_CLASSES
 from streamkit.transport.failures import FAILURES, body_error, opening_error
 from streamkit.transport.wait_hook import WaitHook, hooked, last_response
+
+try:
+    from streamkit.transport.socks_connection import SOCKS_POOL_CLASSES
+except ImportError:  # without PySocks, requests refuses such a proxy
+    SOCKS_POOL_CLASSES = {}
 from streamkit.version import __version__
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import mask, without_userinfo
@@ -32,6 +37,7 @@ __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
+_SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # kinds of SOCKS proxies; h and a: the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
 # The percent sign before the zone of an IPv6 address (RFC 6874). requests undoes one level of quoting, and would take
 # the first letters of a zone for a code; so it gets two.
@@ -51,9 +57,13 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        scheme = proxy.partition("://")[0].lower()
+        socks = scheme.startswith("socks")
+        if socks and scheme not in _SOCKS:
+            kinds = ", ".join(_SOCKS)
+            raise ConfigError(f"the proxy {without_userinfo(proxy)} is of no known kind; SOCKS proxies are {kinds}")
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
-            manager.pool_classes_by_scheme = POOL_CLASSES
+        manager.pool_classes_by_scheme = SOCKS_POOL_CLASSES if socks else POOL_CLASSES
         return manager
 
     def pools(self) -> list[urllib3.HTTPConnectionPool]:
@@ -132,17 +142,17 @@ class Transport:
                 response = adapter.send(prepared, stream=True, timeout=None, verify=verify, proxies=proxies)
         except requests.exceptions.InvalidURL as error:
             if not proxies:
-                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
             # Not in the words of requests, which may hold half of the proxy's password.
             raise ConfigError("the request cannot be sent: the proxy of the environment has no valid address") from None
         except requests.exceptions.InvalidSchema as error:
             if (proxy := _proxy_of(request, proxies)).lower().startswith("socks"):
                 raise ConfigError(f'the proxy {proxy} needs SOCKS: python -m pip install "requests[socks]"') from None
-            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
         except requests.exceptions.InvalidHeader as error:
-            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
+            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from None
         except FAILURES as error:
-            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from error
+            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from None
         return Reply(response, last_response(), request, hook)
 
     def close_idle(self) -> None:
@@ -203,7 +213,7 @@ class Reply:
             try:
                 data = read1(_READ)
             except FAILURES as error:
-                raise body_error(error) from error
+                raise body_error(error) from None
             if not data:
                 break
             self._hook.count(len(data))

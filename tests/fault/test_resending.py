@@ -246,3 +246,26 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         never.wait(0.005)
+
+
+OLD = [
+    ("1.0", b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + BODY, end, 2),
+    ("1.0 with a length", WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"), end, 2),
+    ("1.0 that stays", WHOLE.replace(b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK\r\nConnection: keep-alive"), nothing, 1),
+    ("1.1 that closes", WHOLE.replace(b"200 OK", b"200 OK\r\nConnection: close"), end, 2),
+]
+
+
+@pytest.mark.parametrize(("answer", "after", "connections"), [row[1:] for row in OLD], ids=[row[0] for row in OLD])
+def test_a_connection_lives_as_long_as_its_server_says(
+    answer: bytes, after: Callable[[socket.socket], object], connections: int
+) -> None:
+    """HTTP/1.0 ends a connection unless it says otherwise, 1.1 keeps it unless it says otherwise."""
+    with RawServer(answer, after) as server:
+        provider = providers.OpenAI(api_key="k", base_url=server.url)
+        with Client([provider], retry=1, timeout=Timeout(connect=SOON, first=SOON, idle=SOON)) as client:
+            for _ in range(2):
+                server.read.release()
+                assert client.complete("openai/m", "Hi").text == "Hi"
+                assert server.done.acquire(timeout=SOON)
+        assert (2, connections) == (server.requests, server.connections)
