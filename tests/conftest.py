@@ -14,8 +14,8 @@ import pytest
 from streamkit.streaming.stream import _open as open_streams
 from tests.secrets_written import ALLOWED, forget_keys, keys_written, texts_of, watch_for_keys
 
-LEAK_SECONDS = 5.0  # that a thread has to end after its test, all of a test's threads together
-REPAIR_SECONDS = 2.0  # that it has once its stream was cancelled
+LEAK_SECONDS = 20.0  # that a thread has to end after its test, all of a test's threads together
+REPAIR_SECONDS = 10.0  # that it has once its stream was cancelled
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 # A deadline would be an assertion about time, and machines that run tests are busy.
@@ -33,6 +33,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if PROVIDERS.fullmatch(name) or name.lower() in PROXIES:
             monkeypatch.delenv(name)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # meant for this run of pytest, not for one inside a test
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -53,7 +53,7 @@ from streamkit.testing import (
     text_reply,
     whole_reply,
 )
-from tests.fault.support import LATE, NOISE, SOON, client_of, nothing_left
+from tests.fault.support import LATE, NEVER, NOISE, client_of, nothing_left
 
 HELLO = chunk_event("Hello", role="assistant")
 
@@ -97,7 +97,8 @@ SILENT = [
 def test_silence_ends_at_its_limit(reply: Reply, phase: str, text: str) -> None:
     """A server that sends nothing of use ends in a StreamTimeout of the right phase, soon after the limit."""
     began = time.monotonic()
-    error, kept, _ = fails(reply, timeout=Timeout(connect=5, first=0.4, idle=0.4))
+    limits = {"first": NEVER, "idle": NEVER, phase: 0.4}  # a slow machine may take longer than that for another phase
+    error, kept, _ = fails(reply, timeout=Timeout(connect=NEVER, **limits))
     assert isinstance(error, StreamTimeout)
     assert isinstance(error, TimeoutError)
     assert (phase, 0.4) == (error.phase, error.limit)
@@ -115,9 +116,9 @@ def test_the_total_limit_is_over_everything() -> None:
 def test_a_back_off_does_not_outlast_the_total_limit() -> None:
     """Where the total limit leaves no room for another try, the error that ended the last one is raised at once."""
     began = time.monotonic()
-    error, _, _ = fails(error_reply(503, headers={"Retry-After": "30"}), timeout=5, retry=Retry(3))
+    error, _, _ = fails(error_reply(503, headers={"Retry-After": "50"}), timeout=40, retry=Retry(3))
     assert isinstance(error, OverloadedError)
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < NOISE
 
 
 def test_a_port_that_nobody_listens_on() -> None:
@@ -507,15 +508,15 @@ def test_an_interim_response_is_passed_over() -> None:
 def test_interim_responses_without_end() -> None:
     """A server that never comes to its answer is a documented error."""
     flood = Reply(before_head=[Raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50), Wait(None)])
-    error, _, _ = fails(flood, timeout=Timeout(first=5))
+    error, _, _ = fails(flood, timeout=Timeout(first=60))
     assert isinstance(error, BrokenStreamError)
 
 
 def test_bytes_after_done_delay_nobody() -> None:
     """A server that trickles on after [DONE] neither holds the end up nor turns it into a timeout."""
     began = time.monotonic()
-    with nothing_left(), Server(text_reply("Hi").then(Trickle(b": ping\n\n" * 2000, 0.002))) as server:
-        with client_of(server, timeout=Timeout(first=5, idle=1)) as client, client.stream("openai/m", "Hi") as stream:
+    with nothing_left(), Server(text_reply("Hi").then(Trickle(b": ping\n\n" * 2000, 0.005))) as server:
+        with client_of(server, timeout=Timeout(first=60, idle=5)) as client, client.stream("openai/m", "Hi") as stream:
             assert stream.collect().text == "Hi"
             assert stream.status == "complete"
     assert time.monotonic() - began < NOISE
