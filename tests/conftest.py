@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -40,6 +41,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 watch_for_keys()
+
+# Ignored where a shell without job control runs the suite in its background; tests and their programs interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
