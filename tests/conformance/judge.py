@@ -17,7 +17,8 @@ import attrs
 from streamkit import APIError, BrokenStreamError, Chunk, Completion, StreamError, TruncatedStreamError
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.contract import Event
-from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.framing import Frame, framing_of, server_sent
+from streamkit.transport.sse import Guard
 from streamkit.values.completion import Fold
 
 Ending = Literal["finish", "fail"]  # the body ends by its HTTP framing; or reading on fails
@@ -76,13 +77,19 @@ class Reading:
                 self._error = error
         return self
 
-    def outcome(self, ending: Ending) -> Outcome:
-        """Return the outcome if the bytes end here; changes nothing, so that reading can go on."""
+    def outcome(self, ending: Ending, *, torn: bool = False) -> Outcome:
+        """Return the outcome if the bytes end here; changes nothing, so that reading can go on.
+
+        Args:
+            ending: how they end.
+            torn: whether they end inside an event.
+        """
         decoder, error = self._decoder, self._error
         whole = decoder.whole or decoder.ended
+        enough = getattr(decoder, "enough", False) and not torn
         if not self.over and ending == "fail":
             error = BrokenStreamError("the bytes are over")
-        elif not self.over and not whole:
+        elif not self.over and not (whole or enough):
             error = TruncatedStreamError("the bytes are over")
         if whole and not isinstance(error, APIError):
             error = None
@@ -103,11 +110,17 @@ def unlogged() -> Iterator[None]:
         logging.disable(before)
 
 
-def framed(content_type: str, pieces: Iterable[bytes]) -> Iterator[Frame]:
-    """Iterate the events of a body of this content type, as it arrives."""
+def framed(content_type: str, pieces: Iterable[bytes], guard: Guard | None = None) -> Iterator[Frame]:
+    """Iterate the events of a body of this content type, as it arrives.
+
+    Args:
+        content_type: as a server sent it.
+        pieces: the body.
+        guard: for a look at whether the bytes ended inside an event; only where they are an event stream.
+    """
     framing = framing_of(content_type.partition(";")[0].strip().lower())
     assert framing is not None
-    return framing(pieces)
+    return framing(pieces) if guard is None or framing is not server_sent else server_sent(pieces, guard)
 
 
 def fed_byte_by_byte(content_type: str, body: bytes) -> tuple[list[Frame], list[int]]:
@@ -171,16 +184,18 @@ def prefixes(
         lengths: Sequence[int] = range(start, stop)
         if len(body) > EVERY_BYTE:
             lengths = _some(range(start, stop), ends, chance)
-        same = []
+        same: dict[bool, list[int]] = {False: [], True: []}
         for length in lengths:
-            torn = [] if reading.over else list(framed(content_type, [body[start:length]]))
-            if torn:
-                again = Reading(provider, model, choices).read(events[:count]).read(torn)
-                yield Prefix([length], "finish", again.outcome("finish"))
+            guard = Guard(bare_errors=True)
+            last = [] if reading.over else list(framed(content_type, [body[start:length]], guard))
+            if last:
+                again = Reading(provider, model, choices).read(events[:count]).read(last)
+                yield Prefix([length], "finish", again.outcome("finish", torn=guard.torn))
             else:
-                same.append(length)
-        if same:
-            yield Prefix(same, "finish", reading.outcome("finish"))
+                same[guard.torn].append(length)
+        for torn, alike in same.items():
+            if alike:
+                yield Prefix(alike, "finish", reading.outcome("finish", torn=torn))
 
 
 def _some(lengths: range, ends: Collection[int], chance: random.Random) -> list[int]:

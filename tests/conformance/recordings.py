@@ -14,6 +14,7 @@ from streamkit import APIError, BrokenStreamError, Chunk, Client, Completion, St
 from streamkit.providers import Provider
 from streamkit.testing import Server, recording_reply
 from streamkit.transport.framing import Frame
+from streamkit.transport.sse import Guard
 from tests.conformance.judge import Ending, Outcome, Reading, check_cuts, fed_byte_by_byte, framed, prefixes, unlogged
 
 ROOT = Path(__file__).parent.parent / "recordings"
@@ -144,7 +145,10 @@ def judge(
     """Hold a provider to a recording, in memory; return the outcomes of prefixes of these lengths, and of the whole."""
     body, kind, name = recording.body, recording.content_type, model.partition("/")[2]
     check_cuts(kind, body, fed[0])
-    whole = Reading(provider, name, recording.choices).read(framed(kind, [body])).outcome("finish")
+    guard = Guard(bare_errors=True)
+    whole = (
+        Reading(provider, name, recording.choices).read(framed(kind, [body], guard)).outcome("finish", torn=guard.torn)
+    )
     check_whole(recording, whole, compare)
     outcomes = {(len(body), "finish"): whole}
     for prefix in prefixes(provider, name, recording.choices, kind, body, fed, lengths):
