@@ -107,7 +107,7 @@ def test_a_mute_handshake_through_a_tunnel(tunnel: Tunnel, monkeypatch: pytest.M
     monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         provider = providers.OpenAI(api_key="sk-SECRET", base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
-        with Client([provider], timeout=streamkit.Timeout(connect=0.3), retry=1) as client:
+        with Client([provider], timeout=streamkit.Timeout(connect=2), retry=1) as client:
             stream = client.stream("openai/m", "Hi")
             mute.settimeout(SOON)
             far, _ = mute.accept()

@@ -404,12 +404,12 @@ def test_a_slow_consumer_causes_no_timeout() -> None:
     """A consumer that takes longer than every limit gets the whole reply: the clock stands while the queue is full."""
     go = threading.Event()
     reply = Reply([Repeat(HELLO, 40), WaitFor(go), Send(chunk_event(finish_reason="stop"))])
-    timeout = Timeout(connect=1, first=0.3, idle=0.3, total=1.0)
+    timeout = Timeout(connect=60, first=1.5, idle=1, total=2.5)
     with Server(reply) as server, client_of(server, timeout=timeout, buffer=1) as client:
         stream, pause = client.stream("openai/m", "Hi"), threading.Event()
         for count, _ in enumerate(stream):
             if count < 4:
-                pause.wait(0.4)
+                pause.wait(1.2)
             if count == 30:
                 go.set()
         assert stream.status == "complete"
@@ -476,7 +476,7 @@ def test_a_program_that_is_suspended_has_no_timeout() -> None:
         import streamkit as sk
 
         provider = sk.providers.OpenAI(api_key="k", base_url=sys.argv[1])
-        stream = sk.Client([provider], timeout=sk.Timeout(first=30, idle=0.5)).stream("openai/m", "Hi")
+        stream = sk.Client([provider], timeout=sk.Timeout(first=60, idle=1)).stream("openai/m", "Hi")
         stream.collect()
         print(stream.status)
     """
@@ -488,11 +488,11 @@ def test_a_program_that_is_suspended_has_no_timeout() -> None:
         subprocess.Popen([*command, server.url], env=environment, stdout=subprocess.PIPE, text=True) as program,
     ):
         try:
-            server.wait_for_requests(1)
-            for _ in range(4):
+            server.wait_for_requests(1, SOON)
+            for _ in range(3):
                 time.sleep(0.2)
                 program.send_signal(signal.SIGSTOP)
-                time.sleep(0.8)  # beyond the limit, as the program sees it
+                time.sleep(1.3)  # beyond the limit, as the program sees it
                 program.send_signal(signal.SIGCONT)
             assert program.communicate(timeout=SOON)[0] == "complete\n"
         finally:

@@ -54,7 +54,7 @@ from streamkit.testing import (
     text_reply,
     whole_reply,
 )
-from tests.fault.support import LATE, NOISE, SOON, client_of, nothing_left
+from tests.fault.support import LATE, NEVER, NOISE, client_of, nothing_left
 
 HELLO = chunk_event("Hello", role="assistant")
 
@@ -98,7 +98,8 @@ SILENT = [
 def test_silence_ends_at_its_limit(reply: Reply, phase: str, text: str) -> None:
     """A server that sends nothing of use ends in a StreamTimeout of the right phase, soon after the limit."""
     began = time.monotonic()
-    error, kept, _ = fails(reply, timeout=Timeout(connect=5, first=0.4, idle=0.4))
+    limits = {"first": NEVER, "idle": NEVER, phase: 0.4}  # a slow machine may take longer than that for another phase
+    error, kept, _ = fails(reply, timeout=Timeout(connect=NEVER, **limits))
     assert isinstance(error, StreamTimeout)
     assert isinstance(error, TimeoutError)
     assert (phase, 0.4) == (error.phase, error.limit)
@@ -116,9 +117,9 @@ def test_the_total_limit_is_over_everything() -> None:
 def test_a_back_off_does_not_outlast_the_total_limit() -> None:
     """Where the total limit leaves no room for another try, the error that ended the last one is raised at once."""
     began = time.monotonic()
-    error, _, _ = fails(error_reply(503, headers={"Retry-After": "30"}), timeout=5, retry=Retry(3))
+    error, _, _ = fails(error_reply(503, headers={"Retry-After": "50"}), timeout=40, retry=Retry(3))
     assert isinstance(error, OverloadedError)
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - began < NOISE
 
 
 def test_a_port_that_nobody_listens_on() -> None:
@@ -518,7 +519,7 @@ OVER_A_BOUND = [
 def test_a_head_over_its_bounds(what: str, head: Raw) -> None:
     """More interim responses or headers than there may be are a ProtocolError, and not asked for again."""
     reply = Reply(before_head=[head, Wait(None)])
-    error, _, server = fails(reply, timeout=Timeout(first=5), retry=Retry(3, backoff=0.01))
+    error, _, server = fails(reply, timeout=Timeout(first=60), retry=Retry(3, backoff=0.01))
     assert isinstance(error, ProtocolError)
     assert re.search(rf"has more than \d+ {what.partition(' of another')[0]}", str(error))
     assert not error.retryable
@@ -558,8 +559,8 @@ def test_a_proxy_that_refuses(status: int, retryable: bool, monkeypatch: pytest.
 def test_bytes_after_done_delay_nobody() -> None:
     """A server that trickles on after [DONE] neither holds the end up nor turns it into a timeout."""
     began = time.monotonic()
-    with nothing_left(), Server(text_reply("Hi").then(Trickle(b": ping\n\n" * 2000, 0.002))) as server:
-        with client_of(server, timeout=Timeout(first=5, idle=1)) as client, client.stream("openai/m", "Hi") as stream:
+    with nothing_left(), Server(text_reply("Hi").then(Trickle(b": ping\n\n" * 2000, 0.005))) as server:
+        with client_of(server, timeout=Timeout(first=60, idle=5)) as client, client.stream("openai/m", "Hi") as stream:
             assert stream.collect().text == "Hi"
             assert stream.status == "complete"
     assert time.monotonic() - began < NOISE
