@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Masked, mask_all
 
 __all__ = ["HttpRequest", "ResponseInfo"]
 
@@ -36,7 +36,7 @@ class HttpRequest:
 
 _REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-amzn-requestid"),
-    *("mistral-correlation-id", "x-github-request-id", "cf-ray"),
+    *("x-litellm-call-id", "mistral-correlation-id", "x-github-request-id", "cf-ray"),
 )
 
 
@@ -53,6 +53,10 @@ class ResponseInfo:
     status: int
     headers: Mapping[str, str]
     arrived_at: datetime = attrs.field(factory=lambda: datetime.now(timezone.utc))
+
+    def masked(self, secrets: tuple[str, ...]) -> ResponseInfo:
+        """Return the same without the secrets: some servers repeat the key, also as the request's id."""
+        return attrs.evolve(self, headers=mask_all(dict(self.headers), secrets))
 
     @property
     def request_id(self) -> str | None:
