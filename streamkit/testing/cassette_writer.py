@@ -100,16 +100,17 @@ class Exchange:
 
     def data(self, at: float, data: bytes) -> None:
         """Write one read of the response, ``at`` seconds after the request came."""
-        self._write(at, self._scrubber.feed(data))
+        self._write(self._scrubber.feed_at(at, data))
 
     def end(self, at: float, how: str) -> None:
         """Write the end: ``complete``, ``cut`` by the server, or ``left`` by the client."""
-        self._write(at, self._scrubber.rest())
+        self._write(self._scrubber.rest_at(at))
         self._writer.write({"exchange": self._number, "at": round(at, 6), "end": how})
 
-    def _write(self, at: float, safe: bytes) -> None:
-        if safe:
-            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
+    def _write(self, reads: Iterable[tuple[float, bytes]]) -> None:
+        for at, safe in reads:
+            if safe:
+                self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
 
 
 def _text(data: bytes) -> dict[str, str]:
