@@ -17,7 +17,7 @@ from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.providers.contract import Provider
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
-from streamkit.settings import Retry, Timeout
+from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.stream import Stream
 from streamkit.transport.transport import Transport
@@ -310,7 +310,7 @@ def _unshown(extra_body: object) -> Unshown | WrongType:
 
 def _checked_buffer(buffer: int) -> int:
     if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-        raise ConfigError(f"buffer is a number of chunks from 1, not {buffer!r}")
+        raise ConfigError(f"buffer is a number of chunks from 1, not {shown(buffer)}")
     return buffer
 
 

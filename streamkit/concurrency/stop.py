@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from streamkit.settings import seconds_of
+
 __all__ = ["ReentrantEvent", "StopEvent"]
 
 _SLICE = 0.2  # seconds
@@ -26,7 +28,8 @@ class ReentrantEvent(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait as ``threading.Event`` does, in slices: a handler may set it just before the wait begins."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        seconds = seconds_of(timeout, "wait(timeout=...)")
+        until = math.inf if seconds is None else time.monotonic() + seconds
         while not self.is_set() and (left := until - time.monotonic()) > 0:
             super().wait(min(left, _SLICE))
         return self.is_set()

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from streamkit.settings import LONGEST_WAIT
 from streamkit.wire.secrets import Masked, mask_all
 
 __all__ = ["HttpRequest", "ResponseInfo"]
@@ -77,15 +78,19 @@ class ResponseInfo:
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date.
 
+        A number beyond ``LONGEST_WAIT`` counts as that, however many digits it has.
+
         Source: RFC 9110, 10.2.3; ``retry-after-ms`` as OpenAI and Azure send it.
         """
         seconds = _number(self.headers.get("retry-after-ms"))
         if seconds is not None:
-            return seconds / 1000
+            return min(seconds / 1000, LONGEST_WAIT)
         text = self.headers.get("retry-after")
         seconds = _number(text)
-        if seconds is not None or text is None:
-            return seconds
+        if seconds is not None:
+            return min(seconds, LONGEST_WAIT)
+        if text is None:
+            return None
         try:
             date = email.utils.parsedate_to_datetime(text)
         except (TypeError, ValueError, IndexError, OverflowError):
@@ -100,4 +105,4 @@ def _number(text: str | None) -> float | None:
         number = float(text or "")
     except ValueError:
         return None
-    return number if 0 <= number < float("inf") else None
+    return number if number >= 0 else None
