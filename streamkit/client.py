@@ -70,6 +70,8 @@ class Client:
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
+        buffer_bytes: the same in bytes of the events' text, from 1; the reader stops where either is reached. One
+            chunk always fits, however large.
         observers: are told of each stream.
 
     Raises:
@@ -83,6 +85,7 @@ class Client:
         timeout: Timeout | float | None = _DEFAULT,
         retry: Retry | int | None = None,
         buffer: int = 256,
+        buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
     ) -> None:
         known = None if providers is None else _listed(providers)
@@ -91,7 +94,8 @@ class Client:
         self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
-        self._buffer = _checked_buffer(buffer)
+        self._buffer = _checked_buffer("buffer", "chunks", buffer)
+        self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
         self._observers = tuple(observers)
         self._transport = Transport()
         self._catalog: Catalog | None = None
@@ -109,6 +113,7 @@ class Client:
         timeout: Timeout | float | None = _DEFAULT,
         retry: Retry | int | None = None,
         buffer: int | None = None,
+        buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         **params: Any,
@@ -121,7 +126,7 @@ class Client:
             messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
             stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
                 is looked at every 50 ms.
-            timeout, retry, buffer: in place of the client's.
+            timeout, retry, buffer, buffer_bytes: in place of the client's.
             extra_body, extra_headers: go into the request as they stand.
             params: the request's parameters in OpenAI's names; ``None`` leaves one out.
 
@@ -151,15 +156,25 @@ class Client:
             self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
             self._retry if retry is None else Retry.of(retry),
         )
-        size = self._buffer if buffer is None else _checked_buffer(buffer)
-        started = Stream(job, model=name, buffer=size, stop=stop, observers=self._observers)
+        started = Stream(
+            job,
+            model=name,
+            buffer=self._buffer if buffer is None else _checked_buffer("buffer", "chunks", buffer),
+            buffer_bytes=(
+                self._buffer_bytes if buffer_bytes is None else _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
+            ),
+            stop=stop,
+            observers=self._observers,
+        )
         self._remember(started)
         return started
 
     def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
         """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors."""
         options = Unshown(options)
-        with self.stream(model, messages, **options) as started:
+        started = self.stream(model, messages, **options)
+        del self, messages, options  # an error's traceback keeps this frame
+        with started:
             return started.collect()
 
     def _remember(self, started: Stream) -> None:
@@ -308,10 +323,10 @@ def _unshown(extra_body: object) -> Unshown | WrongType:
     return Unshown(extra_body) if isinstance(extra_body, Mapping) else WrongType.of(extra_body)
 
 
-def _checked_buffer(buffer: int) -> int:
-    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-        raise ConfigError(f"buffer is a number of chunks from 1, not {shown(buffer)}")
-    return buffer
+def _checked_buffer(name: str, unit: str, given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ConfigError(f"{name} is a number of {unit} from 1, not {shown(given)}")
+    return given
 
 
 def _provider_by_prefix(model: str) -> str:
@@ -344,4 +359,7 @@ def stream(model: str, messages: Messages, **options: Any) -> Stream:
 def complete(model: str, messages: Messages, **options: Any) -> Completion:
     """Return a whole reply with the default client; see ``Client.complete``."""
     options = Unshown(options)
-    return default_client().complete(model, messages, **options)
+    started = default_client().stream(model, messages, **options)
+    del messages, options  # an error's traceback keeps this frame
+    with started:
+        return started.collect()

@@ -1,4 +1,4 @@
-"""Which providers there are by name: the library's own, the services of the table, and those of other packages.
+"""Find providers by name: the library's own, the services of the table, and those of other packages.
 
 A package registers a provider by an entry point of the group ``streamkit.providers``: its name is the first
 segment of model names, its value a class or a function that takes no argument and returns a ``Provider``::
@@ -55,7 +55,7 @@ def names() -> list[str]:
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
-    """Return what makes the provider of a name, with the key that the environment has then; ``None`` if unknown.
+    """Return a function that makes the named provider with the environment's key; ``None`` if the name is unknown.
 
     Raises:
         ConfigError: the package that registers it is broken.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
+import queue
 import resource
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from collections.abc import Callable
 import pytest
 
 from streamkit import Client, MisuseError, ProtocolError, Retry, Stream, StreamError, first, merge
+from streamkit.streaming import attempt
 from streamkit.testing import (
     Cut,
     Raw,
@@ -144,8 +147,9 @@ def test_streams_in_a_row_use_one_connection(framing: str) -> None:
         assert server.connections == 1
 
 
-def test_a_connection_that_the_server_closed_unannounced() -> None:
+def test_a_connection_that_the_server_closed_unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooled connection that turns out dead costs the user nothing, not even one of his tries."""
+    monkeypatch.setattr(attempt, "_DEAD_SECONDS", SOON)  # the server of a busy machine takes its time
     dead = text_reply("One").but(keep_alive=True)
     with Server(dead, Reply(before_head=[Reset()]), text_reply("Two")) as server:
         with client_of(server, retry=Retry(1)) as client:
@@ -155,8 +159,9 @@ def test_a_connection_that_the_server_closed_unannounced() -> None:
                 assert stream.stats.attempts == 1
 
 
-def test_many_connections_that_died_while_idle() -> None:
+def test_many_connections_that_died_while_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one pooled connection turns out dead, the others are not tried, and the request goes through."""
+    monkeypatch.setattr(attempt, "_DEAD_SECONDS", SOON)  # the server of a busy machine takes its time
     go = threading.Event()
     warm = [Reply([HELLO, WaitFor(go), chunk_event(finish_reason="stop")]) for _ in range(8)]
     with Server(*warm, Reply(before_head=[Reset()]), text_reply("Two")) as server:
@@ -200,10 +205,42 @@ def test_a_sleeping_consumer_holds_the_server_up() -> None:
             sent = request.sent
             never.wait(0.3)
         assert stream.stats.queue_peak <= 64
-        assert len(stream.channel) == 64
+        assert stream._state.channel.qsize() == 64
         assert resident() - before < 20 * 2**20
         assert stream.status == "open"
         stream.close()
+
+
+def test_a_sleeping_consumer_of_large_events() -> None:
+    """Chunks whose events are large are bounded in bytes: the reader stops long before the queue has its chunks."""
+    event = "data: " + json.dumps(
+        {"choices": [{"index": 0, "delta": {"content": "x"}}], "padding": "x" * 1_000_000}
+    ) + "\n\n"  # fmt: skip
+    with nothing_left(), Server(Reply([Repeat(event)])) as server, client_of(server) as client:
+        for options, most in (({}, 5), ({"buffer_bytes": 1}, 1)):
+            stream = client.stream("openai/m", "Hi", **options)  # type: ignore[arg-type]
+            next(stream)
+            sent, deadline, never = -1, time.monotonic() + SOON * 2, threading.Event()
+            while sent != stream.stats.bytes:  # until nothing more comes in for a while
+                assert time.monotonic() < deadline, "the reader was never held up"
+                sent = stream.stats.bytes
+                never.wait(0.3)
+            assert stream.stats.queue_peak <= most
+            assert next(stream).text == "x"
+            stream.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the waits of a thread as Linux does")
+def test_who_waits_is_woken_and_does_not_look() -> None:
+    """A consumer of a silent stream sleeps until something comes: it does not wake up to look at the clock."""
+    with nothing_left(), Server(Reply([chunk_event("x"), Wait(None)])) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi")
+        next(stream)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        with pytest.raises(queue.Empty):
+            stream.recv(timeout=2.0)
+        assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 8
+        stream.cancel()
 
 
 def test_a_client_works_after_a_fork() -> None:
