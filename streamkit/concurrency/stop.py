@@ -53,6 +53,9 @@ class ReentrantEvent(threading.Event):
 
         Args:
             timeout: seconds, ``None`` for as long as it takes.
+
+        Raises:
+            ConfigError: the timeout is no number.
         """
         seconds = seconds_of(timeout, "wait(timeout=...)")
         until = math.inf if seconds is None else time.monotonic() + seconds

@@ -28,7 +28,8 @@ class CassetteWriter:
     """Writes exchanges to a cassette, each line as soon as it is known.
 
     The file is begun anew with the first response, so that a cassette stays as it is where nothing was recorded.
-    Lines go through to the file one by one: if the process is killed, what came before is there.
+    Lines go through to the file one by one: if the process is killed, what came before is there. A read that may
+    end in the beginning of a key is held until the next ones decide, at most some events, and written with its time.
 
     Threads: exchanges may run at the same time; each is one thread's.
 
