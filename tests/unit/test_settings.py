@@ -51,10 +51,10 @@ class TestTimeout:
     @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, "30", True, False, [30], (1, 2), object])
     def test_anything_else_is_refused(self, value: Any) -> None:
         """What is no number of seconds above 0 is a `ConfigError` that names the setting and the value."""
-        with pytest.raises(ConfigError, match=r"Timeout\(total=\.\.\.\) is a number of seconds above 0, or None"):
+        with pytest.raises(ConfigError, match=r"Timeout\(total=\.\.\.\) must be a number of seconds above 0, or None"):
             Timeout.of(value)
         for name in ("connect", "first", "idle", "total"):
-            with pytest.raises(ConfigError, match=rf"Timeout\({name}=\.\.\.\) is .*, not ") as caught:
+            with pytest.raises(ConfigError, match=rf"Timeout\({name}=\.\.\.\) must be .*, not ") as caught:
                 Timeout(**{name: value})
             assert repr(value) in str(caught.value)
 
@@ -96,7 +96,7 @@ class TestNumbers:
     @pytest.mark.parametrize("value", [math.nan, True, False, "1", b"1", [1], 1j])
     def test_no_seconds(self, value: Any) -> None:
         """What is no number of seconds is a `ConfigError` that names the argument."""
-        with pytest.raises(ConfigError, match=r"^recv\(timeout=\.\.\.\) is a number of seconds, or None"):
+        with pytest.raises(ConfigError, match=r"^recv\(timeout=\.\.\.\) must be a number of seconds, or None"):
             seconds_of(value, "recv(timeout=...)")
 
     @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestRetry:
     @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
     def test_impossible_attempts(self, value: Any) -> None:
         """What is no count of tries from 1 is a `ConfigError` that says what the number counts."""
-        with pytest.raises(ConfigError, match="counts all tries, from 1") as caught:
+        with pytest.raises(ConfigError, match="counts all tries and must be an integer from 1") as caught:
             Retry.of(value)
         assert repr(value) in str(caught.value)
 
@@ -159,7 +159,7 @@ class TestRetry:
     @pytest.mark.parametrize("value", [-1, "1", None, True, math.nan])
     def test_impossible_seconds(self, name: str, value: Any) -> None:
         """What is no number of seconds from 0 is a `ConfigError` that names the setting."""
-        with pytest.raises(ConfigError, match=rf"Retry\({name}=\.\.\.\) is a number of seconds from 0"):
+        with pytest.raises(ConfigError, match=rf"Retry\({name}=\.\.\.\) must be a number of seconds from 0"):
             Retry(**{name: value})
 
 
