@@ -92,11 +92,11 @@ def test_a_slow_consumer_stops_the_clock() -> None:
     """While the consumer keeps the worker waiting nothing is due, and that time counts for no limit."""
     deadlines, time = deadlines_of(ALL)
     deadlines.arrived()
-    deadlines.stand()
+    deadlines.pause()
     assert (math.inf, math.inf) == (deadlines.due, deadlines.remaining())
     time.passes(500)
     assert math.inf == deadlines.remaining()
-    deadlines.stood_still(500)
+    deadlines.extend_total(500)
     assert 3.0 == deadlines.arrived()
     assert (3.0, ("idle", 3)) == (deadlines.remaining(), phase_of(deadlines))
     assert 1600.0 == deadlines.total_due
@@ -136,9 +136,7 @@ def test_the_error_names_the_limit(phase: str, enter: str, words: str) -> None:
 
 LIMITS = st.none() | st.floats(0.01, 100)
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["connecting", "sending", "arrived", "waiting", "stood_still", "nothing"]), st.floats(0, 50)
-    ),
+    st.tuples(st.sampled_from(["connecting", "sending", "arrived", "waiting", "blocked", "nothing"]), st.floats(0, 50)),
     max_size=12,
 )
 
@@ -156,11 +154,11 @@ def test_against_a_model(
         if step in limits:
             getattr(deadlines, step)()
             began, phase = time.now, step
-        elif step == "stood_still":
-            deadlines.stand()
+        elif step == "blocked":
+            deadlines.pause()
             time.passes(seconds)
             assert math.inf == deadlines.due
-            deadlines.stood_still(seconds)
+            deadlines.extend_total(seconds)
             deadlines.arrived()
             began, phase, total_at = time.now, "arrived", total_at + seconds
         limit = limits[phase]

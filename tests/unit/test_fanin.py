@@ -15,7 +15,7 @@ class TestWhatIsNoStream:
     @pytest.mark.parametrize(("given", "kind"), [(["x"], "str"), ("x", "str"), ([None], "NoneType")])
     def test_in_a_list(self, function: Any, given: Any, kind: str) -> None:
         """Anything but a stream is refused, with what there ought to be."""
-        with pytest.raises(ConfigError, match=rf"streams as client\.stream\(\) returns them; \[0\] is {kind}"):
+        with pytest.raises(ConfigError, match=rf"streams, as client\.stream\(\) returns them; item 0 is {kind}"):
             function(given)
 
     def test_no_list(self, function: Any) -> None:

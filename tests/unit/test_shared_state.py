@@ -22,10 +22,14 @@ class TestHalting:
     def test_halt_ends_everything(self) -> None:
         """Halting closes the channel and shuts the guard, any number of times."""
         state = state_of()
-        assert not state.stop_asked()
+        assert not state.stop_requested()
         for _ in range(3):
             state.halt()
-            assert (True, True, "<SocketGuard shut>") == (state.stop_asked(), state.channel.closed, repr(state.guard))
+            assert (True, True, "<SocketGuard shut>") == (
+                state.stop_requested(),
+                state.channel.closed,
+                repr(state.guard),
+            )
 
     def test_a_childs_copy_touches_nothing(self) -> None:
         """In a forked child halting leaves the parent's socket alone."""
@@ -54,7 +58,7 @@ class TestHalting:
         """A `threading.Event` halts the stream whenever it is looked at, also before a back-off."""
         plain = threading.Event()
         state = state_of(plain)
-        assert not state.stop_asked()
+        assert not state.stop_requested()
         plain.set()
         with bounded():
             state.sleep(600)

@@ -117,7 +117,7 @@ def test_a_proxy_that_needs_more(scheme: str) -> None:
     command = [sys.executable, "-W", "error", "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert result.stderr == ""
-    shown = f'the proxy {scheme}://***@127.0.0.1:1 needs SOCKS: python -m pip install "requests[socks]"'
+    shown = f'the proxy {scheme}://***@127.0.0.1:1 needs PySocks: python -m pip install "requests[socks]"'
     assert shown == result.stdout.strip()
 
 
