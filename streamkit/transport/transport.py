@@ -282,20 +282,19 @@ class Reply:
                 raise ProtocolError(f"the reply is larger than {limit} bytes", excerpt=self.excerpt(body))
         return bytes(body)
 
-    def drain(self, limit: int) -> bool:
+    def drain(self, limit: int) -> None:
         """Read the rest of the body, at most ``limit`` bytes, so that the connection can be reused."""
         try:
             for data in self.pieces():
                 limit -= len(data)
                 if limit < 0:
-                    return False
+                    return
         except StreamError:
-            return False
-        return True
+            pass  # the connection is closed instead
 
-    def excerpt(self, data: bytes | bytearray | str) -> str:
+    def excerpt(self, data: bytes | bytearray) -> str:
         """Return the first 512 characters of received data, with secrets masked."""
-        text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+        text = bytes(data).decode("utf-8", "replace")
         return mask(text, self._request.secrets)[:512]  # masked before the cut: a part of a key would not be found
 
     def close(self) -> None:
