@@ -117,8 +117,11 @@ class Delivery:
             self._catch_up_locked()
             return self._fold.completion(_INTERRUPTED.get(self.status))
 
-    def settle(self, status: Status, error: BaseException | None = None) -> None:
+    def settle(self, status: Status, error: BaseException | None = None) -> bool:
         """End the stream for its consumer; only the first call has an effect.
+
+        Returns:
+            Whether this call was the first.
 
         Threads: any. The observers are called in the calling thread.
         """
@@ -133,6 +136,7 @@ class Delivery:
         except BaseException:
             self._conclude()
             raise
+        return first
 
     def _conclude(self) -> None:
         """Set the error's partial reply and call the observers; finish a call that was interrupted."""
