@@ -1,4 +1,4 @@
-"""A stream that ends with fewer choices than were asked for."""
+"""Streams that end with fewer choices than were requested."""
 
 from __future__ import annotations
 

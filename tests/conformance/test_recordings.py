@@ -1,4 +1,4 @@
-"""Every wire format, held to what its servers really sent."""
+"""Every wire format, checked against recordings of real servers."""
 
 from __future__ import annotations
 

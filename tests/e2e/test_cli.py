@@ -1,4 +1,4 @@
-"""The command line, as people and scripts meet it: real processes, real pipes, a real terminal."""
+"""The command line as users and scripts run it: real processes, pipes and a real terminal."""
 
 from __future__ import annotations
 

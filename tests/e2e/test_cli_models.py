@@ -1,4 +1,4 @@
-"""`streamkit models` and `streamkit doctor`, as people and scripts meet them."""
+"""`streamkit models` and `streamkit doctor` as processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each file of examples/ runs as it stands, without a key, and shows what it is there to show."""
+"""Each file of examples/ runs unchanged, without a key, and prints the expected output."""
 
 from __future__ import annotations
 

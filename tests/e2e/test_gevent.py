@@ -1,4 +1,4 @@
-"""Under gevent's monkey-patching everything works the same, with greenlets for threads."""
+"""Everything works under gevent's monkey-patching, with greenlets in place of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's table of providers: each cell is what happens.
+"""The README's table of providers is correct, cell by cell.
 
 Run as a program it prints the table.
 """

@@ -1,6 +1,6 @@
-"""Networks that drop packets without a word: dead addresses, dark connections, and what the kernel makes of them.
+"""Networks that silently drop packets: dead addresses, dead pooled connections, errors of the kernel.
 
-Each program runs in a network namespace of its own, and is skipped where there can be none.
+Each program runs in its own network namespace; the tests are skipped on systems without them.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def test_a_peer_that_vanishes_under_tls(far_certificate: Path) -> None:
 
 
 def test_a_peer_that_vanishes_before_a_handshake(far_certificate: Path) -> None:
-    """Where it accepted and then was gone, the connection did not come about."""
+    """A host that vanishes right after it accepted counts as a failed connection."""
     slow = TLS.replace("Network()", "Network(delay=0.2)")  # so that nothing was said yet
     lines = program(slow.replace("{folder}", str(far_certificate)).replace("WHEN", "server.connections"))
     assert len(lines) == 1

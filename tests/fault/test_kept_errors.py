@@ -1,4 +1,4 @@
-"""A kept error holds what it says: no request, no response, no connection, and no word of the key."""
+"""An error keeps its message and attributes, and no request, response, connection or key."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def held_by(error: BaseException) -> Iterator[object]:
 
 
 def check(error: BaseException) -> None:
-    """Check that an error holds nothing but what it says."""
+    """Check that an error references no request, response, connection or frame."""
     for item in held_by(error):
         assert not isinstance(item, FORBIDDEN), type(item)
         assert not (isinstance(item, (str, bytes, bytearray)) and len(item) >= LARGE)
@@ -165,7 +165,7 @@ def test_an_error_holds_what_it_says(
 
 
 def test_our_own_failure_says_where() -> None:
-    """What is to be reported has the places, and not the frames."""
+    """The cause of a reported bug has code locations, and no frames."""
     with Server() as server, Client([Buggy(api_key=KEY, base_url=server.url)], retry=1) as client:
         with pytest.raises(StreamError, match=r"please report it: ZeroDivisionError\('with \*\*\*'\)") as caught:
             client.complete("openai/m", "Hi")

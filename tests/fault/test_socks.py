@@ -1,4 +1,4 @@
-"""Streams through a SOCKS proxy: chunk by chunk, every limit and cancel in each phase, faults as without one."""
+"""Streams through a SOCKS proxy: chunks without delay, every limit and cancel in each phase, and faults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocksProxy]:
 def test_chunks_come_one_by_one(
     scheme: str, tls: bool, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server goes on only when the first chunk was seen; the connection is used again."""
+    """Chunks arrive without delay (the server waits until the first is seen), and the connection is reused."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     seen = threading.Event()
     replies = Reply([HELLO, WaitFor(seen), chunk_event(finish_reason="stop")]), text_reply("Two")
@@ -74,7 +74,7 @@ def test_a_name_that_nobody_knows(proxy: SocksProxy, monkeypatch: pytest.MonkeyP
 
 
 def test_a_password_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name and the password of the proxy's address are those that it gets."""
+    """The proxy gets the user and the password of its address."""
     with nothing_left(), Server(text_reply("Hi")) as server, SocksProxy(user="me", password="hush") as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url("socks5h", "me:hush@"))
         with client_of(server) as client:
@@ -121,7 +121,7 @@ def test_nobody_at_the_proxys_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", ["socks", "socks6"])
 def test_a_kind_of_proxy_that_there_is_not(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other schemes are a ConfigError that names those that there are, without the password."""
+    """Other schemes are a ConfigError that names the known ones, without the password."""
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hush@127.0.0.1:1")
     with nothing_left(), Server() as server, client_of(server) as client:
         with pytest.raises(ConfigError, match=rf"{scheme}://\*\*\*@127\.0\.0\.1:1 .*socks5h") as caught:
@@ -147,7 +147,7 @@ def mute_proxy(phase: Phase) -> SocksProxy:
 def test_a_mute_proxy_ends_at_the_connect_limit(
     scheme: str, phase: Phase, tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that accepts and says nothing is given up at the limit for connecting, by the reader itself."""
+    """A proxy that accepts and stays silent ends in a timeout after `connect`, reported by the reader."""
     with nothing_left(), Server() as server, mute_proxy(phase) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url(scheme, "me:hush@"))
         url = server.url.replace("http:", "https:") if tls else server.url

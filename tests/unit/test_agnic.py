@@ -1,4 +1,4 @@
-"""Agnic's gateway: two headers for the token, what the wallet pays, and its spending limits."""
+"""Agnic's gateway: two headers for the token, the wallet's costs, and spending limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular about asking Anthropic."""
+"""Requests to Anthropic, beyond the golden files."""
 
 from __future__ import annotations
 

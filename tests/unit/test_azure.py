@@ -1,4 +1,4 @@
-"""Azure OpenAI is asked at its own addresses, with its own headers, as its official client does."""
+"""Azure OpenAI's own addresses and headers, compared with its official client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular about asking Amazon Bedrock: formats, names, tools, and a body that AWS's own model allows."""
+"""Requests to Amazon Bedrock: formats, names, tools, and bodies that AWS's own model accepts."""
 
 from __future__ import annotations
 

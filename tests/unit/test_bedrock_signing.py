@@ -1,4 +1,4 @@
-"""Requests to Amazon Bedrock: signatures that hold, beside what AWS's own SDK sends for the same call."""
+"""Signatures of requests to Amazon Bedrock, compared with those of AWS's SDK."""
 
 from __future__ import annotations
 

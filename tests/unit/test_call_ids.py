@@ -1,4 +1,4 @@
-"""Ids of tool calls that a provider does not take are replaced, the call's and its result's alike."""
+"""Tool call ids that a provider rejects are replaced, in the call and in its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of models: every provider's shape, what is kept, and what a failure hides."""
+"""Lists of models: every provider's format, caching, and failures."""
 
 from __future__ import annotations
 

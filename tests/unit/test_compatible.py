@@ -1,4 +1,4 @@
-"""Services of chat completions by name: where each is asked, with what key, and what it is sent otherwise."""
+"""Named services that speak chat completions: their addresses, keys and deviations."""
 
 from __future__ import annotations
 

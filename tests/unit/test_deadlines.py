@@ -1,4 +1,4 @@
-"""Deadlines knows which limit runs out next, on a time that the test tells it."""
+"""Deadlines report which limit runs out next, on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkit.streaming.deadlines import Deadlines
 
 
 class Time:
-    """a monotonic clock that moves when it is told to."""
+    """A monotonic clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -89,7 +89,7 @@ def test_waiting_for_another_try_is_bound_by_total_alone() -> None:
 
 
 def test_a_slow_consumer_stops_the_clock() -> None:
-    """While the consumer keeps the worker waiting nothing is due, and that time counts for no limit."""
+    """While the worker waits for the consumer no limit runs out, and that time counts for no limit."""
     deadlines, time = deadlines_of(ALL)
     deadlines.arrived()
     deadlines.pause()
@@ -106,7 +106,7 @@ def test_a_slow_consumer_stops_the_clock() -> None:
 
 
 def test_no_limits() -> None:
-    """Without limits nothing is ever due, in any phase."""
+    """Without limits, no phase has a deadline."""
     deadlines, _ = deadlines_of(Timeout(connect=None, first=None, idle=None, total=None))
     for enter in (deadlines.connecting, deadlines.sending, deadlines.arrived, deadlines.waiting):
         enter()

@@ -1,4 +1,4 @@
-"""What the formats' documentation has and the recordings lack: rare events, rare ends, replies that come whole."""
+"""Documented events that no recording has: rare events, rare ends, replies that are not streamed."""
 
 from __future__ import annotations
 

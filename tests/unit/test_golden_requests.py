@@ -1,7 +1,7 @@
 """Every provider's translation of the same calls, compared with golden files.
 
-A golden file is a body that was checked against the provider's documentation, or the error that says what the
-provider has no word for.
+A golden file is a body that was checked against the provider's documentation, or the error that names the part of the
+call that the provider does not support.
 """
 
 from __future__ import annotations

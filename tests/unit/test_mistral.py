@@ -1,4 +1,4 @@
-"""What Mistral wants otherwise than OpenAI: ids of nine characters, and its thoughts as parts of the content."""
+"""Mistral's deviations from OpenAI: ids of nine characters, and reasoning as parts of the content."""
 
 from __future__ import annotations
 

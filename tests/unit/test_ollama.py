@@ -1,4 +1,4 @@
-"""Where Ollama is, and what a call becomes for it beyond the golden files."""
+"""Ollama's address, and requests to it beyond the golden files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a server of chat completions, and what its refusals become."""
+"""Requests to servers of chat completions, and their error responses."""
 
 from __future__ import annotations
 

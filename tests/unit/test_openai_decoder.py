@@ -1,4 +1,4 @@
-"""The decoder reads chat completions in every dialect that servers are known for."""
+"""The decoder reads chat completions in every known dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user passes has one reading for all wire formats; what has none is said before anything is sent."""
+"""Input in the OpenAI shape is read alike for all wire formats; invalid input is rejected before any I/O."""
 
 from __future__ import annotations
 

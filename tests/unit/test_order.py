@@ -1,4 +1,4 @@
-"""Text, calls and kept blocks of a turn are put in their order, and none is lost."""
+"""Text, calls and kept blocks of a turn are put in order, and none is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that arrive as paths and values."""
+"""Tool call arguments that arrive as paths and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reply cost: by its provider's word, by list prices, or nobody knows."""
+"""The cost of a reply: as the provider reports it, by list prices, or unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers are found by name: the library's own, the services of the table, and those that packages register."""
+"""Providers are found by name: built-in ones, services of the table, and those of other packages."""
 
 from __future__ import annotations
 

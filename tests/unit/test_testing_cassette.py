@@ -1,4 +1,4 @@
-"""Real traffic into a file and back: nothing lost, and no key in it."""
+"""Recording traffic to a file and replaying it loses nothing and stores no key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorder between a client and a server: every request passed on, every end told as it was."""
+"""The recorder between a client and a server passes on every request and every kind of end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cassette leaves out: values under the names of secrets, and those values wherever they come again."""
+"""A cassette leaves out the values of secret names, wherever these values occur again."""
 
 from __future__ import annotations
 

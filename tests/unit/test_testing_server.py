@@ -1,4 +1,4 @@
-"""The embedded server does what its scripts say, to the byte, and sees what its clients do."""
+"""The embedded server sends exactly what its scripts say, and records what its clients do."""
 
 from __future__ import annotations
 

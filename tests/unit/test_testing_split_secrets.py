@@ -1,4 +1,4 @@
-"""A key in whatever form, and in however many events, is not on a tape; ordinary text is."""
+"""A key in any form, split over any number of events, is not recorded; ordinary text is."""
 
 from __future__ import annotations
 

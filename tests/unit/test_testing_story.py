@@ -1,4 +1,4 @@
-"""The storyteller answers as a model would, and the demo server is there when it is asked for."""
+"""The storyteller answers like a model, and the demo server starts on first use."""
 
 from __future__ import annotations
 

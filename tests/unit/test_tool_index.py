@@ -1,4 +1,4 @@
-"""Each fragment of a tool call finds its call, however badly a server numbers them."""
+"""Each fragment of a tool call finds its call, however a server numbers the calls."""
 
 from __future__ import annotations
 

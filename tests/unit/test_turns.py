@@ -1,4 +1,4 @@
-"""How messages of the OpenAI shape are read, whichever provider they go to."""
+"""Messages in the OpenAI shape are read alike for every provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the arrival of events is judged, over times alone."""
+"""The judgement of event arrival times, computed from times alone."""
 
 from __future__ import annotations
 
