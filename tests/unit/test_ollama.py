@@ -47,7 +47,7 @@ def test_the_environment_says_where_it_is(host: str, url: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("host", ["gpu:99999", "ftp://gpu"])
 def test_a_place_that_is_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be an address is an error that names the variable."""
+    """An invalid address is an error that names the variable."""
     monkeypatch.setenv("OLLAMA_HOST", host)
     with pytest.raises(ConfigError, match="OLLAMA_HOST"):
         providers.Ollama()
