@@ -9,8 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, StreamkitError
 from streamkit.observing.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.call import ChatRequest, messages_of
@@ -69,7 +70,7 @@ class Client:
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
-        observers: are told of each stream.
+        observers: are told of each stream. With any, the price data of the extra ``prices`` are loaded at once.
 
     Raises:
         ConfigError: two providers have the same name, or a setting is impossible.
@@ -90,6 +91,8 @@ class Client:
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer(buffer)
         self._observers = tuple(observers)
+        if self._observers:  # one may ask for a cost when a stream ends, which is no time to import the price data
+            late_import("streamkit.models.prices").load()
         self._transport = Transport()
         self._catalog: Catalog | None = None
         self._closed = False
@@ -180,10 +183,9 @@ class Client:
         if known is not None:
             return known
         if name == "demo":
-            from streamkit.providers.openai_chat.demo import Demo
-            from streamkit.testing import demo_server
-
-            return Demo(demo_server().url)
+            server = late_import("streamkit.testing.demo").demo_server()
+            demo: Provider = registry.load("openai_chat.demo:Demo")(server.url)
+            return demo
         names = ", ".join(sorted({*(registry.names() if self._providers is None else self._providers), "demo"}))
         raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
 
@@ -198,39 +200,37 @@ class Client:
     @property
     def models(self) -> Catalog:
         """The models of this client's providers."""
-        from streamkit.models.catalog import Catalog  # which few programs need, and none to start
-
         if self._catalog is None:
-            self._catalog = Catalog(self._factories_of, self._transport)
+            catalog = late_import("streamkit.models.catalog")  # which few programs need, and none to start
+            self._catalog = catalog.Catalog(self._factories_of, self._transport)
         return self._catalog
 
     def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
         """Return what makes each provider, or the one of a name; the demo's is among them only by name.
 
+        They are made here already, in the caller's thread, as making one may import its module. One that cannot be
+        made raises when it is asked for.
+
         Raises:
             ConfigError: nobody has the name, or this client is closed.
         """
         self._check_open()
-        if self._providers is not None:
-            known: dict[str, Callable[[], Provider]] = {
-                each: partial(_itself, provider) for each, provider in self._providers.items()
-            }
-        else:
-            known = {each: partial(self._made, each) for each in registry.names()}
+        names = registry.names() if self._providers is None else list(self._providers)
         if name is None:
-            return known
-        if name == "demo" and name not in known:
-            return {name: partial(self._made, name)}
-        if name not in known:
-            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*known, 'demo'}))}")
-        return {name: known[name]}
+            return {each: self._made(each) for each in names}
+        if name not in names and name != "demo":
+            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*names, 'demo'}))}")
+        return {name: self._made(name)}
+
+    def _made(self, name: str) -> Callable[[], Provider]:
+        try:
+            return partial(_itself, self._provider(name, name))
+        except StreamkitError as error:
+            return partial(_raise, error)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError("this client was closed; make a new one")
-
-    def _made(self, name: str) -> Provider:
-        return self._provider(name, name)
 
     def close(self) -> None:
         """Cancel what is open and close the connections. Closing again changes nothing.
@@ -275,6 +275,10 @@ def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
 
 def _itself(provider: Provider) -> Provider:
     return provider
+
+
+def _raise(error: StreamkitError) -> Provider:
+    raise error
 
 
 def _check_types(model: object, stop: object, extra_body: object, extra_headers: object) -> None:

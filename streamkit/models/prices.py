@@ -1,19 +1,25 @@
 """What tokens cost, from the offline data of genai-prices, where the extra ``prices`` is installed.
 
 Nothing here goes to the network: the data are those of the installed release, and a newer release has newer ones.
+They are loaded when a client with observers is made, or else when a price is first asked for; that takes a fifth of a
+second.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from datetime import datetime, timezone
+from importlib import import_module
 from typing import Any
 
 import attrs
 
+from streamkit.concurrency.late_import import forks_wait
 from streamkit.errors import ConfigError
 from streamkit.values.chunks import Usage
 
-__all__ = ["ListPrice", "cost_of", "list_price", "require"]
+__all__ = ["ListPrice", "cost_of", "list_price", "load", "require"]
 
 # Our names of providers, and genai-prices' where it has another; those that it has not are not priced.
 _NAMES = {
@@ -46,6 +52,21 @@ class ListPrice:
     output: float | None = None
     cached: float | None = None
     context_window: int | None = None
+
+
+# Whether the library was looked for. Set by any thread that calls ``load``, which does the same each time.
+_loaded = False
+
+
+def load() -> None:
+    """Import the price data in this thread, where the extra is installed, so that no later price imports anything."""
+    global _loaded
+    with forks_wait(), suppress(ImportError, LookupError, ValueError):
+        library = import_module("genai_prices")
+        import_module("genai_prices.data_snapshot")
+        # The first price imports the rest.
+        library.calc_price(library.Usage(input_tokens=1, output_tokens=1), "gpt-4o", provider_id="openai")
+    _loaded = sys.modules.get("genai_prices", "missing") is not None  # None is how a program forbids an import
 
 
 def require() -> None:
@@ -88,20 +109,17 @@ def _find(provider: str, model: str) -> Any:
     library = _library()
     if library is None or provider not in _NAMES:
         return None
-    from genai_prices.data_snapshot import get_snapshot
-
     try:
-        return get_snapshot().find_provider_model(model, None, _NAMES[provider], None)[1]
+        return library.data_snapshot.get_snapshot().find_provider_model(model, None, _NAMES[provider], None)[1]
     except LookupError:
         return None
 
 
 def _library() -> Any:
-    try:
-        import genai_prices
-    except ImportError:
-        return None
-    return genai_prices
+    """Return genai-prices, or ``None``; looked for once, as to look for a missing module is half an import."""
+    if not _loaded:
+        load()
+    return sys.modules.get("genai_prices")
 
 
 def _amount(price: Any) -> float | None:

@@ -12,10 +12,11 @@ Nothing is imported before it is asked for by name. A package cannot take a name
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
 from streamkit.providers.contract import Provider
 
@@ -49,9 +50,7 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 
 def names() -> list[str]:
     """Return the names of all providers that are registered, in order; no package is imported for it."""
-    from streamkit.providers.openai_chat.services import SERVICES
-
-    return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())} - {_RESERVED})
+    return sorted({*BUILT_IN, *_services(), *(point.name for point in _entry_points())} - {_RESERVED})
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
@@ -63,11 +62,8 @@ def factory(name: str) -> Callable[[], Provider] | None:
     if name in BUILT_IN:
         made: Callable[[], Provider] = load(BUILT_IN[name])
         return made
-    from streamkit.providers.openai_chat.compatible import OpenAICompatible
-    from streamkit.providers.openai_chat.services import SERVICES
-
-    if name in SERVICES:
-        return lambda: OpenAICompatible(name)
+    if name in _services():
+        return partial(load("openai_chat.compatible:OpenAICompatible"), name)
     points = [point for point in _entry_points() if point.name == name != _RESERVED]
     return _of_packages(name, points) if points else None
 
@@ -75,12 +71,16 @@ def factory(name: str) -> Callable[[], Provider] | None:
 def load(place: str) -> Any:
     """Import a class of this package by ``module:class``."""
     module, _, kind = place.partition(":")
-    return getattr(import_module(f"streamkit.providers.{module}"), kind)
+    return getattr(late_import(f"streamkit.providers.{module}"), kind)
+
+
+def _services() -> Collection[str]:
+    services: Collection[str] = load("openai_chat.services:SERVICES")
+    return services
 
 
 def _entry_points() -> list[EntryPoint]:
-    from importlib import metadata  # costs more than the rest of this module, and few need it
-
+    metadata = late_import("importlib.metadata")  # takes longer than the rest of this module, and few need it
     try:
         return list(metadata.entry_points(group=GROUP))
     except Exception:  # one package's broken file makes it fail for all

@@ -22,7 +22,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Interrupt, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.framing import Frame, aws_frames, framing_of
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
 from streamkit.wire.http import HttpRequest
@@ -97,6 +97,8 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
+        if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
+            framing = None  # reading them takes botocore, which only a provider that asks for them has imported
         if framing is not None:
             self._consume_events(framing(reply.pieces()))
         elif content_type == "application/json" or content_type.endswith("+json"):
