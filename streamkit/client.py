@@ -15,7 +15,7 @@ from streamkit.errors import ConfigError, StreamkitError
 from streamkit.observing.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.call import ChatRequest, messages_of
-from streamkit.providers.contract import Provider
+from streamkit.providers.contract import Provider, class_of
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.attempt import Job
@@ -23,6 +23,7 @@ from streamkit.streaming.stream import Stream
 from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
+from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Masked
 
 if TYPE_CHECKING:
@@ -141,9 +142,12 @@ class Client:
             extra_body or {},
             {name: Masked(text) if isinstance(text, str) else text for name, text in (extra_headers or {}).items()},
         )
+        request = provider.request(chat)
+        if not isinstance(request, HttpRequest):
+            raise ConfigError(f"{class_of(provider)}.request() returned {request!r}, not an HttpRequest")
         job = Job(
             chat,
-            provider.request(chat),
+            request,
             provider,
             self._transport,
             self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
@@ -267,6 +271,8 @@ def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
     for provider in providers:
         if not isinstance(provider, Provider):
             raise ConfigError(f"{provider!r} is not a provider; pass instances such as providers.OpenAI()")
+        if not isinstance(provider.name, str) or not provider.name:
+            raise ConfigError(f"{class_of(provider)} has no name: its attribute name is {provider.name!r}")
         if provider.name in by_name:
             raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
         by_name[provider.name] = provider

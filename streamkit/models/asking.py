@@ -106,7 +106,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
         error: StreamkitError = ProtocolError(f"the list of {name}'s models has more than {_MOST_PAGES} pages")
     except StreamkitError as caught:
         error = caught
-    except Exception as caught:  # of another package's provider
+    except BaseException as caught:  # another package's provider may raise anything, SystemExit too
         error = StreamkitError(f"{name} cannot be asked for its models: {type(caught).__name__}: {caught}")
     mask_error(error, secrets)
     return Listing(tuple(found.values()), error)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
-from streamkit.providers.contract import Provider
+from streamkit.providers.contract import Provider, class_of
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -101,7 +101,9 @@ def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
     where = f"the provider {name!r} of {_package(points[0])}"
     try:
         loaded = points[0].load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a package must not end the program
         raise ConfigError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     return lambda: _made(loaded, where)
 
@@ -109,12 +111,14 @@ def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
 def _made(loaded: Any, where: str) -> Provider:
     try:
         provider = loaded() if callable(loaded) else loaded
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise ConfigError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(provider, Provider):
         raise ConfigError(f"{where} is no provider but a {type(provider).__name__}")
+    if not isinstance(provider.name, str) or not provider.name:
+        raise ConfigError(f"{where} has no name: the attribute name of {class_of(provider)} is {provider.name!r}")
     return provider
 
 

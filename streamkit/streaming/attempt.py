@@ -10,6 +10,7 @@ import attrs
 from streamkit.errors import (
     APIError,
     BrokenStreamError,
+    ConfigError,
     ConnectError,
     ProtocolError,
     StreamError,
@@ -17,7 +18,7 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.providers.call import ChatRequest
-from streamkit.providers.contract import Decoder, Provider
+from streamkit.providers.contract import Decoder, Provider, class_of
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Interrupt, StreamHook
@@ -25,6 +26,7 @@ from streamkit.transport import sse
 from streamkit.transport.framing import Frame, aws_frames, framing_of
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
+from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
@@ -60,7 +62,7 @@ class Attempt:
         self._state = state
         self._job = job
         self._hook = StreamHook(state)
-        self._decoder: Decoder = job.provider.decoder(job.chat)
+        self._decoder = _decoder_of(job)
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:
@@ -81,7 +83,10 @@ class Attempt:
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
                     raise Interrupt(self._state.deadlines.error()) from error
                 raise
-        self._hook.ready.append(self._decoder.finish())
+        done = self._decoder.finish()
+        if not isinstance(done, Chunk):
+            raise ConfigError(f"{class_of(self._decoder)}.finish() returned {done!r}, not a Chunk")
+        self._hook.ready.append(done)
         self._hook.hand_over()
         return Outcome("complete")
 
@@ -144,7 +149,11 @@ class Attempt:
         body = self._refusal_body(reply)
         if 300 <= reply.info.status < 400:
             return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
-        return self._job.provider.error(reply.info, body)
+        provider = self._job.provider
+        error = provider.error(reply.info, body)
+        if not isinstance(error, StreamError):
+            raise ConfigError(f"{class_of(provider)}.error() returned {error!r}, not an error of streamkit")
+        return error
 
     def _refusal_body(self, reply: Reply) -> bytes:
         """Return the body of an error, as far as it comes within reason."""
@@ -205,6 +214,13 @@ class Attempt:
         """Let the response go."""
         if self._reply is not None:
             self._reply.close()
+
+
+def _decoder_of(job: Job) -> Decoder:
+    decoder = job.provider.decoder(job.chat)
+    if not callable(getattr(decoder, "decode", None)):
+        raise ConfigError(f"{class_of(job.provider)}.decoder() returned {decoder!r}, not a Decoder")
+    return decoder
 
 
 def _drop_frames(error: BaseException) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from streamkit.errors import ConfigError, StreamError
+from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Interrupt
@@ -29,7 +30,7 @@ def read(state: StreamState, job: Job) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        failure = StreamError(f"streamkit failed by itself, please report it: {error!r}")
+        failure = StreamError(f"{_failing(job.provider)}: {error!r}")
         failure.__cause__ = error
         outcome = Outcome("error", failure)
     finally:
@@ -72,3 +73,10 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
                 return attempt, Outcome("cancelled")
         attempt.close()
         attempt = Attempt(state, job)
+
+
+def _failing(provider: Provider) -> str:
+    """Return whose code failed: a provider of another package is to be reported there."""
+    if type(provider).__module__.startswith("streamkit."):
+        return "streamkit failed by itself, please report it"
+    return f"the provider {provider.name} failed, which is {class_of(provider)}"
