@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -79,9 +80,18 @@ class Observer:
 
 
 def tell(observers: Sequence[Observer], method: str, report: Report) -> None:
-    """Call one method of all observers."""
-    for observer in observers:
-        try:
-            getattr(observer, method)(report)
-        except Exception:
+    """Call one method of all observers, each of them whatever another one raises."""
+    if not observers:
+        return
+    try:
+        _tell_one(observers[0], method, report)
+    finally:  # also after Ctrl-C, which is raised when all were called
+        tell(observers[1:], method, report)
+
+
+def _tell_one(observer: Observer, method: str, report: Report) -> None:
+    try:
+        getattr(observer, method)(report)
+    except Exception:
+        with suppress(Exception):  # a filter or a handler of the program's logging may raise
             _log.exception("%s.%s failed", type(observer).__name__, method)
