@@ -80,6 +80,11 @@ class Recorder:
         with self._changed:
             self._changed.wait_for(lambda: not any(each.busy for each in self._connections), seconds)
 
+    @property
+    def failure(self) -> OSError | None:
+        """Why the cassette could not be written, ``None`` as long as it could be."""
+        return self._writer.failure
+
     def __enter__(self) -> Recorder:
         return self
 
