@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import threading
 
@@ -50,12 +51,12 @@ class SocketGuard:
             return
         try:
             # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
-            # from under the thread that reads through it.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            # from under the thread that reads through it. Not socket.socket, which eventlet replaces.
+            _socket.socket.shutdown(sock, socket.SHUT_RDWR)
         except OSError:
             pass  # not connected yet, or closed already: there is nothing left to end
         except TypeError:
-            sock.shutdown(socket.SHUT_RDWR)  # TLS inside TLS, through a proxy: an object that is no socket
+            sock.shutdown(socket.SHUT_RDWR)  # no socket of Python's own: TLS inside TLS, gevent's, eventlet's
 
     def __repr__(self) -> str:
         state = "shut" if self._shut else "idle" if self._socket is None else "armed"
