@@ -21,6 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from streamkit.transport.descriptor import Identity, identity_of
 from streamkit.transport.wait_hook import current_hook, remember_response
 
 __all__ = ["POOL_CLASSES"]
@@ -182,6 +183,7 @@ class _Hooked:
             sock.bind(self.source_address)
 
     _handshaking: socket.socket | None = None
+    _identity: Identity = None  # of the socket's descriptor, from when it was connected
     _requests = 0  # on this connection
 
     def connect(self) -> None:
@@ -189,12 +191,32 @@ class _Hooked:
         try:
             self._requests = 0
             super().connect()  # type: ignore[misc]
+            self._identity = identity_of(self.sock)
             hook.guard.register(self.sock)
         finally:
             # Only now: the guard must never hold a descriptor whose number may belong to another file.
             if self._handshaking is not None:
                 self._handshaking.close()
                 self._handshaking = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle connection can be used; not where its descriptor belongs to another file by now."""
+        return self._owns_descriptor() and super().is_connected  # type: ignore[misc]
+
+    def _owns_descriptor(self) -> bool:
+        return self._identity is None or self.sock is None or identity_of(self.sock) == self._identity
+
+    def close(self) -> None:
+        """Close the connection, but no other file that has its number by now."""
+        if not self._owns_descriptor():
+            self.sock.detach()
+        super().close()  # type: ignore[misc]
+
+    def __del__(self) -> None:
+        # A connection that a forked child inherited is not closed, only dropped, and its socket would close itself.
+        if not self._owns_descriptor():
+            self.sock.detach()
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]

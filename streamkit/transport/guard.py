@@ -6,6 +6,8 @@ import _socket
 import socket
 import threading
 
+from streamkit.transport.descriptor import Identity, identity_of
+
 __all__ = ["SocketGuard"]
 
 
@@ -19,15 +21,16 @@ class SocketGuard:
 
     def __init__(self) -> None:
         # Reentrant, for a cancel may come from a signal handler or the garbage collector at any point of
-        # this very thread. Guards _socket and _shut.
+        # this very thread. Guards _socket, _identity and _shut.
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
+        self._identity: Identity = None
         self._shut = False
 
     def register(self, sock: socket.socket) -> None:
         """Make this the socket to shut down, in place of any before; at once if that was asked already."""
         with self._lock:
-            self._socket = sock
+            self._socket, self._identity = sock, identity_of(sock)
             if self._shut:
                 self._shut_down_locked()
 
@@ -47,7 +50,7 @@ class SocketGuard:
 
     def _shut_down_locked(self) -> None:
         sock, self._socket = self._socket, None
-        if sock is None:
+        if sock is None or identity_of(sock) != self._identity:
             return
         try:
             # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
