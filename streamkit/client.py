@@ -1,4 +1,4 @@
-"""``Client``: which provider a model's name means, and everything that is common to its streams."""
+"""``Client``: resolve model names to providers, and start streams with shared settings."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = ["Client", "complete", "default_client", "stream"]
 Messages = str | Iterable[Message | Mapping[str, Any]]
 Stop = StopEvent | threading.Event
 
-_DEFAULT: Any = object()  # stands for "the client's own", as None has a meaning for a timeout
+_DEFAULT: Any = object()  # means "the client's own timeout", because None means "no limits"
 
-# Bare names, by what they begin with; the longest match counts.
+# Providers of bare model names, by prefix; the longest prefix wins.
 _PREFIXES = {
     "chatgpt-": "openai",
     "claude-": "anthropic",
@@ -65,9 +65,9 @@ class Client:
     """Starts streams. Share one between threads; it keeps connections for the next stream.
 
     Args:
-        providers: which services it knows; ``None`` for all that are registered, the library's own and those of
-            other packages (see ``streamkit.providers.registry``), each with the key that the environment has for
-            it when it is called.
+        providers: the services that it can use; ``None`` for all registered ones: the library's own and those of
+            other packages (see ``streamkit.providers.registry``). Each reads its key from the environment when it is
+            called.
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
@@ -90,7 +90,7 @@ class Client:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._providers: dict[str, Provider] | None = None if providers is None else _by_name(providers)
-        self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
+        self._factories: dict[str, Callable[[], Provider]] = {}  # by provider name, for the registered ones used so far
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
@@ -119,20 +119,20 @@ class Client:
         extra_headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Stream:
-        """Start a reply, and return it at once.
+        """Start a request, and return its stream at once.
 
         Args:
             model: ``provider/model``; only the first segment is ours. A bare name such as ``gpt-4o-mini``
-                is resolved by its beginning.
+                is resolved by its prefix.
             messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
             stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
                 is looked at every 50 ms.
-            timeout, retry, buffer, buffer_bytes: in place of the client's.
-            extra_body, extra_headers: go into the request as they stand.
+            timeout, retry, buffer, buffer_bytes: override the client's.
+            extra_body, extra_headers: added to the request unchanged.
             params: the request's parameters in OpenAI's names; ``None`` leaves one out.
 
         Raises:
-            ConfigError: the call cannot work as it stands; nothing was sent.
+            ConfigError: the call is invalid; nothing was sent.
 
         Threads: any.
         """
@@ -179,7 +179,7 @@ class Client:
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
         streams[key] = weakref.ref(started, lambda _: streams.pop(key, None))
-        if self._closed:  # by another thread, which did not see this stream yet
+        if self._closed:  # another thread closed the client before this stream was in the list
             started.cancel()
 
     def resolve(self, model: str) -> tuple[Provider, str]:
@@ -207,7 +207,7 @@ class Client:
         raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
 
     def _registered(self, name: str) -> Provider | None:
-        """Return a provider that is registered, made anew: the environment may have got its key since."""
+        """Return a new instance of a registered provider, as the environment's key may have changed."""
         make = self._factories.get(name) or registry.factory(name)
         if make is None:
             return None
@@ -218,18 +218,18 @@ class Client:
     def models(self) -> Catalog:
         """The models of this client's providers."""
         if self._catalog is None:
-            catalog = late_import("streamkit.models.catalog")  # which few programs need, and none to start
+            catalog = late_import("streamkit.models.catalog")  # few programs need it
             self._catalog = catalog.Catalog(self._factories_of, self._transport)
         return self._catalog
 
     def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
-        """Return what makes each provider, or the one of a name; the demo's is among them only by name.
+        """Return a factory for each provider, or for the named one; the demo provider is included only by name.
 
-        They are made here already, in the caller's thread, as making one may import its module. One that cannot be
-        made raises when it is asked for.
+        The providers are made here, in the caller's thread, because making one may import its module. The factory of a
+        provider that cannot be made raises the error.
 
         Raises:
-            ConfigError: nobody has the name, or this client is closed.
+            ConfigError: the name is unknown, or this client is closed.
         """
         self._check_open()
         names = registry.names() if self._providers is None else list(self._providers)
@@ -250,7 +250,7 @@ class Client:
             raise ConfigError("this client was closed; make a new one")
 
     def close(self) -> None:
-        """Cancel what is open and close the connections. Closing again changes nothing.
+        """Cancel open streams and close the connections. Closing again does nothing.
 
         Threads: any; waits for no stream.
         """
