@@ -106,7 +106,7 @@ __all__ = [
     "stream",
 ]
 
-# Imported when they are asked for, as most programs do without.
+# Imported when they are first used, because most programs do not need them.
 _MODULES = {
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",

@@ -1,4 +1,4 @@
-"""``streamkit record``: real traffic into a cassette, for tests."""
+"""``streamkit record``: record real traffic in a cassette, for tests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
 
 
 class _Recorded:
-    """A provider whose requests go by way of a recorder, past the proxies of the environment.
+    """A provider whose requests go through a recorder, not through the proxies of the environment.
 
     Each request is made for the real server and only its address is changed, since a signature covers the host.
     """

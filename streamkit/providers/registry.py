@@ -1,4 +1,4 @@
-"""Which providers there are by name: the library's own, the services of the table, and those of other packages.
+"""Find providers by name: the library's own, the services of the table, and those of other packages.
 
 A package registers a provider by an entry point of the group ``streamkit.providers``: its name is the first
 segment of model names, its value a class or a function that takes no argument and returns a ``Provider``::
@@ -7,7 +7,7 @@ segment of model names, its value a class or a function that takes no argument a
     streamkit.providers =
         acme = acme_streamkit:Acme
 
-Nothing is imported before it is asked for by name. A package cannot take a name of the library's.
+A provider is imported when its name is first used. A package cannot use a name of the library's.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 
 
 def names() -> list[str]:
-    """Return the names of all providers that are registered, in order; no package is imported for it."""
+    """Return the sorted names of all registered providers, without importing any package."""
     return sorted({*BUILT_IN, *_services(), *(point.name for point in _entry_points())} - {_RESERVED})
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
-    """Return what makes the provider of a name, with the key that the environment has then; ``None`` if unknown.
+    """Return a factory for the provider of a name, ``None`` if unknown; it reads the key from the environment.
 
     Raises:
         ConfigError: the package that registers it is broken.
@@ -91,7 +91,7 @@ def _entry_points_of(package: Distribution) -> list[EntryPoint]:
     try:
         return list(package.entry_points.select(group=GROUP))
     except Exception:
-        return []  # who cannot be read registers nothing
+        return []  # a package whose metadata are broken registers nothing
 
 
 def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
