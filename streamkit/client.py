@@ -173,7 +173,9 @@ class Client:
 
     def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
         """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors."""
-        with self.stream(model, messages, **options) as started:
+        started = self.stream(model, messages, **options)
+        del self, messages, options  # an error's traceback keeps this frame
+        with started:
             return started.collect()
 
     def _remember(self, started: Stream) -> None:
@@ -347,4 +349,7 @@ def stream(model: str, messages: Messages, **options: Any) -> Stream:
 
 def complete(model: str, messages: Messages, **options: Any) -> Completion:
     """Return a whole reply with the default client; see ``Client.complete``."""
-    return default_client().complete(model, messages, **options)
+    started = default_client().stream(model, messages, **options)
+    del messages, options  # an error's traceback keeps this frame
+    with started:
+        return started.collect()

@@ -54,7 +54,7 @@ def names() -> list[str]:
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
-    """Return a factory for the provider of a name, ``None`` if unknown; it reads the key from the environment.
+    """Return a function that makes the named provider with the environment's key; ``None`` if the name is unknown.
 
     Raises:
         ConfigError: the package that registers it is broken.

@@ -32,7 +32,7 @@ __all__ = ["Stream"]
 # Seconds that the reader has to report a limit that has passed, before the consumer does so in its place; and the
 # same again where the program was suspended or busy meanwhile, and the reader may not have had its turn.
 _GRACE = 0.1
-_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
+_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds
 
 _numbers = itertools.count(1)
 # The streams of this process that are open, for a forked child to find those that it inherited. No lock: a
@@ -291,10 +291,7 @@ class Stream:
         self._delivery.left = self._delivery.status == "cancelled"
 
     def close(self) -> None:
-        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.
-
-        A reader that is stuck in a name lookup is left to end by itself.
-        """
+        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s."""
         self._check_owner()
         if self._delivery.status == "open":
             self._leave()

@@ -23,7 +23,7 @@ Answer = Reply | Callable[[Request], Reply]
 """What a server answers with: a Reply, or a function that makes one of the Request."""
 
 _BACKLOG = 4096
-_JOIN_SECONDS = 5.0
+_JOIN_SECONDS = 30.0
 _ACCEPT_PAUSE_SECONDS = 0.1  # after a failed accept(), of which the usual cause is too many open files
 
 
@@ -118,7 +118,7 @@ class Server:
         """Whether the server accepts, which in a forked child the servers of its parent do not."""
         return not self._closed and self._acceptor.is_alive()
 
-    def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[Request]:
+    def wait_for_requests(self, count: int, timeout: float = 30.0) -> list[Request]:
         """Wait until `count` requests have arrived in all; return those that are kept.
 
         Raises:
@@ -129,7 +129,7 @@ class Server:
                 raise TimeoutError(f"{self._arrived} of {count} requests arrived within {timeout:g} s")
             return list(self._requests)
 
-    def wait_for_open_connections(self, count: int = 0, timeout: float = 5.0) -> None:
+    def wait_for_open_connections(self, count: int = 0, timeout: float = 30.0) -> None:
         """Wait until at most `count` connections are open, to see that a client let go of its own.
 
         Raises:

@@ -38,7 +38,7 @@ from streamkit.testing import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
-SECONDS = 30.0  # that anything may take on a busy machine before it counts as stuck
+SECONDS = 60.0  # that anything may take on a busy machine before it counts as stuck
 STREAMKIT = [sys.executable, "-W", "error", "-m", "streamkit"]
 CTRL_C, CTRL_D = "\x03", "\x04"
 STYLED = re.compile(r"\x1b\[(\d+)m(.*?)\x1b\[0m", re.DOTALL)

@@ -92,10 +92,10 @@ def test_cancel_and_limits(library: str, reply: Reply) -> None:
                 threading.Thread(target=lambda: (list(stream), done.set())).start()
                 return done
             stream = client.stream("openai/m", "Hi"); done = ended(stream); time.sleep(0.2); stream.cancel()
-            print(done.wait(5), stream.status)
+            print(done.wait(60), stream.status)
             stop = StopEvent()
             stream = client.stream("openai/m", "Hi", stop=stop); done = ended(stream); time.sleep(0.2); stop.set()
-            print(done.wait(5), stream.status)
+            print(done.wait(60), stream.status)
             stream = client.stream("openai/m", "Hi", timeout=0.3, retry=1)
             try:
                 for chunk in stream: pass
@@ -145,3 +145,50 @@ def test_tls(library: str, certificate: Certificate, monkeypatch: pytest.MonkeyP
             """,
         )
     assert "Hello Hello Hello\n['one'] cancelled\nHello\n" == printed
+
+
+def test_names_and_addresses(library: str) -> None:
+    """Looking a name up and connecting let other greenlets run, and end at once when they are cancelled."""
+    with Server(text_reply("Hi")) as server:
+        printed = run(
+            library,
+            server,
+            """
+            import socket
+            url = sys.argv[1].replace("127.0.0.1", "localhost")
+            named = Client([providers.OpenAI(api_key="k", base_url=url)])
+            print(named.complete("openai/m", "Hi").text)
+            real, release = socket.getaddrinfo, threading.Event()
+            def hang(*asked):
+                release.wait(30)
+                return real(*asked)
+            socket.getaddrinfo = hang
+            named.close()
+            named = Client([providers.OpenAI(api_key="k", base_url=url)])
+            streams = [named.stream("openai/m", "Hi") for _ in range(20)]
+            time.sleep(0.1)
+            began = time.monotonic()
+            streams[0].close()
+            print(streams[0]._worker.is_alive(), time.monotonic() - began < 5)
+            release.set()
+            print({stream.collect().text for stream in streams[1:]})
+
+            listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(0)
+            fillers = [socket.socket() for _ in range(8)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+            silent = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            for end in ("cancel", "limit"):
+                client = Client([providers.OpenAI(api_key="k", base_url=silent)])
+                stream = client.stream("openai/m", "Hi", timeout=Timeout(connect=30 if end == "cancel" else 0.3))
+                time.sleep(0.1)
+                if end == "cancel":
+                    stream.cancel()
+                try:
+                    print(list(stream))
+                except StreamTimeout as error:
+                    print(error.phase)
+            """,
+        )
+        assert printed.splitlines() == ["Hi", "False True", "{'Hi'}", "[]", "connect"]

@@ -107,15 +107,15 @@ def test_forks_while_streams_end() -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which is the point
                 child.start()
-            child.join(20)
+            child.join(60)
             if child.exitcode is None:
                 child.kill()
-                child.join(20)
+                child.join(60)
             assert 0 == child.exitcode
     finally:
         done.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
 
 
 def _use(tracker: UsageTracker) -> None:

@@ -1,4 +1,4 @@
-"""AWS's signatures, by botocore: whose credentials, and what goes over a request.
+"""Sign requests for AWS with botocore.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html, read 2026-11-21.
 """
@@ -111,10 +111,10 @@ def _session(botocore: Any, profile: str | None) -> Any:
 
 
 def _stamp(file: tuple[str, str]) -> tuple[int, ...] | None:
-    """Return what changes when a file is written anew, ``None`` where there is none.
+    """Return a value that changes when a file is rewritten, ``None`` if there is no file.
 
-    Botocore renews what comes from the network, but not what stands in a file, and tools write credentials of an
-    hour there.
+    Botocore renews credentials from the network, but not those from a file, and tools write credentials there that
+    last an hour.
     """
     variable, usual = file
     try:

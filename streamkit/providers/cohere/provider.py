@@ -52,7 +52,7 @@ class Cohere(KeyedProvider):
 
     @property
     def models_url(self) -> str:
-        """Where the list of models is: it has no second version."""
+        """The URL of the list of models, which exists in version 1 only."""
         return f"{self.base_url.removesuffix('/v2')}/v1/models"
 
     @property
@@ -78,7 +78,7 @@ class Cohere(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Cohere has no word for.
+            ConfigError: the call has something that Cohere does not support.
         """
         parameters = Parameters(self.name, chat)
         conversation = turns_for(self.name, chat, "detail")
@@ -98,7 +98,9 @@ class Cohere(KeyedProvider):
             body["response_format"] = {"type": "json_object", **schema}
         if effort is not None:
             if effort not in ("none", "high"):
-                raise ConfigError(f"{self.name} thinks or does not: reasoning_effort is 'high' or 'none', or thinking=")
+                raise ConfigError(
+                    f"{self.name} turns thinking on or off: reasoning_effort is 'high' or 'none', or thinking="
+                )
             body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")

@@ -32,8 +32,8 @@ class Gemini(KeyedProvider):
         base_url: up to and including the version; by default Google's own, or that of the project on Vertex.
         project: of Google Cloud; asks Vertex AI instead, with ``token`` in place of a key.
         location: of Vertex AI, such as ``europe-west4``.
-        token: an access token, by default ``GOOGLE_ACCESS_TOKEN``; it lasts an hour, and renewing it is the
-            caller's, with a new ``Gemini``.
+        token: an access token, by default ``GOOGLE_ACCESS_TOKEN``; it lasts an hour. To renew it, make a new
+            ``Gemini``.
         name: the first segment of the model names that go to it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Ollama's native chat, beside the OpenAI-compatible one that it serves as well.
+"""Ollama's native chat; Ollama also serves an OpenAI-compatible one.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21.
 """
@@ -74,7 +74,7 @@ class Ollama(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Ollama has no word for.
+            ConfigError: the call has something that Ollama does not support.
         """
         parameters = Parameters(self.name, chat)
         messages = self._messages(turns_for(self.name, chat))
@@ -144,7 +144,7 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from_environment() -> str:
-    """Return where the environment says that Ollama listens, for a client.
+    """Return the base URL of Ollama from ``OLLAMA_HOST``.
 
     Raises:
         ConfigError: it cannot be an address.
@@ -169,7 +169,7 @@ def _from_environment() -> str:
 
 
 def _place(place: str) -> tuple[str, str]:
-    """Return host and port, "" where there is none; a number is a port, and an IPv6 address may lack its brackets."""
+    """Return host and port, each "" if missing; a number is a port, and an IPv6 address may lack its brackets."""
     if place.isdigit():
         return "", place
     if place.startswith("["):

@@ -1,4 +1,4 @@
-"""Azure OpenAI's chat completions: of a deployment in the path, or of the v1 surface.
+"""Azure OpenAI's chat completions, with the deployment in the path or by the v1 API.
 
 Source: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle and /azure/ai-services/openai/reference
 (data plane, 2024-10-21), read 2026-11-21.
@@ -71,7 +71,7 @@ class AzureOpenAI(ChatCompletions):
         self._token = Masked(held) if isinstance(held, str) else held
         del token, held
         if key is not None and self._token is not None:
-            raise ConfigError("api_key and token are two ways to say who asks; give one of them")
+            raise ConfigError("api_key and token are two ways to authenticate; give one of them")
         if self._token is not None:
             key = Masked()
         url = _resource(endpoint, "endpoint") if endpoint else _resource(os.environ.get(_ENDPOINT) or "", _ENDPOINT)
@@ -102,7 +102,7 @@ class AzureOpenAI(ChatCompletions):
 
     @property
     def models_url(self) -> str:
-        """Where the list of models is: those of the resource, which are not its deployments.
+        """The URL of the list of models: those of the resource, not its deployments.
 
         Raises:
             ConfigError: there is no endpoint.
@@ -111,7 +111,7 @@ class AzureOpenAI(ChatCompletions):
 
     @property
     def models_query(self) -> str:
-        """What says the version, to the list of models as to everything else."""
+        """The query with the API version, for the list of models."""
         return urlencode({"api-version": self._version}) if self._version else ""
 
     def _resource(self) -> str:
@@ -136,7 +136,7 @@ class AzureOpenAI(ChatCompletions):
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
 
     def _fresh_token(self) -> Masked | None:
-        """Return the token that was passed, or that the function returns now; ``None`` where nothing was passed."""
+        """Return the token that was passed or that the function returns; ``None`` if neither was passed."""
         token: Any = self._token
         if callable(token):
             try:

@@ -1,4 +1,4 @@
-"""Services that speak OpenAI's chat completions: those of a table, and any other."""
+"""Chat completions of a service of the table, or of any other server."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class OpenAICompatible(ChatCompletions):
         OpenAICompatible("my-server", "https://my.host/v1", include_usage=False)
 
     Args:
-        name: the first segment of the model names that go to it. One of ``SERVICES`` brings its address, its key's
-            variable and its peculiarities along.
+        name: the first segment of the model names that go to it. For a name of ``SERVICES``, the address, the key's
+            variable and the deviations are known.
         base_url: what ``/chat/completions`` is added to; by default ``MY_SERVER_BASE_URL`` of the environment for
             ``name="my-server"``, or the service's own.
         api_key: by default what the environment has in ``key_variable``.
@@ -39,7 +39,7 @@ class OpenAICompatible(ChatCompletions):
         headers: sent with each request, beside the service's.
         include_usage: ask for the usage at the end of a stream.
         max_tokens_field: how ``max_tokens`` is called on the wire.
-        quirks: all in what the server differs, in place of the service's; the two above go over it.
+        quirks: all deviations of the server, instead of the service's; the two arguments above take precedence.
 
     Raises:
         ConfigError: the key or the URL cannot be one, or there is no URL and none is known.

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as OpenAI serves them and as everybody else does.
+"""Chat completions of OpenAI and of servers that speak the same format.
 
 Source: the API reference of chat completions (streaming), read 2026-11-20.
 """
@@ -21,7 +21,7 @@ _OFFICIAL = "https://api.openai.com/v1"
 class OpenAI(ChatCompletions):
     """Chat completions of OpenAI, or of any server that speaks the same format.
 
-    ``OpenAICompatible`` knows many such services by name, and what each wants otherwise.
+    ``OpenAICompatible`` knows many such services by name, with their deviations.
 
     Args:
         api_key: by default what the environment has under the provider's name: ``OPENAI_API_KEY``, or

@@ -1,4 +1,4 @@
-"""OpenAI's legacy text completions, as vLLM and others still serve them.
+"""OpenAI's legacy text completions, which vLLM and others still serve.
 
 Source: https://platform.openai.com/docs/api-reference/completions, read 2026-11-21.
 """
@@ -33,7 +33,7 @@ _NATIVE = (
 
 
 class CompletionsDecoder(ChatDecoder):
-    """Decodes one stream of text completions: the choices have ``text`` where those of a chat have a delta."""
+    """Decodes one stream of text completions: choices have ``text`` instead of a delta."""
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -70,8 +70,7 @@ class OpenAICompletions(ChatCompletions):
     """Text completions of OpenAI, or of any server that speaks the same format; see ``OpenAI`` for the
     arguments.
 
-    The prompt is the one user message that the call has, as it stands; ``extra_body={"prompt": ...}`` sends
-    any other.
+    The prompt is the text of the call's single user message. ``extra_body={"prompt": ...}`` sends any other prompt.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class OpenAICompletions(ChatCompletions):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that a text completion has no word for.
+            ConfigError: the call has something that a text completion does not support.
         """
         parameters = Parameters(self.name, chat)
         body: dict[str, Any] = {"model": chat.model, "stream": True}
@@ -121,7 +120,7 @@ class OpenAICompletions(ChatCompletions):
         conversation = turns_for(self.name, chat)
         if len(conversation) != 1 or conversation[0].role != "user":
             raise ConfigError(
-                f"{self.name} completes a text and knows no roles: pass one user message, or a prompt of your own "
+                f"{self.name} completes text without roles: pass one user message, or a prompt of your own "
                 "in extra_body={'prompt': ...}"
             )
         return conversation[0].text(self.name)

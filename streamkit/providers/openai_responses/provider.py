@@ -1,4 +1,4 @@
-"""OpenAI's Responses, as OpenAI serves them and as others do.
+"""Responses of OpenAI and of servers that speak the same format.
 
 Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-21.
 """

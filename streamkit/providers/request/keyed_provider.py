@@ -1,4 +1,4 @@
-"""What most providers have in common: a name, an address, one key, and refusals that name its variable."""
+"""Base class of providers with a name, a base URL and one API key."""
 
 from __future__ import annotations
 
