@@ -93,10 +93,10 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
 
 
 def _failing(provider: Provider) -> str:
-    """Return whose code failed: a provider of another package is to be reported there."""
+    """Return whose code failed: an error of another package's provider is for that package."""
     if type(provider).__module__.startswith("streamkit."):
         return "streamkit failed by itself, please report it"
-    return f"the provider {provider.name} failed, which is {class_of(provider)}"
+    return f"the provider {provider.name}, of the class {class_of(provider)}, failed by itself, please report it"
 
 
 def _places(error: BaseException) -> str:

@@ -431,8 +431,14 @@ LACKING = "tests.unit.test_client.Lacking"
         ("decoder", lambda: None, text_reply("Hi"), ConfigError, f"{LACKING}.decoder() returned None, not a Decoder"),
         ("decoder", Decoding, text_reply("Hi"), ConfigError, "Decoding.finish() returned None, not a Chunk"),
         ("error", lambda: None, error_reply(400), ConfigError, f"{LACKING}.error() returned None, not an error of st"),
-        ("decoder", halt, text_reply("Hi"), StreamError, f"the provider lacking failed, which is {LACKING}: Halt("),
-        ("decoder", lambda: Decoding(halt), text_reply("Hi"), StreamError, f"failed, which is {LACKING}: Halt("),
+        (
+            "decoder",
+            halt,
+            text_reply("Hi"),
+            StreamError,
+            f"the provider lacking, of the class {LACKING}, failed by itself",
+        ),
+        ("decoder", lambda: Decoding(halt), text_reply("Hi"), StreamError, "failed by itself, please report it: Halt("),
     ],
 )
 def test_a_provider_that_is_wrong(
