@@ -90,7 +90,7 @@ class Attempt:
                 raise
         done = self._decoder.finish()
         if not isinstance(done, Chunk):
-            raise ConfigError(f"{class_of(self._decoder)}.finish() returned {done!r}, not a Chunk")
+            raise ConfigError(f"{class_of(self._decoder)}.finish() returned {type(done).__name__}, not a Chunk")
         self._hook.ready.append(done)
         self._hook.hand_over()
         return Outcome("complete")
@@ -98,7 +98,7 @@ class Attempt:
     def _open(self) -> Reply:
         self._state.deadlines.connecting()
         reply = self._reply = self._job.transport.open(self._job.request, self._hook)
-        self._state.response, self._state.received = reply.info, 0
+        self._state.response, self._state.received = reply.info.masked(self._job.request.secrets), 0
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -162,7 +162,9 @@ class Attempt:
         provider = self._job.provider
         error = provider.error(reply.info, body)
         if not isinstance(error, StreamError):
-            raise ConfigError(f"{class_of(provider)}.error() returned {error!r}, not an error of streamkit")
+            raise ConfigError(
+                f"{class_of(provider)}.error() returned {type(error).__name__}, not an error of streamkit"
+            )
         return error
 
     def _refusal_body(self, reply: Reply) -> bytes:
@@ -190,8 +192,8 @@ class Attempt:
                 self._hook.hand_over()
             except Halted:
                 return Outcome("cancelled")
-        if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
-            error.request_id = self._reply.info.request_id
+        if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
+            error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)
@@ -232,5 +234,5 @@ class Attempt:
 def _decoder_of(job: Job) -> Decoder:
     decoder = job.provider.decoder(job.chat)
     if not callable(getattr(decoder, "decode", None)):
-        raise ConfigError(f"{class_of(job.provider)}.decoder() returned {decoder!r}, not a Decoder")
+        raise ConfigError(f"{class_of(job.provider)}.decoder() returned {type(decoder).__name__}, not a Decoder")
     return decoder

@@ -18,6 +18,7 @@ from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
 from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
+from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.delivery import Delivery
 from streamkit.streaming.shared_state import Outcome, StreamState
@@ -140,12 +141,13 @@ class Stream:
             timeout: seconds to wait, ``None`` for as long as the stream's own limits let it.
 
         Raises:
+            ConfigError: the timeout is no number.
             queue.Empty: nothing came in time; the stream goes on.
             ChannelClosed: the reply has ended, or was cancelled.
             StreamError: the stream failed, after all the chunks that came before; again on each call.
         """
         self._check_use()
-        if not self._receive(timeout):
+        if not self._receive(seconds_of(timeout, "recv(timeout=...)")):
             raise ChannelClosed(f"the stream has ended: {self.status}")
         cursor = self._delivery.cursor
         position = cursor.position

@@ -427,10 +427,22 @@ LACKING = "tests.unit.test_client.Lacking"
 @pytest.mark.parametrize(
     ("wrong", "does", "reply", "kind", "words"),
     [
-        ("request", lambda: None, text_reply("Hi"), ConfigError, f"{LACKING}.request() returned None, not an Http"),
-        ("decoder", lambda: None, text_reply("Hi"), ConfigError, f"{LACKING}.decoder() returned None, not a Decoder"),
-        ("decoder", Decoding, text_reply("Hi"), ConfigError, "Decoding.finish() returned None, not a Chunk"),
-        ("error", lambda: None, error_reply(400), ConfigError, f"{LACKING}.error() returned None, not an error of st"),
+        ("request", lambda: None, text_reply("Hi"), ConfigError, f"{LACKING}.request() returned NoneType, not an Http"),
+        (
+            "decoder",
+            lambda: None,
+            text_reply("Hi"),
+            ConfigError,
+            f"{LACKING}.decoder() returned NoneType, not a Decoder",
+        ),
+        ("decoder", Decoding, text_reply("Hi"), ConfigError, "Decoding.finish() returned NoneType, not a Chunk"),
+        (
+            "error",
+            lambda: None,
+            error_reply(400),
+            ConfigError,
+            f"{LACKING}.error() returned NoneType, not an error of st",
+        ),
         (
             "decoder",
             halt,

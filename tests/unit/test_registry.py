@@ -201,7 +201,7 @@ class TestPackages:
         """A provider whose methods are still to be written is named."""
         install("acme = acme_streamkit:Silent")
         with pytest.raises(
-            ConfigError, match=r"^acme_streamkit\.Silent\.request\(\) returned None, not an HttpRequest$"
+            ConfigError, match=r"^acme_streamkit\.Silent\.request\(\) returned NoneType, not an HttpRequest$"
         ):
             Client().stream("acme/m", "Hi")
 
