@@ -16,13 +16,14 @@ from streamkit.providers import registry
 from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.providers.contract import Provider
 from streamkit.providers.request.openai_shape import check_parameters
-from streamkit.settings import Retry, Timeout
+from streamkit.providers.request.post import hidden_headers
+from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.stream import Stream
 from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Unshown, WrongType
 
 if TYPE_CHECKING:
     from streamkit.models.catalog import Catalog
@@ -87,7 +88,9 @@ class Client:
         buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._providers: dict[str, Provider] | None = None if providers is None else _by_name(providers)
+        known = None if providers is None else _listed(providers)
+        del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
+        self._providers: dict[str, Provider] | None = None if known is None else _by_name(known)
         self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
@@ -132,17 +135,19 @@ class Client:
 
         Threads: any.
         """
+        # Before anything can fail: what was passed would stand in the clear among the locals of the traceback.
+        given, body, headers = Unshown(params), _unshown(extra_body), hidden_headers(extra_headers)
+        del params, extra_body, extra_headers
         self._check_open()
-        _check_types(model, stop, extra_body, extra_headers)
+        _check_types(model, stop)
+        if isinstance(body, WrongType):
+            raise ConfigError(f"extra_body is a dict, not {body}")
+        if isinstance(headers, WrongType):
+            raise ConfigError(f"extra_headers is a dict, not {headers}")
         provider, name = self.resolve(model)
-        check_parameters(provider, params)
-        chat = ChatRequest(
-            name,
-            messages_of(messages),
-            {key: value for key, value in params.items() if value is not None},
-            extra_body or {},
-            {name: Masked(text) if isinstance(text, str) else text for name, text in (extra_headers or {}).items()},
-        )
+        check_parameters(provider, given)
+        given = Unshown({key: value for key, value in given.items() if value is not None})
+        chat = ChatRequest(name, messages_of(messages), given, body, headers)
         job = Job(
             chat,
             provider.request(chat),
@@ -166,6 +171,7 @@ class Client:
 
     def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
         """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors."""
+        options = Unshown(options)
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
         with started:
@@ -268,20 +274,29 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open"
-        names = "the environment's providers" if self._providers is None else ", ".join(self._providers)
+        known = vars(self)  # not all of it where the constructor raised
+        state = "closed" if known.get("_closed") else "open"
+        providers = known.get("_providers")
+        names = "the environment's providers" if providers is None else ", ".join(providers)
         return f"<Client {state}, {names or 'no providers'}>"
 
 
-def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
-    if isinstance(providers, Provider) or not isinstance(providers, Iterable):
-        raise ConfigError(
-            f"providers is a list of providers, not {type(providers).__name__}; put a single one into a list"
-        )
+def _listed(providers: Iterable[Provider]) -> list[Provider | WrongType] | WrongType:
+    """Return the providers, and for what is none the name of its type: it may be a key, which must not show."""
+    if isinstance(providers, (Provider, str)) or not isinstance(providers, Iterable):
+        return WrongType.of(providers)
+    return [each if isinstance(each, Provider) else WrongType.of(each) for each in providers]
+
+
+def _by_name(providers: list[Provider | WrongType] | WrongType) -> dict[str, Provider]:
+    if isinstance(providers, WrongType):
+        raise ConfigError(f"providers is a list of providers, not {providers}; put a single one into a list")
     by_name: dict[str, Provider] = {}
     for provider in providers:
-        if not isinstance(provider, Provider):
-            raise ConfigError(f"{provider!r} is not a provider; pass instances such as providers.OpenAI()")
+        if isinstance(provider, WrongType):
+            raise ConfigError(
+                f"a value of the type {provider} is not a provider; pass instances such as providers.OpenAI()"
+            )
         if provider.name in by_name:
             raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
         by_name[provider.name] = provider
@@ -292,7 +307,7 @@ def _itself(provider: Provider) -> Provider:
     return provider
 
 
-def _check_types(model: object, stop: object, extra_body: object, extra_headers: object) -> None:
+def _check_types(model: object, stop: object) -> None:
     if not isinstance(model, str):
         raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
     if stop is not None and not isinstance(stop, threading.Event):
@@ -300,14 +315,17 @@ def _check_types(model: object, stop: object, extra_body: object, extra_headers:
             f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
             "texts that end the reply go in stop_sequences="
         )
-    for option, given in (("extra_body", extra_body), ("extra_headers", extra_headers)):
-        if given is not None and not isinstance(given, Mapping):
-            raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
+
+
+def _unshown(extra_body: object) -> Unshown | WrongType:
+    if extra_body is None:
+        return Unshown()
+    return Unshown(extra_body) if isinstance(extra_body, Mapping) else WrongType.of(extra_body)
 
 
 def _checked_buffer(name: str, unit: str, given: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ConfigError(f"{name} is a number of {unit} from 1, not {given!r}")
+        raise ConfigError(f"{name} is a number of {unit} from 1, not {shown(given)}")
     return given
 
 
@@ -334,11 +352,13 @@ def default_client() -> Client:
 
 def stream(model: str, messages: Messages, **options: Any) -> Stream:
     """Start a reply with the default client; see ``Client.stream``."""
+    options = Unshown(options)
     return default_client().stream(model, messages, **options)
 
 
 def complete(model: str, messages: Messages, **options: Any) -> Completion:
     """Return a whole reply with the default client; see ``Client.complete``."""
+    options = Unshown(options)
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
     with started:

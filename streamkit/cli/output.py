@@ -18,12 +18,16 @@ from streamkit.wire.loose_json import as_json
 __all__ = ["Lines", "Plain", "Sink", "Unwritable", "discard", "one_line", "put", "to_json", "without_controls"]
 
 # C0 but tab and line feed, DEL, and C1: among them are all that a terminal takes for a command.
-_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
-_C1 = re.compile("[\x7f-\x9f]")
+_COMMANDS = {*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A}
+# They change the order in which characters are shown, so that a line reads otherwise than it is. Scripts that run from
+# right to left need none of them; those that join characters, as emoji and Persian do, stay.
+_BIDIRECTIONAL = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070)}
+_CONTROLS = dict.fromkeys(_COMMANDS | _BIDIRECTIONAL)
+_UNSAFE = re.compile(f"[\x7f-\x9f\u2028\u2029{''.join(map(chr, sorted(_BIDIRECTIONAL)))}]")
 
 
 def without_controls(text: str) -> str:
-    """Return the text without the characters that could command a terminal."""
+    """Return the text without the characters that could command a terminal, or change the order of what it shows."""
     return text.translate(_CONTROLS)
 
 
@@ -33,8 +37,8 @@ def one_line(text: str) -> str:
 
 
 def to_json(shape: Any) -> str:
-    """Return JSON as one line that is safe on a terminal; JSON itself escapes C0 only."""
-    return _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", as_json(shape))
+    """Return JSON as one line that is safe on a terminal, with the same text in it; JSON itself escapes C0 only."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", as_json(shape))
 
 
 def put(line: str, *, encoding: str | None = None) -> None:

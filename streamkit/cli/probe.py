@@ -135,7 +135,8 @@ def probe(
         try:
             seen.headers_at = time.monotonic() - began
             seen.status, seen.content_type = reply.info.status, reply.info.content_type
-            seen.telling_headers = {name: reply.info.headers[name] for name in _TELLING if name in reply.info.headers}
+            told = reply.info.masked(request.secrets).headers
+            seen.telling_headers = {name: told[name] for name in _TELLING if name in told}
             if 300 <= reply.info.status < 400:
                 raise redirected(reply.info, "ask the right address")
             _read(reply.pieces(), seen, began, api=is_api(urlsplit(request.url).path))

@@ -16,8 +16,8 @@ _HANDFUL = 3  # events; two together are usual, as a beginning and a first word
 
 _BUFFERED = (
     "buffered: nothing for a long time, then all events at once. Something between here and the model holds the "
-    "stream back: a proxy (X-Accel-Buffering: no turns that off in "
-    "nginx), compression, or a server that collects the answer first"
+    "stream back: a proxy (X-Accel-Buffering: no turns that off in nginx, option http-no-delay in HAProxy), "
+    "compression, or a server that collects the answer first"
 )
 
 

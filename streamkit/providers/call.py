@@ -29,7 +29,7 @@ class ChatRequest:
     messages: Sequence[Mapping[str, Any]]
     params: Mapping[str, Any] = attrs.field(factory=dict)
     extra_body: Mapping[str, Any] = attrs.field(factory=dict)
-    extra_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    extra_headers: Mapping[str, str | None] = attrs.field(factory=dict, repr=False)
 
 
 def choices_of(chat: ChatRequest) -> int:

@@ -93,7 +93,7 @@ class Attempt:
     def _open(self) -> Reply:
         self._state.deadlines.connecting()
         reply = self._reply = self._job.transport.open(self._job.request, self._hook)
-        self._state.response, self._state.received = reply.info, 0
+        self._state.response, self._state.received = reply.info.masked(self._job.request.secrets), 0
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -179,8 +179,8 @@ class Attempt:
                 self._hook.hand_over()
             except Halted:
                 return Outcome("cancelled")
-        if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
-            error.request_id = self._reply.info.request_id
+        if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
+            error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)

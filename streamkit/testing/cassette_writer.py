@@ -28,7 +28,8 @@ class CassetteWriter:
     """Writes exchanges to a cassette, each line as soon as it is known.
 
     The file is begun anew with the first response, so that a cassette stays as it is where nothing was recorded.
-    Lines go through to the file one by one: if the process is killed, what came before is there.
+    Lines go through to the file one by one: if the process is killed, what came before is there. A read that may
+    end in the beginning of a key is held until the next ones decide, at most some events, and written with its time.
 
     Threads: exchanges may run at the same time; each is one thread's.
 
@@ -100,16 +101,17 @@ class Exchange:
 
     def data(self, at: float, data: bytes) -> None:
         """Write one read of the response, ``at`` seconds after the request came."""
-        self._write(at, self._scrubber.feed(data))
+        self._write(self._scrubber.feed_at(at, data))
 
     def end(self, at: float, how: str) -> None:
         """Write the end: ``complete``, ``cut`` by the server, or ``left`` by the client."""
-        self._write(at, self._scrubber.rest())
+        self._write(self._scrubber.rest_at(at))
         self._writer.write({"exchange": self._number, "at": round(at, 6), "end": how})
 
-    def _write(self, at: float, safe: bytes) -> None:
-        if safe:
-            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
+    def _write(self, reads: Iterable[tuple[float, bytes]]) -> None:
+        for at, safe in reads:
+            if safe:
+                self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
 
 
 def _text(data: bytes) -> dict[str, str]:

@@ -27,7 +27,8 @@ class Recorder:
             client = Client([providers.OpenAI(base_url=recorder.url)])
 
     Bytes are passed on as they arrive. Keys are sent upstream and not written, whichever header or parameter
-    they come in, nor where the server repeats them. Where the server does not answer, the client gets a 502 that
+    they come in, nor where the server repeats them: in another case, escaped, encoded once or twice, or in pieces over
+    several events. Where the server does not answer, the client gets a 502 that
     says why, and nothing is written.
 
     Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import errno
 import itertools
+import math
 import os
 import select
 import socket
@@ -162,15 +163,20 @@ class _Race:
     def _wait(self, seconds: float) -> list[socket.socket]:
         """Wait until an attempt has ended, in whichever way, and return those that have."""
         if self._alarm is None:
+            if finished := self._ended_among(_ready(self._attempts, 0.0)):  # on this machine, most often
+                return finished
             self._alarm = socket.socketpair()
             self._hook.guard.register(self._alarm[1])
         alarm = self._alarm[0]
-        ready = _ready(alarm, self._attempts, max(0.0, min(seconds, _LONGEST)))
-        finished = [sock for sock in self._attempts if sock.fileno() in ready]
+        ready = _ready(self._attempts, max(0.0, min(seconds, _LONGEST)), alarm)
+        finished = self._ended_among(ready)
         if alarm.fileno() in ready and not finished:
             self._hook.before_read()  # which raises
             raise ConnectionAbortedError(errno.ECONNABORTED, "the attempt to connect was ended")
         return finished
+
+    def _ended_among(self, descriptors: set[int]) -> list[socket.socket]:
+        return [sock for sock in self._attempts if sock.fileno() in descriptors]
 
     def close(self) -> None:
         """Close what lost, and let the guard go."""
@@ -182,13 +188,14 @@ class _Race:
             sock.close()
 
 
-def _ready(alarm: socket.socket, attempts: Sequence[socket.socket], seconds: float) -> set[int]:
-    """Return the descriptors on which something happened: the alarm rang, or an attempt has ended."""
+def _ready(attempts: Sequence[socket.socket], seconds: float, *alarms: socket.socket) -> set[int]:
+    """Return the descriptors on which something happened: an attempt has ended, or an alarm rang."""
     if not hasattr(select, "poll"):  # looked up at each call, for gevent puts its own there
         # Windows reports an attempt that failed among the exceptional conditions.
-        return {sock.fileno() for group in select.select([alarm], attempts, attempts, seconds) for sock in group}
+        return {sock.fileno() for group in select.select(alarms, attempts, attempts, seconds) for sock in group}
     poll = select.poll()
-    poll.register(alarm, select.POLLIN)
+    for alarm in alarms:
+        poll.register(alarm, select.POLLIN)
     for sock in attempts:
         poll.register(sock, select.POLLOUT)
-    return {descriptor for descriptor, _ in poll.poll(int(seconds * 1000) + 1)}
+    return {descriptor for descriptor, _ in poll.poll(math.ceil(seconds * 1000))}

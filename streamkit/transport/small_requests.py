@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from streamkit.errors import ProtocolError, StreamkitError, StreamTimeout
+from streamkit.settings import LONGEST_WAIT
 from streamkit.transport.failures import forget_origin
 from streamkit.transport.guard import SocketGuard
 from streamkit.transport.transport import Transport
@@ -36,7 +37,7 @@ class Deadline:
         self.sent_at: float | None = None
         self._halted = False
         self._limit = seconds
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + min(seconds, LONGEST_WAIT)
 
     def before_read(self) -> float:
         """Return the seconds that are left."""

@@ -88,3 +88,49 @@ def test_cancel_and_limits(reply: Reply) -> None:
             """,
         )
         assert printed.splitlines() == ["True cancelled", "True cancelled", "total"]
+
+
+def test_names_and_addresses() -> None:
+    """Looking a name up and connecting let other greenlets run, and end at once when they are cancelled."""
+    with Server(text_reply("Hi")) as server:
+        printed = run(
+            server,
+            """
+            import socket
+            url = sys.argv[1].replace("127.0.0.1", "localhost")
+            named = Client([providers.OpenAI(api_key="k", base_url=url)])
+            print(named.complete("openai/m", "Hi").text)
+            real, release = socket.getaddrinfo, threading.Event()
+            def hang(*asked):
+                release.wait(30)
+                return real(*asked)
+            socket.getaddrinfo = hang
+            named.close()
+            named = Client([providers.OpenAI(api_key="k", base_url=url)])
+            streams = [named.stream("openai/m", "Hi") for _ in range(20)]
+            time.sleep(0.1)
+            began = time.monotonic()
+            streams[0].close()
+            print(streams[0]._worker.is_alive(), time.monotonic() - began < 5)
+            release.set()
+            print({stream.collect().text for stream in streams[1:]})
+
+            listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(0)
+            fillers = [socket.socket() for _ in range(8)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+            silent = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            for end in ("cancel", "limit"):
+                client = Client([providers.OpenAI(api_key="k", base_url=silent)])
+                stream = client.stream("openai/m", "Hi", timeout=Timeout(connect=30 if end == "cancel" else 0.3))
+                time.sleep(0.1)
+                if end == "cancel":
+                    stream.cancel()
+                try:
+                    print(list(stream))
+                except StreamTimeout as error:
+                    print(error.phase)
+            """,
+        )
+        assert printed.splitlines() == ["Hi", "False True", "{'Hi'}", "[]", "connect"]

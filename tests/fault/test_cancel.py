@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -213,26 +214,28 @@ def test_cancel_in_a_tls_handshake() -> None:
 
 
 def test_a_name_lookup_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name lookup can be interrupted, but the loop ends: at the limit, or when it is cancelled."""
+    """No name lookup can be interrupted, but the stream ends, its reader too: at the limit, or when it is cancelled."""
     release = threading.Event()
-    lookup = streamkit.transport.connection.socket.getaddrinfo  # type: ignore[attr-defined]
+    lookup = socket.getaddrinfo
 
     def hang(*args: object, **kwargs: object) -> object:
         release.wait(SOON * 4)
-        return lookup(*args, **kwargs)
+        return lookup(*args, **kwargs)  # type: ignore[arg-type]
 
-    with Server(text_reply("Hi")) as server, client_of(server) as client:
-        monkeypatch.setattr("socket.getaddrinfo", hang)
-        began = time.monotonic()
-        with pytest.raises(StreamTimeout) as caught:
-            client.stream("openai/m", "Hi", timeout=Timeout(connect=0.2)).collect()
-        assert caught.value.phase == "connect"
-        assert time.monotonic() - began < 0.5 + NOISE
-        stream = client.stream("openai/m", "Hi")
-        stream.cancel()
-        assert list(stream) == []
-        release.set()
-        join_readers()
+    with Server(text_reply("Hi")) as server:
+        provider = providers.OpenAI(api_key="k", base_url=server.url.replace("127.0.0.1", "localhost"))
+        with Client([provider]) as client:
+            monkeypatch.setattr("socket.getaddrinfo", hang)
+            began = time.monotonic()
+            with pytest.raises(StreamTimeout) as caught:
+                client.stream("openai/m", "Hi", timeout=Timeout(connect=0.2)).collect()
+            assert caught.value.phase == "connect"
+            assert time.monotonic() - began < 0.5 + NOISE
+            stream = client.stream("openai/m", "Hi")
+            stream.cancel()
+            assert list(stream) == []
+            join_readers()
+            release.set()
 
 
 def test_a_stop_event_ends_all_its_streams() -> None:
@@ -498,8 +501,6 @@ def test_a_program_that_is_suspended_has_no_timeout() -> None:
 
 def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits of a later try are kept as those of the first."""
-    import socket
-
     release, calls = threading.Event(), []
 
     def hang(*args: object, **kwargs: object) -> object:
@@ -508,13 +509,15 @@ def test_a_lookup_that_hangs_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None
             release.wait(SOON * 4)
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    with Server() as server, client_of(server, retry=Retry(3, backoff=0.1)) as client:
+    provider = providers.OpenAI(api_key="k", base_url="http://far.test/v1")
+    with Client([provider], retry=Retry(3, backoff=0.1)) as client:
         monkeypatch.setattr("socket.getaddrinfo", hang)
         with pytest.raises(StreamTimeout) as caught:
             client.stream("openai/m", "Hi", timeout=Timeout(connect=0.3)).collect()
         assert caught.value.phase == "connect"
-        release.set()
+        assert len(calls) == 2
         join_readers()
+        release.set()
 
 
 def test_a_cancel_between_the_look_and_the_take() -> None:

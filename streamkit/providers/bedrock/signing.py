@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html, re
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -88,7 +89,8 @@ class Signing:
             raise ConfigError(f"{self.provider} got no AWS credentials: {error}") from error
         if frozen is None:
             raise not_set_up(f"{self.provider} {_NO_CREDENTIALS}")
-        return frozen
+        # In an object of which nothing shows; the one that was found prints its fields.
+        return botocore.credentials.Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 _last: tuple[tuple[object, ...], Any] | None = None
@@ -101,14 +103,19 @@ def _session(botocore: Any, profile: str | None) -> Any:
     credentials may take botocore to the network. Not beyond a fork, as a session holds locks.
     """
     global _last
-    environment = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
-    key = (os.getpid(), profile, *map(_stamp, _FILES), *environment)
+    key = (os.getpid(), profile, *map(_stamp, _FILES), _environment())
     last = _last
     if last is not None and last[0] == key:
         return last[1]
     session = botocore.session.Session(profile=profile)
     _last = (key, session)  # one step, as other threads may do the same
     return session
+
+
+def _environment() -> str:
+    """Return what changes with AWS's environment variables, and shows none of their values."""
+    environment = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
+    return hashlib.sha256(repr(environment).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _stamp(file: tuple[str, str]) -> tuple[int, ...] | None:

@@ -45,9 +45,9 @@ class Cohere(KeyedProvider):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = base_url_of(address or _OFFICIAL)
         super().__init__(name, url, key, key_variables=["COHERE_API_KEY", "CO_API_KEY"], key_needed=url == _OFFICIAL)
 
     @property

@@ -68,9 +68,9 @@ class GeminiInteractions(KeyedProvider):
     def __init__(
         self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, "GEMINI_BASE_URL", _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, "GEMINI_BASE_URL", _OFFICIAL)
         super().__init__(
             name, url, key, key_variables=["GEMINI_API_KEY", "GOOGLE_API_KEY"], key_needed=url == _OFFICIAL
         )

@@ -45,9 +45,9 @@ class Ollama(KeyedProvider):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url) if base_url else _from_environment()
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = base_url_of(address) if address else _from_environment()
         needed = url.startswith("https://ollama.com")
         super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
 
@@ -151,17 +151,17 @@ def _from_environment() -> str:
 
     Source: ``Host`` in https://github.com/ollama/ollama/blob/main/envconfig/config.go, read 2026-11-21.
     """
-    given = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    given = Masked(os.environ.get("OLLAMA_HOST", "").strip().strip("\"'"))
     if given == "ollama.com":
-        given = "https://ollama.com"
-    scheme, mark, rest = given.partition("://") if "://" in given else ("http", "", given)
-    place, slash, path = rest.partition("/")
-    host, port = _place(place)
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a client goes there
+        given = Masked("https://ollama.com")
+    scheme, mark, rest = map(Masked, given.partition("://") if "://" in given else ("http", "", given))
+    place, slash, path = map(Masked, rest.partition("/"))
+    host, port = map(Masked, _place(place))
+    host = Masked({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - a client goes there
     if ":" in host:
-        host = f"[{host}]"
+        host = Masked(f"[{host}]")
     if not port and not mark:
-        port = "11434"
+        port = Masked("11434")
     try:
         return base_url_of(f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}")
     except ConfigError:

@@ -60,11 +60,11 @@ class Agnic(ChatCompletions):
         partner_id: str | None = None,
         name: str = "agnic",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
         if key_header not in ("Authorization", "X-Agnic-Token"):
             raise ConfigError(f"key_header is 'Authorization' or 'X-Agnic-Token', not {key_header!r}")
-        url = address_of(base_url, "AGNIC_BASE_URL", _OFFICIAL)
+        url = address_of(address, "AGNIC_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,

@@ -13,7 +13,8 @@ from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.services import SERVICES, Service
 from streamkit.providers.request.addresses import address_of
 from streamkit.providers.request.credentials import hidden, name_of
-from streamkit.providers.request.post import masked_headers
+from streamkit.providers.request.post import hidden_headers, masked_headers
+from streamkit.wire.secrets import Masked
 
 __all__ = ["OpenAICompatible"]
 
@@ -58,10 +59,10 @@ class OpenAICompatible(ChatCompletions):
         max_tokens_field: str | None = None,
         quirks: Quirks | None = None,
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address, sent = hidden(api_key), hidden(base_url), hidden_headers(headers)
+        del api_key, base_url, headers  # or they would stand in the clear among the locals of a traceback
         service = SERVICES.get(name_of(name)) or Service(name, "", (variable_of(name, "API_KEY"),), key_needed=False)
-        url = _address(service, base_url)
+        url = _address(service, address)
         at_home = url == service.base_url
         if quirks is None:
             quirks = service.quirks
@@ -76,12 +77,12 @@ class OpenAICompatible(ChatCompletions):
             key_variables=service.key_variables if key_variable is None else (key_variable,),
             key_needed=at_home and service.key_needed if key_needed is None else key_needed,
             quirks=quirks,
-            headers={**service.headers, **masked_headers(headers)},
+            headers={**service.headers, **masked_headers(sent)},
             direct=at_home and service.local,
         )
 
 
-def _address(service: Service, base_url: str | None) -> str:
+def _address(service: Service, base_url: Masked | None) -> str:
     variable = variable_of(service.name, "BASE_URL")
     if not (base_url or os.environ.get(variable) or service.base_url):
         raise ConfigError(

@@ -48,14 +48,14 @@ class Mistral(ChatCompletions):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
         super().__init__(
             name,
-            base_url_of(base_url or _OFFICIAL),
+            base_url_of(address or _OFFICIAL),
             key,
             key_variables=["MISTRAL_API_KEY"],
-            key_needed=base_url is None,
+            key_needed=address is None,
             quirks=Quirks(include_usage=False),  # it sends the usage unasked
         )
 

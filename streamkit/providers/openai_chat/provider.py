@@ -33,7 +33,7 @@ from streamkit.providers.request.openai_shape import (
 from streamkit.providers.request.post import post
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict, as_text
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Masked, Unshown
 
 __all__ = ["ChatCompletions", "variable_of"]
 
@@ -158,7 +158,7 @@ class ChatCompletions(KeyedProvider):
         return {**part, "file": {**{key: value for key, value in file.items() if key != held}, field: url}}
 
     def _params(self, chat: ChatRequest) -> dict[str, Any]:
-        params, quirks = dict(chat.params), self._quirks
+        params, quirks = Unshown(chat.params), self._quirks  # as an unknown parameter may be a key
         for name, instead in quirks.refused.items():
             if name in params:
                 raise ConfigError(f"{self.name} has no {name}: {instead}")

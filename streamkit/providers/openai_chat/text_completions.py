@@ -81,9 +81,9 @@ class OpenAICompletions(ChatCompletions):
         include_usage: bool = True,
         name: str = "openai-completions",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, "OPENAI_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,
