@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from streamkit.errors import APIError
 from streamkit.transport.connecting import connect
+from streamkit.transport.descriptor import Identity, identity_of
 from streamkit.transport.guard import SocketGuard
 from streamkit.transport.head import Head
 from streamkit.transport.idle_connections import IdleConnections
@@ -239,6 +240,7 @@ class Hooked:
         return sock
 
     _handshaking: socket.socket | None = None
+    _identity: Identity = None  # of the socket's descriptor, from when it was connected
     _requests = 0  # on this connection
     reused = False  # whether the present request is not the first one
 
@@ -248,6 +250,7 @@ class Hooked:
         try:
             self._requests, self.reused = 0, False
             super().connect()  # type: ignore[misc]
+            self._identity = identity_of(self.sock)
             hook.guard.register(self.sock)
         finally:
             # Only now: the guard must never hold a descriptor whose number may belong to another file.
@@ -260,10 +263,24 @@ class Hooked:
         """Whether nothing has happened since the last response; urllib3 asks before it uses an idle connection.
 
         Bytes that have come mean an end, or something that would be taken for the answer to the next request. TLS may
-        have read them from the kernel already.
+        have read them from the kernel already. Nor is one of use whose descriptor belongs to another file by now.
         """
         pending = getattr(self.sock, "pending", None)
-        return super().is_connected and not (pending and pending())  # type: ignore[misc]
+        return self._owns_descriptor() and super().is_connected and not (pending and pending())  # type: ignore[misc]
+
+    def _owns_descriptor(self) -> bool:
+        return self._identity is None or self.sock is None or identity_of(self.sock) == self._identity
+
+    def close(self) -> None:
+        """Close the connection, but no other file that has its number by now."""
+        if not self._owns_descriptor():
+            self.sock.detach()
+        super().close()  # type: ignore[misc]
+
+    def __del__(self) -> None:
+        # A connection that a forked child inherited is not closed, only dropped, and its socket would close itself.
+        if not self._owns_descriptor():
+            self.sock.detach()
 
     def _tunnel(self) -> None:
         try:

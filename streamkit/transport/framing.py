@@ -93,7 +93,8 @@ def aws_frames(pieces: Iterable[bytes]) -> Iterator[Frame]:
     """Iterate AWS's binary frames, each with the name of its event or exception as type, its payload as data.
 
     Frames are cut by their length here, so that none is buffered beyond the bound, and taken apart, their
-    checksums compared, by botocore.
+    checksums compared, by botocore. A provider that asks for them imports ``botocore.eventstream`` when it is made:
+    nothing is to be imported while a stream runs.
 
     Raises:
         ProtocolError: a frame is damaged, or over 16 MiB.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import threading
 from typing import Protocol
+
+from streamkit.transport.descriptor import Identity, identity_of
 
 __all__ = ["SocketGuard"]
 
@@ -26,15 +29,16 @@ class SocketGuard:
 
     def __init__(self) -> None:
         # Reentrant, for a cancel may come from a signal handler or the garbage collector at any point of
-        # this very thread. Guards _socket and _shut.
+        # this very thread. Guards _socket, _identity and _shut.
         self._lock = threading.RLock()
         self._socket: _CanShutDown | None = None
+        self._identity: Identity = None
         self._shut = False
 
     def register(self, sock: _CanShutDown) -> None:
         """Make this the socket to shut down, in place of any before; at once if that was asked already."""
         with self._lock:
-            self._socket = sock
+            self._socket, self._identity = sock, identity_of(sock)
             if self._shut:
                 self._shut_down_locked()
 
@@ -59,13 +63,13 @@ class SocketGuard:
 
     def _shut_down_locked(self) -> None:
         sock, self._socket = self._socket, None
-        if sock is None:
+        if sock is None or identity_of(sock) != self._identity:
             return
         try:
-            if isinstance(sock, socket.socket):
+            if isinstance(sock, _socket.socket):
                 # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
-                # from under the thread that reads through it.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                # from under the thread that reads through it. Not socket.socket, which gevent and eventlet replace.
+                _socket.socket.shutdown(sock, socket.SHUT_RDWR)
             else:
                 sock.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.punycode  # noqa: F401 - or a reader would import it for a host name that is not ASCII
 import http.client
 import os
 import queue

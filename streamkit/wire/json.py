@@ -20,6 +20,8 @@ def parse_json(text: str | bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
+    if isinstance(text, bytes):  # json would try UTF-16 and UTF-32, and Python imports their codecs when first used
+        text = text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass")
     try:
         return json.loads(text, strict=False)
     except RecursionError:
