@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.json import write_json
 from streamkit.wire.secrets import Masked
 
 __all__ = ["masked_headers", "post", "searchable"]
@@ -52,10 +51,10 @@ def post(
     own = {name: _header(name, value) for name, value in (headers or {}).items() if value is not None}
     all_headers = {**_HEADERS, **own, **extra}
     try:
-        encoded = orjson.dumps({**body, **chat.extra_body})
+        encoded = write_json({**body, **chat.extra_body})
     except TypeError as error:
         raise ConfigError(f"the request cannot be written as JSON: {error}") from error
-    if b"null" in encoded:  # what orjson writes for them
+    if b"null" in encoded:  # what is written for them
         _check_numbers({**body, **chat.extra_body}, "the request")
     secrets = searchable([*map(Masked, extra.values()), key, *masked])
     return HttpRequest(url, all_headers, encoded, secrets)
