@@ -269,21 +269,25 @@ def parse(source: Iterable[bytes], guard: Guard) -> Iterator[sseclient.Event]:
             yield _Line(text[6:-2])
             continue
         for event in text[:-2].split("\n\n"):
-            if event.startswith("data: "):
-                if "\n" not in event:
-                    yield _Line(event[6:])
-                    continue
-            elif event.startswith("event: "):
-                kind, _, line = event.partition("\n")
-                if line.startswith("data: ") and "\n" not in line:
-                    found = _Line(line[6:])
-                    found.event = kind[7:] or "message"
-                    yield found
-                    continue
-            for part in guard.safe(event.encode("utf-8") + b"\n\n"):
-                yield from client.parse(part)
+            if event.startswith("data: ") and "\n" not in event:
+                yield _Line(event[6:])
+            elif found := _typed(event):
+                yield found
+            else:
+                for part in guard.safe(event.encode("utf-8") + b"\n\n"):
+                    yield from client.parse(part)
     for part in guard.end():
         yield from client.parse(part)
+
+
+def _typed(event: str) -> _Line | None:
+    """Return an event of a line with its type and a line of data, ``None`` for any other."""
+    kind, _, line = event.partition("\n")
+    if not (kind.startswith("event: ") and line.startswith("data: ")) or "\n" in line:
+        return None
+    found = _Line(line[6:])
+    found.event = kind[7:] or "message"
+    return found
 
 
 def events(source: Iterable[bytes], guard: Guard) -> Iterator[sseclient.Event]:

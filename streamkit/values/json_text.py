@@ -47,7 +47,11 @@ class Structure:
         self._escaping = False  # the last character was a backslash that belongs to the next one
 
     def add(self, text: str) -> None:
-        """Take in the next piece; at most ``_SLICE`` characters, where it matters how long this takes."""
+        """Take in the next piece, in slices, between which other threads may run."""
+        for start in range(0, len(text), _SLICE):
+            self._add_slice(text[start : start + _SLICE])
+
+    def _add_slice(self, text: str) -> None:
         if self._escaping and text:
             text, self._escaping = text[1:], False
         if "\\" in text:

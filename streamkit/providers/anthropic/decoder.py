@@ -32,6 +32,11 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 # Blocks that have to be in the history for the next turn, and that nobody else can read; beside them, those of
 # tools on Anthropic's side.
 _KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload")
+# The fields of a usage that count; see ``usage_of``.
+_COUNTS = (
+    *("input_tokens", "output_tokens", "output_tokens_details"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+)
 
 
 class AnthropicDecoder(ReplyDecoder):
@@ -149,7 +154,7 @@ class AnthropicDecoder(ReplyDecoder):
             block.setdefault("parts", []).append(thought)
             return self._pieces("reasoning", thought, raw)
         if type == "signature_delta" and "block" in block:
-            block["block"]["signature"] = as_text(block["block"].get("signature")) + as_text(delta.get("signature"))
+            block.setdefault("signature", []).append(as_text(delta.get("signature")))
         elif type == "compaction_delta" and "block" in block:
             block["block"] |= {name: value for name, value in delta.items() if name != "type"}
         elif type == "citations_delta":
@@ -171,6 +176,8 @@ class AnthropicDecoder(ReplyDecoder):
             return [self._call_piece(block["which"], raw, arguments=as_json(block["input"]))]
         if "block" in block:
             kept, parts = block["block"], "".join(block["parts"])
+            if "signature" in block:
+                kept["signature"] = as_text(kept.get("signature")) + "".join(block["signature"])
             if block["type"] == "thinking":
                 kept["thinking"] = as_text(kept.get("thinking")) + parts
             elif parts:
@@ -189,7 +196,7 @@ class AnthropicDecoder(ReplyDecoder):
             sent: as sent.
             known: whether the output is known; at the head of a stream its count is that of the first token.
         """
-        self._counts |= {name: value for name, value in sent.items() if value is not None}
+        self._counts |= {name: value for name in _COUNTS if (value := sent.get(name)) is not None}
         if self._counts:
             self._note_usage(usage_of(self._counts if known else {**self._counts, "output_tokens": None}))
 

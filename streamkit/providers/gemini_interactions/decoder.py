@@ -113,14 +113,14 @@ class InteractionsDecoder(ReplyDecoder):
             if self._calls > MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
             open_step["arguments"] = step.get("arguments")
-            open_step["signature"] = as_text(step.get("signature"))
+            open_step["signature"] = [as_text(step.get("signature"))]
             id = as_word(step.get("id"))
             return [self._call_piece(open_step["which"], raw, id=id, name=as_word(step.get("name")))]
         chunks = self._pieces("text", as_text(step.get("text")), raw) if type == "text" else []
         for content in as_list(step.get("content")):
             chunks += self._pieces("text", as_text(as_dict(content).get("text")), raw)
         if type == "thought":
-            open_step["signature"] = as_text(step.get("signature"))
+            open_step["signature"] = [as_text(step.get("signature"))]
         elif type not in ("model_output", "text"):
             chunks.append(self._chunk("text", 0, raw))  # a tool on Google's side: all of it is in raw
         return chunks
@@ -141,7 +141,7 @@ class InteractionsDecoder(ReplyDecoder):
             step["arguments"] = delta.get("arguments")
             return [self._call_piece(step["which"], raw, id=as_word(delta.get("id")), name=as_word(delta.get("name")))]
         if type == "thought_signature":
-            step["signature"] = as_text(step.get("signature")) + as_text(delta.get("signature"))
+            step.setdefault("signature", []).append(as_text(delta.get("signature")))
             return []
         if type in ("thought", "thought_summary"):
             content = as_dict(delta.get("content"))
@@ -152,12 +152,13 @@ class InteractionsDecoder(ReplyDecoder):
         return [self._chunk("text", 0, raw)] if delta else []  # searches and notes on them: all of it is in raw
 
     def _stop(self, step: Mapping[str, Any], raw: Any) -> list[Chunk]:
-        if step.get("type") == "thought" and step.get("signature"):
+        signature = "".join(step.get("signature", ()))
+        if step.get("type") == "thought" and signature:
             summary = [{"type": "text", "text": "".join(step["summary"])}] if step["summary"] else []
-            kept = {"type": "thought", "signature": step["signature"], **({"summary": summary} if summary else {})}
+            kept = {"type": "thought", "signature": signature, **({"summary": summary} if summary else {})}
             self._note_data(FORMAT, kept)
-        if "which" in step and step.get("signature"):
-            self._note_data(FORMAT, {"call": step["which"], "signature": step["signature"]})
+        if "which" in step and signature:
+            self._note_data(FORMAT, {"call": step["which"], "signature": signature})
         if step.get("arguments"):
             return [self._call_piece(step["which"], raw, arguments=as_json(step["arguments"]))]
         return []

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
-from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
+from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, check_choices, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import FAILED_FINISHES, api_error, chose_error, reports_error
 from streamkit.providers.reply.tool_index import ToolIndex
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
@@ -123,6 +123,7 @@ class ChatDecoder(ReplyDecoder):
             chunks = self._decode_delta(delta, index, raw)
         finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
+        check_choices(len(self._finish), self._wanted)
         self._finish_word = self._finish.get(0)
         if finish and index != 0:
             told = {"finish_reason": self._finish_reason(finish), "raw_finish_reason": finish}

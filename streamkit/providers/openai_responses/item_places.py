@@ -19,6 +19,7 @@ class ItemPlaces:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
+        self._some_id_has_no_place = False
         self._of_type: dict[str, dict[Any, None]] = {}  # places, in order, by the type of the item
 
     def of(self, number: Any, item: Mapping[str, Any]) -> Any:
@@ -33,6 +34,7 @@ class ItemPlaces:
         place = number if isinstance(number, int) else self._by_name(ids, places)
         for id in ids:
             self._by_id.setdefault(id, place)
+            self._some_id_has_no_place |= self._by_id[id] is None
         places[place] = None
         return place
 
@@ -42,7 +44,7 @@ class ItemPlaces:
                 return self._by_id[id]
         if not ids:
             return next(reversed(places), None)  # the last of its type goes on
-        if None in places and None not in self._by_id.values():
+        if None in places and not self._some_id_has_no_place:
             return None  # it was nameless so far
         return ids[0]
 

@@ -15,9 +15,20 @@ from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, t
 from streamkit.wire.json import parse_event, parse_json
 from streamkit.wire.loose_json import as_json, whole_characters
 
-__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "reported_cost", "sum_of", "total_of", "unique_part"]
+__all__ = [
+    "MOST_KEPT",
+    "ReplyDecoder",
+    "check_choices",
+    "cost_of",
+    "count_of",
+    "reported_cost",
+    "sum_of",
+    "total_of",
+    "unique_part",
+]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
+_MOST_CHOICES = 128  # in one reply; as many as OpenAI gives
 _LONGEST_NUMBER = 100  # characters of an amount
 MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
@@ -199,6 +210,16 @@ class ReplyDecoder:
             usage=self._usage,
             provider_data=tuple(self._provider_data),
         )
+
+
+def check_choices(count: int, wanted: int) -> None:
+    """Refuse more choices than were asked for, where that is more than anybody asks for.
+
+    Raises:
+        ProtocolError: there are too many.
+    """
+    if count > max(wanted, _MOST_CHOICES):
+        raise ProtocolError(f"more than {max(wanted, _MOST_CHOICES)} choices in one reply")
 
 
 def count_of(value: Any) -> int | None:
