@@ -8,8 +8,9 @@ from typing import Any
 
 from streamkit.wire.json import write_json
 
-__all__ = ["as_dict", "as_json", "as_list", "as_text", "as_word", "whole_characters"]
+__all__ = ["as_dict", "as_json", "as_list", "as_text", "as_word", "shortened", "whole_characters"]
 
+_DEEPEST = 100  # levels of what is shortened
 _SLICE = 16 * 1024  # characters that are looked at in one call: half a character takes 0.3 microseconds
 
 
@@ -63,3 +64,33 @@ def as_json(value: Any) -> str:
             return json.dumps(value, separators=(",", ":"))
         except RecursionError:
             return ""
+
+
+def shortened(value: Any, most: int, *, each: int | None = None) -> Any:
+    """Return decoded JSON without what is too much of it, so that whatever is done to it takes little time.
+
+    Args:
+        value: of any shape.
+        most: characters of all strings together, and values; what comes after these is left out.
+        each: characters of one string; ``None`` for no bound of its own.
+    """
+    return _shortened(value, [most], most if each is None else each, 0)
+
+
+def _shortened(value: Any, left: list[int], each: int, depth: int) -> Any:
+    if isinstance(value, str):
+        text = value[: min(each, left[0])]
+        left[0] -= len(text)
+        return text
+    left[0] -= 1
+    if not isinstance(value, (dict, list)):
+        return value
+    if depth == _DEEPEST:
+        return None
+    if isinstance(value, list):
+        return [_shortened(item, left, each, depth + 1) for item in value if left[0] > 0]
+    return {
+        _shortened(name, left, each, depth): _shortened(item, left, each, depth + 1)
+        for name, item in value.items()
+        if left[0] > 0
+    }

@@ -35,6 +35,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(FAILED_FINISHES, "error"),
 }
 
+_LONGEST_WORD = 100  # characters of a finish reason
 _TYPES = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}  # of the chunks of a field
 _IN_RAW = ("images", "audio", "annotations")  # what a delta may hold that chunks have no field for
 _PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
@@ -91,7 +92,7 @@ class ChatDecoder(ReplyDecoder):
         return self._decode_any(raw, event.event)
 
     def _finish_reason(self, word: str | None) -> FinishReason:
-        return super()._finish_reason(word.lower().replace("-", "_") if word else word)
+        return super()._finish_reason(word[:_LONGEST_WORD].lower().replace("-", "_") if word else word)
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         self._id = as_word(raw.get("id")) or self._id
