@@ -69,6 +69,8 @@ class Client:
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
+        buffer_bytes: the same in bytes of the events' text, from 1; the reader stops where either is reached. One
+            chunk always fits, however large.
         observers: are told of each stream.
 
     Raises:
@@ -82,13 +84,15 @@ class Client:
         timeout: Timeout | float | None = _DEFAULT,
         retry: Retry | int | None = None,
         buffer: int = 256,
+        buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._providers: dict[str, Provider] | None = None if providers is None else _by_name(providers)
         self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
-        self._buffer = _checked_buffer(buffer)
+        self._buffer = _checked_buffer("buffer", "chunks", buffer)
+        self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
         self._observers = tuple(observers)
         self._transport = Transport()
         self._catalog: Catalog | None = None
@@ -106,6 +110,7 @@ class Client:
         timeout: Timeout | float | None = _DEFAULT,
         retry: Retry | int | None = None,
         buffer: int | None = None,
+        buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         **params: Any,
@@ -118,7 +123,7 @@ class Client:
             messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
             stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
                 is looked at every 50 ms.
-            timeout, retry, buffer: in place of the client's.
+            timeout, retry, buffer, buffer_bytes: in place of the client's.
             extra_body, extra_headers: go into the request as they stand.
             params: the request's parameters in OpenAI's names; ``None`` leaves one out.
 
@@ -146,8 +151,16 @@ class Client:
             self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
             self._retry if retry is None else Retry.of(retry),
         )
-        size = self._buffer if buffer is None else _checked_buffer(buffer)
-        started = Stream(job, model=name, buffer=size, stop=stop, observers=self._observers)
+        started = Stream(
+            job,
+            model=name,
+            buffer=self._buffer if buffer is None else _checked_buffer("buffer", "chunks", buffer),
+            buffer_bytes=(
+                self._buffer_bytes if buffer_bytes is None else _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
+            ),
+            stop=stop,
+            observers=self._observers,
+        )
         self._remember(started)
         return started
 
@@ -290,10 +303,10 @@ def _check_types(model: object, stop: object, extra_body: object, extra_headers:
             raise ConfigError(f"{option} is a dict, not {type(given).__name__}")
 
 
-def _checked_buffer(buffer: int) -> int:
-    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-        raise ConfigError(f"buffer is a number of chunks from 1, not {buffer!r}")
-    return buffer
+def _checked_buffer(name: str, unit: str, given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ConfigError(f"{name} is a number of {unit} from 1, not {given!r}")
+    return given
 
 
 def _provider_by_prefix(model: str) -> str:

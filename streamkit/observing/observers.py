@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from operator import length_hint, methodcaller
 
 import attrs
 
 from streamkit.observing.status import Status
 from streamkit.values.completion import Completion
 
-__all__ = ["Observer", "Report", "Stats", "tell"]
+__all__ = ["Observer", "Report", "Stats", "Telling"]
 
 _log = logging.getLogger("streamkit")
 
@@ -78,10 +80,30 @@ class Observer:
         """Called exactly once for each stream, however it ends, in the thread that learns of it first."""
 
 
-def tell(observers: Sequence[Observer], method: str, report: Report) -> None:
-    """Call one method of all observers."""
-    for observer in observers:
-        try:
-            getattr(observer, method)(report)
-        except Exception:
-            _log.exception("%s.%s failed", type(observer).__name__, method)
+class Telling:
+    """Calls one method of all observers, each exactly once, also where that is interrupted and gone on with.
+
+    Threads: one at a time. A signal handler may go on with it in the middle of a call.
+
+    Args:
+        observers: what was passed as ``observers=``.
+        method: the name of the method.
+        report: what it is called with; ``None`` where there are no observers.
+    """
+
+    def __init__(self, observers: Sequence[Observer], method: str, report: Report | None) -> None:
+        self._observers = tuple(observers)
+        self._method = method
+        self._left = iter(self._observers)
+        self._calls = map(methodcaller(method, report), self._left)
+
+    def go_on(self) -> None:
+        """Call those that were not called yet. What one raises is logged; an interrupt goes through."""
+        while length_hint(self._left):
+            try:
+                # Takes an observer and calls it without a bytecode of ours in between, where an interrupt could come.
+                next(self._calls, None)
+            except Exception:
+                failed = self._observers[-1 - length_hint(self._left)]
+                with suppress(Exception):  # a handler or a filter of the program's may fail as well
+                    _log.exception("%s.%s failed", type(failed).__name__, self._method)

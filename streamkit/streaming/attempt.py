@@ -116,6 +116,7 @@ class Attempt:
             if chunks:
                 told = True
                 hook.ready += chunks
+                hook.ready_bytes += len(event.data)
                 if len(hook.ready) >= _MOST_READY:  # one compressed read may hold any number
                     hook.hand_over()
                     hook.limit()

@@ -23,18 +23,25 @@ _MEANING = {
 class Deadlines:
     """Deadlines of one stream: ``connect``, then ``first``, then ``idle``, and ``total`` over them all.
 
-    Threads: the worker moves it on. Any thread may read ``due`` or ``error``: a moment and its phase are one
-    tuple, so that a reader never sees half of a change.
+    Threads: only the worker changes it. Any thread may read ``due``, ``next_look`` or ``error``: a moment and its
+    phase are one tuple, so that a reader never sees half of a change.
 
     Args:
         timeout: the limits.
         now: a monotonic clock, in seconds.
+        on_earlier: called when ``next_look`` has become earlier, for the consumer who waits until then.
     """
 
-    def __init__(self, timeout: Timeout, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        timeout: Timeout,
+        now: Callable[[], float] = time.monotonic,
+        on_earlier: Callable[[], object] = lambda: None,
+    ) -> None:
         self.now = now
         self.started_at = now()
         self._timeout = timeout
+        self._on_earlier = on_earlier
         self._idle = math.inf if timeout.idle is None else timeout.idle
         self._total_at = self._after(timeout.total)
         self._due: tuple[float, str, float] = (math.inf, "total", 0.0)
@@ -44,11 +51,13 @@ class Deadlines:
         return math.inf if limit is None else self.now() + limit
 
     def _enter(self, phase: str, limit: float | None) -> None:
-        at = self._after(limit)
+        at, before = self._after(limit), self._due[0]
         if self._total_at <= at:
             self._due = (self._total_at, "total", self._timeout.total or 0.0)
         else:
             self._due = (at, phase, limit or 0.0)
+        if self._due[0] < before:
+            self._on_earlier()
 
     def connecting(self) -> None:
         """Begin a try: the limit is ``connect``."""
@@ -84,6 +93,15 @@ class Deadlines:
     def due(self) -> float:
         """The moment when the next limit runs out; infinite for none."""
         return self._due[0]
+
+    @property
+    def next_look(self) -> float:
+        """The moment until which no limit can run out, for a consumer that waits.
+
+        While the deadlines stand still, a chunk is being handed over: ``idle`` will run from some later moment.
+        """
+        due = self._due
+        return min(self.now() + self._idle, self._total_at) if due is _STANDING else due[0]
 
     @property
     def total_due(self) -> float:

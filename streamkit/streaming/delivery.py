@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from streamkit.errors import StreamError
-from streamkit.observing.observers import Observer, Report, Stats, tell
+from streamkit.observing.observers import Observer, Report, Stats, Telling
 from streamkit.observing.status import Status
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold
 
-__all__ = ["Delivery"]
+__all__ = ["Cursor", "Delivery"]
 
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
@@ -27,21 +27,36 @@ _INTERRUPTED: dict[Status, FinishReason] = {
 }
 
 
-class Delivery:
-    """The receiving half of one stream: the batch being handed out, the fold, the status.
+class Cursor:
+    """The batch being handed out, and how far.
 
-    ``batch`` and ``position`` belong to the consumer's thread; a chunk counts as delivered when ``position``
-    is past it. ``_lock`` guards the fold, ``_folded`` and the change of ``status`` from ``open``, which
-    happens once. It is reentrant, as a cancel may come from a signal handler or the garbage collector.
+    A chunk counts as delivered when ``position`` is past it. One object, so that the next batch and its position take
+    their places in one step.
+    """
+
+    __slots__ = ("batch", "position", "start")
+
+    def __init__(self, batch: Sequence[Chunk] = (), start: int = 0) -> None:
+        self.batch = batch
+        self.start = start  # the number of the first chunk of the batch in the stream
+        self.position = 0
+
+
+class Delivery:
+    """The receiving half of one stream: the batch being handed out, the fold, the end.
+
+    ``cursor`` belongs to the consumer's thread. ``_lock`` guards the fold and the change of ``_end`` from ``None``,
+    which happens once; ``_concluding`` guards what follows from it. Both are reentrant, as a cancel may come from a
+    signal handler or the garbage collector.
+
+    Every method may be interrupted at any bytecode, by Ctrl-C or a worker process's time limit: state moves on after
+    the work, never before it, and what was not finished is finished by the next call.
     """
 
     def __init__(
         self, state: StreamState, number: int, provider: str, model: str, observers: Sequence[Observer]
     ) -> None:
-        self.batch: Sequence[Chunk] = ()
-        self.position = 0
-        self.status: Status = "open"
-        self.error: BaseException | None = None
+        self.cursor = Cursor()
         # Called once it is settled. Until then the stream's finalizer refers to this object; if it did so any
         # longer, the traceback of an error would keep the stream alive, and so its own finalizer, for ever.
         self.on_settled: Callable[[], object] = lambda: None
@@ -53,35 +68,34 @@ class Delivery:
         self._observers = observers
         self._lock = threading.RLock()
         self._fold = Fold(provider, model)
-        self._folded = 0
-        self._folding = False
-        self._postponed: tuple[Status, BaseException | None] | None = None
+        self._end: tuple[Status, BaseException | None] | None = None
+        self._concluding = threading.RLock()
+        self._concluded = False
+        self._telling: Telling | None = None
+
+    @property
+    def status(self) -> Status:
+        """How the stream stands for its consumer."""
+        return "open" if self._end is None else self._end[0]
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the stream, if an error did."""
+        return None if self._end is None else self._end[1]
 
     def take(self, batch: Sequence[Chunk]) -> None:
         """Make a new batch the current one, the last having been delivered, unless it is too late."""
         with self._lock:
-            if self.status == "open":
-                rest = self.batch[self._folded :] if self._folded else self.batch
-                self.batch, self.position, self._folded = batch, 0, 0
-                self._fold_locked(rest)
+            self._catch_up_locked()
+            if self._end is None:
+                self.cursor = Cursor(batch, self.cursor.start + len(self.cursor.batch))
 
     def _catch_up_locked(self) -> None:
-        delivered = min(self.position, len(self.batch))
-        if delivered > self._folded:
-            # Counted first: a signal handler may look in the middle of it, and must not fold it again.
-            undone, self._folded = self.batch[self._folded : delivered], delivered
-            self._fold_locked(undone)
-
-    def _fold_locked(self, chunks: Sequence[Chunk]) -> None:
-        """Fold, and settle afterwards if a signal handler wanted to in the middle of it."""
-        self._folding = True
-        try:
-            self._fold.add(chunks)
-        finally:
-            self._folding = False
-        if self._postponed is not None:
-            postponed, self._postponed = self._postponed, None
-            self.settle(*postponed)
+        """Fold what was delivered since the last time."""
+        cursor, folded = self.cursor, self._fold.count
+        delivered = min(cursor.position, len(cursor.batch))
+        if cursor.start + delivered > folded:
+            self._fold.add(cursor.batch[folded - cursor.start : delivered], folded)
 
     def completion(self) -> Completion:
         """Return what was delivered so far."""
@@ -90,27 +104,41 @@ class Delivery:
             return self._fold.completion(_INTERRUPTED.get(self.status))
 
     def settle(self, status: Status, error: BaseException | None = None) -> bool:
-        """Let the stream end for its consumer; the first to say so is right.
+        """Let the stream end for its consumer; only the first call counts.
 
         Returns:
             Whether this call was the first.
 
         Threads: any. The observers are called in this one.
         """
-        with self._lock:
-            if self.status != "open" or self._postponed is not None or self._state.inherited:
-                return False
-            if self._folding:  # this very thread is; what it has in hand belongs to what was delivered
-                self._postponed = (status, error)
-                return True
-            self.status = status
-            self.error = error
-            self._catch_up_locked()
+        first = False
+        try:
+            with self._lock:
+                if self._end is None and not self._state.inherited:
+                    self._end = status, error
+                    first = True
+            if first:
+                self._conclude()
+        except BaseException:
+            self._conclude()
+            raise
+        return first
+
+    def _conclude(self) -> None:
+        """Do what follows from the end, or what is left of it where it was interrupted."""
+        if self._end is None or self._concluded or not self._concluding.acquire(blocking=False):
+            return  # another thread is doing it
+        try:
+            error = self._end[1]
             if isinstance(error, StreamError):
                 error.partial = self.completion()
-        self.on_settled()
-        self._tell("stream_ended")
-        return True
+            if self._telling is None:
+                self._telling = self._telling_of("stream_ended")
+            self._telling.go_on()
+            self.on_settled()
+            self._concluded = True
+        finally:
+            self._concluding.release()
 
     def abandon(self) -> None:
         """End an open stream at once: what cancelling and dropping it come to. Must not reach ``Stream``.
@@ -119,9 +147,11 @@ class Delivery:
 
         Threads: any; never waits.
         """
-        if self.status != "open" or self._state.inherited:
+        if self._state.inherited:
             return
-        if self._at_end:
+        if self._end is not None:
+            self._conclude()
+        elif self._at_end:
             self.settle("complete")  # the end itself is all that was not taken
         else:
             self._state.halt()
@@ -132,26 +162,26 @@ class Delivery:
 
         Threads: any; never waits.
         """
-        if self.status == "open" and not self._state.inherited and not self._at_end:
+        if self._end is None and not self._state.inherited and not self._at_end:
             self._state.halt()
 
     @property
     def _at_end(self) -> bool:
-        last = self.batch[self.position - 1 : self.position] if self.position else ()
+        cursor = self.cursor
+        last = cursor.batch[cursor.position - 1 : cursor.position] if cursor.position else ()
         return bool(last) and last[0].finished
 
     def inherit(self) -> None:
-        """In a forked child, take the place of the parent's delivery, whose lock may be held for ever."""
-        self._lock = threading.RLock()
-        self.batch = ()
+        """In a forked child, take the place of the parent's delivery, whose locks may be held for ever."""
+        self._lock, self._concluding = threading.RLock(), threading.RLock()
+        self.cursor = Cursor((), self._fold.count)
 
     def started(self) -> None:
         """Tell the observers of the start."""
-        self._tell("stream_started")
+        self._telling_of("stream_started").go_on()
 
-    def _tell(self, method: str) -> None:
-        if self._observers:
-            tell(self._observers, method, self._report())
+    def _telling_of(self, method: str) -> Telling:
+        return Telling(self._observers, method, self._report()) if self._observers else Telling((), method, None)
 
     def _report(self) -> Report:
         response = self._state.response

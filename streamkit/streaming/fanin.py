@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-from streamkit.concurrency.channel import select
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
 from streamkit.streaming.stream import Stream
@@ -15,29 +15,61 @@ from streamkit.values.chunks import Chunk
 
 __all__ = ["first", "merge"]
 
-_LOOK = 0.1  # seconds between looks at the clocks of streams whose readers do not speak up
 
+class _Ready:
+    """Which of several streams have something to give, or have ended.
 
-@contextmanager
-def _watching(streams: Sequence[Stream]) -> Iterator[threading.Event]:
-    """Have one event set whenever any of the streams has something."""
-    event = ReentrantEvent()
-    for stream in streams:
-        stream.listen(event)
-    try:
-        yield event
-    finally:
-        for stream in streams:
-            stream.unlisten(event)
+    Each stream's reader notes it when it puts something, so that a chunk costs the same however many streams there
+    are. ``_noted`` is a queue between the readers and the one thread that consumes.
+    """
 
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        self._noted: deque[Stream] = deque()  # one step to append and to take, with and without the GIL
+        self._event = ReentrantEvent()
+        self._listeners = {stream: self._listener(stream) for stream in streams}
+        self._ready: dict[Stream, None] = dict.fromkeys(streams)  # all are looked at once; in order
+        self._look_at = math.inf  # when a limit may have passed that a reader does not report
 
-def _ready(streams: Sequence[Stream], event: threading.Event) -> list[Stream]:
-    """Wait until at least one stream has a chunk, or its end, to give."""
-    while True:
-        ready = [stream for stream in streams if stream.poll()]
-        if ready:
-            return ready
-        select([stream.channel for stream in streams], event, _LOOK)
+    def _listener(self, stream: Stream) -> Callable[[], object]:
+        noted, event = self._noted, self._event
+
+        def note() -> None:
+            noted.append(stream)
+            event.set()
+
+        return note
+
+    def __enter__(self) -> _Ready:
+        for stream, listener in self._listeners.items():
+            stream.listen(listener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream, listener in self._listeners.items():
+            stream.unlisten(listener)
+
+    def wait(self, running: Collection[Stream]) -> list[Stream]:
+        """Wait until at least one of the streams has a chunk, or its end, to give; return those."""
+        while True:
+            while self._noted:
+                self._ready[self._noted.popleft()] = None
+            found = []
+            for stream in self._ready:
+                if stream in running:
+                    if stream.poll():
+                        found.append(stream)
+                    else:
+                        self._look_at = min(self._look_at, stream.next_look())
+            self._ready = dict.fromkeys(found)
+            if found:
+                return found
+            self._event.clear()
+            if self._noted:
+                continue  # noted before the event was cleared
+            left = self._look_at - time.monotonic()
+            if left <= 0 or not self._event.wait(None if left == math.inf else left):
+                self._look_at = math.inf
+                self._ready = dict.fromkeys(running)
 
 
 def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
@@ -55,14 +87,14 @@ def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
 
 
 def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
-    running = list(streams)
+    running = dict.fromkeys(streams)
     try:
-        with _watching(streams) as event:
+        with _Ready(streams) as ready:
             while running:
-                for stream in _ready(running, event):
+                for stream in ready.wait(running):
                     chunk = next(stream, None)
                     if chunk is None:
-                        running.remove(stream)
+                        del running[stream]
                     else:
                         yield stream, chunk
     finally:
@@ -80,19 +112,19 @@ def first(streams: Iterable[Stream]) -> Stream:
         ConfigError: there is no stream, or something else than one, or one is there twice.
         StreamError: all failed; this is the error of the last.
     """
-    racing = _distinct(streams)
+    racing = dict.fromkeys(_distinct(streams))
     if not racing:
         raise ConfigError("first() needs at least one stream")
     everyone, failure = list(racing), None
     try:
-        with _watching(everyone) as event:
+        with _Ready(everyone) as ready:
             while racing:
-                for stream in _ready(racing, event):
+                for stream in ready.wait(racing):
                     if stream.status == "open":
                         everyone.remove(stream)
                         return stream
                     failure = stream.error or StreamError(f"the stream ended before its first chunk: {stream.status}")
-                    racing.remove(stream)
+                    del racing[stream]
     finally:
         for stream in everyone:
             stream.cancel()

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
-from streamkit.concurrency.channel import Channel
+from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.quick_thread import UnawaitedThread
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
@@ -20,7 +20,7 @@ from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.delivery import Delivery
-from streamkit.streaming.shared_state import POLL, Outcome, StreamState
+from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.worker import read
 from streamkit.values import text
 from streamkit.values.chunks import Chunk
@@ -29,7 +29,9 @@ from streamkit.wire.http import ResponseInfo
 
 __all__ = ["Stream"]
 
-_LOOK = 0.12  # seconds between looks at the clock; a limit that the reader does not report is found by the third
+# Seconds that the reader has to report a limit that has passed, before the consumer does so in its place; and the
+# same again where the program was suspended or busy meanwhile, and the reader may not have had its turn.
+_GRACE = 0.1
 _JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
 
 _numbers = itertools.count(1)
@@ -64,15 +66,17 @@ class Stream:
         *,
         model: str,
         buffer: int,
+        buffer_bytes: int,
         stop: StopEvent | threading.Event | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
-        self._state = state = StreamState(buffer, job.timeout, plain)
+        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
         self._number = number = next(_numbers)
         self._delivery = Delivery(state, number, job.provider.name, model, observers)
         self._worker: threading.Thread | None = None
-        self._overdue = math.inf  # the limit that had passed at the last look at the clock
+        self._overdue = math.inf  # the limit that had passed at the last look at the clock,
+        self._overdue_until = math.inf  # and until when the reader may report it
         _open[number] = weakref.ref(self)
         finalizer = weakref.finalize(self, self._delivery.abandon)
         subscriptions: list[Callable[[], None]] = []
@@ -89,6 +93,8 @@ class Stream:
             subscriptions.append(stop.subscribe(self._delivery.halt, self._delivery.abandon))
         if state.stop_asked():
             self._delivery.settle("cancelled")
+        elif plain is not None:
+            subscriptions.append(on_set(plain, self._delivery.halt))
         if self._delivery.status != "open":
             on_settled()
             return
@@ -108,11 +114,13 @@ class Stream:
         self._check_use()
         try:
             while self._receive():
+                cursor = delivery.cursor
+                batch = cursor.batch
                 while not state.halted and (plain is None or not plain.is_set()):
-                    batch, position = delivery.batch, delivery.position
+                    position = cursor.position
                     if position >= len(batch):
                         break
-                    delivery.position = position + 1
+                    cursor.position = position + 1
                     yield batch[position]
         finally:
             if delivery.status == "open":
@@ -139,10 +147,10 @@ class Stream:
         self._check_use()
         if not self._receive(timeout):
             raise ChannelClosed(f"the stream has ended: {self.status}")
-        delivery = self._delivery
-        position = delivery.position
-        delivery.position = position + 1
-        return delivery.batch[position]
+        cursor = self._delivery.cursor
+        position = cursor.position
+        cursor.position = position + 1
+        return cursor.batch[position]
 
     def _receive(self, timeout: float | None = None) -> bool:
         """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
@@ -152,15 +160,15 @@ class Stream:
         if state.halted or (state.plain_stop is not None and state.stop_asked()):
             delivery.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        look = _LOOK if state.plain_stop is None else POLL
         while delivery.status == "open":
-            if delivery.position < len(delivery.batch):
+            cursor = delivery.cursor
+            if cursor.position < len(cursor.batch):
                 return True
             try:
-                delivery.take(state.channel.get_many(min(deadline, time.monotonic() + look)))
+                delivery.take(state.channel.get_many(lambda: min(deadline, self._next_look())))
             except queue.Empty:
                 self._check_clock()
-                if time.monotonic() >= deadline:
+                if delivery.status == "open" and time.monotonic() >= deadline:
                     raise
             except ChannelClosed:
                 self._settle()
@@ -171,20 +179,26 @@ class Stream:
             raise delivery.error.with_traceback(None)
         return False
 
-    def _check_clock(self) -> None:
-        """Do the worker's part where it is stuck in a call that nothing ends, such as a name lookup.
+    def _next_look(self) -> float:
+        """Return the moment at which the consumer, while it waits, looks at the clock."""
+        due = self._state.deadlines.next_look
+        return self._overdue_until if due == self._overdue else due + _GRACE
 
-        A limit that has passed is first of all the reader's to report, and the reader may not have had its
-        turn: the program held the interpreter, or was suspended. So it gets another look's time for it.
+    def _check_clock(self) -> None:
+        """Report a limit that has passed, in the place of a worker that is stuck in a call which nothing ends.
+
+        It is first of all the reader's to report, and the reader may not have had its turn: the program held the
+        interpreter, or was suspended. So the reader gets a moment for it.
         """
-        state, due = self._state, self._state.deadlines.due
+        state, now = self._state, time.monotonic()
+        due = state.deadlines.due
         if state.stop_asked():
             self._delivery.settle("cancelled")
-        elif due > time.monotonic() or state.channel.ready:
+        elif due + _GRACE > now or state.channel.ready:
             self._overdue = math.inf
         elif self._overdue != due:
-            self._overdue = due
-        else:
+            self._overdue, self._overdue_until = due, now + _GRACE
+        elif now >= self._overdue_until:
             self._delivery.settle("timeout", state.deadlines.error())
             state.halt()
 
@@ -207,11 +221,6 @@ class Stream:
 
     # -- several at once; see fanin ----------------------------------------------------------------------
 
-    @property
-    def channel(self) -> Channel[Chunk, Outcome]:
-        """The queue between the reader and this stream, for ``select``."""
-        return self._state.channel
-
     def poll(self) -> bool:
         """Say whether a chunk can be taken, or the stream has ended, without waiting."""
         try:
@@ -221,14 +230,18 @@ class Stream:
         except StreamkitError:
             return True  # recv() raises it again
 
-    def listen(self, event: threading.Event) -> None:
-        """Have ``event`` set whenever the reader puts something, until ``unlisten``."""
-        self._check_use()
-        self._state.channel.listen(event)
+    def next_look(self) -> float:
+        """Return the moment, on ``time.monotonic``, at which ``poll()`` is to be asked although nothing was put."""
+        return self._next_look()
 
-    def unlisten(self, event: threading.Event) -> None:
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Have ``listener`` called whenever the reader puts something, and at the end, until ``unlisten``."""
+        self._check_use()
+        self._state.channel.listen(listener)
+
+    def unlisten(self, listener: Callable[[], object]) -> None:
         """Undo ``listen``."""
-        self._state.channel.unlisten(event)
+        self._state.channel.unlisten(listener)
 
     # -- text --------------------------------------------------------------------------------------------
 

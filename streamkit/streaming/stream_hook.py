@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from streamkit.errors import ChannelClosed, StreamTimeout
-from streamkit.streaming.shared_state import POLL, StreamState
+from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk
 
 __all__ = ["Interrupt", "StreamHook"]
@@ -37,6 +37,7 @@ class StreamHook:
     def __init__(self, state: StreamState) -> None:
         self.guard = state.guard
         self.ready: list[Chunk] = []
+        self.ready_bytes = 0  # of the text of the events that these came from
         self.connected = False
         self.reused = False
         self._state = state
@@ -60,8 +61,6 @@ class StreamHook:
                 limit = min(limit, max(self._until - time.monotonic(), 0.001))
         else:
             limit = self._remaining()
-        if self._state.plain_stop is not None:
-            return min(limit, POLL)
         return limit
 
     def _drain_left(self, left: float) -> float:
@@ -117,17 +116,14 @@ class StreamHook:
 
     def hand_over(self) -> float:
         """Put what is ready into the channel, waiting for room; return the seconds to the next limit."""
-        state, ready = self._state, self.ready
+        state, ready, size = self._state, self.ready, self.ready_bytes
         if state.first_chunk_at is None:
             state.first_chunk_at = time.monotonic()
         state.chunks += len(ready)
-        self.ready = []
+        self.ready, self.ready_bytes = [], 0
         self._deadlines.stand()
         try:
-            if state.plain_stop is None:
-                blocked = state.channel.put_many(ready)
-            else:
-                blocked = state.channel.put_many(ready, state.stop_asked, POLL)
+            blocked = state.channel.put_many(ready, size)
         except ChannelClosed:
             raise Interrupt from None
         if blocked:

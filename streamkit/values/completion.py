@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import attrs
@@ -96,6 +97,32 @@ class Completion:
         return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
 
 
+_MANY_PIECES = 4096
+
+
+class _Pieces:
+    """A text in pieces, each under the number of the chunk that brought it: putting one again changes nothing."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self) -> None:
+        self._whole: tuple[str, dict[int, str]] = ("", {})  # joined already, and the rest by number
+
+    @property
+    def rest(self) -> dict[int, str]:
+        """The pieces that are not joined yet."""
+        return self._whole[1]
+
+    def join(self) -> None:
+        """Join the pieces, so that looking often stays cheap; none of their numbers may be put again."""
+        if len(self._whole[1]) > 1:
+            self._whole = str(self), {}
+
+    def __str__(self) -> str:
+        head, rest = self._whole
+        return head + "".join(rest.values()) if rest else head
+
+
 class _ToolCallParts:
     """The pieces of one tool call so far."""
 
@@ -104,12 +131,12 @@ class _ToolCallParts:
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
-        self.arguments: list[str] = []
+        self.arguments = _Pieces()
         self._known: ToolCall | None = None  # as it was when last looked at
 
     def whole(self) -> ToolCall:
         # Arguments that did not grow are not decoded again: looking often stays cheap.
-        text, known = _joined(self.arguments), self._known
+        text, known = str(self.arguments), self._known
         if known is None or (known.id, known.name) != (self.id, self.name) or known.raw_arguments != text:
             known = self._known = ToolCall.of(self.id, self.name, text)
         return known
@@ -121,79 +148,106 @@ class _ChoiceParts:
     __slots__ = ("finish_reason", "raw_finish_reason", "reasoning", "refusal", "text", "tool_calls")
 
     def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+        self.text = _Pieces()
+        self.reasoning = _Pieces()
+        self.refusal = _Pieces()
         self.tool_calls: dict[int, _ToolCallParts] = {}
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
 
+    def join(self) -> None:
+        for pieces in (self.text, self.reasoning, self.refusal, *(call.arguments for call in self.tool_calls.values())):
+            pieces.join()
+
     def whole(self, index: int, interrupted: FinishReason | None) -> Choice:
         return Choice(
             index,
-            _joined(self.text),
-            _joined(self.reasoning),
-            _joined(self.refusal),
+            str(self.text),
+            str(self.reasoning),
+            str(self.refusal),
             tuple(self.tool_calls[key].whole() for key in sorted(self.tool_calls)),
             interrupted or self.finish_reason,
             self.raw_finish_reason,
         )
 
 
-def _joined(parts: list[str]) -> str:
-    """Join, and keep the result as the only part, so that looking often stays cheap."""
-    if len(parts) > 1:
-        parts[:] = ["".join(parts)]
-    return parts[0] if parts else ""
-
-
 class Fold:
     """The one place where chunks become a ``Completion``.
 
-    Not locked: whoever shares one between threads holds a lock around it.
+    Each chunk has a number, and adding it again under that number changes nothing. So an interrupt, such as Ctrl-C in
+    the middle of ``add``, loses nothing and doubles nothing: add the same chunks once more.
+
+    Not locked: who shares one between threads holds a lock around it. A signal handler may look, or add the same
+    chunks, while its thread is adding.
+
+    Attributes:
+        count: chunks added so far, without those of an ``add`` that was interrupted.
     """
 
     def __init__(self, provider: str = "", model: str = "") -> None:
+        self.count = 0
         self._provider = provider
         self._id = ""
         self._model = model
         self._usage: Usage | None = None
-        self._provider_data: list[Mapping[str, Any]] = []
+        self._provider_data: dict[int, tuple[Mapping[str, Any], ...]] = {}
         self._identified = False
+        self._adding = False  # numbers below ``count`` may be put again by an ``add`` that a handler interrupted
         self._first = _ChoiceParts()
         self._choices: dict[int, _ChoiceParts] = {0: self._first}
 
-    def add(self, chunks: Iterable[Chunk]) -> None:
-        """Take in further chunks, in order."""
-        append = self._first.text.append
-        for chunk in chunks:
-            # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
-            if chunk.text and not chunk.index and chunk.usage is None and not chunk.provider_data and self._identified:
-                append(chunk.text)
-            else:
-                self._add_any(chunk)
+    def add(self, chunks: Iterable[Chunk], number: int | None = None) -> None:
+        """Take in further chunks, in order.
 
-    def _add_any(self, chunk: Chunk) -> None:
+        Args:
+            number: of the first of them; ``count`` for ``None``.
+        """
+        if number is None:
+            number = self.count
+        adding, self._adding = self._adding, True
+        try:
+            texts = self._first.text.rest
+            for chunk in chunks:
+                # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
+                if (
+                    chunk.text
+                    and not chunk.index
+                    and chunk.usage is None
+                    and not chunk.provider_data
+                    and self._identified
+                ):
+                    texts[number] = chunk.text
+                else:
+                    self._add_any(chunk, number)
+                number += 1
+            self.count = max(number, self.count)
+        finally:
+            self._adding = adding
+        if not adding and len(texts) > _MANY_PIECES:
+            self._first.text.join()
+
+    def _add_any(self, chunk: Chunk, number: int) -> None:
         self._id = chunk.id or self._id
         self._model = chunk.model or self._model
         self._identified = bool(self._id)
         if chunk.usage is not None:
             self._usage = chunk.usage
-        self._provider_data += chunk.provider_data
+        if chunk.provider_data:
+            self._provider_data[number] = tuple(chunk.provider_data)
         choice = self._choices.get(chunk.index)
         if choice is None:
             choice = self._choices[chunk.index] = _ChoiceParts()
         if chunk.text:
-            choice.text.append(chunk.text)
+            choice.text.rest[number] = chunk.text
         elif chunk.reasoning:
-            choice.reasoning.append(chunk.reasoning)
+            choice.reasoning.rest[number] = chunk.reasoning
         elif chunk.refusal:
-            choice.refusal.append(chunk.refusal)
+            choice.refusal.rest[number] = chunk.refusal
         elif chunk.tool_call is not None:
             call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
             call.id = call.id or chunk.tool_call.id
             call.name = call.name or chunk.tool_call.name
-            call.arguments.append(chunk.tool_call.arguments)
+            call.arguments.rest[number] = chunk.tool_call.arguments
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
             choice.raw_finish_reason = chunk.raw_finish_reason
@@ -204,6 +258,9 @@ class Fold:
         Args:
             interrupted: the finish reason of a reply that did not come to its own end.
         """
+        if not self._adding:
+            for choice in self._choices.values():
+                choice.join()
         choices = tuple(self._choices[index].whole(index, interrupted) for index in sorted(self._choices))
         first = choices[0]
         return Completion(
@@ -218,7 +275,7 @@ class Fold:
             self._model,
             self._provider,
             choices,
-            tuple(self._provider_data),
+            tuple(chain.from_iterable(self._provider_data.values())),
         )
 
 

@@ -24,7 +24,9 @@ def client_of(server: Server, **options: object) -> Client:
 
 
 def readers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("streamkit-")]
+    """Return the threads that read a stream; the one that looks at plain events is none of them."""
+    names = ((thread, thread.name) for thread in threading.enumerate())
+    return [thread for thread, name in names if name.startswith("streamkit-") and name != "streamkit-events"]
 
 
 def join_readers() -> None:

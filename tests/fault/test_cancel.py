@@ -104,7 +104,7 @@ def test_cancel_with_a_full_queue() -> None:
     with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server) as client:
         stream = client.stream("openai/m", "Hi", buffer=4)
         next(stream)
-        wait_until(lambda: len(stream.channel) == 4)
+        wait_until(lambda: stream._state.channel.qsize() == 4)
         began = time.monotonic()
         stream.cancel()
         assert time.monotonic() - began < 0.05 + NOISE
@@ -421,7 +421,7 @@ def test_a_plain_event_is_looked_at_while_chunks_come(how: str) -> None:
         stream = client.stream("openai/m", "Hi", stop=stop, buffer=64)
         next(stream)
         if how == "while the queue is full":
-            wait_until(lambda: len(stream.channel) == 64)
+            wait_until(lambda: stream._state.channel.qsize() == 64)
             stop.set()
             join_readers()
         count = 0
@@ -531,8 +531,8 @@ def test_a_cancel_between_the_look_and_the_take() -> None:
                 stream.cancel()
                 return super().__len__()
 
-        delivery = stream._delivery
-        delivery.batch = Racing([*delivery.batch[: delivery.position], *delivery.batch[:1]])  # type: ignore[assignment]
+        cursor = stream._delivery.cursor
+        cursor.batch = Racing([*cursor.batch[: cursor.position], *cursor.batch[:1]])  # type: ignore[assignment]
         assert stream.recv().text == "Hello"
         assert stream.status == "cancelled"
         assert stream.completion.text == "Hello" * 3
@@ -554,10 +554,11 @@ def test_a_cancel_in_the_middle_of_a_fold_is_told_once_and_whole() -> None:
         fold = stream._delivery._fold
         add = fold.add
 
-        def interrupted(chunks: object) -> None:
+        def interrupted(chunks: object, number: int) -> None:
+            fold.add = add  # type: ignore[method-assign]
             stream.cancel()
-            add(chunks)  # type: ignore[arg-type]
+            add(chunks, number)  # type: ignore[arg-type]
 
-        fold.add = interrupted  # type: ignore[method-assign]
+        fold.add = interrupted  # type: ignore[assignment]
         assert stream.completion.text == "Hello"
         assert told == [("cancelled", "Hello")]

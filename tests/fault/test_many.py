@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
+import queue
 import resource
 import subprocess
 import sys
@@ -200,10 +202,42 @@ def test_a_sleeping_consumer_holds_the_server_up() -> None:
             sent = request.sent
             never.wait(0.3)
         assert stream.stats.queue_peak <= 64
-        assert len(stream.channel) == 64
+        assert stream._state.channel.qsize() == 64
         assert resident() - before < 20 * 2**20
         assert stream.status == "open"
         stream.close()
+
+
+def test_a_sleeping_consumer_of_large_events() -> None:
+    """Chunks whose events are large are bounded in bytes: the reader stops long before the queue has its chunks."""
+    event = "data: " + json.dumps(
+        {"choices": [{"index": 0, "delta": {"content": "x"}}], "padding": "x" * 1_000_000}
+    ) + "\n\n"  # fmt: skip
+    with nothing_left(), Server(Reply([Repeat(event)])) as server, client_of(server) as client:
+        for options, most in (({}, 5), ({"buffer_bytes": 1}, 1)):
+            stream = client.stream("openai/m", "Hi", **options)  # type: ignore[arg-type]
+            next(stream)
+            sent, deadline, never = -1, time.monotonic() + SOON * 2, threading.Event()
+            while sent != stream.stats.bytes:  # until nothing more comes in for a while
+                assert time.monotonic() < deadline, "the reader was never held up"
+                sent = stream.stats.bytes
+                never.wait(0.3)
+            assert stream.stats.queue_peak <= most
+            assert next(stream).text == "x"
+            stream.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the waits of a thread as Linux does")
+def test_who_waits_is_woken_and_does_not_look() -> None:
+    """A consumer of a silent stream sleeps until something comes: it does not wake up to look at the clock."""
+    with nothing_left(), Server(Reply([chunk_event("x"), Wait(None)])) as server, client_of(server) as client:
+        stream = client.stream("openai/m", "Hi")
+        next(stream)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        with pytest.raises(queue.Empty):
+            stream.recv(timeout=2.0)
+        assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 8
+        stream.cancel()
 
 
 def test_a_client_works_after_a_fork() -> None:

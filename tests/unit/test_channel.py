@@ -1,18 +1,19 @@
-"""The channel keeps its order, its bound and its end, whoever waits and whoever closes."""
+"""The channel keeps its order, its bounds and its end, whoever waits and whoever closes.
+
+Races are brought about through the wait that a channel is given, and never through what is inside it.
+"""
 
 from __future__ import annotations
 
 import gc
-import os
-import pathlib
 import queue
 import signal
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,20 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamkit import ChannelClosed
-from streamkit.concurrency import channel as channel_module
-from streamkit.concurrency.channel import Channel, select
-from streamkit.concurrency.wakeup import new_bell
+from streamkit.concurrency.channel import Channel
+from streamkit.concurrency.waiting import Waiter
 from tests.unit.support import SOON, Task, bounded
 
-DESCRIPTORS = pathlib.Path("/proc/self/fd")
 NOW = 0.0  # a deadline that has passed: no waiting at all
-NEVER = 600.0  # seconds
-
-
-@pytest.fixture(autouse=True)
-def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wake-up that is lost must not be made good by the look that each wait takes once a second."""
-    monkeypatch.setattr(channel_module, "_SLICE", NEVER)
+ENDS = pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
 
 
 def drain(channel: Channel[int, str]) -> Iterator[Sequence[int]]:
@@ -45,55 +38,54 @@ def drain(channel: Channel[int, str]) -> Iterator[Sequence[int]]:
             return
 
 
-@pytest.fixture(params=[new_bell, lambda: None], ids=["bell", "queue"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in which a receiver waits."""
-    monkeypatch.setattr(channel_module, "new_bell", request.param)
+class Waits:
+    """Makes waiters for a channel that call back at the moment when a thread is about to wait.
+
+    By then the waiter is known to the channel and the thread has looked for the last time.
+    """
+
+    def __init__(self, *at_wait: Callable[[], object]) -> None:
+        self.reached = threading.Event()
+        self._at_wait = list(at_wait)  # one for each wait; then nothing more
+
+    def __call__(self) -> Waiter:
+        waits = self
+
+        class Told(Waiter):
+            def wait(self, seconds: float = SOON) -> bool:
+                waits.reached.set()
+                if waits._at_wait:
+                    waits._at_wait.pop(0)()
+                return super().wait(min(seconds, SOON))
+
+        return Told()
 
 
-class Noted:
-    """A bell or a queue that says when a receiver is about to wait by it."""
+class Before:
+    """Makes waiters that call back while the waiter is being made: before the last look."""
 
-    def __init__(self, inner: Any, awaited: threading.Event) -> None:
-        self._inner = inner
-        self._awaited = awaited
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._calls = [call]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def wait(self, seconds: float) -> None:
-        self._awaited.set()
-        self._inner.wait(seconds)
-
-    def get(self, block: bool, timeout: float | None = None) -> Any:
-        if block:
-            self._awaited.set()
-        return self._inner.get(block, timeout)
+    def __call__(self) -> Waiter:
+        if self._calls:
+            self._calls.pop()()
+        return Waiter()
 
 
-def waiting_receiver(channel: Channel[int, str], deadline: float) -> Task[Sequence[int]]:
+def waiting_receiver(capacity: int, deadline: float) -> tuple[Channel[int, str], Task[list[int]]]:
     """Start a receiver, and return when it is at its wait."""
-    awaited = threading.Event()
-    bell = channel_module.new_bell()
-    channel._has_waited, channel._bell = True, bell and Noted(bell, awaited)
-    channel._batches = Noted(channel._batches, awaited)  # type: ignore[assignment]
+    waits = Waits()
+    channel: Channel[int, str] = Channel(capacity, new_waiter=waits)
     task = Task(lambda: channel.get_many(deadline))
-    assert awaited.wait(SOON)
-    return task
+    assert waits.reached.wait(SOON)
+    return channel, task
 
 
-def waiting_sender(channel: Channel[int, str], items: list[int]) -> Task[float]:
-    """Start a sender, and return when it is at its wait, in which it gives the mutex away."""
-    at_wait, condition = threading.Event(), channel._queue.not_full
-    wait = condition.wait
-
-    def tell_and_wait(timeout: float | None = None) -> bool:
-        at_wait.set()
-        return wait(timeout)
-
-    condition.wait = tell_and_wait  # type: ignore[method-assign]
-    task = Task(lambda: channel.put_many(items, every=NEVER))
-    assert at_wait.wait(SOON)
+def waiting_sender(channel: Channel[int, str], waits: Waits, items: list[int], size: int = 0) -> Task[float]:
+    """Start a sender, and return when it is at its wait."""
+    task = Task(lambda: channel.put_many(items, size))
+    assert waits.reached.wait(SOON)
     return task
 
 
@@ -125,13 +117,14 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def put(self, share: float) -> None:
         count = round(share * (self.capacity - len(self.items)))
-        if not count and not self.closed:
+        if not count:
             return
         items = list(range(self.next, self.next + count))
         self.next += count
-        if self.closed:
-            with pytest.raises(ChannelClosed):
-                self.channel.put_many(items)
+        if self.closed or self.outcome is not None:
+            if items:
+                with pytest.raises(ChannelClosed):
+                    self.channel.put_many(items)
         else:
             assert 0.0 == self.channel.put_many(items)
             self.items += items
@@ -163,7 +156,7 @@ class AgainstModel(RuleBasedStateMachine):
     @invariant()
     def looks_as_it_is(self) -> None:
         if self.channel is not None:
-            assert len(self.items) == len(self.channel) <= self.capacity
+            assert len(self.items) == self.channel.qsize() <= self.capacity
             assert self.closed == self.channel.closed
             assert self.outcome == self.channel.outcome
             assert self.peak == self.channel.peak
@@ -215,31 +208,18 @@ def test_a_capacity_below_one_is_refused(capacity: int) -> None:
         Channel(capacity)
 
 
-@pytest.mark.usefixtures("kind")
 def test_more_items_than_capacity() -> None:
     """A batch larger than the channel goes through it in parts, none larger than the capacity."""
-    channel: Channel[int, str] = Channel(3)
-    sender = waiting_sender(channel, list(range(10)))
-    assert 3 == len(channel)
+    waits = Waits()
+    channel: Channel[int, str] = Channel(3, new_waiter=waits)
+    sender = waiting_sender(channel, waits, list(range(10)))
+    assert (3, True) == (channel.qsize(), channel.full())
     batches: list[Sequence[int]] = []
     while sum(map(len, batches)) < 10:
         batches.append(channel.get_many(later()))
     assert list(range(10)) == list(chain.from_iterable(batches))
     assert 3 == max(map(len, batches)) == channel.peak
     assert sender.result() > 0.0
-
-
-def test_a_simple_queue_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Libraries of green threads put another in its place, such as the one in Python."""
-    monkeypatch.setattr(queue, "SimpleQueue", queue._PySimpleQueue)  # type: ignore[attr-defined]
-    channel: Channel[int, str] = Channel(2)
-    channel.put_many([1])
-    assert [1] == channel.get_many(later())
-    with pytest.raises(queue.Empty):
-        channel.get_many(NOW)
-    channel.finish("complete")
-    with pytest.raises(ChannelClosed):
-        channel.get_many(later())
 
 
 def test_looking_in_vain_leaves_the_channel_as_it_was() -> None:
@@ -256,7 +236,6 @@ def test_looking_in_vain_leaves_the_channel_as_it_was() -> None:
         channel.get_many(NOW)
 
 
-@pytest.mark.usefixtures("kind")
 def test_a_deadline_that_passes_while_waiting() -> None:
     """A receiver whose time is over gets `queue.Empty`, and what comes later is still there for it."""
     channel: Channel[int, str] = Channel(1)
@@ -266,22 +245,30 @@ def test_a_deadline_that_passes_while_waiting() -> None:
     assert [1] == channel.get_many(NOW)
 
 
-@pytest.mark.usefixtures("kind")
+def test_a_deadline_that_becomes_earlier() -> None:
+    """`wake()` has a receiver that waits look at its deadline again, and it is asked after it can be woken."""
+    deadlines = [later(), NOW]
+    waits = Waits()
+    channel: Channel[int, str] = Channel(1, new_waiter=waits)
+    task = Task(lambda: channel.get_many(lambda: deadlines.pop(0)))
+    assert waits.reached.wait(SOON)
+    channel.wake()
+    with pytest.raises(queue.Empty):
+        task.result()
+
+
 @pytest.mark.parametrize("items", [[7], [7, 8]])
 def test_items_wake_the_receiver(items: list[int]) -> None:
     """A receiver that waits gets what is put."""
-    channel: Channel[int, str] = Channel(2)
-    receiver = waiting_receiver(channel, later() + SOON)
+    channel, receiver = waiting_receiver(2, later() + SOON)
     channel.put_many(items)
-    assert items[:1] == receiver.result()[:1]
+    assert items == receiver.result()
 
 
-@pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
+@ENDS
 def test_the_end_wakes_the_receiver(end: Callable[[Channel[int, str]], None]) -> None:
     """A receiver that waits without a deadline is told of the end."""
-    channel: Channel[int, str] = Channel(2)
-    receiver = waiting_receiver(channel, float("inf"))
+    channel, receiver = waiting_receiver(2, float("inf"))
     end(channel)
     with pytest.raises(ChannelClosed):
         receiver.result()
@@ -289,40 +276,23 @@ def test_the_end_wakes_the_receiver(end: Callable[[Channel[int, str]], None]) ->
 
 def test_room_wakes_the_sender() -> None:
     """A sender that waits for room goes on when the receiver has made some, and says how long it waited."""
-    channel: Channel[int, str] = Channel(1)
-    sender = waiting_sender(channel, [1, 2])
+    waits = Waits()
+    channel: Channel[int, str] = Channel(1, new_waiter=waits)
+    sender = waiting_sender(channel, waits, [1, 2])
     assert [1] == channel.get_many(NOW)
     assert sender.result() > 0.0
     assert [2] == channel.get_many(NOW)
 
 
-def test_a_sender_looks_while_it_waits() -> None:
-    """A sender that waits for room calls back again and again, so that what cannot wake it is seen as well."""
-    channel: Channel[int, str] = Channel(1)
-    looked = threading.Semaphore(0)
-    sender = Task(lambda: channel.put_many([1, 2], looked.release, 0.001))
-    for _ in range(3):
-        assert looked.acquire(timeout=SOON)
-    channel.close()
-    with pytest.raises(ChannelClosed):
-        sender.result()
-
-
-def test_a_look_may_close() -> None:
-    """What a sender looks at may close the channel, in the sender's own thread."""
-    channel: Channel[int, str] = Channel(1)
-    with bounded(), pytest.raises(ChannelClosed):
-        channel.put_many([1, 2], channel.close, 0.001)
-
-
 def test_close_wakes_the_sender_and_drops() -> None:
     """Closing ends the sender's wait with `ChannelClosed`, and nothing of what was inside or to come is left."""
-    channel: Channel[int, str] = Channel(2)
-    sender = waiting_sender(channel, [1, 2, 3])
+    waits = Waits()
+    channel: Channel[int, str] = Channel(2, new_waiter=waits)
+    sender = waiting_sender(channel, waits, [1, 2, 3])
     channel.close()
     with pytest.raises(ChannelClosed):
         sender.result()
-    assert 0 == len(channel)
+    assert 0 == channel.qsize()
     with pytest.raises(ChannelClosed):
         channel.get_many(later())
 
@@ -333,11 +303,10 @@ def test_closing_is_permanent() -> None:
     channel.put_many([1])
     for _ in range(3):
         channel.close()
-        assert (True, True, 0) == (channel.closed, channel.ready, len(channel))
-        with pytest.raises(ChannelClosed):
-            channel.put_many([2])
-        with pytest.raises(ChannelClosed):
-            channel.get_many(later())
+        assert (True, True, 0) == (channel.closed, channel.ready, channel.qsize())
+        for call in (lambda: channel.put_many([2]), lambda: channel.put(2), channel.get_many, channel.get):
+            with bounded(), pytest.raises(ChannelClosed):
+                call()
         channel.finish("late")
     assert "late" == channel.outcome
 
@@ -355,141 +324,219 @@ def test_the_outcome_comes_after_the_items_and_once() -> None:
     assert "error" == channel.outcome
 
 
-class Hooked(Channel[int, str]):
-    """A channel in which something else happens, once, as one end is about to say that it waits."""
+class TestBytes:
+    """A channel is bounded in bytes as well."""
 
-    before_receiver_waits: Callable[[], object] | None = None
-    before_sender_waits: Callable[[], object] | None = None
+    def test_a_sender_waits_for_bytes(self) -> None:
+        """A batch that does not fit beside what is inside waits until that was taken."""
+        waits = Waits()
+        channel: Channel[int, str] = Channel(100, 10, new_waiter=waits)
+        channel.put_many([1], 6)
+        channel.put_many([2], 4)
+        assert channel.full()
+        sender = waiting_sender(channel, waits, [3], 1)
+        assert [1, 2] == channel.get_many(NOW)
+        assert sender.result() > 0.0
+        assert ([3], False) == (channel.get_many(NOW), channel.full())
 
-    def __setattr__(self, name: str, value: object) -> None:
-        hook = f"before{name}"
-        if value is True and (call := getattr(self, hook, None)):
-            setattr(self, hook, None)
-            call()
-        super().__setattr__(name, value)
+    def test_one_always_fits(self) -> None:
+        """What is larger than the bound goes into an empty channel, and nothing with bytes beside it."""
+        waits = Waits()
+        channel: Channel[int, str] = Channel(100, 10, new_waiter=waits)
+        assert 0.0 == channel.put_many([1], 1000)
+        sender = waiting_sender(channel, waits, [2], 1)
+        assert [1] == channel.get_many(NOW)
+        sender.result()
+        assert 1 == channel.peak
+
+    def test_taken_one_by_one(self) -> None:
+        """The bytes of a batch are inside until its first item was taken."""
+        channel: Channel[int, str] = Channel(100, 10)
+        channel.put_many([1, 2], 8)
+        channel.put_many([3], 2)
+        assert channel.full()
+        assert 1 == channel.get()
+        assert not channel.full()
+        channel.put_many([4], 8)
+        assert (channel.full(), [2, 3, 4]) == (True, channel.get_many(NOW))
+        assert not channel.full()
+
+    @given(sizes=st.lists(st.integers(0, 20), max_size=30), bound=st.integers(1, 30))
+    def test_any_sizes(self, sizes: list[int], bound: int) -> None:
+        """Through any bound, items of any size come in order, and never more bytes at once than fit."""
+        channel: Channel[int, str] = Channel(1000, bound)
+
+        def send() -> None:
+            for number, size in enumerate(sizes):
+                channel.put_many([number], size)
+            channel.finish("complete")
+
+        sender, received = Task(send), []
+        with bounded():
+            for batch in drain(channel):
+                inside = [sizes[number] for number in batch]
+                assert sum(inside) <= bound or len([size for size in inside if size]) == 1
+                received += batch
+        sender.result()
+        assert list(range(len(sizes))) == received
 
 
-class RungBell:
-    """A bell that nobody may wait for in vain."""
+class TestAsQueue:
+    """It is a `queue.Queue`: its own methods mean what they mean in the standard library."""
 
-    rung = False
+    def test_put_and_get(self) -> None:
+        """Single items, blocking or not, with and without a time limit."""
+        channel: Channel[int, str] = Channel(2)
+        assert isinstance(channel, queue.Queue)
+        channel.put(1)
+        channel.put(2, timeout=1)
+        assert (2, 2, True, False) == (channel.qsize(), channel.maxsize, channel.full(), channel.empty())
+        for put in (
+            lambda: channel.put(3, block=False),
+            lambda: channel.put(3, timeout=0.01),
+            lambda: channel.put_nowait(3),
+        ):
+            with pytest.raises(queue.Full):
+                put()
+        assert [1, 2] == [channel.get(), channel.get_nowait()]
+        for get in (lambda: channel.get(block=False), lambda: channel.get(timeout=0.01), channel.get_nowait):
+            with pytest.raises(queue.Empty):
+                get()
+        for call in (lambda: channel.get(timeout=-1), lambda: channel.put(1, timeout=-1)):
+            with pytest.raises(ValueError, match="non-negative"):
+                call()
 
-    def ring(self) -> None:
-        self.rung = True
+    def test_a_getter_and_a_putter_wait(self) -> None:
+        """`get` is woken by `put`, and `put` by `get`."""
+        waits = Waits()
+        channel: Channel[int, str] = Channel(1, new_waiter=waits)
+        getter = Task(channel.get)
+        assert waits.reached.wait(SOON)
+        channel.put(1)
+        assert 1 == getter.result()
+        channel.put(2)
+        waits.reached.clear()
+        putter = Task(lambda: channel.put(3))
+        assert waits.reached.wait(SOON)
+        assert 2 == channel.get()
+        putter.result()
+        assert 3 == channel.get()
 
-    def wait(self, seconds: float) -> None:
-        assert self.rung
-        self.rung = False
+    def test_several_at_each_end(self) -> None:
+        """Any number of threads may put and take; each item comes out once."""
+        channel: Channel[int, str] = Channel(3)
+        taken: list[int] = []
 
+        def take() -> None:
+            for batch in drain(channel):
+                taken.extend(batch)
 
-def with_bell() -> Hooked:
-    channel = Hooked(2)
-    channel._has_waited, channel._bell = True, RungBell()
-    return channel
+        takers = [Task(take) for _ in range(4)]
+        putters = [Task(lambda at=at: [channel.put(number) for number in range(at, at + 50)]) for at in (0, 50, 100)]  # type: ignore[misc]
+        for putter in putters:
+            putter.result()
+        channel.finish("complete")
+        for taker in takers:
+            taker.result()
+        assert list(range(150)) == sorted(taken)
+
+    def test_task_done_and_join(self) -> None:
+        """`join` waits until each item that was put is done, or was dropped."""
+        channel: Channel[int, str] = Channel(5)
+        channel.put_many([1, 2, 3])
+        assert 1 == channel.get()
+        joined = Task(channel.join)
+        channel.task_done()
+        channel.close()
+        joined.result()
+
+    def test_shutdown(self) -> None:
+        """After `shutdown` nothing is put any more; what is inside is still there, or dropped at once."""
+        channel: Channel[int, str] = Channel(5)
+        channel.put(1)
+        channel.shutdown()
+        with pytest.raises(ChannelClosed):
+            channel.put(2)
+        assert 1 == channel.get()
+        for call in (channel.get, channel.get_nowait):
+            with bounded(), pytest.raises(ChannelClosed):
+                call()
+        channel = Channel(5)
+        channel.put(1)
+        channel.shutdown(immediate=True)
+        with pytest.raises(ChannelClosed):
+            channel.get()
 
 
 class TestAtTheLastMoment:
-    """Between the look that finds nothing and the wait, the other side may do what the wait is for."""
+    """Between the look that finds nothing and the wait, the other side may do what the wait is for.
 
-    @pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
-    def test_the_end_before_the_receiver_waits(self, end: Callable[[Channel[int, str]], None]) -> None:
-        """It is not waited for, even when a sender that heard of it first has dropped what was to wake."""
-        channel = with_bell()
-        channel.before_receiver_waits = lambda: (end(channel), list(channel._rest()))
-        with pytest.raises(ChannelClosed):
-            channel.get_many(later())
+    Each comes twice: in the same thread, as a signal handler or the garbage collector does it, before the waiter is
+    shown and after the last look.
+    """
 
-    def test_an_item_before_the_receiver_waits(self) -> None:
+    @pytest.fixture(params=[Before, Waits])
+    def moment(self, request: pytest.FixtureRequest) -> type[Before] | type[Waits]:
+        chosen: type[Before] | type[Waits] = request.param
+        return chosen
+
+    @ENDS
+    def test_the_end_before_the_receiver_waits(
+        self, end: Callable[[Channel[int, str]], None], moment: type[Before] | type[Waits]
+    ) -> None:
+        """It is not waited for."""
+        channel: Channel[int, str] = Channel(2, new_waiter=moment(lambda: end(channel)))
+        with bounded(SOON / 2), pytest.raises(ChannelClosed):
+            channel.get_many()
+
+    def test_an_item_before_the_receiver_waits(self, moment: type[Before] | type[Waits]) -> None:
         """It is found."""
-        channel = with_bell()
-        channel.before_receiver_waits = lambda: channel.put_many([1])
-        assert [1] == channel.get_many(later())
+        channel: Channel[int, str] = Channel(2, new_waiter=moment(lambda: channel.put_many([1])))
+        with bounded(SOON / 2):
+            assert [1] == channel.get_many()
 
-    def test_an_item_after_the_last_look(self) -> None:
-        """It rings: the receiver has said that it waits before it looks."""
-        channel = with_bell()
-        looks = iter([False, True])
-
-        class Late(Noted):
-            def empty(self) -> bool:
-                found: bool = self._inner.empty()
-                if next(looks, False):
-                    channel.put_many([1])
-                return found
-
-        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
-        assert [1] == channel.get_many(later())
-
-    def test_room_before_the_sender_waits(self) -> None:
+    def test_room_before_the_sender_waits(self, moment: type[Before] | type[Waits]) -> None:
         """It is taken."""
-        channel = with_bell()
+        channel: Channel[int, str] = Channel(2, new_waiter=moment(lambda: channel.get_many(NOW)))
         channel.put_many([1, 2])
-        channel._queue.not_full.wait = lambda timeout=None: pytest.fail("waited")  # type: ignore[method-assign]
-        channel.before_sender_waits = lambda: channel.get_many(NOW)
-        channel.put_many([3, 4], every=NEVER)
-        assert ([3, 4], False) == (channel.get_many(NOW), channel._sender_waits)
+        with bounded(SOON / 2):
+            channel.put_many([3, 4])
+        assert [3, 4] == channel.get_many(NOW)
 
-    def test_a_close_before_the_sender_waits(self) -> None:
+    def test_a_close_before_the_sender_waits(self, moment: type[Before] | type[Waits]) -> None:
         """It is heard."""
-        channel = with_bell()
+        channel: Channel[int, str] = Channel(2, new_waiter=moment(lambda: channel.close()))
         channel.put_many([1, 2])
-        channel._queue.not_full.wait = lambda timeout=None: pytest.fail("waited")  # type: ignore[method-assign]
-        channel.before_sender_waits = channel.close
-        with pytest.raises(ChannelClosed):
-            channel.put_many([3], every=NEVER)
+        with bounded(SOON / 2), pytest.raises(ChannelClosed):
+            channel.put_many([3])
+        assert 0 == channel.qsize()
 
-    def test_a_close_while_items_are_taken(self) -> None:
-        """Nothing is given out after something before it was dropped."""
-        channel = with_bell()
+    def test_an_interrupt_of_a_wait(self) -> None:
+        """A wait that Ctrl-C ends leaves the channel as it was, for either side."""
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        channel: Channel[int, str] = Channel(1, new_waiter=Waits(interrupt, interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            channel.get_many()
         channel.put_many([1])
-
-        class Late(Noted):
-            def get(self, block: bool, timeout: float | None = None) -> Any:
-                if not channel.closed:
-                    channel.close()  # which drops 1
-                    self._inner.put([2])  # the sender was past its look
-                return self._inner.get(block, timeout)
-
-        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
-        with pytest.raises(ChannelClosed):
-            channel.get_many(later())
-
-    def test_the_bound_while_items_are_taken(self) -> None:
-        """What is being taken counts as inside until all of it is out, or one batch would be over the bound."""
-        channel = with_bell()
-        channel.put_many([1])
-        channel.put_many([2])
-        sizes = []
-
-        class Late(Noted):
-            def get(self, block: bool, timeout: float | None = None) -> Any:
-                sizes.append(len(channel))
-                return self._inner.get(block, timeout)
-
-        channel._batches = Late(channel._batches, threading.Event())  # type: ignore[assignment]
-        assert [1, 2] == channel.get_many(NOW)
-        assert {2} == set(sizes)
+        with pytest.raises(KeyboardInterrupt):
+            channel.put_many([2])
+        assert [1] == channel.get_many(NOW)
+        channel.put_many([3])
+        assert [3] == channel.get_many(NOW)
 
 
-def test_a_cancel_inside_the_lock() -> None:
-    """A signal handler or the garbage collector may close while its thread has the mutex, in the sender's wait."""
-    channel: Channel[int, str] = Channel(1)
-    channel._queue.not_full.wait = lambda timeout=None: bool(channel.close())  # type: ignore[method-assign]
+def test_a_close_in_the_middle_of_a_put() -> None:
+    """A sender whose own thread closes the channel while items go in drops them, and nothing is given out."""
+    channel: Channel[int, str] = Channel(2)
+    channel.listen(lambda: None if channel.closed else channel.close())
     with pytest.raises(ChannelClosed):
-        Task(lambda: channel.put_many([1, 2], every=NEVER)).result()
-    assert 0 == len(channel)
-
-
-class _Hook(threading.Event):
-    """A listener that calls back in the middle of `put_many`, `finish` and `close`."""
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        super().__init__()
-        self._call = call
-
-    def set(self) -> None:
-        super().set()
-        self._call()
+        channel.put_many([1], 5)
+    assert (True, 0, False) == (channel.closed, channel.qsize(), channel.full())
+    with pytest.raises(ChannelClosed):
+        channel.get_many(NOW)
 
 
 @pytest.mark.parametrize("action", [lambda c: c.put_many([1]), lambda c: c.finish("complete")], ids=["put", "finish"])
@@ -504,9 +551,14 @@ def test_a_finalizer_may_close(action: Callable[[Channel[int, str]], object]) ->
     dropped.itself = dropped  # type: ignore[attr-defined]
     weakref.finalize(dropped, channel.close)
     del dropped
-    channel.listen(_Hook(gc.collect))
-    Task(lambda: action(channel)).result()
-    assert (True, 0) == (channel.closed, len(channel))
+    channel.listen(gc.collect)
+
+    def act() -> None:
+        with suppress(ChannelClosed):
+            action(channel)
+
+    Task(act).result()
+    assert (True, 0) == (channel.closed, channel.qsize())
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of POSIX")
@@ -515,33 +567,14 @@ def test_a_signal_handler_may_close() -> None:
     channel: Channel[int, str] = Channel(2)
     before = signal.signal(signal.SIGUSR1, lambda *_: channel.close())
     try:
-        channel.listen(_Hook(lambda: signal.raise_signal(signal.SIGUSR1) if not channel.closed else None))
-        with bounded():
+        channel.listen(lambda: signal.raise_signal(signal.SIGUSR1) if not channel.closed else None)
+        with bounded(), pytest.raises(ChannelClosed):
             channel.put_many([1])
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert (True, 0) == (channel.closed, len(channel))
-    with pytest.raises(ChannelClosed):
-        channel.put_many([2])
+    assert (True, 0) == (channel.closed, channel.qsize())
 
 
-def test_a_close_while_items_are_put() -> None:
-    """A sender that finds the channel closed drops what it had just put, and not what is to wake the receiver."""
-    channel: Channel[int, str] = Channel(2)
-
-    class Closing(Noted):
-        def put(self, items: Sequence[int]) -> None:
-            self._inner.put(items)
-            if not channel.closed:
-                channel.close()
-
-    channel._batches = Closing(channel._batches, threading.Event())  # type: ignore[assignment]
-    with pytest.raises(ChannelClosed):
-        channel.put_many([1])
-    assert () == channel._batches.get(False)
-
-
-@pytest.mark.usefixtures("kind")
 def test_a_close_from_many_threads_at_once() -> None:
     """Closing from everywhere at once closes once, with a sender and a receiver in the middle of their work."""
     for _ in range(50):
@@ -566,143 +599,33 @@ def test_a_close_from_many_threads_at_once() -> None:
         tasks = [Task(send), Task(receive), Task(close), Task(close), Task(close)]
         for task in tasks:
             task.result()
-        assert 0 == len(channel)
+        assert 0 == channel.qsize()
 
 
-@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="the descriptors of Linux")
-class TestDescriptors:
-    """A bell may hold a descriptor, so there is one only while the receiver may have to wait."""
-
-    @pytest.fixture
-    def started_with(self) -> list[str]:
-        return os.listdir(DESCRIPTORS)
-
-    def test_none_before_the_first_wait(self, started_with: list[str]) -> None:
-        """A channel whose receiver finds items has none, nor has one whose receiver only looks."""
-        channel: Channel[int, str] = Channel(2)
-        with pytest.raises(queue.Empty):
-            channel.get_many(NOW)
-        channel.put_many([1])
-        assert [1] == channel.get_many(NOW)
-        assert started_with == os.listdir(DESCRIPTORS)
-
-    @pytest.mark.parametrize("end", [lambda c: c.finish("complete"), lambda c: c.close()], ids=["finish", "close"])
-    def test_none_after_the_end(self, end: Callable[[Channel[int, str]], None], started_with: list[str]) -> None:
-        """It goes with the end, although the channel is kept, and what is in it was not taken."""
-        channel: Channel[int, str] = Channel(2)
-        with pytest.raises(queue.Empty):
-            channel.get_many(time.monotonic() + 0.001)
-        assert started_with != os.listdir(DESCRIPTORS)
-        channel.put_many([1])
-        end(channel)
-        assert started_with == os.listdir(DESCRIPTORS)
-
-    def test_none_after_an_end_at_the_first_wait(
-        self, started_with: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A bell that was being made when the end came is let go."""
-        channel: Channel[int, str] = Channel(2)
-        monkeypatch.setattr(channel_module, "new_bell", lambda: (channel.finish("complete"), new_bell())[1])
-        with pytest.raises(ChannelClosed):
-            channel.get_many(later())
-        assert started_with == os.listdir(DESCRIPTORS)
-
-    def test_none_after_an_end_that_wakes(self, started_with: list[str]) -> None:
-        """Who waits when the end comes lets it go as well."""
-        channel: Channel[int, str] = Channel(2)
-        task = Task(lambda: channel.get_many(time.monotonic() + SOON))
-        with bounded():
-            while channel._bell is None:
-                time.sleep(0.001)
-        channel.finish("complete")
-        with pytest.raises(ChannelClosed):
-            task.result()
-        assert started_with == os.listdir(DESCRIPTORS)
-
-
-class TestSelect:
-    def make(self, count: int) -> tuple[list[Channel[int, str]], threading.Event]:
-        channels, event = [Channel[int, str](2) for _ in range(count)], threading.Event()
-        for channel in channels:
-            channel.listen(event)
-        return channels, event
-
-    def test_ready_ones_in_the_order_given(self) -> None:
-        """Those with items, an outcome or a closed end are returned, in the order given, without waiting."""
-        (a, b, c, d), event = self.make(4)
-        d.put_many([1])
-        b.finish("complete")
-        a.close()
-        assert [a, b, d] == select([a, b, c, d], event, None)
-        assert [d, b] == select([d, c, b], event, 0)
-
-    def test_nothing_in_time(self) -> None:
-        """When the time runs out there is none."""
-        channels, event = self.make(2)
-        with bounded():
-            assert [] == select(channels, event, 0.01)
-            assert [] == select(channels, event, 0)
-
-    def test_no_channels(self) -> None:
-        """To wait for nothing is not to wait."""
-        with bounded():
-            assert [] == select([], threading.Event(), None)
-
+class TestListening:
     @pytest.mark.parametrize(
         "act",
-        [lambda c: c.put_many([1]), lambda c: c.finish("complete"), lambda c: c.close()],
-        ids=["put", "finish", "close"],
+        [lambda c: c.put_many([1]), lambda c: c.finish("complete"), lambda c: c.close(), lambda c: c.wake()],
+        ids=["put", "finish", "close", "wake"],
     )
-    def test_woken_by_any_of_them(self, act: Callable[[Channel[int, str]], object]) -> None:
-        """A wait without limit ends when one of them has something."""
-        channels, event = self.make(3)
-        looked = threading.Event()
-
-        class Looked(threading.Event):
-            def wait(self, timeout: float | None = None) -> bool:
-                looked.set()
-                return super().wait(timeout)
-
-        event = Looked()
-        for channel in channels:
-            channel.listen(event)
-        task = Task(lambda: select(channels, event, None))
-        assert looked.wait(SOON)
-        act(channels[1])
-        assert [channels[1]] == task.result()
-
-    def test_what_was_put_before_is_not_missed(self) -> None:
-        """The event is no memory: what was there before the call counts, also once the event was cleared."""
-        (channel,), event = self.make(1)
-        channel.put_many([1])
-        event.clear()
-        assert [channel] == select([channel], event, None)
-        assert [channel] == select([channel], event, None)
-
-    def test_a_stale_event_is_no_busy_wait(self) -> None:
-        """An event that is set from before does not keep it spinning: it waits, for the time it was given."""
-        (channel,), _ = self.make(1)
-        waits: list[float | None] = []
-
-        class Counted(threading.Event):
-            def wait(self, timeout: float | None = None) -> bool:
-                waits.append(timeout)
-                return super().wait(timeout)
-
-        event = Counted()
-        event.set()
-        assert [] == select([channel], event, 0.02)
-        assert 1 <= len(waits) <= 3
+    def test_told_of_everything(self, act: Callable[[Channel[int, str]], object]) -> None:
+        """A listener is called for items, for the end, and where a deadline has changed."""
+        channel: Channel[int, str] = Channel(2)
+        heard: list[int] = []
+        channel.listen(lambda: heard.append(1))
+        act(channel)
+        assert [1] == heard
 
     def test_unlisten(self) -> None:
-        """After `unlisten` the event is left alone; others still hear, and doing it again changes nothing."""
-        (channel,), event = self.make(1)
-        other = threading.Event()
-        channel.listen(other)
-        channel.unlisten(event)
-        channel.unlisten(event)
+        """After `unlisten` a listener is left alone; others still hear, and doing it again changes nothing."""
+        channel: Channel[int, str] = Channel(2)
+        one, other = threading.Event(), threading.Event()
+        channel.listen(one.set)
+        channel.listen(other.set)
+        channel.unlisten(one.set)
+        channel.unlisten(one.set)
         channel.put_many([1])
-        assert (False, True) == (event.is_set(), other.is_set())
+        assert (False, True) == (one.is_set(), other.is_set())
 
 
 def test_repr_shows_the_state() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeout
-from streamkit.observing.observers import tell
+from streamkit.observing.observers import Telling
 from streamkit.observing.status import Status
 from streamkit.streaming.delivery import Delivery
 from streamkit.streaming.shared_state import StreamState
@@ -44,7 +44,7 @@ class Recorder(Observer):
 
 
 def made(*observers: Observer) -> tuple[Delivery, StreamState]:
-    state = StreamState(8, Timeout(), None)
+    state = StreamState(8, 1 << 20, Timeout(), None)
     return Delivery(state, 7, "p", "m", observers), state
 
 
@@ -55,7 +55,7 @@ class TestDelivered:
         delivery.take(text("a", "b", "c"))
         seen = [delivery.completion().text]
         for position in (1, 2, 3):
-            delivery.position = position
+            delivery.cursor.position = position
             seen.append(delivery.completion().text)
         assert ["", "a", "ab", "abc"] == seen
 
@@ -66,7 +66,7 @@ class TestDelivered:
         for batch in (text("a", "b"), text("c"), text("d", "e")):
             delivery.take(batch)
             for position in range(1, len(batch) + 1):
-                delivery.position = position
+                delivery.cursor.position = position
                 if looks:
                     delivery.completion()
         assert "abcde" == delivery.completion().text == delivery.completion().text
@@ -85,10 +85,10 @@ class TestDelivered:
         """After the end no batch is taken, and none is left to be handed out."""
         delivery, _ = made()
         delivery.take(text("a", "b"))
-        delivery.position = 1
+        delivery.cursor.position = 1
         delivery.settle("cancelled")
         delivery.take(text("c"))
-        assert ("c" not in [chunk.text for chunk in delivery.batch], "a") == (True, delivery.completion().text)
+        assert ("c" not in [chunk.text for chunk in delivery.cursor.batch], "a") == (True, delivery.completion().text)
 
 
 class TestSettling:
@@ -106,7 +106,7 @@ class TestSettling:
         """A reply that was cut short says so, also where the provider had given its reason already."""
         delivery, _ = made()
         delivery.take([*text("a"), DONE])
-        delivery.position = 2
+        delivery.cursor.position = 2
         delivery.settle(status)
         completion = delivery.completion()
         assert (expected, "stop", "a") == (completion.finish_reason, completion.raw_finish_reason, completion.text)
@@ -124,7 +124,7 @@ class TestSettling:
         """The error carries the partial completion, without what was not delivered."""
         delivery, _ = made()
         delivery.take(text("a", "b"))
-        delivery.position = 1
+        delivery.cursor.position = 1
         error = StreamError("no")
         delivery.settle("error", error)
         assert error.partial == delivery.completion()
@@ -166,7 +166,7 @@ class TestSettling:
                 return Interrupted(found) if isinstance(key, slice) else found
 
         delivery.take(Interrupted(text("a", "b")))
-        delivery.position = 2
+        delivery.cursor.position = 2
         Task(lambda: look(delivery)).result()
         assert ("cancelled", "ab") == (delivery.status, delivery.completion().text)
 
@@ -189,7 +189,7 @@ class TestAbandoning:
         """Left after its `done` chunk, a reply is complete: only the end itself was not taken."""
         delivery, state = made()
         delivery.take([*text("a"), DONE])
-        delivery.position = 2
+        delivery.cursor.position = 2
         delivery.abandon()
         assert ("complete", "stop", False) == (
             delivery.status,
@@ -201,7 +201,7 @@ class TestAbandoning:
         """Left just before its `done` chunk, a reply is cancelled, whatever lies in the queue."""
         delivery, _ = made()
         delivery.take([*text("a"), DONE])
-        delivery.position = 1
+        delivery.cursor.position = 1
         delivery.abandon()
         assert ("cancelled", "cancelled") == (delivery.status, delivery.completion().finish_reason)
 
@@ -209,7 +209,7 @@ class TestAbandoning:
         """In a forked child abandoning ends nothing of the parent's, and a lock held there does not block."""
         delivery, state = made()
         delivery.take(text("a"))
-        delivery.position = 1
+        delivery.cursor.position = 1
         state.inherited = True
         delivery.abandon()
         assert ("open", False) == (delivery.status, state.halted)
@@ -225,7 +225,7 @@ class TestObservers:
         delivery.started()
         state.response = ResponseInfo(200, {"x-request-id": "req"})
         delivery.take(text("Hi"))
-        delivery.position = 1
+        delivery.cursor.position = 1
         error = StreamError("no")
         ident = Task(lambda: (delivery.settle("error", error), threading.get_ident())[1]).result()
         delivery.settle("error", error)
@@ -283,7 +283,7 @@ class TestObservers:
 
     def test_no_observers(self) -> None:
         """Nobody is told where nobody listens."""
-        tell((), "stream_ended", None)  # type: ignore[arg-type]
+        Telling((), "stream_ended", None).go_on()
 
 
 def test_stats() -> None:
@@ -324,7 +324,7 @@ def test_it_does_not_keep_itself_alive() -> None:
         def __del__(self) -> None:
             gone.append(1)
 
-    delivery.batch = Last()
+    delivery.cursor.batch = Last()
     gc.disable()
     try:
         del delivery

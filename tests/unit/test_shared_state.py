@@ -14,14 +14,14 @@ from streamkit.testing import Reply, Server
 from tests.unit.support import SOON, Task, bounded
 
 
-def link_of(plain: threading.Event | None = None) -> StreamState:
-    return StreamState(2, Timeout(), plain)
+def state_of(plain: threading.Event | None = None) -> StreamState:
+    return StreamState(2, 1 << 20, Timeout(), plain)
 
 
-class TestLink:
+class TestHalting:
     def test_halt_ends_everything(self) -> None:
         """Halting closes the channel and shuts the guard, any number of times."""
-        state = link_of()
+        state = state_of()
         assert not state.stop_asked()
         for _ in range(3):
             state.halt()
@@ -29,14 +29,14 @@ class TestLink:
 
     def test_a_childs_copy_touches_nothing(self) -> None:
         """In a forked child halting leaves the parent's socket alone."""
-        state = link_of()
+        state = state_of()
         state.inherited = True
         state.halt()
         assert (True, False, "<SocketGuard idle>") == (state.halted, state.channel.closed, repr(state.guard))
 
     def test_halt_ends_a_back_off(self) -> None:
         """A wait between two tries ends with the stream, not with its time."""
-        state = link_of()
+        state = state_of()
         sleeper = Task(lambda: state.sleep(600))
         state.halt()
         sleeper.result()
@@ -44,31 +44,31 @@ class TestLink:
     @pytest.mark.parametrize("seconds", [0, -1, 0.01])
     def test_a_back_off_ends_by_itself(self, seconds: float) -> None:
         """It lasts as long as it should, and halts nothing."""
-        state, began = link_of(), time.monotonic()
+        state, began = state_of(), time.monotonic()
         with bounded():
             state.sleep(seconds)
         assert time.monotonic() - began >= seconds
         assert not state.halted
 
     def test_a_plain_event_is_looked_at(self) -> None:
-        """A `threading.Event` halts the stream whenever it is looked at, and ends a back-off by itself."""
+        """A `threading.Event` halts the stream whenever it is looked at, also before a back-off."""
         plain = threading.Event()
-        state = link_of(plain)
+        state = state_of(plain)
         assert not state.stop_asked()
-        sleeper = Task(lambda: state.sleep(600))
         plain.set()
-        sleeper.result()
+        with bounded():
+            state.sleep(600)
         assert (True, True) == (state.halted, state.channel.closed)
 
     def test_a_cancel_inside_a_cancel(self) -> None:
-        """A signal handler may cancel, or the collector drop, a stream while its thread is inside `halt` or `sleep`."""
-        state = link_of()
-        with bounded(), state._stop._cond:  # type: ignore[attr-defined] # where it would be interrupted
+        """A signal handler may cancel, or the collector drop, a stream while its thread is inside `halt`."""
+        state = state_of()
+        with bounded(), state.channel.mutex:
             state.halt()
 
     def test_halt_ends_a_full_queue(self) -> None:
         """A worker that waits for a slow consumer is let go."""
-        state = link_of()
+        state = state_of()
         sender = Task(lambda: state.channel.put_many([Chunk("text", text="x")] * 9))
         state.halt()
         with pytest.raises(Exception, match="closed"):

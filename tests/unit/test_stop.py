@@ -151,7 +151,7 @@ class TestStopEvent:
     def test_a_signal_handler_may_set_it_while_its_thread_is_inside(self) -> None:
         """A handler that interrupts `set()` or `wait()` inside the event's lock may call `set()` itself."""
         event = StopEvent()
-        with bounded(), event._cond:  # type: ignore[attr-defined] # where a handler would interrupt it
+        with bounded(), event._lock:  # where a handler would interrupt it
             event.set()
         assert event.is_set()
 

@@ -1,0 +1,176 @@
+"""Ctrl-C at any bytecode: nothing that was delivered is lost or doubled, and each observer is told once."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import streamkit
+from streamkit import Chunk, Observer, Report, Stream
+from streamkit.testing import Server, text_reply
+from tests.fault.support import client_of, join_readers
+
+PACKAGE = str(Path(streamkit.__file__).parent)
+WORDS = "one two three four five six seven"
+EVERY = 13  # each run takes milliseconds, so not every bytecode is tried in each way of taking chunks
+
+
+class Told(Observer):
+    """Counts what it is told of each stream."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.ended: list[Report] = []
+
+    def stream_started(self, report: Report) -> None:
+        self.started.append(report.id)
+
+    def stream_ended(self, report: Report) -> None:
+        self.ended.append(report)
+
+
+@contextmanager
+def interrupted_at(number: int, *, by_signals: bool) -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt at a place in what this thread runs of the package.
+
+    Args:
+        number: of the place, from 1.
+        by_signals: count only places where the interpreter itself may run a signal's handler: at the beginning of a
+            function, and at the return of a built-in one; else each bytecode.
+
+    Gives a list whose only item is the number of places so far.
+    """
+    count = [0]
+
+    def strike(frame: FrameType) -> None:
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            count[0] += 1
+            if count[0] == number:
+                raise KeyboardInterrupt
+
+    def profile(frame: FrameType, event: str, arg: Any) -> None:
+        if event in ("call", "c_return"):
+            strike(frame)
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            strike(frame)
+        return trace
+
+    outer = sys.gettrace(), sys.getprofile()
+    if by_signals:
+        sys.setprofile(profile)
+    else:
+        sys.settrace(trace)
+    try:
+        yield count
+    finally:
+        sys.settrace(outer[0])
+        sys.setprofile(outer[1])
+
+
+def by_for(stream: Stream, seen: list[Chunk]) -> None:
+    for chunk in stream:
+        seen.append(chunk)
+
+
+def by_recv(stream: Stream, seen: list[Chunk]) -> None:
+    while True:
+        try:
+            seen.append(stream.recv())
+        except streamkit.ChannelClosed:
+            return
+
+
+def by_with(stream: Stream, seen: list[Chunk]) -> None:
+    with stream:
+        by_for(stream, seen)
+
+
+def by_collect(stream: Stream, seen: list[Chunk]) -> None:
+    stream.collect()
+
+
+def by_text(stream: Stream, seen: list[Chunk]) -> None:
+    for text in stream.iter_text():
+        seen.append(Chunk("text", text=text))
+
+
+def by_looking(stream: Stream, seen: list[Chunk]) -> None:
+    for chunk in stream:
+        seen.append(chunk)
+        assert stream.completion.text == "".join(each.text for each in seen)
+
+
+def by_cancelling(stream: Stream, seen: list[Chunk]) -> None:
+    for chunk in stream:
+        seen.append(chunk)
+        if len(seen) == 3:
+            stream.cancel()
+
+
+WAYS = [by_for, by_recv, by_with, by_collect, by_text, by_looking, by_cancelling]
+
+
+def once(
+    stream: Stream, take: Callable[[Stream, list[Chunk]], None], number: int, *, by_signals: bool
+) -> tuple[int, list[Chunk]]:
+    """Take a stream with an interrupt at a bytecode; return how many there were, and what the program saw."""
+    seen: list[Chunk] = []
+    with interrupted_at(number, by_signals=by_signals) as count, suppress(KeyboardInterrupt):
+        take(stream, seen)
+    return count[0], seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_signals", [True, False], ids=["where signals are handled", "anywhere"])
+@pytest.mark.parametrize("buffer", [256, 2], ids=["one batch", "many batches"])
+@pytest.mark.parametrize("take", WAYS, ids=lambda take: take.__name__)
+def test_an_interrupt_at_any_bytecode(
+    take: Callable[[Stream, list[Chunk]], None], buffer: int, by_signals: bool
+) -> None:
+    """What the loop's body saw is in the completion, at most one chunk more, in order; observers are told once."""
+    told, every = Told(), 1 if by_signals else EVERY
+    with Server(text_reply(WORDS)) as server, client_of(server, observers=[told], buffer=buffer) as client:
+        total, _ = once(client.stream("openai/m", "Hi"), take, 0, by_signals=by_signals)
+        assert total > 20
+        for number in range(1 + WAYS.index(take) % every, total, every):
+            told.ended.clear()
+            stream = client.stream("openai/m", "Hi")
+            if buffer > len(WORDS):
+                join_readers()  # so that every run goes through the same bytecodes
+            _, seen = once(stream, take, number, by_signals=by_signals)
+            delivered = "".join(chunk.text for chunk in seen)
+            kept = stream.completion.text
+            assert WORDS.startswith(kept), number
+            if take is not by_collect:
+                assert kept.startswith(delivered), number
+                assert len(kept[len(delivered) :].split()) <= 1, number
+            stream.cancel()
+            assert [stream.status] == [report.status for report in told.ended], number
+            assert [kept] == [report.completion.text for report in told.ended], number
+            assert kept == stream.completion.text
+            if not by_signals:
+                free(stream)
+        assert len(told.started) == len(set(told.started))
+        gc.collect()
+        join_readers()
+
+
+def free(stream: Stream) -> None:
+    """Release the locks for which a bytecode was struck that would have released them.
+
+    The interpreter runs no handler between the end of a ``with`` block and the call that releases its lock.
+    """
+    for lock in (stream._state.channel.mutex, stream._state.guard._lock):
+        with suppress(RuntimeError):
+            while True:
+                lock.release()
