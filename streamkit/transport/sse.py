@@ -14,7 +14,7 @@ import sseclient
 
 from streamkit.errors import ProtocolError
 from streamkit.values.json_text import TooDeepError
-from streamkit.wire.json import parse_json, text_of
+from streamkit.wire.json import bytes_of, parse_json, text_of
 
 __all__ = ["MAX_EVENT", "Guard", "events", "parse"]
 
@@ -177,7 +177,7 @@ def _valid_utf8(block: bytes) -> bytes:
     try:
         text_of(block, "strict")
     except UnicodeDecodeError:
-        return text_of(block).encode("utf-8")
+        return bytes_of(text_of(block))
     return block
 
 
@@ -274,7 +274,7 @@ def parse(source: Iterable[bytes], guard: Guard) -> Iterator[sseclient.Event]:
             elif found := _typed(event):
                 yield found
             else:
-                for part in guard.safe(event.encode("utf-8") + b"\n\n"):
+                for part in guard.safe(bytes_of(event) + b"\n\n"):
                     yield from client.parse(part)
     for part in guard.end():
         yield from client.parse(part)

@@ -14,12 +14,12 @@ from uuid import UUID
 import msgspec
 
 from streamkit.errors import ProtocolError
-from streamkit.values.json_text import MAX_STRUCTURE, TooDeepError, decode_strict, passed_bound
+from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, TooDeepError, checked, decode_strict
 
-__all__ = ["parse_event", "parse_json", "text_of", "write_json"]
+__all__ = ["bytes_of", "parse_event", "parse_json", "text_of", "write_json"]
 
 _SLICE = 64 * 1024  # bytes or characters that are read or written in one call, at most 20 ms
-_LONG = 100  # characters; 16 MiB of control characters, as they may be among arguments, take 0.3 s to write
+_SHORT = 100  # characters; 16 MiB of control characters, as they may be among arguments, take 0.3 s to write
 _LONGEST_INT = 4300  # digits; longer ones take time by the square of that, and msgspec refuses them
 _MOST_SHOWN = 512  # characters of an excerpt
 
@@ -31,10 +31,10 @@ def parse_event(text: str) -> Any:
         ValueError: it is no such JSON; ``parse_json`` may still read it.
         ProtocolError: it is over the bounds of one event.
     """
-    if len(text) > MAX_STRUCTURE:
-        _check(text)
     try:
-        return decode_strict(text)
+        return decode_strict(checked(text) if len(text) > MAX_STRUCTURE else text)
+    except PassedBoundError as error:
+        raise ProtocolError(f"JSON of {error}", excerpt=text[:_MOST_SHOWN]) from None
     except RecursionError:
         raise TooDeepError("nested too deep") from None
 
@@ -55,11 +55,6 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, strict=False, parse_int=_parse_int)
     except RecursionError:
         raise TooDeepError("nested too deep") from None
-
-
-def _check(text: str) -> None:
-    if bound := passed_bound(text):
-        raise ProtocolError(f"JSON of {bound}", excerpt=text[:_MOST_SHOWN])
 
 
 def _parse_int(digits: str) -> int:
@@ -91,6 +86,15 @@ def text_of(data: bytes, errors: str = "replace") -> str:
     return "".join(pieces)
 
 
+def bytes_of(text: str) -> bytes:
+    """Return a text in UTF-8, encoded in slices, between which other threads may run.
+
+    Raises:
+        UnicodeEncodeError: it has half a character.
+    """
+    return b"".join(text[start : start + _SLICE].encode() for start in range(0, len(text), _SLICE))
+
+
 def _json_text(body: bytes) -> str:
     """Return the text of JSON in the encoding that its first bytes tell, as ``json.loads`` does."""
     encoding = json.detect_encoding(body)
@@ -104,48 +108,63 @@ def _json_text(body: bytes) -> str:
 # -- writing ---------------------------------------------------------------------------------------------
 
 
-def write_json(value: Any) -> bytes:
+def write_json(value: Any, *, most: int | None = None) -> bytes:
     """Return JSON of what a user passed: what JSON has, and dates, UUIDs, enums and dataclasses. NaN is null.
+
+    Args:
+        value: of any shape.
+        most: bytes that the long strings of it may take, where that is bounded.
 
     Raises:
         TypeError: it holds anything else, such as bytes, a key that is no string, half a character; or it is
             nested beyond reason.
+        PassedBoundError: its strings take more than ``most`` bytes.
     """
     try:
-        return msgspec.json.encode(_plain(value))
+        return msgspec.json.encode(_Plain(most).of(value))
     except RecursionError:
         raise TypeError("Recursion limit reached") from None
     except UnicodeEncodeError:
         raise TypeError("str is not valid UTF-8: surrogates not allowed") from None
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that consists of JSON's types alone; msgspec by itself writes bytes, sets and much more."""
-    kind = value.__class__
-    if kind is str:
-        return value if len(value) < _LONG or value.isprintable() else _written(value)
-    if kind is int or kind is float or kind is bool or value is None:
-        return value
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("Dict key must be str")
-        return {str.__str__(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list) or kind is tuple:
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    for type_, write in _WRITERS.items():
-        if isinstance(value, type_):
-            return write(value)
-    raise TypeError(f"Type is not JSON serializable: {kind.__name__}")
+class _Plain:
+    """Makes values that consist of JSON's types alone; msgspec by itself writes bytes, sets and much more."""
 
+    def __init__(self, most: int | None) -> None:
+        self._left = most
 
-def _written(text: str) -> msgspec.Raw:
-    """Return the JSON of a long text, written in slices, between which other threads may run."""
-    slices = (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
-    return msgspec.Raw(b'"' + b"".join(msgspec.json.encode(piece)[1:-1] for piece in slices) + b'"')
+    def of(self, value: Any) -> Any:
+        kind = value.__class__
+        if kind is str:
+            return value if len(value) < _SHORT or (len(value) < _SLICE and value.isprintable()) else self._long(value)
+        if kind is int or kind is float or kind is bool or value is None:
+            return value
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise TypeError("Dict key must be str")
+            return {str.__str__(key): self.of(item) for key, item in value.items()}
+        if isinstance(value, list) or kind is tuple:
+            return [self.of(item) for item in value]
+        if isinstance(value, Enum):
+            return self.of(value.value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: self.of(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        for type_, write in _WRITERS.items():
+            if isinstance(value, type_):
+                return write(value)
+        raise TypeError(f"Type is not JSON serializable: {kind.__name__}")
+
+    def _long(self, text: str) -> msgspec.Raw:
+        """Return the JSON of a long text, written in slices, between which other threads may run."""
+        pieces = [b'"']
+        for start in range(0, len(text), _SLICE):
+            pieces.append(msgspec.json.encode(text[start : start + _SLICE])[1:-1])
+            if self._left is not None:
+                self._left -= len(pieces[-1])
+                if self._left < 0:
+                    raise PassedBoundError("strings that are too long")
+        return msgspec.Raw(b"".join((*pieces, b'"')))
 
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from streamkit.errors import ProtocolError
+from streamkit.values.json_text import MAX_TEXT, PassedBoundError
 from streamkit.wire.json import write_json
 
 __all__ = ["as_dict", "as_json", "as_list", "as_text", "as_word", "shortened", "whole_characters"]
 
+_MOST_WRITTEN = 2 * MAX_TEXT  # bytes
 _DEEPEST = 100  # levels of what is shortened
 _SLICE = 16 * 1024  # characters that are looked at in one call: half a character takes 0.3 microseconds
 
@@ -56,9 +59,14 @@ def as_json(value: Any) -> str:
     """Return the JSON text of a value, "" for one that is nested beyond reason.
 
     The standard library writes what ``write_json`` refuses: half a character, keys that are numbers.
+
+    Raises:
+        ProtocolError: it would be much longer than the JSON of any event, as escapes may make it.
     """
     try:
-        return write_json(value).decode()
+        return write_json(value, most=_MOST_WRITTEN).decode()
+    except PassedBoundError:
+        raise ProtocolError(f"JSON of more than {_MOST_WRITTEN} bytes") from None
     except TypeError:
         try:
             return json.dumps(value, separators=(",", ":"))
