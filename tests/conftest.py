@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -14,8 +15,8 @@ import pytest
 from streamkit.streaming.stream import _open as open_streams
 from tests.secrets_written import ALLOWED, forget_keys, keys_written, texts_of, watch_for_keys
 
-LEAK_SECONDS = 5.0  # that a thread has to end after its test, all of a test's threads together
-REPAIR_SECONDS = 2.0  # that it has once its stream was cancelled
+LEAK_SECONDS = 20.0  # that a thread has to end after its test, all of a test's threads together
+REPAIR_SECONDS = 10.0  # that it has once its stream was cancelled
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 # A deadline would be an assertion about time, and machines that run tests are busy.
@@ -33,12 +34,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if PROVIDERS.fullmatch(name) or name.lower() in PROXIES:
             monkeypatch.delenv(name)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # meant for this run of pytest, not for one inside a test
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
 
 
 watch_for_keys()
+
+# Ignored where a shell without job control runs the suite in its background; tests and their programs interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""Whether a response came as a stream does, by when its events came and by how many came together."""
+"""Judge whether a response was streamed, by the times and the grouping of its events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _HANDFUL = 3  # events; two together are usual, as a beginning and a first word
 
 _BUFFERED = (
     "buffered: nothing for a long time, then all events at once. Something between here and the model holds the "
-    "stream back: a proxy (X-Accel-Buffering: no turns that off in "
-    "nginx), compression, or a server that collects the answer first"
+    "stream back: a proxy (X-Accel-Buffering: no turns that off in nginx, option http-no-delay in HAProxy), "
+    "compression, or a server that collects the answer first"
 )
 
 
@@ -51,7 +51,7 @@ def judge(arrivals: Sequence[tuple[float, int]]) -> str:
 
 
 def _batches(arrivals: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return the arrivals with those that belong together as one."""
+    """Return the arrivals, with those that are close in time merged."""
     batches: list[tuple[float, int]] = []
     last = float("-inf")
     for moment, events in arrivals:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import queue
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from streamkit.concurrency.waiting import Waiter
 from streamkit.errors import ChannelClosed
@@ -18,8 +19,15 @@ __all__ = ["Channel"]
 T = TypeVar("T")
 Outcome = TypeVar("Outcome")
 
+if TYPE_CHECKING:
+    from queue import Queue
+else:
+    # gevent puts queues without a mutex in the place of the standard ones; the locks of a standard one are gevent's.
+    _monkey = sys.modules.get("gevent.monkey")
+    Queue = _monkey.get_original("queue", "Queue") if _monkey else queue.Queue
 
-class Channel(queue.Queue[T], Generic[T, Outcome]):
+
+class Channel(Queue[T], Generic[T, Outcome]):
     """A ``queue.Queue`` that is bounded in bytes as well, hands over in batches, and ends with an outcome.
 
     Items come out in the order in which they were put, and the outcome after the last of them: a receiver never waits

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 
 from streamkit.concurrency.waiting import Waiter
+from streamkit.settings import seconds_of
 
 __all__ = ["ReentrantEvent", "StopEvent"]
 
@@ -52,8 +53,12 @@ class ReentrantEvent(threading.Event):
 
         Args:
             timeout: seconds, ``None`` for as long as it takes.
+
+        Raises:
+            ConfigError: the timeout is no number.
         """
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        seconds = seconds_of(timeout, "wait(timeout=...)")
+        until = math.inf if seconds is None else time.monotonic() + seconds
         while not self.is_set():
             waiter = Waiter()
             try:

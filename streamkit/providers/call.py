@@ -20,16 +20,16 @@ class ChatRequest:
     Attributes:
         model: without the provider's segment.
         messages: dicts of the OpenAI shape.
-        params: the request's parameters, in OpenAI's names; none is ``None``.
-        extra_body: goes into the request's body as it stands, over everything else.
-        extra_headers: goes into the request's headers, over everything else.
+        params: the request's parameters, under OpenAI's names; no value is ``None``.
+        extra_body: merged into the request's body unchanged; replaces other fields.
+        extra_headers: merged into the request's headers; replaces others.
     """
 
     model: str
     messages: Sequence[Mapping[str, Any]]
     params: Mapping[str, Any] = attrs.field(factory=dict)
     extra_body: Mapping[str, Any] = attrs.field(factory=dict)
-    extra_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    extra_headers: Mapping[str, str | None] = attrs.field(factory=dict, repr=False)
 
 
 def choices_of(chat: ChatRequest) -> int:
@@ -41,7 +41,7 @@ def choices_of(chat: ChatRequest) -> int:
 
 
 def messages_of(value: str | Iterable[Message | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Read what a user passed as messages into dicts of the OpenAI shape.
+    """Convert what a user passed as messages to OpenAI-shaped dicts.
 
     Raises:
         ConfigError: it is neither text nor a list of messages, or one of them has no known role, or no content.
@@ -70,7 +70,7 @@ def _shape_of(position: int, item: Message | Mapping[str, Any]) -> dict[str, Any
         raise ConfigError(
             f"messages[{position}] has the role {shape.get('role')!r}; known are {', '.join(get_args(Role))}"
         )
-    # An assistant may have tool calls in its place, and a tool nothing to say.
+    # An assistant may have tool calls instead of content, and a tool result may be empty.
     needless = shape["role"] == "assistant" or (
         shape["role"] == "tool" and set(shape) <= {"role", "tool_call_id", "name"}
     )

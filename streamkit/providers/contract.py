@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the package."""
+"""The protocols that the rest of the package uses: ``Provider`` and ``Decoder``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamkit.providers.call import ChatRequest
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest, ResponseInfo
 
-__all__ = ["Decoder", "Event", "Provider"]
+__all__ = ["Decoder", "Event", "Provider", "class_of"]
 
 
 class Event(Protocol):
@@ -25,7 +25,11 @@ class Decoder(Protocol):
 
     Attributes:
         ended: the provider's terminator has come; nothing after it counts.
-        whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well.
+        whole: all that belongs to the reply has come, so that the end of the bytes may be its end as well, even an
+            end by a failure of the connection.
+
+    A decoder may also have ``enough``, a property: a clean end of the bytes counts as the end of the reply, though
+    more was asked for, such as a second choice. Without it ``whole`` decides.
     """
 
     @property
@@ -37,7 +41,7 @@ class Decoder(Protocol):
         """Whether all of the reply has come."""
 
     def decode(self, event: Event) -> Sequence[Chunk]:
-        """Return the chunks of one event, none for one that carries nothing of the reply.
+        """Return the chunks of one event; an event without content gives none.
 
         Raises:
             ProtocolError: it is not in the provider's format.
@@ -48,15 +52,17 @@ class Decoder(Protocol):
         """Return the chunks of a whole reply, decoded from JSON, that came instead of a stream."""
 
     def leftover(self) -> Sequence[Chunk]:
-        """Return what came and no chunk has told yet, such as usage; asked when a reply ends in a failure."""
+        """Return chunks for what was received but not delivered yet, such as usage; called when a reply fails."""
 
     def finish(self) -> Chunk:
-        """Return the ``done`` chunk; called once, at the end of a reply that is ``ended`` or ``whole``."""
+        """Return the ``done`` chunk; called once, at the end of a reply that is ``ended``, ``whole`` or ``enough``."""
 
 
 @runtime_checkable
 class Provider(Protocol):
     """Knows one service: how to ask it and how to read its answers. Immutable, shared between threads.
+
+    One that has a list of its models also has ``models_request``; see ``ListsModels`` in ``request.model_lists``.
 
     Attributes:
         name: the first segment of model names, as in ``openai/gpt-4o-mini``.
@@ -70,7 +76,7 @@ class Provider(Protocol):
         """Return the request for a streamed reply.
 
         Raises:
-            ConfigError: the key is missing, or the provider has no word for a parameter.
+            ConfigError: the key is missing, or the provider does not support a parameter.
         """
 
     def decoder(self, chat: ChatRequest) -> Decoder:
@@ -78,3 +84,8 @@ class Provider(Protocol):
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
+
+
+def class_of(provider: object) -> str:
+    """Return the class of a provider with its module, to name whose code an error comes from."""
+    return f"{type(provider).__module__}.{type(provider).__qualname__}"

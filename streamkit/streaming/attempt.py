@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ import attrs
 from streamkit.errors import (
     APIError,
     BrokenStreamError,
+    ConfigError,
     ConnectError,
     ProtocolError,
     StreamError,
@@ -17,17 +19,18 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.providers.call import ChatRequest
-from streamkit.providers.contract import Decoder, Provider
+from streamkit.providers.contract import Decoder, Provider, class_of
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Interrupt, StreamHook
+from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.framing import Frame, framing_of
+from streamkit.transport.framing import Frame, aws_frames, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
+from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
-from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
+from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["Attempt", "Job"]
 
@@ -39,6 +42,9 @@ _LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its fi
 # The same where the finish reason came beside the last words, or before the first: there are servers that put it
 # on every piece, and more may come.
 _DOUBT_SECONDS = 30.0
+# For a pooled connection to end without a byte after a request began to go out, and be taken for one that was closed
+# before. No server has acted on a request and failed so soon, but for a few; later it may have.
+_DEAD_SECONDS = 0.05
 
 
 @attrs.frozen
@@ -60,35 +66,39 @@ class Attempt:
         self._state = state
         self._job = job
         self._hook = StreamHook(state)
-        self._decoder: Decoder = job.provider.decoder(job.chat)
+        self._decoder = _decoder_of(job)
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:
         """Go through it to a normal end.
 
         Raises:
-            Interrupt: the stream is to end, or a limit ran out.
+            Halted: the stream is to end.
+            LimitReached: a limit ran out.
             StreamError: anything else.
         """
         try:
             self._consume(self._open())
-        except (Interrupt, StreamError) as error:
+        except (Halted, LimitReached, StreamError) as error:
             # Stop flag first, terminator second: after a shutdown a body may look like a clean end or a
             # failure, and once all of the reply is there no failure takes it away again.
             if self._state.stop_asked():
-                raise Interrupt from error
+                raise Halted from None
             if not (self._decoder.whole or self._decoder.ended) or isinstance(error, APIError):
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
-                    raise Interrupt(self._state.deadlines.error()) from error
+                    raise LimitReached(self._state.deadlines.error()) from None
                 raise
-        self._hook.ready.append(self._decoder.finish())
+        done = self._decoder.finish()
+        if not isinstance(done, Chunk):
+            raise ConfigError(f"{class_of(self._decoder)}.finish() returned {type(done).__name__}, not a Chunk")
+        self._hook.ready.append(done)
         self._hook.hand_over()
         return Outcome("complete")
 
     def _open(self) -> Reply:
         self._state.deadlines.connecting()
         reply = self._reply = self._job.transport.open(self._job.request, self._hook)
-        self._state.response, self._state.received = reply.info, 0
+        self._state.response, self._state.received = reply.info.masked(self._job.request.secrets), 0
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -97,14 +107,20 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
-        if framing is not None:
+        if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
+            framing = None  # reading them takes botocore, which only a provider that asks for them has imported
+        guard = sse.Guard(bare_errors=True)
+        if framing is server_sent:
+            self._consume_events(server_sent(reply.pieces(), guard))
+        elif framing is not None:
             self._consume_events(framing(reply.pieces()))
         elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         else:
             excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
-        if not (self._decoder.ended or self._decoder.whole):
+        enough = getattr(self._decoder, "enough", False) and not guard.torn
+        if not (self._decoder.ended or self._decoder.whole or enough):
             raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
 
     def _consume_events(self, events: Iterable[Frame]) -> None:
@@ -143,7 +159,13 @@ class Attempt:
         body = self._refusal_body(reply)
         if 300 <= reply.info.status < 400:
             return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
-        return self._job.provider.error(reply.info, body)
+        provider = self._job.provider
+        error = provider.error(reply.info, body)
+        if not isinstance(error, StreamError):
+            raise ConfigError(
+                f"{class_of(provider)}.error() returned {type(error).__name__}, not an error of streamkit"
+            )
+        return error
 
     def _refusal_body(self, reply: Reply) -> bytes:
         """Return the body of an error, as far as it comes within reason."""
@@ -156,7 +178,7 @@ class Attempt:
                     break
         except StreamError:
             pass
-        except Interrupt:
+        except (Halted, LimitReached):
             if self._state.stop_asked():
                 raise
         return bytes(body[:MAX_ERROR_BODY])
@@ -168,12 +190,10 @@ class Attempt:
             self._hook.ready = ready
             try:
                 self._hook.hand_over()
-            except Interrupt:
+            except Halted:
                 return Outcome("cancelled")
-        _drop_frames(error)
-        mask_error(error, self._job.request.secrets)
-        if isinstance(error, APIError) and error.request_id is None and self._reply is not None:
-            error.request_id = self._reply.info.request_id
+        if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
+            error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)
@@ -185,8 +205,13 @@ class Attempt:
 
     @property
     def found_dead_connection(self) -> bool:
-        """Whether a pooled connection turned out to be closed before a byte of the answer came."""
-        return self._hook.reused and self._reply is None and not self._hook.timed_out()
+        """Whether the try failed on a pooled connection that was most likely closed before the request went out.
+
+        One whose end had arrived by then was not used at all. Here the end crossed with the request.
+        """
+        hook = self._hook
+        soon = time.monotonic() - hook.sent_at < _DEAD_SECONDS
+        return hook.reused and soon and not (hook.answered or hook.timed_out())
 
     def drain(self, *, before_waiting: Callable[[], object]) -> None:
         """Read a finished reply on to the end of its body, so that the connection can be used again.
@@ -196,7 +221,7 @@ class Attempt:
                 consumer is not to wait for it.
         """
         self._hook.drain(before_waiting)
-        with suppress(Interrupt):
+        with suppress(Halted):
             if self._reply is not None:
                 self._reply.drain(_DRAIN_BYTES)
 
@@ -206,13 +231,8 @@ class Attempt:
             self._reply.close()
 
 
-def _drop_frames(error: BaseException) -> None:
-    """Take the tracebacks off an error and its causes.
-
-    They end in this thread, which has nothing to show for it, and their frames would keep the response, its
-    connection and the request alive for as long as a user keeps the error.
-    """
-    current: BaseException | None = error
-    while current is not None:
-        current.__traceback__ = None
-        current = current.__cause__ or current.__context__
+def _decoder_of(job: Job) -> Decoder:
+    decoder = job.provider.decoder(job.chat)
+    if not callable(getattr(decoder, "decode", None)):
+        raise ConfigError(f"{class_of(job.provider)}.decoder() returned {type(decoder).__name__}, not a Decoder")
+    return decoder

@@ -18,6 +18,7 @@ from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
 from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
+from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.delivery import Delivery
 from streamkit.streaming.shared_state import Outcome, StreamState
@@ -32,7 +33,7 @@ __all__ = ["Stream"]
 # Seconds that the reader has to report a limit that has passed, before the consumer does so in its place; and the
 # same again where the program was suspended or busy meanwhile, and the reader may not have had its turn.
 _GRACE = 0.1
-_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds unless a name lookup hangs
+_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds
 
 _numbers = itertools.count(1)
 # The streams of this process that are open, for a forked child to find those that it inherited. No lock: a
@@ -77,7 +78,7 @@ class Stream:
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed at the last look at the clock,
         self._overdue_until = math.inf  # and until when the reader may report it
-        _open[number] = weakref.ref(self)
+        _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
         finalizer = weakref.finalize(self, self._delivery.abandon)
         subscriptions: list[Callable[[], None]] = []
 
@@ -140,12 +141,13 @@ class Stream:
             timeout: seconds to wait, ``None`` for as long as the stream's own limits let it.
 
         Raises:
+            ConfigError: the timeout is no number.
             queue.Empty: nothing came in time; the stream goes on.
             ChannelClosed: the reply has ended, or was cancelled.
             StreamError: the stream failed, after all the chunks that came before; again on each call.
         """
         self._check_use()
-        if not self._receive(timeout):
+        if not self._receive(seconds_of(timeout, "recv(timeout=...)")):
             raise ChannelClosed(f"the stream has ended: {self.status}")
         cursor = self._delivery.cursor
         position = cursor.position
@@ -291,10 +293,7 @@ class Stream:
         self._delivery.left = self._delivery.status == "cancelled"
 
     def close(self) -> None:
-        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.
-
-        A reader that is stuck in a name lookup is left to end by itself.
-        """
+        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s."""
         self._check_owner()
         if self._delivery.status == "open":
             self._leave()

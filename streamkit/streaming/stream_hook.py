@@ -11,7 +11,7 @@ from streamkit.errors import ChannelClosed, StreamTimeout
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk
 
-__all__ = ["Interrupt", "StreamHook"]
+__all__ = ["Halted", "LimitReached", "StreamHook"]
 
 _DRAIN_SECONDS = 0.1
 # How long the outcome waits for the rest of the body, in seconds. Most servers send it in the same moment; a
@@ -19,12 +19,20 @@ _DRAIN_SECONDS = 0.1
 _DRAIN_AT_ONCE = 0.005
 
 
-class Interrupt(Exception):
-    """Ends a try from inside a wait; passes through urllib3 and requests, which know nothing of it."""
+class Halted(Exception):
+    """Ends a try from inside a wait: the stream is to end. No ``OSError``, which urllib3 would take for its own."""
 
-    def __init__(self, error: StreamTimeout | None = None) -> None:
+
+class LimitReached(Exception):
+    """Ends a try from inside a wait: a limit ran out. No ``OSError``, as ``StreamTimeout`` itself is.
+
+    Args:
+        error: to raise for the consumer.
+    """
+
+    def __init__(self, error: StreamTimeout) -> None:
         super().__init__()
-        self.error = error  # None: the stream was halted
+        self.error = error
 
 
 class StreamHook:
@@ -39,7 +47,9 @@ class StreamHook:
         self.ready: list[Chunk] = []
         self.ready_bytes = 0  # of the text of the events that these came from
         self.connected = False
+        self.answered = False
         self.reused = False
+        self.sent_at = -math.inf  # on time.monotonic, when the request began to go out
         self._state = state
         self._deadlines = state.deadlines
         self._overdue = False  # a read past the deadline was granted, for bytes that are there already
@@ -54,9 +64,9 @@ class StreamHook:
         if self.ready:
             limit = self.hand_over()  # after chunks the limit is known without another look at the clock
             if self._state.stop_asked():
-                raise Interrupt
+                raise Halted
             if limit <= 0:
-                raise Interrupt(self._deadlines.error())
+                raise LimitReached(self._deadlines.error())
             if self._until is not None:
                 limit = min(limit, max(self._until - time.monotonic(), 0.001))
         else:
@@ -72,7 +82,7 @@ class StreamHook:
             before_waiting, self._before_waiting = self._before_waiting, None
             before_waiting()
         if left <= 0:
-            raise Interrupt
+            raise Halted
         return max(left, 0.001)
 
     def limit(self) -> float | None:
@@ -83,7 +93,7 @@ class StreamHook:
     def _remaining(self) -> float:
         """Return the seconds to the next limit; raise when it has passed, after one last chance."""
         if self._state.stop_asked():
-            raise Interrupt
+            raise Halted
         remaining = self._deadlines.remaining()
         if self._until is not None:
             remaining = min(remaining, self._until - time.monotonic())
@@ -91,7 +101,7 @@ class StreamHook:
             self._overdue = False
             return max(remaining, 0.001)
         if self._overdue:
-            raise Interrupt(self._deadlines.error())
+            raise LimitReached(self._deadlines.error())
         self._overdue = True
         return 0.001
 
@@ -100,9 +110,9 @@ class StreamHook:
         if self._drain_until is not None:
             return
         if self._state.stop_asked():
-            raise Interrupt
+            raise Halted
         if self._deadlines.remaining() <= 0 or (self._until is not None and time.monotonic() >= self._until):
-            raise Interrupt(self._deadlines.error())
+            raise LimitReached(self._deadlines.error())
 
     def count(self, received: int) -> None:
         """Add to the bytes received."""
@@ -111,7 +121,9 @@ class StreamHook:
     def sending(self, *, reused: bool) -> None:
         """Take note that the request goes out."""
         self.connected = True
+        self.answered = False
         self.reused = reused
+        self.sent_at = time.monotonic()
         self._deadlines.sending()
 
     def hand_over(self) -> float:
@@ -125,7 +137,7 @@ class StreamHook:
         try:
             blocked = state.channel.put_many(ready, size)
         except ChannelClosed:
-            raise Interrupt from None
+            raise Halted from None
         if blocked:
             state.blocked += blocked
             self._deadlines.stood_still(blocked)

@@ -8,31 +8,47 @@ it puts the outcome, once. Everything that it shares with the consumer is in ``S
 from __future__ import annotations
 
 import time
+import traceback
 
-from streamkit.errors import ConfigError, StreamError
+from streamkit.errors import ConfigError, StreamError, StreamkitError
+from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Interrupt
+from streamkit.streaming.stream_hook import Halted, LimitReached
+from streamkit.transport.failures import forget_origin
+from streamkit.wire.secrets import mask, mask_error
 
-__all__ = ["read"]
+__all__ = ["Origin", "read"]
 
-_FREE_TRIES = 2  # on pooled connections that turn out dead: nobody's failure, so they count for nothing
+_MOST_PLACES = 8  # of a traceback, the innermost ones
+_MOST_TEXT = 2048  # characters of an error's text
+
+
+class Origin(Exception):
+    """Stands for an exception of our own code, as the cause of the error that is raised for it.
+
+    It has the type, the text and the places, and not the frames, which hold the request.
+    """
 
 
 def read(state: StreamState, job: Job) -> None:
     """Read one stream from its request to its outcome: the body of the worker thread."""
     outcome = Outcome("error", StreamError("the worker ended without a word"))
     attempt: Attempt | None = None
+    origin: Origin | None = None
     try:
         attempt = Attempt(state, job)
         attempt, outcome = _read(state, job, attempt)
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        failure = StreamError(f"streamkit failed by itself, please report it: {error!r}")
-        failure.__cause__ = error
-        outcome = Outcome("error", failure)
+        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {error!r}"))
+        origin = Origin(mask(_places(error), job.request.secrets))
     finally:
+        if isinstance(outcome.error, StreamkitError):
+            mask_error(outcome.error, job.request.secrets)
+            forget_origin(outcome.error)
+            outcome.error.__cause__ = origin
         state.ended_at = time.monotonic()
         try:
             if attempt is not None and outcome.status == "complete":
@@ -46,20 +62,22 @@ def read(state: StreamState, job: Job) -> None:
 
 def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outcome]:
     """Try until a try ends in an outcome, and return that try as well, for its response is still open."""
-    free = _FREE_TRIES
+    free = True  # one try on a pooled connection that turns out dead, which counts for nothing
     while True:
         state.attempts += 1
-        failure: StreamError | None
+        failure: StreamError
         try:
             return attempt, attempt.run()
-        except Interrupt as interrupt:
-            failure = interrupt.error
+        except Halted:
+            return attempt, Outcome("cancelled")
+        except LimitReached as reached:
+            failure = reached.error
         except StreamError as error:
             failure = error
-        if failure is None or state.stop_asked():
+        if state.stop_asked():
             return attempt, Outcome("cancelled")
         if attempt.found_dead_connection and free:
-            free -= 1
+            free = False
             state.attempts -= 1
             job.transport.close_idle()  # where one is dead the others are likely to be
         else:
@@ -72,3 +90,19 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
                 return attempt, Outcome("cancelled")
         attempt.close()
         attempt = Attempt(state, job)
+
+
+def _failing(provider: Provider) -> str:
+    """Return whose code failed: an error of another package's provider is for that package."""
+    if type(provider).__module__.startswith("streamkit."):
+        return "streamkit failed by itself, please report it"
+    return f"the provider {provider.name}, of the class {class_of(provider)}, failed by itself, please report it"
+
+
+def _places(error: BaseException) -> str:
+    """Return the type and the text of an error, and where it was raised, the innermost place last."""
+    frames = traceback.StackSummary.extract(
+        traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES, lookup_lines=False
+    )
+    places = [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([f"{type(error).__name__}: {error}"[:_MOST_TEXT], *places])

@@ -16,6 +16,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 from streamkit.testing.openai_events import to_json
@@ -28,12 +29,16 @@ class CassetteWriter:
     """Writes exchanges to a cassette, each line as soon as it is known.
 
     The file is begun anew with the first response, so that a cassette stays as it is where nothing was recorded.
-    Lines go through to the file one by one: if the process is killed, what came before is there.
+    Lines go through to the file one by one: if the process is killed, what came before is there. A read that may
+    end in the beginning of a key is held until the next ones decide, at most some events, and written with its time.
 
     Threads: exchanges may run at the same time; each is one thread's.
 
     Args:
         path: of the file. A new one is readable by its owner only.
+
+    Attributes:
+        failure: why a line could not be written, ``None`` as long as all could be.
 
     Raises:
         OSError: it cannot be written; its ``filename`` is the path.
@@ -46,6 +51,7 @@ class CassetteWriter:
         self._file: TextIO | None = None
         self._closed = False
         self._number = 0
+        self.failure: OSError | None = None
 
     def begin(self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> Exchange:
         """Give a request that arrived its number.
@@ -71,17 +77,22 @@ class CassetteWriter:
         with self._lock:
             if self._closed:
                 return
-            if self._file is None:
-                self._file = open(self._path, "w", encoding="utf-8", newline="\n", opener=_open_private)  # noqa: SIM115
-            self._file.write(f"{to_json(line)}\n")
-            self._file.flush()
+            try:
+                if self._file is None:
+                    self._file = open(self._path, "w", encoding="utf-8", newline="\n", opener=_open_private)  # noqa: SIM115
+                self._file.write(f"{to_json(line)}\n")
+                self._file.flush()
+            except OSError as error:
+                self.failure = self.failure or error
+                raise
 
     def close(self) -> None:
         """Close the file; what is still told is not written."""
         with self._lock:
             self._closed = True
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # what could not be written is in ``failure`` already
+                    self._file.close()
 
 
 class Exchange:
@@ -100,16 +111,17 @@ class Exchange:
 
     def data(self, at: float, data: bytes) -> None:
         """Write one read of the response, ``at`` seconds after the request came."""
-        self._write(at, self._scrubber.feed(data))
+        self._write(self._scrubber.feed_at(at, data))
 
     def end(self, at: float, how: str) -> None:
         """Write the end: ``complete``, ``cut`` by the server, or ``left`` by the client."""
-        self._write(at, self._scrubber.rest())
+        self._write(self._scrubber.rest_at(at))
         self._writer.write({"exchange": self._number, "at": round(at, 6), "end": how})
 
-    def _write(self, at: float, safe: bytes) -> None:
-        if safe:
-            self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
+    def _write(self, reads: Iterable[tuple[float, bytes]]) -> None:
+        for at, safe in reads:
+            if safe:
+                self._writer.write({"exchange": self._number, "at": round(at, 6), **_text(safe)})
 
 
 def _text(data: bytes) -> dict[str, str]:
@@ -124,10 +136,21 @@ def _check_writable(path: str) -> None:
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     folder = os.path.dirname(path) or os.curdir
+    if folder == os.curdir and not _has_directory():
+        raise FileNotFoundError(errno.ENOENT, "the current directory was deleted", path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "there is no such directory", path)
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _has_directory() -> bool:
+    """Return whether the current directory exists; of one that was deleted, all but its name is still there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -11,12 +11,14 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import unquote_plus
+
+from streamkit.testing.secret_forms import SHORT as _SHORT
+from streamkit.testing.secret_forms import Forms, Plain, open_escape, plain
+from streamkit.testing.split_secrets import HIDDEN, SplitSecrets
 
 __all__ = ["HIDDEN", "Scrubber", "clean_form", "clean_headers", "clean_target", "secrets_of"]
 
-HIDDEN = "***"
-_SHORT = 8  # characters; shorter values are words, which would be taken out of everything
 
 _SECRET_NAME = re.compile(
     r"(?i)key(?!word)|token(?!s)|secret|auth(?!or(?!i))|passw|passphrase|pwd|credential|signature|cookie|session|"
@@ -45,23 +47,38 @@ _OPEN = re.compile(rf'{_NAME}\s*(?::\s*(?:"(?P<value>(?:[^"\\]|\\.)*)(?P<escape>
 
 
 class Scrubber:
-    """Takes secrets out of bytes that come in pieces, also where a piece ends in the middle of one.
+    """Takes secrets out of bytes that come in pieces, also where a piece or an event ends in the middle of one.
 
     Args:
-        secrets: to be looked for as they are, and percent-encoded, in base64 and escaped in JSON.
+        secrets: to be looked for as they are, in any case, escaped, percent-encoded, and in hexadecimal and base64, two
+            of these over each other as well.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._values = _Values({form.encode() for secret in secrets for form in _forms(secret)})
+        forms = Forms(secrets)
+        self._split = SplitSecrets(forms)
+        self._values = _Values(forms)
         self._named = _NamedValues()
 
+    def feed_at(self, at: float, data: bytes) -> list[tuple[float, bytes]]:
+        """Return what is safe to write so far, in the reads in which it came, each with its time.
+
+        The beginning of what may be a secret is held back, and what came after it.
+        """
+        return [(moment, self._named.feed(self._values.feed(part))) for moment, part in self._split.feed(at, data)]
+
+    def rest_at(self, at: float) -> list[tuple[float, bytes]]:
+        """Return what was held back, at the end: the beginning of a secret is one itself."""
+        parts = [(moment, self._named.feed(self._values.feed(part))) for moment, part in self._split.rest()]
+        return [*parts, (at, self._named.feed(self._values.rest()) + self._named.rest())]
+
     def feed(self, data: bytes) -> bytes:
-        """Return what is safe to write so far; the beginning of what may be a secret is held back."""
-        return self._named.feed(self._values.feed(data))
+        """Return what is safe to write so far."""
+        return b"".join(part for _, part in self.feed_at(0.0, data))
 
     def rest(self) -> bytes:
-        """Return what was held back, at the end: the beginning of a secret is one itself."""
-        return self._named.feed(self._values.rest()) + self._named.rest()
+        """Return what was held back, at the end."""
+        return b"".join(part for _, part in self.rest_at(0.0))
 
     def clean(self, data: bytes) -> bytes:
         """Return data without the secrets, where there is nothing before and nothing after it."""
@@ -75,35 +92,36 @@ class Scrubber:
 class _Values:
     """Takes out values that are known."""
 
-    def __init__(self, forms: Iterable[bytes]) -> None:
-        self._forms = sorted(forms, key=len, reverse=True)  # of two at one place the longer one counts
-        self._pattern = re.compile(b"|".join(map(re.escape, self._forms)) or rb"(?!)")
-        self._beginnings = {form[0] for form in self._forms}
+    def __init__(self, forms: Forms) -> None:
+        self._forms = forms
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        data, done, at = self._held + data, [], 0
-        held = self._held_from(data, 0)
-        # A match that reaches into what is held is one all the same; one that begins there may become longer.
-        while (match := self._pattern.search(data, at)) and match.start() < held:
-            done += [data[at : match.start()], HIDDEN.encode()]
-            at = match.end()
-            if at > held:
-                held = self._held_from(data, at)
-        self._held = data[held:]
-        return b"".join([*done, data[at:held]])
+        if not self._forms:
+            return data
+        data = self._held + data
+        cut = open_escape(data)
+        text = plain(data[:cut])
+        held = self._begun(text, 0)
+        parts, at = [], 0
+        for start, end in self._forms.spans(text):
+            if start >= held:
+                break  # it may become longer
+            parts += [data[at : text.origin(start)], HIDDEN.encode()]
+            at = text.whole(end)
+            if end > held:  # what reaches into what is held is a secret all the same
+                held = self._begun(text, end)
+        kept = cut if held == len(text.data) else text.origin(held)
+        self._held = data[kept:]
+        return b"".join([*parts, data[at:kept]])
+
+    def _begun(self, text: Plain, start: int) -> int:
+        """Return where the longest end of a text is that may be the beginning of a secret."""
+        return next((at for at, _ in self._forms.begun_at_end(text, start)), len(text.data))
 
     def rest(self) -> bytes:
         held, self._held = self._held, b""
-        return HIDDEN.encode() if len(held) >= _SHORT else held
-
-    def _held_from(self, data: bytes, start: int) -> int:
-        """Return where the longest end of the data is that may be the beginning of a secret."""
-        longest = len(self._forms[0]) - 1 if self._forms else 0
-        for at in range(max(start, len(data) - longest), len(data)):
-            if data[at] in self._beginnings and any(form.startswith(data[at:]) for form in self._forms):
-                return at
-        return len(data)
+        return HIDDEN.encode() if len(plain(held).data) >= _SHORT else held
 
 
 class _NamedValues:
@@ -217,21 +235,3 @@ def _credentials(name: str, value: str) -> set[str]:
             user, _, password = base64.b64decode(last, validate=True).decode("utf-8").partition(":")
             found |= {user, password}
     return found
-
-
-def _forms(secret: str) -> set[str]:
-    """Return how a secret may be written."""
-    escaped = json.dumps(secret)[1:-1]
-    percent = {quote(secret, safe=safe) for safe in ("", "/", ":/", "~:/=@+,;!*()'")} | {quote_plus(secret)}
-    lower = {re.sub(r"%..", lambda match: match[0].lower(), text) for text in percent}
-    return {secret, escaped, escaped.replace("/", "\\/"), *percent, *lower, *_in_base64(secret.encode())}
-
-
-def _in_base64(secret: bytes) -> set[str]:
-    """Return a secret in base64, alone and as it stands in the midst of more, such as ``user:secret``."""
-    found = {base64.b64encode(secret).decode()}
-    for before in range(3):
-        shifted = base64.b64encode(bytes(before) + secret).decode()
-        # Without the digits that share bits with what is before and after.
-        found.add(shifted[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6])
-    return found | {text.translate(str.maketrans("+/", "-_")) for text in found}

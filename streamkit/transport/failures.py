@@ -5,16 +5,19 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Iterator
+from typing import TypeVar
 
 import requests
 import urllib3
 
 from streamkit.errors import BrokenStreamError, ConnectError, ProtocolError, StreamError, TruncatedStreamError
+from streamkit.transport.connection import ProxyRefused
+from streamkit.transport.head import HeadTooLarge
 from streamkit.transport.wait_hook import WaitHook
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import mask
 
-__all__ = ["FAILURES", "body_error", "opening_error"]
+__all__ = ["FAILURES", "body_error", "forget_origin", "opening_error"]
 
 #: What they raise.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -32,10 +35,14 @@ def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, pr
     if proxy:
         host = f"{host} through the proxy {proxy}"
     if isinstance(error, requests.exceptions.SSLError):
-        passing = not _caused_by(error, ssl.SSLCertVerificationError) and _caused_by(error, ssl.SSLEOFError)
+        passing = not _caused_by(error, ssl.SSLCertVerificationError) and bool(_caused_by(error, ssl.SSLEOFError))
         return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
+    if bound := _caused_by(error, HeadTooLarge):
+        return ProtocolError(f"the answer of {host} has {bound}")
     if foreign := _foreign(error):
         return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
+    if refusal := _caused_by(error, ProxyRefused):
+        return ConnectError(f"no connection to {host}: {reason}", retryable=refusal.retryable)
     if _caused_by(error, urllib3.exceptions.NameResolutionError):
         name = f"the proxy {proxy}" if proxy else host  # which looks the other name up
         return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
@@ -44,6 +51,15 @@ def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, pr
     if not hook.connected:
         return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+
+
+def forget_origin(error: BaseException) -> None:
+    """Take the traceback and the errors that it came from off an error.
+
+    Their frames and attributes hold the request, the response and its connection, for as long as a user keeps the
+    error, and their texts have what the server sent as it came. What they say is in the error's own message.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _foreign(error: BaseException) -> str:
@@ -80,8 +96,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         pending.extend(item for item in related if isinstance(item, BaseException))
 
 
-def _caused_by(error: BaseException, *classes: type[BaseException]) -> bool:
-    return any(isinstance(item, classes) for item in _chain(error))
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def _caused_by(error: BaseException, *classes: type[_Error]) -> _Error | None:
+    """Return the first error of these classes that this one came from, or that it is."""
+    return next((item for item in _chain(error) if isinstance(item, classes)), None)
 
 
 def _root(error: BaseException) -> str:

@@ -43,9 +43,14 @@ def framing_of(content_type: str) -> Callable[[Iterable[bytes]], Iterator[Frame]
     return _FRAMINGS.get(content_type)
 
 
-def server_sent(pieces: Iterable[bytes]) -> Iterator[Frame]:
-    """Iterate server-sent events; see ``sse``."""
-    return sse.parse(pieces, sse.Guard(bare_errors=True))
+def server_sent(pieces: Iterable[bytes], guard: sse.Guard | None = None) -> Iterator[Frame]:
+    """Iterate server-sent events; see ``sse``.
+
+    Args:
+        pieces: the bytes.
+        guard: a new one, for a caller that asks it afterwards whether the bytes ended inside an event.
+    """
+    return sse.parse(pieces, guard or sse.Guard(bare_errors=True))
 
 
 def json_lines(pieces: Iterable[bytes]) -> Iterator[Frame]:
@@ -83,7 +88,8 @@ def aws_frames(pieces: Iterable[bytes]) -> Iterator[Frame]:
     """Iterate AWS's binary frames, each with the name of its event or exception as type, its payload as data.
 
     Frames are cut by their length here, so that none is buffered beyond the bound, and taken apart, their
-    checksums compared, by botocore.
+    checksums compared, by botocore. A provider that asks for them imports ``botocore.eventstream`` when it is made:
+    nothing is to be imported while a stream runs.
 
     Raises:
         ProtocolError: a frame is damaged, or over 16 MiB.

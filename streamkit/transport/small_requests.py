@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from streamkit.errors import ProtocolError, StreamTimeout
+from streamkit.errors import ProtocolError, StreamkitError, StreamTimeout
+from streamkit.settings import LONGEST_WAIT
+from streamkit.transport.failures import forget_origin
 from streamkit.transport.guard import SocketGuard
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest, ResponseInfo
-from streamkit.wire.secrets import place_of
+from streamkit.wire.secrets import mask_error, place_of
 
 __all__ = ["Deadline", "TimeIsUp", "fetch", "redirected"]
 
@@ -31,11 +33,11 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.guard = SocketGuard()
-        self.connected = False
+        self.connected = self.answered = False
         self.sent_at: float | None = None
         self._halted = False
         self._limit = seconds
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + min(seconds, LONGEST_WAIT)
 
     def before_read(self) -> float:
         """Return the seconds that are left."""
@@ -88,14 +90,27 @@ def fetch(
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
     """
     try:
+        return _fetch(transport, request, hook, max_body)
+    except TimeIsUp:
+        failure: StreamkitError = hook.error()
+    except StreamkitError as error:
+        failure = error
+    mask_error(failure, request.secrets)
+    forget_origin(failure)
+    try:
+        raise failure
+    finally:
+        del failure, request, transport, hook  # the traceback keeps this frame
+
+
+def _fetch(transport: Transport, request: HttpRequest, hook: Deadline, max_body: int) -> tuple[ResponseInfo, bytes]:
+    try:
         hook.before_read()
         reply = transport.open(request, hook)
         try:
             return reply.info, reply.read_whole(max_body)
         finally:
             reply.close()
-    except TimeIsUp:
-        raise hook.error() from None
     finally:
         hook.guard.release()
 

@@ -1,7 +1,8 @@
-"""HTTP by requests: one session a process, responses as pieces of bytes, errors of ours alone."""
+"""HTTP by requests' adapter: pooled connections, responses as pieces of bytes, errors of ours alone."""
 
 from __future__ import annotations
 
+import encodings.punycode  # noqa: F401 - or a reader would import it for a host name that is not ASCII
 import http.client
 import os
 import queue
@@ -9,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -25,6 +25,11 @@ from streamkit.errors import (
 from streamkit.transport.connection import POOL_CLASSES
 from streamkit.transport.failures import FAILURES, body_error, opening_error
 from streamkit.transport.wait_hook import WaitHook, hooked, last_response
+
+try:
+    from streamkit.transport.socks_connection import SOCKS_POOL_CLASSES
+except ImportError:  # without PySocks, requests refuses such a proxy
+    SOCKS_POOL_CLASSES = {}
 from streamkit.version import __version__
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import mask, without_userinfo
@@ -34,11 +39,15 @@ __all__ = ["Reply", "Transport"]
 _READ = 65536  # bytes
 _EXCERPT = 16384  # bytes of a body that are looked at for an excerpt
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
+_SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # kinds of SOCKS proxies; h and a: the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
 # urllib3 passes through what it cannot decompress: without brotli and zstd installed, br and zstd among it.
 _DECODED = {"", "identity", *urllib3.HTTPResponse.CONTENT_DECODERS}
 # Charsets in which ASCII is not what it is in UTF-8. Others, such as latin-1, many servers name and send UTF-8.
 _OTHER_CHARSET = re.compile(r"(utf|ucs|cp|ibm|iso-10646-ucs)[-_]?(7|2|4|16|32|037|500|1140)([-_]?[bl]e)?|unicode")
+# The percent sign before the zone of an IPv6 address (RFC 6874). requests undoes one level of quoting, and would take
+# the first letters of a zone for a code; so it gets two.
+_ZONE = re.compile(r"(?<=://\[)([^\]/?#]*%25)")
 # What requests and urllib look at to find proxies and certificates.
 _ENVIRONMENT = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -54,9 +63,13 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        scheme = proxy.partition("://")[0].lower()
+        socks = scheme.startswith("socks")
+        if socks and scheme not in _SOCKS:
+            kinds = ", ".join(_SOCKS)
+            raise ConfigError(f"the proxy {without_userinfo(proxy)} is of no known kind; SOCKS proxies are {kinds}")
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own
-            manager.pool_classes_by_scheme = POOL_CLASSES
+        manager.pool_classes_by_scheme = SOCKS_POOL_CLASSES if socks else POOL_CLASSES
         return manager
 
     def pools(self) -> list[urllib3.HTTPConnectionPool]:
@@ -69,14 +82,6 @@ class _Adapter(HTTPAdapter):
         return found
 
 
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # no cookies
-    for prefix in ("https://", "http://"):
-        session.mount(prefix, _Adapter(pool_maxsize=_POOL_SIZE))
-    return session
-
-
 @lru_cache(maxsize=64)
 def _environment(origin: str, direct: bool, *values: str | None) -> tuple[bool | str, dict[str, str]]:
     """Return what requests makes of the environment for an address: CA bundle and proxies.
@@ -85,33 +90,41 @@ def _environment(origin: str, direct: bool, *values: str | None) -> tuple[bool |
     it depends on stay as they are: ``values`` tell one state of them from another. What Windows and macOS have set
     besides is asked once.
     """
-    with requests.Session() as session:
-        settings = session.merge_environment_settings(origin, {}, True, None, None)
-    verify = True if settings["verify"] is None else settings["verify"]
-    return verify, {} if direct else dict(settings["proxies"])
+    verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    return verify, {} if direct else requests.utils.get_environ_proxies(origin)
 
 
-def _keep_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stand in for requests' own authentication, or it would put a password of ``.netrc`` in our header."""
-    return request
+def _prepared(request: HttpRequest) -> requests.PreparedRequest:
+    """Return the request as the adapter takes it, with our headers and no others.
+
+    Not by ``prepare()``, which puts a user and a password of the URL in place of our ``Authorization``.
+    """
+    prepared = requests.PreparedRequest()
+    prepared.prepare_method(request.method)
+    prepared.prepare_url(_ZONE.sub(r"\g<1>25", request.url), None)
+    prepared.prepare_headers({"User-Agent": _USER_AGENT, **request.headers})
+    prepared.prepare_body(request.body, None)
+    return prepared
 
 
 class Transport:
     """Opens responses; its connections are pooled, and kept apart by process.
 
-    Threads: safe to share. A forked child gets a session of its own: two processes writing on one inherited
+    There is no ``requests.Session``: it would add cookies and passwords of ``.netrc``.
+
+    Threads: safe to share. A forked child gets an adapter of its own: two processes writing on one inherited
     connection would mix their requests.
     """
 
     def __init__(self) -> None:
-        self._session = _new_session()
-        self._pid = os.getpid()
+        self._owned = (os.getpid(), _Adapter(pool_maxsize=_POOL_SIZE))  # replaced as one, by a forked child alone
 
-    def _own_session(self) -> requests.Session:
-        if self._pid != os.getpid():
-            self._session = _new_session()
-            self._pid = os.getpid()
-        return self._session
+    def _adapter(self) -> _Adapter:
+        pid, adapter = self._owned
+        if pid != os.getpid():
+            adapter = _Adapter(pool_maxsize=_POOL_SIZE)
+            self._owned = (os.getpid(), adapter)
+        return adapter
 
     def open(self, request: HttpRequest, hook: WaitHook) -> Reply:
         """Send the request and wait for the head of the response.
@@ -125,40 +138,32 @@ class Transport:
             ProtocolError: who answers does not speak HTTP.
             Whatever ``hook`` raises.
         """
-        session = self._own_session()
+        adapter = self._adapter()
         proxies: dict[str, str] = {}
         try:
-            prepared = requests.PreparedRequest()
-            headers = {"User-Agent": _USER_AGENT, **request.headers}
-            prepared.prepare(request.method, request.url, headers=headers, data=request.body, auth=_keep_auth)
+            prepared = _prepared(request)
             origin = "/".join(request.url.split("/", 3)[:3])
             verify, proxies = _environment(origin, request.direct, *map(os.environ.get, _ENVIRONMENT))
             with hooked(hook):
-                response = session.get_adapter(request.url).send(
-                    prepared, stream=True, timeout=None, verify=verify, proxies=proxies
-                )
+                response = adapter.send(prepared, stream=True, timeout=None, verify=verify, proxies=proxies)
         except requests.exceptions.InvalidURL as error:
             if not proxies:
-                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+                raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
             # Not in the words of requests, which may hold half of the proxy's password.
             raise ConfigError("the request cannot be sent: the proxy of the environment has no valid address") from None
         except requests.exceptions.InvalidSchema as error:
             if (proxy := _proxy_of(request, proxies)).lower().startswith("socks"):
                 raise ConfigError(f'the proxy {proxy} needs SOCKS: python -m pip install "requests[socks]"') from None
-            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from error
+            raise ConfigError(mask(f"the request cannot be sent: {error}", request.secrets)) from None
         except requests.exceptions.InvalidHeader as error:
-            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from error
+            raise ProtocolError(mask(f"the response has an impossible header: {error}", request.secrets)) from None
         except FAILURES as error:
-            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from error
+            raise opening_error(error, request, hook, _proxy_of(request, proxies)) from None
         return Reply(response, last_response(), request, hook)
-
-    def _pools(self) -> list[urllib3.HTTPConnectionPool]:
-        adapters = self._own_session().adapters.values()
-        return [pool for adapter in adapters if isinstance(adapter, _Adapter) for pool in adapter.pools()]
 
     def close_idle(self) -> None:
         """Close the idle connections; the next request gets a new one."""
-        for pool in self._pools():
+        for pool in self._adapter().pools():
             idle = pool.pool  # None once it was closed
             with suppress(queue.Empty):
                 while idle is not None:
@@ -166,10 +171,11 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections. Streams that are open keep theirs until they end."""
-        if self._pid == os.getpid():
-            for pool in self._pools():
+        pid, adapter = self._owned
+        if pid == os.getpid():
+            for pool in adapter.pools():
                 pool.close()  # urllib3 itself leaves that to the garbage collector
-            self._session.close()
+            adapter.close()
 
 
 class Reply:
@@ -214,7 +220,7 @@ class Reply:
             try:
                 data = read1(_READ)
             except FAILURES as error:
-                raise body_error(error) from error
+                raise body_error(error) from None
             if not data:
                 break
             self._hook.count(len(data))

@@ -14,10 +14,17 @@ __all__ = ["WaitHook", "current_hook", "hooked", "last_response", "remember_resp
 
 
 class WaitHook(Protocol):
-    """Called around each blocking wait of a connection, always in the thread that waits."""
+    """Called around each blocking wait of a connection, always in the thread that waits.
+
+    Attributes:
+        guard: has the socket while it is waited for.
+        connected: whether a connection was made.
+        answered: set when a byte of the response, or of a proxy's before it, was received.
+    """
 
     guard: SocketGuard
     connected: bool
+    answered: bool
 
     def before_read(self) -> float:
         """Return how many seconds to wait for bytes, infinite for no limit; raise to give up."""

@@ -68,16 +68,16 @@ class _ChunkFields:
     tool_call: ToolCallDelta | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    raw: Any = None
+    raw: Any = attrs.field(default=None, hash=False)
     id: str = ""
     model: str = ""
     raw_finish_reason: str | None = None
-    provider_data: tuple[Mapping[str, Any], ...] = ()
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), hash=False)
 
 
 @attrs.frozen(repr=False)
 class Chunk(_ChunkFields):
-    """One increment of a reply; frozen.
+    """One increment of a reply; frozen, and hashable: the hash leaves out ``raw`` and ``provider_data``.
 
     Attributes:
         type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_result`` or ``done``.

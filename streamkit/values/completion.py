@@ -68,7 +68,7 @@ class Completion:
     model: str = ""
     provider: str = ""
     choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
-    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False, hash=False)
 
     def __str__(self) -> str:
         return self.text

@@ -94,7 +94,7 @@ def _data_url(path: str | os.PathLike[str]) -> str:
 
 @attrs.frozen
 class ToolCall:
-    """A tool call, assembled.
+    """A tool call, assembled; hashable: the hash leaves out ``arguments``.
 
     Attributes:
         id: the provider's id, to be sent back with the result.
@@ -106,7 +106,7 @@ class ToolCall:
 
     id: str
     name: str
-    arguments: Any
+    arguments: Any = attrs.field(hash=False)
     raw_arguments: str
 
     @classmethod
@@ -134,7 +134,7 @@ _OURS = (TextPart, ImagePart, FilePart, ToolCall)
 
 @attrs.frozen
 class Message:
-    """One message of a conversation.
+    """One message of a conversation; hashable: the hash leaves out ``content`` and ``provider_data``.
 
     Attributes:
         role: ``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``.
@@ -149,12 +149,12 @@ class Message:
 
     role: Role
     content: str | Sequence[TextPart | ImagePart | FilePart | Mapping[str, Any]] | None = attrs.field(
-        default=None, converter=_kept
+        default=None, converter=_kept, hash=False
     )
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
-    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from streamkit.wire.secrets import Masked
+from streamkit.settings import LONGEST_WAIT
+from streamkit.wire.secrets import Masked, mask_all
 
 __all__ = ["HttpRequest", "ResponseInfo"]
 
@@ -36,7 +37,7 @@ class HttpRequest:
 
 _REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-amzn-requestid"),
-    *("mistral-correlation-id", "x-github-request-id", "cf-ray"),
+    *("x-litellm-call-id", "mistral-correlation-id", "x-github-request-id", "cf-ray"),
 )
 
 
@@ -53,6 +54,10 @@ class ResponseInfo:
     status: int
     headers: Mapping[str, str]
     arrived_at: datetime = attrs.field(factory=lambda: datetime.now(timezone.utc))
+
+    def masked(self, secrets: tuple[str, ...]) -> ResponseInfo:
+        """Return the same without the secrets: some servers repeat the key, also as the request's id."""
+        return attrs.evolve(self, headers=mask_all(dict(self.headers), secrets))
 
     @property
     def request_id(self) -> str | None:
@@ -82,15 +87,19 @@ class ResponseInfo:
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date.
 
+        A number beyond ``LONGEST_WAIT`` counts as that, however many digits it has.
+
         Source: RFC 9110, 10.2.3; ``retry-after-ms`` as OpenAI and Azure send it.
         """
         seconds = _number(self.headers.get("retry-after-ms"))
         if seconds is not None:
-            return seconds / 1000
+            return min(seconds / 1000, LONGEST_WAIT)
         text = self.headers.get("retry-after")
         seconds = _number(text)
-        if seconds is not None or text is None:
-            return seconds
+        if seconds is not None:
+            return min(seconds, LONGEST_WAIT)
+        if text is None:
+            return None
         try:
             date = email.utils.parsedate_to_datetime(text)
         except (TypeError, ValueError, IndexError, OverflowError):
@@ -105,4 +114,4 @@ def _number(text: str | None) -> float | None:
         number = float(text or "")
     except ValueError:
         return None
-    return number if 0 <= number < float("inf") else None
+    return number if number >= 0 else None

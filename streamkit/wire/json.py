@@ -46,7 +46,9 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: it is no JSON, or nested too deep.
         ProtocolError: it is over the bounds of one event.
     """
-    text = text if isinstance(text, str) else _json_text(text)
+    if not isinstance(text, str):
+        # Not as json would, which tries UTF-16 and UTF-32, whose codecs Python imports when they are first used.
+        text = text_of(text.removeprefix(codecs.BOM_UTF8), "surrogatepass")
     try:
         return parse_event(text)
     except ValueError:
@@ -93,16 +95,6 @@ def bytes_of(text: str) -> bytes:
         UnicodeEncodeError: it has half a character.
     """
     return b"".join(text[start : start + _SLICE].encode() for start in range(0, len(text), _SLICE))
-
-
-def _json_text(body: bytes) -> str:
-    """Return the text of JSON in the encoding that its first bytes tell, as ``json.loads`` does."""
-    encoding = json.detect_encoding(body)
-    if encoding == "utf-8":
-        return text_of(body, "surrogatepass")
-    if encoding == "utf-8-sig":
-        return text_of(body.removeprefix(codecs.BOM_UTF8), "surrogatepass")
-    return body.decode(encoding)
 
 
 # -- writing ---------------------------------------------------------------------------------------------

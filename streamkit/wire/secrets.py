@@ -8,7 +8,17 @@ from typing import Any
 
 from streamkit.errors import APIError, ProtocolError, StreamkitError
 
-__all__ = ["MAX_ERROR_BODY", "Masked", "mask", "mask_all", "mask_error", "place_of", "without_userinfo"]
+__all__ = [
+    "MAX_ERROR_BODY",
+    "Masked",
+    "Unshown",
+    "WrongType",
+    "mask",
+    "mask_all",
+    "mask_error",
+    "place_of",
+    "without_userinfo",
+]
 
 MAX_ERROR_BODY = 64 * 1024  # bytes of a refusal that are read, characters that are kept
 _MOST_SHOWN = 2048  # characters of an error's text
@@ -25,6 +35,26 @@ class Masked(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+class WrongType(Masked):
+    """Stands for a value of the wrong type, whose own ``repr`` could show a secret; the text is the type's name."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: object) -> WrongType:
+        """Return what stands for a value."""
+        return cls(type(value).__name__)
+
+
+class Unshown(dict[str, Any]):
+    """A dict whose ``repr`` shows the names only: among what users pass as options there may be a key."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(map(str, self)) or 'empty'}>"
 
 
 def mask_all(value: Any, secrets: tuple[str, ...]) -> Any:

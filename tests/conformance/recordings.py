@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import random
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from streamkit import APIError, BrokenStreamError, Client, Completion, StreamError, TruncatedStreamError
+from streamkit import APIError, BrokenStreamError, Chunk, Client, Completion, StreamError, TruncatedStreamError
 from streamkit.providers import Provider
 from streamkit.testing import Server, recording_reply
+from streamkit.transport.framing import Frame
+from streamkit.transport.sse import Guard
+from tests.conformance.judge import Ending, Outcome, Reading, check_cuts, fed_byte_by_byte, framed, prefixes, unlogged
 
 ROOT = Path(__file__).parent.parent / "recordings"
-
+ENDS = ("finish", "cut", "reset")  # the framing of HTTP, FIN in the middle of it, RST
+BYTE_BY_BYTE = 4_000  # bytes; longer bodies are not sent over a socket a byte at a time
 
 Compare = Callable[["Recording", Completion], None]
 
@@ -82,42 +85,90 @@ def wanted(expected: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcome_of(client: Client, model: str, recording: Recording) -> tuple[Completion, StreamError | None]:
-    """Stream once; return what came and the error, if any, after checking what holds for every stream."""
+def outcome_of(client: Client, model: str, recording: Recording) -> Outcome:
+    """Stream once; return what came, after checking that the stream tells the same of itself."""
+    chunks, error = [], None
     with client.stream(model, "Hello", n=recording.choices if recording.choices > 1 else None) as stream:
-        chunks = []
-        error: StreamError | None = None
         try:
             for chunk in stream:
                 chunks.append(chunk)
         except StreamError as failure:
             error = failure
-        assert "".join(chunk.text for chunk in chunks if chunk.index == 0) == stream.completion.text
-        done = [chunk.finished for chunk in chunks]
-        if error is None:
-            assert done.count(True) == 1
-            assert done[-1]
-            assert stream.status == "complete"
-        else:
-            assert True not in done
             assert error.partial == stream.completion
-            assert stream.completion.finish_reason == "error"
-            assert stream.status in ("truncated", "error")
-        return stream.completion, error
+        assert stream.status in (("complete",) if error is None else ("truncated", "error"))
+        return Outcome(chunks, stream.completion, error)
 
 
-def check_recording(
-    server: Server, provider: Provider, model: str, recording: Recording, compare: Compare | None = None
+def check_provider(
+    recording: Recording, provider_of: Callable[[Server], Provider], model: str, compare: Compare | None = None
 ) -> None:
-    """Hold a provider, which must point at the server, to a recording that the server plays."""
-    with Client([provider], retry=1, timeout=30) as client:
-        completion, error = outcome_of(client, model, recording)
-    check_outcome(completion, error, recording, compare)
+    """Hold a provider to one recording: whole, cut at random, a write a byte, and any prefix of it.
+
+    All of it is judged in memory; whole, in a few cuts and for some prefixes it is streamed over a socket as well,
+    with the same outcome.
+
+    Args:
+        recording: what a server sends.
+        provider_of: returns the provider that asks this server.
+        model: with the provider's segment.
+        compare: what the completion must be, where ``wanted`` and ``seen`` do not say it; asserts by itself.
+    """
+    body, kind = recording.body, recording.content_type
+    with unlogged():
+        fed = fed_byte_by_byte(kind, body)
+    lengths = socket_lengths(recording, fed[1])
+    cases = [(len(body), "finish", framing, cuts) for framing, cuts in socket_cuts(recording)]
+    cases += [(at, ends, "chunked", []) for at in lengths for ends in ENDS]
+    replies = [
+        recording_reply(body[:at], cuts, ends=ends, framing=framing, content_type=kind)  # type: ignore[arg-type]
+        for at, ends, framing, cuts in cases
+    ]
+    with Server(*replies) as server, Client([provider_of(server)], retry=1, timeout=60) as client:
+        with unlogged():
+            judged = judge(provider_of(server), model, recording, fed, lengths, compare)
+        for at, ends, framing, cuts in cases:
+            outcome = outcome_of(client, model, recording)
+            check_prefix(recording, judged[len(body), "finish"], outcome)
+            if ends != "reset":  # there the kernel may throw away what it has not delivered
+                expected = judged[at, "finish" if ends == "finish" else "fail"]
+                assert shape(expected) == shape(outcome), (at, ends, framing, cuts)
 
 
-def check_outcome(
-    completion: Completion, error: StreamError | None, recording: Recording, compare: Compare | None = None
-) -> None:
+def judge(
+    provider: Provider,
+    model: str,
+    recording: Recording,
+    fed: tuple[list[Frame], list[int]],
+    lengths: Collection[int],
+    compare: Compare | None = None,
+) -> dict[tuple[int, Ending], Outcome]:
+    """Hold a provider to a recording, in memory; return the outcomes of prefixes of these lengths, and of the whole."""
+    body, kind, name = recording.body, recording.content_type, model.partition("/")[2]
+    check_cuts(kind, body, fed[0])
+    guard = Guard(bare_errors=True)
+    whole = (
+        Reading(provider, name, recording.choices).read(framed(kind, [body], guard)).outcome("finish", torn=guard.torn)
+    )
+    check_whole(recording, whole, compare)
+    outcomes = {(len(body), "finish"): whole}
+    for prefix in prefixes(provider, name, recording.choices, kind, body, fed, lengths):
+        check_prefix(recording, whole, prefix.outcome)
+        for at in lengths:
+            if at in prefix.lengths:
+                outcomes[at, prefix.ending] = prefix.outcome
+    return outcomes
+
+
+def shape(outcome: Outcome) -> tuple[Sequence[Chunk], Completion, str]:
+    """Return what is compared of an outcome: of the failures that end a body all are the same."""
+    error = outcome.error
+    fails = isinstance(error, (TruncatedStreamError, BrokenStreamError))
+    return outcome.chunks, outcome.completion, "the bytes are over" if fails else repr(error)
+
+
+def check_whole(recording: Recording, outcome: Outcome, compare: Compare | None = None) -> None:
+    """Check that the outcome of a whole recording is what its manifest says."""
+    completion, error = outcome.completion, outcome.error
     if recording.expected.get("error") is None:
         assert error is None
     else:
@@ -133,56 +184,24 @@ def check_outcome(
         assert expected["finish_reason"] == choice.raw_finish_reason
 
 
-def check_provider(
-    recording: Recording, provider_of: Callable[[Server], Provider], model: str, compare: Compare | None = None
-) -> None:
-    """Hold a provider to one recording: whole, cut at random, a write a byte, and any prefix of it.
-
-    Args:
-        recording: what a server sends.
-        provider_of: returns the provider that asks this server.
-        model: with the provider's segment.
-        compare: what the completion must be, where ``wanted`` and ``seen`` do not say it; asserts by itself.
-    """
-    body, chance = recording.body, random.Random(recording.name)
-    many = min(40, len(body) - 1)
-    cuts = [(framing, sorted(chance.sample(range(1, len(body)), many))) for framing in ("chunked", "close", "length")]
-    cuts.append(("chunked", []))
-    if len(body) < 20_000:
-        cuts.append(("chunked", list(range(1, len(body)))))
-    replies = [
-        recording_reply(body, at, framing=framing, content_type=recording.content_type)  # type: ignore[arg-type]
-        for framing, at in cuts
-    ]
-    with Server(*replies) as server, Client([provider_of(server)], retry=1, timeout=30) as client:
-        for _ in cuts:
-            completion, error = outcome_of(client, model, recording)
-            check_outcome(completion, error, recording, compare)
-    check_prefixes(recording, provider_of, model, completion)
-
-
-def check_prefixes(
-    recording: Recording, provider_of: Callable[[Server], Provider], model: str, full: Completion
-) -> None:
-    """Hold a provider to prefixes: each gives the full reply, or one documented error and a part of the reply."""
-    cases = [(at, ends) for at in prefix_lengths(recording) for ends in ("finish", "cut", "reset")]
-    replies = [
-        recording_reply(recording.body[:at], ends=ends, content_type=recording.content_type)  # type: ignore[arg-type]
-        for at, ends in cases
-    ]
-    with Server(*replies) as server, Client([provider_of(server)], retry=1, timeout=30) as client:
-        for at, ends in cases:
-            completion, error = outcome_of(client, model, recording)
-            if error is None:
-                assert shown(full) == shown(completion), (at, ends)
-            else:
-                in_stream = recording.expected.get("error") is not None and isinstance(error, APIError)
-                assert in_stream or isinstance(error, (TruncatedStreamError, BrokenStreamError)), (at, ends)
-                assert full.text.startswith(completion.text), (at, ends)
-                assert full.reasoning.startswith(completion.reasoning), (at, ends)
-                for known, part in zip(full.tool_calls, completion.tool_calls, strict=False):
-                    assert known.raw_arguments.startswith(part.raw_arguments), (at, ends)
-                assert len(completion.tool_calls) <= len(full.tool_calls)
+def check_prefix(recording: Recording, whole: Outcome, outcome: Outcome) -> None:
+    """Check that a prefix gives the whole reply, or one documented error and a part of the reply."""
+    full, part, error = whole.completion, outcome.completion, outcome.error
+    assert part.text == "".join(chunk.text for chunk in outcome.chunks if chunk.index == 0)
+    done = [chunk.finished for chunk in outcome.chunks]
+    if error is None:
+        assert done.index(True) == len(done) - 1
+        assert shown(full) == shown(part)
+        return
+    assert True not in done
+    assert part.finish_reason == "error"
+    in_stream = recording.expected.get("error") is not None and isinstance(error, APIError)
+    assert in_stream or isinstance(error, (TruncatedStreamError, BrokenStreamError))
+    assert full.text.startswith(part.text)
+    assert full.reasoning.startswith(part.reasoning)
+    for known, call in zip(full.tool_calls, part.tool_calls, strict=False):
+        assert known.raw_arguments.startswith(call.raw_arguments)
+    assert len(part.tool_calls) <= len(full.tool_calls)
 
 
 def shown(completion: Completion) -> dict[str, Any]:
@@ -190,12 +209,18 @@ def shown(completion: Completion) -> dict[str, Any]:
     return {name: value for name, value in seen(completion).items() if name != "usage"}
 
 
-def prefix_lengths(recording: Recording) -> list[int]:
-    """Return where to cut: around the ends of events, most of all the last ones, and anywhere."""
-    body, chance = recording.body, random.Random(recording.name)
-    gap = b"\n\n" if b"\n\n" in body else b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n"
-    ends = [match.end() for match in re.finditer(re.escape(gap), body)]
-    chosen = {0, 1, len(body) - 1}
-    for end in ends[-4:] + chance.sample(ends, min(4, len(ends))):
-        chosen |= {end - len(gap), end - 1, end}
-    return sorted(at for at in chosen | set(chance.sample(range(len(body)), 6)) if 0 <= at <= len(body))
+def socket_cuts(recording: Recording) -> list[tuple[str, Sequence[int]]]:
+    """Return the framings of HTTP and the cuts in which a whole body is sent."""
+    inner, chance = range(1, len(recording.body)), random.Random(recording.name)
+    cuts: list[tuple[str, Sequence[int]]] = [("chunked", [])]
+    cuts += [(framing, chance.sample(inner, min(40, len(inner)))) for framing in ("chunked", "close", "length")]
+    if len(recording.body) <= BYTE_BY_BYTE:
+        cuts.append(("chunked", inner))
+    return cuts
+
+
+def socket_lengths(recording: Recording, out_at: Sequence[int]) -> list[int]:
+    """Return the lengths of prefixes to send: around the ends of the last two events, none at all, and any one."""
+    last = [at - back for at in out_at[-2:] for back in (0, 1)]
+    anywhere = random.Random(recording.name).randrange(len(recording.body))
+    return sorted({0, *last, len(recording.body) - 1, anywhere})

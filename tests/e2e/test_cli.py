@@ -38,7 +38,7 @@ from streamkit.testing import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
-SECONDS = 30.0  # that anything may take on a busy machine before it counts as stuck
+SECONDS = 60.0  # that anything may take on a busy machine before it counts as stuck
 STREAMKIT = [sys.executable, "-W", "error", "-m", "streamkit"]
 CTRL_C, CTRL_D = "\x03", "\x04"
 STYLED = re.compile(r"\x1b\[(\d+)m(.*?)\x1b\[0m", re.DOTALL)
@@ -658,6 +658,7 @@ def test_a_terminal_shows_reasoning_dimmed_and_obeys_nothing(serve: Serve) -> No
         chunk_event(reasoning_content="  think [bold]hard[/bold]\n"),
         chunk_event(reasoning_content="\x1b[5m and\tlong"),
         chunk_event("a \x1b[31m[red]\x9b\x07\x00\x08\r"),
+        chunk_event("\u202e\u2066\u200f\u061c\u206a"),
         chunk_event("line\n\tand :smile:"),
         *text_reply("").steps,
     ]
@@ -670,6 +671,7 @@ def test_a_terminal_shows_reasoning_dimmed_and_obeys_nothing(serve: Serve) -> No
     assert "long\n\na [31m[red]line\n" in plain
     assert plain.endswith("and :smile:\n")
     assert "\x1b" not in plain
+    assert plain.isascii()
 
 
 def test_a_terminal_that_can_show_text_only(serve: Serve) -> None:
@@ -691,10 +693,10 @@ def test_a_terminal_is_told_of_an_answer_that_was_cut_off(serve: Serve) -> None:
 
 def test_json_on_a_terminal_obeys_nothing_either(serve: Serve) -> None:
     """JSON that goes to a terminal has its control characters escaped."""
-    with Terminal("chat", "Hi", "--json", **at(serve(text_reply("\x1b[31m\x9b")))) as terminal:
+    with Terminal("chat", "Hi", "--json", **at(serve(text_reply("\x1b[31m\x9b\u202e\u2069")))) as terminal:
         assert 0 == terminal.wait()
 
-    assert r'"text":"\u001b[31m\u009b"' in terminal.shown
+    assert r'"text":"\u001b[31m\u009b\u202e\u2069"' in terminal.shown
     assert "\x1b" not in terminal.shown
 
 

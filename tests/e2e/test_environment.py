@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,11 @@ class Tunnel:
 
     @staticmethod
     def _copy(source: socket.socket, target: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
+        with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def close(self) -> None:
         for sock in self._open:
@@ -107,7 +107,7 @@ def test_a_mute_handshake_through_a_tunnel(tunnel: Tunnel, monkeypatch: pytest.M
     monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         provider = providers.OpenAI(api_key="sk-SECRET", base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
-        with Client([provider], timeout=streamkit.Timeout(connect=0.3), retry=1) as client:
+        with Client([provider], timeout=streamkit.Timeout(connect=2), retry=1) as client:
             stream = client.stream("openai/m", "Hi")
             mute.settimeout(SOON)
             far, _ = mute.accept()

@@ -24,6 +24,7 @@ ROWS = re.findall(r"^\| `([a-z-]+)` \| `([A-Z_]+)` \| (.*) \|$", README, re.MULT
 # Who says what a reply cost, and how: in dollars, as a part of an object, or in 10**10 to the dollar.
 REPORTED = {
     "agnic": b'"cost":0.25',
+    "litellm": b'"cost":0.25',  # of a proxy with include_cost_in_streaming_usage
     "openrouter": b'"cost":0.25',
     "perplexity": b'"cost":{"input_tokens_cost":0.05,"total_cost":0.25}',
     "xai": b'"cost_in_usd_ticks":2500000000',

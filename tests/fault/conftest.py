@@ -19,23 +19,28 @@ class Certificate:
     path: Path
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for 127.0.0.1 that the openssl command makes; tests trust it by REQUESTS_CA_BUNDLE."""
+def make_certificate(address: str, key: Path, cert: Path) -> None:
+    """Have the openssl command write a key, and a certificate for an IP address that is signed by it."""
     openssl = shutil.which("openssl")
     assert openssl, "these tests need the openssl command"
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
         [
             *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", f"/CN={address}"),
+            *("-addext", f"subjectAltName=IP:{address}"),
         ],
         check=True,
         capture_output=True,
         timeout=60,
     )
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for 127.0.0.1; tests trust it by REQUESTS_CA_BUNDLE."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    make_certificate("127.0.0.1", key, cert)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return Certificate(context, cert)

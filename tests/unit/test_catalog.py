@@ -360,7 +360,7 @@ class TestPages:
         """A provider whose pages come slower and slower has no more time for many than for one."""
         with Server(page("a", more="a"), Reply(before_head=[Wait(None)])) as server:
             provider = local(server)
-            catalog = Catalog(lambda _: {"local": lambda: provider}, transport, timeout=0.3)
+            catalog = Catalog(lambda _: {"local": lambda: provider}, transport, timeout=2)
             models = catalog.list()
         assert (1, StreamTimeout) == (len(models), type(models.errors["local"]))
 
@@ -369,7 +369,7 @@ class TestPages:
         everybody = threading.Barrier(20)
 
         def answer(_: object) -> Reply:
-            everybody.wait(20)
+            everybody.wait(60)
             return json_reply(OPENAI)
 
         with Server(answer) as server:

@@ -75,3 +75,13 @@ def test_repr_shows_what_is_there() -> None:
 def test_unknown_usage_is_none() -> None:
     """A count that nobody sent is None, and never 0."""
     assert [*[None] * 7, False] == list(attrs.astuple(Usage()))
+
+
+def test_chunks_can_be_hashed() -> None:
+    """Equal chunks have equal hashes, whatever the event and the provider's data are; these count for equality."""
+    data = ({"anthropic": {"type": "thinking"}},)
+    chunk = Chunk("text", text="Hi", raw=RAW, provider_data=data, usage=Usage(1))
+    twin = Chunk("text", text="Hi", raw=dict(RAW), provider_data=tuple(map(dict, data)), usage=Usage(1))
+    other = attrs.evolve(chunk, raw={"id": "r2"})
+    assert {chunk: 1} == {twin: 1}
+    assert 2 == len({chunk, twin, other})

@@ -16,7 +16,7 @@ CONFTEST = Path(__file__).parents[1] / "conftest.py"
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     source = CONFTEST.read_text(encoding="utf-8")
-    pytester.makeconftest(source.replace("LEAK_SECONDS = 5.0", "LEAK_SECONDS = 0.2"))
+    pytester.makeconftest(source.replace("LEAK_SECONDS = 20.0", "LEAK_SECONDS = 0.2"))
     return pytester
 
 
@@ -53,7 +53,9 @@ def test_a_stream_left_open_fails_its_test_and_is_cancelled(suite: pytest.Pytest
 
 def test_a_thread_that_no_cancel_ends_is_named(suite: pytest.Pytester) -> None:
     """A thread that is nobody's stream is reported by its name."""
-    suite.makeconftest((suite.path / "conftest.py").read_text().replace("REPAIR_SECONDS = 2.0", "REPAIR_SECONDS = 0.2"))
+    suite.makeconftest(
+        (suite.path / "conftest.py").read_text().replace("REPAIR_SECONDS = 10.0", "REPAIR_SECONDS = 0.2")
+    )
     suite.makepyfile(
         """
         import threading

@@ -210,6 +210,63 @@ class TestAnthropic:
         decoder.decode_whole({"type": "message", "content": [{"type": "text", "text": "ha"}], "stop_reason": None})
         assert not decoder.whole
 
+    @pytest.mark.parametrize("streamed", [True, False])
+    def test_a_fallback_goes_back_in_its_place(self, streamed: bool) -> None:
+        """The block that tells of another model is kept where it stood, and the reply names that model."""
+        thought = {"type": "thinking", "thinking": "one", "signature": "c2ln"}
+        fallback = {
+            "type": "fallback",
+            "from": {"model": "claude"},
+            "to": {"model": "claude-b"},
+            "trigger": {"type": "x"},
+        }
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+        sent = [thought, {"type": "text", "text": "I can"}, fallback, {"type": "text", "text": "Hello"}, call]
+        blocks = [event for place, each in enumerate(sent) for event in block(place, each)]
+        if streamed:
+            said, _ = reply(ANTHROPIC, START, *blocks, *stopped("tool_use"))
+        else:
+            said = whole(ANTHROPIC, {"model": "claude", "content": sent, "stop_reason": "tool_use"})
+        assert ("I canHello", "claude-b") == (said.text, said.model)
+        assert sent == answer_sent(ANTHROPIC, said)["content"]
+
+    def test_a_second_message_after_nothing(self) -> None:
+        """Where nothing of the first message was delivered the second takes its place."""
+        first = {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"cache_read_input_tokens": 5}}}
+        hidden = block(0, {"type": "redacted_thinking", "data": "x"})[:1]
+        for begun in ([], block(0, {"type": "text", "text": ""})[:1], hidden):
+            said, _ = reply(
+                ANTHROPIC, first, *begun, START, *block(0, {"type": "text", "text": "A"}), *stopped("end_turn")
+            )
+            assert ("msg", "claude", "A") == (said.id, said.model, said.text)
+            assert (3, None, ()) == (said.usage.input_tokens, said.usage.cached_tokens, said.provider_data)
+
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            {"type": "text", "text": "Hi"},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+            {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+            {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+        ],
+        ids=lambda begun: begun["type"],
+    )
+    @pytest.mark.parametrize("ends", [[], stopped("end_turn")[:1]], ids=["open", "stopped"])
+    def test_a_second_message_after_chunks(self, begun: dict[str, Any], ends: list[Any]) -> None:
+        """Two messages in one stream are never mixed: once something was delivered the stream is broken."""
+        with pytest.raises(ProtocolError, match="second message"):
+            reply(ANTHROPIC, START, *block(0, begun), *ends, START, *block(0, {"type": "text", "text": "A"}))
+
+    def test_a_cost_that_a_proxy_reports(self) -> None:
+        """LiteLLM's proxy adds the cost to the last usage."""
+        end = {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 1, "cost": 0.25},
+        }
+        said, _ = reply(ANTHROPIC, START, end, {"type": "message_stop"})
+        assert (4, 0.25) == (said.usage.total_tokens, said.cost)
+
     def test_without_an_end_it_is_not_whole(self) -> None:
         """Text alone is no complete reply, nor is a stray [DONE] its end."""
         _, decoder = reply(ANTHROPIC, START, *block(0, {"type": "text", "text": "A"}), "[DONE]")
@@ -256,6 +313,33 @@ class TestGemini:
         """Each finish reason has its word."""
         said, _ = reply(GEMINI, candidate({"text": "A"}, finishReason=word))
         assert (expected, word) == (said.finish_reason, said.raw_finish_reason)
+
+    def test_parts_of_tools_on_the_other_side_go_back(self) -> None:
+        """Code that ran on Google's side goes back in its place, and its signature stays with it."""
+        code = {"executableCode": {"language": "PYTHON", "code": "1+1"}, "thoughtSignature": "c2ln"}
+        result = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
+        said, _ = reply(
+            GEMINI,
+            candidate({"text": "I "}),
+            candidate({"text": "count."}),
+            candidate(code),
+            candidate(result),
+            candidate({"text": "It is "}),
+            candidate({"text": "2."}, {"functionCall": {"name": "f", "args": {}}}, finishReason="STOP"),
+        )
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        sent = json.loads(GEMINI.request(history).body)["contents"][1]["parts"]
+        call = {"functionCall": {"name": "f", "args": {}}}
+        assert [{"text": "I count."}, code, result, {"text": "It is 2."}, call] == sent
+
+    def test_a_signature_at_the_end_is_of_the_last_text(self) -> None:
+        """A signature of an empty text belongs to the last text, one of another part does not."""
+        code = {"executableCode": {"language": "PYTHON", "code": "1+1"}, "thoughtSignature": "YQ=="}
+        signed = {"text": "", "thoughtSignature": "Yg=="}
+        said, _ = reply(GEMINI, candidate({"text": "A"}, code, {"text": "B"}), candidate(signed, finishReason="STOP"))
+        history = attrs.evolve(HELLO, messages=[*HELLO.messages, said.message.to_dict()])
+        sent = json.loads(GEMINI.request(history).body)["contents"][1]["parts"]
+        assert [{"text": "A"}, code, {"text": "B", "thoughtSignature": "Yg=="}] == sent
 
     def test_several_candidates(self) -> None:
         """Candidates are kept apart, and the reply is whole when all have ended."""
@@ -452,6 +536,115 @@ class TestResponses:
         sent = json.loads(RESPONSES.request(history).body)["input"][1:]
         assert ["reasoning", "message", "function_call"] == [each["type"] for each in sent]
 
+    SUMMARY = "response.reasoning_summary_text.delta"
+    RAW = "response.reasoning_text.delta"
+
+    @pytest.mark.parametrize("same", [["Hm, so"], ["Hm,", " so"], []], ids=str)
+    @pytest.mark.parametrize("other", [["Hm, so"], ["A longer thought"], ["No"], []], ids=str)
+    @pytest.mark.parametrize("numbered", [True, False])
+    @pytest.mark.parametrize(("kind", "fields"), [(SUMMARY, ["summary", "content"]), (RAW, ["content", "summary"])])
+    def test_reasoning_is_told_once(
+        self, kind: str, fields: list[str], numbered: bool, other: list[str], same: list[str]
+    ) -> None:
+        """Reasoning that came in deltas is not told again, in whichever field and parts the whole item has it."""
+        place = {"output_index": 0, "content_index": 0, "summary_index": 0} if numbered else {"item_id": "rs"}
+        parts = [[{"type": "summary_text", "text": text} for text in texts] for texts in (same, other)]
+        thought = {"type": "reasoning", "id": "rs", **dict(zip(fields, parts, strict=True))}
+        said, _ = reply(
+            RESPONSES,
+            *({"type": kind, "delta": text, **place} for text in ("Hm,", " so")),
+            {"type": "response.output_item.done", "output_index": 0, "item": thought},
+            {"type": "response.output_item.done", "output_index": 1, "item": MESSAGE},
+            done([thought, MESSAGE]),
+        )
+        assert ("Hm, so", "Hello") == (said.reasoning, said.text)
+
+    def test_a_summary_beside_raw_reasoning(self) -> None:
+        """Of one item the kind of reasoning that comes first is told; another item has its own."""
+        said, _ = reply(
+            RESPONSES,
+            {"type": self.SUMMARY, "delta": "short", "output_index": 0, "summary_index": 0},
+            {"type": self.RAW, "delta": "long", "output_index": 0, "content_index": 0},
+            {"type": self.RAW, "delta": " raw", "output_index": 1, "content_index": 0},
+            {"type": self.SUMMARY, "delta": "brief", "output_index": 1, "summary_index": 0},
+            {"type": self.SUMMARY, "delta": " end", "output_index": 2, "summary_index": 0},
+            done([]),
+        )
+        assert "short raw end" == said.reasoning
+
+    def test_reasoning_whose_parts_come_by_their_number(self) -> None:
+        """Each part is told to its end where its deltas stopped early, and a part without deltas is told whole."""
+        parts = [{"type": "summary_text", "text": text} for text in ("one ", "two ", "three")]
+        thought = {"type": "reasoning", "id": "rs", "summary": parts}
+        said, _ = reply(
+            RESPONSES,
+            {"type": self.SUMMARY, "delta": "one ", "output_index": 0, "summary_index": 0},
+            {"type": self.SUMMARY, "delta": "tw", "output_index": 0, "summary_index": 1},
+            done([thought, MESSAGE]),
+        )
+        assert "one two three" == said.reasoning
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {"summary": [{"type": "summary_text", "text": "Hm"}]},
+            {"content": [{"type": "reasoning_text", "text": "Hm"}]},
+            {
+                "summary": [{"type": "summary_text", "text": "In short"}],
+                "content": [{"type": "reasoning_text", "text": "Hm"}],
+            },
+            {"summary": [{"type": "summary_text", "text": "Hm"}], "content": [{"type": "reasoning_text", "text": ""}]},
+        ],
+        ids=["summary", "content", "both", "empty content"],
+    )
+    def test_reasoning_that_comes_whole_only(self, item: dict[str, Any]) -> None:
+        """Without deltas the item is told once, by its content where there is any, else by its summary."""
+        thought = {"type": "reasoning", "id": "rs", **item}
+        told = {"type": "response.output_item.done", "output_index": 0, "item": thought}
+        for events in ([told, done([thought])], [done([thought])], [told, done([])]):
+            assert "Hm" == reply(RESPONSES, *events)[0].reasoning
+
+    def test_deltas_before_the_number_of_their_item(self) -> None:
+        """An item that was known by its id, or by nothing, is not told again when it has a number."""
+        for place in ({"item_id": "m"}, {}):
+            said, _ = reply(
+                RESPONSES,
+                {"type": "response.output_text.delta", "delta": "Hel", **place},
+                {"type": "response.output_item.done", "output_index": 1, "item": MESSAGE},
+                done([MESSAGE]),
+            )
+            assert "Hello" == said.text
+
+    @pytest.mark.parametrize("numbers", [[0, 0, 1, 2], [None] * 4, [0, 0, 0, 0]], ids=str)
+    def test_parts_of_a_message_are_told_once(self, numbers: list[int | None]) -> None:
+        """Parts of text and of a refusal are found again in the whole message, also where deltas do not number them."""
+        deltas = [("output_text", "Hel"), ("output_text", "lo"), ("refusal", "No"), ("output_text", " there")]
+        parts = [
+            {"type": "output_text", "text": "Hello"},
+            {"type": "refusal", "refusal": "No"},
+            {"type": "output_text", "text": " there"},
+        ]
+        message = {"type": "message", "id": "m", "content": parts}
+        steps = [
+            {"type": f"response.{part}.delta", "delta": text, "output_index": 0}
+            | ({} if number is None else {"content_index": number})
+            for (part, text), number in zip(deltas, numbers, strict=True)
+        ]
+        said, _ = reply(RESPONSES, *steps, done([message]))
+        assert ("Hello there", "No") == (said.text, said.refusal)
+
+    def test_a_compaction_that_comes_whole(self) -> None:
+        """A compaction goes back with the history, also from a reply that came as one JSON object."""
+        item = {"type": "compaction", "id": "cmp", "encrypted_content": "xyz"}
+        said = whole(RESPONSES, {"id": "r", "status": "completed", "output": [item, MESSAGE]})
+        assert ({"openai-responses": item},) == said.provider_data
+        said, _ = reply(
+            RESPONSES,
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            done([{**item, "encrypted_content": "of another time"}, MESSAGE]),
+        )
+        assert ({"openai-responses": item},) == said.provider_data
+
     @pytest.mark.parametrize("status", ["in_progress", "queued", "", None])
     def test_the_last_event_is_the_end(self, status: str | None) -> None:
         """The event that completes a response does so, whatever status it repeats."""
@@ -519,7 +712,95 @@ class TestResponses:
         assert ("Hello", "stop", 1) == (said.text, said.finish_reason, said.usage.input_tokens)
 
 
+class TestUnclosed:
+    """Blocks and steps that no event closes before the reply ends are whole all the same."""
+
+    def test_anthropic(self) -> None:
+        """The input of a call and a thought are kept."""
+        thought = {"type": "thinking", "thinking": "Hm", "signature": "c2ln"}
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+        opened = [block(number, each)[0] for number, each in enumerate((thought, call))]
+        said, _ = reply(ANTHROPIC, START, *opened, *stopped("tool_use"))
+        assert [{"a": 1}] == [made.arguments for made in said.tool_calls]
+        assert {"anthropic": thought} in said.provider_data
+
+    def test_interactions(self) -> None:
+        """The arguments of a call that came with its start, and the summary of a thought, are told."""
+        thought = {"type": "thought", "signature": "c2ln", "summary": [{"type": "text", "text": "Hm"}]}
+        call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}
+        started = [
+            {"event_type": "step.start", "index": number, "step": step} for number, step in enumerate((thought, call))
+        ]
+        end = {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "requires_action"}}
+        said, _ = reply(INTERACTIONS, *started, end)
+        assert ("Hm", [{"a": 1}]) == (said.reasoning, [made.arguments for made in said.tool_calls])
+        assert {"gemini-interactions": thought} in said.provider_data
+
+    def test_bedrock(self) -> None:
+        """A thought goes back with its signature."""
+        delta = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "Hm", "signature": "c2ln"}}}
+        decoder = BEDROCK.decoder(HELLO)
+        steps = [*events(delta, kind="contentBlockDelta"), *events({"stopReason": "end_turn"}, kind="messageStop")]
+        chunks = [chunk for event in steps for chunk in decoder.decode(event)]
+        kept = {"reasoningContent": {"reasoningText": {"text": "Hm", "signature": "c2ln"}}}
+        assert ({"bedrock": kept},) == fold([*chunks, decoder.finish()]).provider_data
+
+
+def test_calls_that_share_a_number_are_several() -> None:
+    """Each start begins a call of its own, also where the server gives all calls one number, or none."""
+    for place in ({}, {"index": 0}):
+        starts = [
+            {
+                "type": "tool-call-start",
+                "delta": {"message": {"tool_calls": {"id": id, "function": {"name": id, "arguments": "{}"}}}},
+                **place,
+            }
+            for id in "abc"
+        ]
+        said, _ = reply(COHERE, *starts, {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
+        assert ["a", "b", "c"] == [call.id for call in said.tool_calls]
+    decoder = BEDROCK.decoder(HELLO)
+    starts = [{"start": {"toolUse": {"toolUseId": id, "name": id}}} for id in "abc"]
+    chunks = [chunk for event in events(*starts, kind="contentBlockStart") for chunk in decoder.decode(event)]
+    assert ["a", "b", "c"] == [call.id for call in fold(chunks).tool_calls]
+
+
 class TestInteractions:
+    def test_a_failure_that_has_the_steps(self) -> None:
+        """Text that only the last event has is kept when that event tells of a failure."""
+        spoken = {"type": "model_output", "content": [{"type": "text", "text": "Hello"}]}
+        decoder = INTERACTIONS.decoder(HELLO)
+        interaction = {"id": "i", "status": "failed", "steps": [spoken]}
+        with pytest.raises(APIError):
+            decoder.decode(*events({"event_type": "interaction.completed", "interaction": interaction}))
+        assert "Hello" == fold(decoder.leftover()).text
+
+    @pytest.mark.parametrize("field", ["steps", "outputs"])
+    @pytest.mark.parametrize("deltas", [True, False])
+    def test_steps_of_the_last_event(self, field: str, deltas: bool) -> None:
+        """Steps that only the last event has are told; where they were streamed they are not told again."""
+        call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}
+        spoken = {"type": "model_output", "content": [{"type": "text", "text": "Hello"}]}
+        thought = {"type": "thought", "signature": "c2ln", "summary": [{"type": "text", "text": "Hm"}]}
+        streamed = [
+            {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
+            {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_summary", "content": {"text": "Hm"}}},
+            {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_signature", "signature": "c2ln"}},
+            {"event_type": "step.stop", "index": 0},
+            {"event_type": "step.start", "index": 1, "step": {"type": "model_output"}},
+            {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": "Hello"}},
+            {"event_type": "step.stop", "index": 1},
+            {"event_type": "step.start", "index": 2, "step": {**call, "arguments": {}}},
+            {"event_type": "step.delta", "index": 2, "delta": {"type": "arguments_delta", "arguments": '{"a": 1}'}},
+            {"event_type": "step.stop", "index": 2},
+        ]
+        interaction = {"id": "i", "status": "requires_action", field: [thought, spoken, call]}
+        end = {"event_type": "interaction.completed", "interaction": interaction}
+        said, _ = reply(INTERACTIONS, *(streamed if deltas else ()), end)
+        assert ("Hm", "Hello", {"a": 1}) == (said.reasoning, said.text, said.tool_calls[0].arguments)
+        assert 1 == len(said.tool_calls)
+        assert ["thought", None] == [datum["gemini-interactions"].get("type") for datum in said.provider_data]
+
     def test_contents_of_old(self) -> None:
         """The events that were there before steps are read as these."""
         call = {"type": "function_call", "id": "c", "name": "f", "arguments": {"a": 1}}

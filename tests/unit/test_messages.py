@@ -333,3 +333,15 @@ class TestMessagesOf:
         """What cannot be messages is a `ConfigError` that says what is wrong, and where."""
         with pytest.raises(ConfigError, match=words):
             messages_of(value)
+
+
+def test_what_a_reply_is_made_of_can_be_hashed() -> None:
+    """Calls, messages, choices and completions go into sets; equal ones are one."""
+    calls = [ToolCall.of("c", "f", '{"a": [1]}') for _ in range(2)]
+    content = [{"type": "text", "text": "Hi"}]
+    messages = [Message("assistant", list(content), tool_calls=(call,), provider_data=({"x": {}},)) for call in calls]
+    completions = [fold([Chunk("text", text="Hi", provider_data=({"x": {}},)), DONE]) for _ in range(2)]
+    choices = [Choice(tool_calls=(call,)) for call in calls]
+    for pair in (calls, messages, completions, choices):
+        assert 1 == len(set(pair))
+    assert calls[0] != ToolCall("c", "f", {"a": [2]}, '{"a": [1]}')

@@ -317,6 +317,13 @@ class TestToldTwice:
         completion = reply_of(thought, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         assert ("Hm", "Hello") == (completion.reasoning, completion.text)
 
+    def test_a_whole_message_beside_an_empty_delta(self) -> None:
+        """What no delta told is taken of a message, also where an empty delta stands beside it."""
+        last = {"index": 0, "finish_reason": "stop", "delta": {}, "message": {"role": "assistant", "content": "Hello"}}
+        assert "Hello" == reply_of({"choices": [last]}).text
+        assert "Hello" == reply_of(text("Hello"), {"choices": [last]}).text
+        assert "Hello" == reply_of(START, text("Hel"), text("lo"), {"choices": [last]}).text
+
     @pytest.mark.parametrize("arguments", ["", None, " ", "null", "{}"])
     def test_calls_without_arguments(self, arguments: str | None) -> None:
         """Two calls of the number 0 and without ids are two, though they have nothing to say."""
@@ -367,12 +374,38 @@ class TestRareUsage:
 
     @pytest.mark.parametrize(
         "sent",
+        [
+            {"reasoning_tokens": 4},
+            {"reasoning_tokens": 4, "completion_tokens_details": None},
+            {"reasoning_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 0}},
+            {"reasoning_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 4}},
+            {"reasoning_tokens": None, "completion_tokens_details": {"reasoning_tokens": 4}},
+        ],
+        ids=json.dumps,
+    )
+    def test_reasoning_tokens(self, sent: Any) -> None:
+        """Azure counts the tokens of reasoning beside the details, or in them."""
+        usage = self.usage(prompt_tokens=10, completion_tokens=7, total_tokens=17, **sent)
+        assert (7, 4) == (usage.output_tokens, usage.reasoning_tokens)
+
+    @pytest.mark.parametrize(
+        "sent",
         [{"cached_tokens": 7}, {"prompt_cache_hit_tokens": 7}, {"prompt_tokens_details": {"cached_tokens": 7}}],
         ids=json.dumps,
     )
     def test_cached_tokens(self, sent: Any) -> None:
         """Moonshot's and DeepSeek's names for what came from a cache are read, too."""
         assert 7 == self.usage(prompt_tokens=10, **sent).cached_tokens
+
+    @pytest.mark.parametrize(
+        "sent",
+        [{"prompt_tokens_details": {"cache_write_tokens": 7}}, {"cache_creation_input_tokens": 7}],
+        ids=json.dumps,
+    )
+    def test_tokens_written_to_a_cache(self, sent: Any) -> None:
+        """OpenRouter and LiteLLM say how many tokens were written to a cache, which has a price."""
+        usage = self.usage(prompt_tokens=10, **sent)
+        assert (10, 7, False) == (usage.input_tokens, usage.cache_write_tokens, usage.cached_apart)
 
     @pytest.mark.parametrize(
         ("sent", "dollars"),
@@ -415,6 +448,15 @@ class TestEnds:
             decoder.decode(event(raw))
             seen.append(decoder.whole)
         assert [False, True, False, True] == seen
+
+    def test_fewer_choices_than_were_asked_for(self) -> None:
+        """One finished choice is enough for a clean end of the bytes, and for nothing else; an open one is not."""
+        decoder, seen = ChatDecoder("p", 2), []
+        for raw in (text("a"), STOP, text("b", index=1), piece({}, index=1, finish="stop")):
+            decoder.decode(event(raw))
+            seen.append((decoder.enough, decoder.whole))
+        assert [(False, False), (True, False), (False, False), (True, True)] == seen
+        assert (False, False) == (ChatDecoder("p", 2).enough, ChatDecoder("p", 2).ended)
 
     def test_an_unfinished_reply_that_came_whole(self) -> None:
         """A JSON body without any choice is no end."""
@@ -520,6 +562,30 @@ def tools(*fragments: Any, **more: Any) -> dict[str, Any]:
 
 
 class TestToolCalls:
+    @pytest.mark.parametrize("field", ["delta", "message"])
+    def test_one_call_without_its_list(self, field: str) -> None:
+        """A call that stands in the place of the list of calls is read."""
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+        sent = {
+            "choices": [{"index": 0, field: {"role": "assistant", "tool_calls": call}, "finish_reason": "tool_calls"}]
+        }
+        assert [("c", "f", {"a": 1})] == [(made.id, made.name, made.arguments) for made in reply_of(sent).tool_calls]
+
+    def test_fragments_without_their_list(self) -> None:
+        """The fragments of a call are joined, though each stands in the place of a list."""
+        first = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a"'}}
+        pieces = [piece({"tool_calls": call}) for call in (first, {"index": 0, "function": {"arguments": ":1}"}}, {})]
+        (call,) = reply_of(*pieces, STOP).tool_calls
+        assert ("c", '{"a":1}') == (call.id, call.raw_arguments)
+
+    def test_a_whole_reply_with_one_call_without_its_list(self) -> None:
+        """A reply that came as one JSON object has the call as well."""
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+        message = {"role": "assistant", "content": None, "tool_calls": call}
+        decoder = ChatDecoder("p")
+        chunks = decoder.decode_whole({"id": "r", "choices": [{"message": message, "finish_reason": "tool_calls"}]})
+        assert [{"a": 1}] == [made.arguments for made in fold(chunks).tool_calls]
+
     def test_two_calls_in_fragments(self) -> None:
         """Calls come apart by their numbers; id and name are told once, the arguments in pieces."""
         chunks = chunks_of(

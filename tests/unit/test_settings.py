@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+import socket
+import threading
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import APIError, ConfigError, ConnectError, Retry, StreamError, StreamTimeout, Timeout
+from streamkit import (
+    APIError,
+    Client,
+    ConfigError,
+    ConnectError,
+    Retry,
+    StopEvent,
+    StreamError,
+    StreamTimeout,
+    Timeout,
+    providers,
+)
+from streamkit.settings import LONGEST_WAIT, seconds_of
+from streamkit.testing import Server, text_reply
 
 
 class TestTimeout:
@@ -46,6 +62,83 @@ class TestTimeout:
         """A shared setting cannot be changed under those who share it."""
         with pytest.raises(AttributeError):
             Timeout().total = 1.0  # type: ignore[misc]
+
+
+HUGE = 10**400  # no float holds it
+LONG = 10**5000  # and Python does not even write it
+
+
+def _nameless(value: object) -> str:
+    """Return the name of a case, as pytest cannot write a number of 5,000 digits either."""
+    return type(value).__name__
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("value", [HUGE, LONG, math.inf, 1e300, 1e10], ids=_nameless)
+    def test_the_longest_wait(self, value: Any) -> None:
+        """What no system can wait is the longest wait."""
+        for name in ("connect", "first", "idle", "total"):
+            assert LONGEST_WAIT == getattr(Timeout(**{name: value}), name)
+        for name in ("backoff", "max_backoff", "max_retry_after"):
+            assert LONGEST_WAIT == getattr(Retry(**{name: value}), name)
+        assert LONGEST_WAIT == seconds_of(value, "timeout")
+        assert 0 <= (Retry(3, backoff=value, max_backoff=value).delay(api_error(), 2) or 0) <= LONGEST_WAIT
+        if isinstance(value, int):
+            assert Retry(value).delay(api_error(), 5000) is not None
+
+    @pytest.mark.parametrize("value", [-LONG, -HUGE, -math.inf, math.nan], ids=_nameless)
+    def test_impossible(self, value: Any) -> None:
+        """What is below 0, or no number, is a `ConfigError`, however many digits it has."""
+        for made in (Timeout.of, lambda each: Retry(backoff=each), Retry.of):
+            with pytest.raises(ConfigError, match=r"not|cannot"):
+                made(value)
+
+    @pytest.mark.parametrize("value", [math.nan, True, False, "1", b"1", [1], 1j])
+    def test_no_seconds(self, value: Any) -> None:
+        """What is no number of seconds is a `ConfigError` that names the argument."""
+        with pytest.raises(ConfigError, match=r"^recv\(timeout=\.\.\.\) is a number of seconds, or None"):
+            seconds_of(value, "recv(timeout=...)")
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [(None, None), (0, 0.0), (1, 1.0), (-1, 0.0), (-HUGE, 0.0), (Fraction(1, 2), 0.5)],
+        ids=_nameless,
+    )
+    def test_seconds(self, value: Any, seconds: float | None) -> None:
+        """`None` is no limit, and what is over already does not wait."""
+        assert seconds == seconds_of(value, "timeout")
+
+    def test_connections_can_wait_as_long(self) -> None:
+        """Sockets and locks take the longest wait."""
+        with socket.socket() as sock:
+            sock.settimeout(LONGEST_WAIT)
+        assert threading.TIMEOUT_MAX > LONGEST_WAIT
+
+    @pytest.mark.parametrize("value", [HUGE, math.inf, 1e300], ids=_nameless)
+    def test_a_stream_with_them(self, value: Any) -> None:
+        """A stream whose limits are beyond all measure works, and so does taking from it, and waiting for its stop."""
+        stop = StopEvent()
+        with (
+            Server(text_reply("Hello")) as server,
+            Client(
+                [providers.OpenAI("k", server.url)],
+                timeout=Timeout(connect=value, first=value, idle=value, total=value),
+            ) as client,
+            client.stream("openai/m", "Hi", stop=stop) as stream,
+        ):
+            assert stream.recv(timeout=value) is not None
+            for wrong in (math.nan, "1", True):
+                with pytest.raises(ConfigError, match="recv"):
+                    stream.recv(timeout=wrong)
+            assert "Hello" in str(stream.collect())
+        stop.set()
+        assert stop.wait(value)
+
+    @pytest.mark.parametrize("value", [-LONG, 0, math.nan, "1", True], ids=_nameless)
+    def test_buffers(self, value: Any) -> None:
+        """What is no number of chunks is refused."""
+        with pytest.raises(ConfigError, match="buffer is a number of chunks from 1"):
+            Client([], buffer=value)
 
 
 class TestRetry:

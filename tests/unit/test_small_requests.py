@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-from streamkit import BrokenStreamError, ConfigError, ConnectError, ProtocolError, StreamTimeout, TruncatedStreamError
+import streamkit
+from streamkit import BrokenStreamError, ConnectError, ProtocolError, StreamTimeout, TruncatedStreamError
 from streamkit.testing import Cut, Raw, Reply, Server, Trickle, Wait, error_reply, json_reply
 from streamkit.transport.small_requests import Deadline, fetch
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.secrets import Masked
 
 
 @pytest.fixture
@@ -93,13 +97,28 @@ def test_a_proxy_that_has_no_address(transport: Transport, monkeypatch: pytest.M
         fetch(transport, get("https://far.invalid"), Deadline(10))
 
 
-@pytest.mark.skipif(find_spec("socks") is not None, reason="what SOCKS needs is installed")
 @pytest.mark.parametrize("scheme", ["socks5", "SOCKS5h"])
-def test_a_proxy_that_needs_more(scheme: str, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_needs_more(scheme: str) -> None:
     """A SOCKS proxy without the package for it is a ConfigError with the way to get that."""
-    monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hush@127.0.0.1:1")
-    with pytest.raises(ConfigError, match=rf'^the proxy {scheme}://\*\*\*@.* pip install "requests\[socks\]"$'):
-        fetch(transport, get("http://far.invalid"), Deadline(10))
+    code = """if True:
+        import sys
+        sys.modules["socks"] = None  # importing it fails
+        import streamkit
+        provider = streamkit.providers.OpenAI(api_key="k", base_url="http://far.invalid/v1")
+        try:
+            streamkit.Client([provider]).complete("openai/m", "Hi")
+        except streamkit.ConfigError as error:
+            print(error)
+    """
+    environment = {
+        "PYTHONPATH": str(Path(streamkit.__file__).parents[1]),
+        "ALL_PROXY": f"{scheme}://me:hush@127.0.0.1:1",
+    }
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert result.stderr == ""
+    shown = f'the proxy {scheme}://***@127.0.0.1:1 needs SOCKS: python -m pip install "requests[socks]"'
+    assert shown == result.stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -128,3 +147,16 @@ def test_half_a_status_line(sent: bytes, transport: Transport) -> None:
     with Server(Reply(before_head=steps)) as server, pytest.raises(BrokenStreamError) as caught:
         fetch(transport, get(server.url), Deadline(10))
     assert caught.value.retryable
+
+
+def test_only_our_own_headers_go_out(transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key stays ours: neither a password of .netrc, nor one in the address, nor a cookie takes part."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Server(json_reply({}).but(headers={"Set-Cookie": "a=b; Path=/"})) as server:
+        for url in (server.url, server.url, server.url.replace("//", "//me:hush@")):
+            fetch(transport, HttpRequest(url, {"Authorization": Masked("Bearer key")}, b"{}"), Deadline(10))
+        assert ["Bearer key"] * 3 == [request.headers["authorization"] for request in server.requests]
+        assert not any("cookie" in request.headers for request in server.requests)

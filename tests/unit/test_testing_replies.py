@@ -41,7 +41,7 @@ pytest_plugins = ["pytester"]
 
 
 def get(reply: Reply) -> tuple[HTTPResponse, bytes]:
-    with Server(reply) as server, closing(HTTPConnection("127.0.0.1", server.port, timeout=5)) as client:
+    with Server(reply) as server, closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as client:
         client.request("GET", "/")
         response = client.getresponse()
         return response, response.read()

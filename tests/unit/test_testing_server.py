@@ -66,7 +66,7 @@ def threads_of(server: Server) -> list[str]:
 
 
 def connect(server: Server, send: bytes = ASK) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     sock.sendall(send)
     return sock
 
@@ -175,7 +175,7 @@ def test_an_endless_repeat_ends_with_its_client(serve: Serve) -> None:
     sock = connect(server)
     read_until(sock, b"x" * 1000)
     sock.close()
-    assert server.requests[0].gone.wait(5)
+    assert server.requests[0].gone.wait(60)
     assert server.requests[0].sent >= 1000
 
 
@@ -184,16 +184,16 @@ def test_a_client_that_leaves_is_seen_by_a_blocked_write(serve: Serve) -> None:
     started = threading.Event()
     server = serve(Reply([Mark(started), Repeat(b"x" * 65536)]), send_buffer=4096)
     with closing(connect(server)) as sock:
-        assert started.wait(5)
+        assert started.wait(60)
         sock.shutdown(socket.SHUT_WR)
-        assert server.requests[0].gone.wait(5)
+        assert server.requests[0].gone.wait(60)
 
 
 def test_marks_and_events_hand_over(serve: Serve) -> None:
     """Mark tells the test where the reply is, WaitFor holds it there."""
     reached, go_on = threading.Event(), threading.Event()
     with closing(connect(serve(Reply(["a", Mark(reached), WaitFor(go_on), "b"])))) as sock:
-        assert reached.wait(5)
+        assert reached.wait(60)
         assert read_until(sock, b"a\r\n").endswith(b"1\r\na\r\n")
         go_on.set()
         assert read_until(sock, b"0\r\n\r\n") == b"1\r\nb\r\n0\r\n\r\n"
@@ -228,10 +228,10 @@ def test_a_client_that_leaves_ends_a_wait(serve: Serve, reply: Reply) -> None:
     (request,) = server.wait_for_requests(1)
     left_at = time.monotonic()
     sock.close()
-    assert request.gone.wait(5)
+    assert request.gone.wait(60)
     assert request.gone_at is not None
     assert request.gone_at >= left_at
-    assert request.answered.wait(5)
+    assert request.answered.wait(60)
     server.wait_for_open_connections(0)
 
 
@@ -436,12 +436,12 @@ def test_a_client_that_leaves_after_its_replies_is_seen(serve: Serve) -> None:
     server = serve(OK)
     with closing(connect(server, ASK * 2)) as sock:
         (first, second) = server.wait_for_requests(2)
-        assert second.answered.wait(5)
+        assert second.answered.wait(60)
         assert not first.gone.is_set()
         assert server.open_connections == 1
         read_until(sock, b"}")
-    assert first.gone.wait(5)
-    assert second.gone.wait(5)
+    assert first.gone.wait(60)
+    assert second.gone.wait(60)
     server.wait_for_open_connections(0)
 
 
@@ -451,7 +451,7 @@ def test_a_client_that_leaves_after_a_cut_is_seen(serve: Serve) -> None:
     with closing(connect(server)) as sock:
         read_all(sock)
         assert not server.requests[0].gone.is_set()
-    assert server.requests[0].gone.wait(5)
+    assert server.requests[0].gone.wait(60)
 
 
 def test_hundreds_at_once(serve: Serve) -> None:
@@ -511,7 +511,7 @@ def test_without_poll_there_is_select(serve: Serve, monkeypatch: pytest.MonkeyPa
     server = serve(Reply([Wait(0.01), "a" * 1_000_000, Wait(None)]), send_buffer=4096)
     with closing(connect(server)) as sock:
         read_until(sock, b"a\r\n")
-    assert server.requests[0].gone.wait(5)
+    assert server.requests[0].gone.wait(60)
 
 
 # The end.
@@ -534,7 +534,7 @@ def test_close_ends_what_is_open(reply: Reply) -> None:
         server.wait_for_requests(1)
         begin = time.monotonic()
         server.close()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 20
     assert server.open_connections == 0
     assert threads_of(server) == []
     server.close()
@@ -549,12 +549,12 @@ def test_a_thread_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
     def hold(request: Request) -> Reply:
         stuck.set()
-        let_go.wait(5)
+        let_go.wait(60)
         return OK
 
     server = Server(hold)
     with closing(connect(server)):
-        assert stuck.wait(5)
+        assert stuck.wait(60)
         with pytest.raises(RuntimeError, match=rf"demo-server-{server.port}-1"):
             server.close()
         let_go.set()
@@ -606,7 +606,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 def connect_tls(server: Server, certificate: Path, **options: bool) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(certificate))
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     return context.wrap_socket(sock, server_hostname="127.0.0.1", **options)
 
 
@@ -619,7 +619,7 @@ def test_https(serve: Serve, tls: ssl.SSLContext, certificate: Path) -> None:
         assert read_until(sock, b"}").endswith(b'{"ok":true}')
         sock.sendall(ASK)
         assert len(body_of(read_all(sock))) == 500_000
-    assert server.requests[1].gone.wait(5)
+    assert server.requests[1].gone.wait(60)
 
 
 def test_a_cut_over_tls_is_ragged(serve: Serve, tls: ssl.SSLContext, certificate: Path) -> None:
@@ -641,7 +641,7 @@ def test_a_tls_client_that_leaves_is_seen(serve: Serve, tls: ssl.SSLContext, cer
         sock.settimeout(0)
         with suppress(ssl.SSLError):  # it would wait for the answer to its goodbye
             sock.unwrap()
-    assert request.gone.wait(5)
+    assert request.gone.wait(60)
 
 
 def test_a_client_that_does_not_speak_tls_is_left(serve: Serve, tls: ssl.SSLContext) -> None:

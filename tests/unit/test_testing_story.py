@@ -25,7 +25,7 @@ def server() -> Iterator[Server]:
 
 
 def call(server: Server, method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
-    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as client:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as client:
         client.request(method, path, body)
         response = client.getresponse()
         return response, response.read()
@@ -190,15 +190,15 @@ def test_the_pace_is_the_request_s_or_the_server_s() -> None:
 def test_the_story_stops_when_nobody_listens(pace: float) -> None:
     """A storyteller whose listener leaves falls silent at once, and not before, however slow it is."""
     with Server(tokens_per_second=pace) as server:
-        client = HTTPConnection("127.0.0.1", server.port, timeout=5)
+        client = HTTPConnection("127.0.0.1", server.port, timeout=60)
         client.request("POST", "/v1/chat/completions", json.dumps({"messages": ASK, "stream": True}))
         response = client.getresponse()
         (request,) = server.wait_for_requests(1)
         assert not request.answered.wait(0.1)
         response.close()
         client.close()
-        assert request.gone.wait(5)
-        assert request.answered.wait(5)
+        assert request.gone.wait(60)
+        assert request.answered.wait(60)
 
 
 # The demo server.
@@ -229,13 +229,13 @@ def test_a_forked_child_has_a_demo_server_of_its_own() -> None:
         from streamkit.testing import demo_server
 
         def models(server):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
                 sock.sendall(b"GET /v1/models HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n")
                 return b"storyteller" in b"".join(iter(lambda: sock.recv(4096), b""))
 
         parent = demo_server()
         assert models(parent)
-        held = socket.create_connection(("127.0.0.1", parent.port), timeout=5)
+        held = socket.create_connection(("127.0.0.1", parent.port), timeout=60)
         warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point here
         pid = os.fork()
         if not pid:
@@ -259,7 +259,7 @@ def test_the_demo_server_ends_with_the_interpreter() -> None:
         import socket
         from streamkit.testing import demo_server
         body = b'{"stream": true, "tokens_per_second": 0.01, "messages": [{"role": "user", "content": "x"}]}'
-        sock = socket.create_connection(("127.0.0.1", demo_server().port), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", demo_server().port), timeout=60)
         head = b"POST /v1/chat/completions HTTP/1.1\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body)
         sock.sendall(head + body)
         assert sock.recv(15) == b"HTTP/1.1 200 OK"
@@ -269,4 +269,4 @@ def test_the_demo_server_ends_with_the_interpreter() -> None:
     """
     begin = time.monotonic()
     assert run_program(code) == "ok\n"
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30

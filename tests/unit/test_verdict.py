@@ -12,6 +12,13 @@ def every(gap: float, *, start: float, count: int = 30, events: int = 1) -> list
     return [(start + number * gap, events) for number in range(count)]
 
 
+def test_what_holds_a_stream_back_has_settings() -> None:
+    """The settings that turn it off in nginx and in HAProxy are named."""
+    said = judge([(4.0, 30)])
+    assert "X-Accel-Buffering: no turns that off in nginx" in said
+    assert "option http-no-delay in HAProxy" in said
+
+
 @pytest.mark.parametrize(
     ("arrivals", "said"),
     [

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streamkit.settings import LONGEST_WAIT
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import Masked, mask, mask_all, place_of, without_userinfo
@@ -141,7 +142,11 @@ class TestRetryAfter:
             ({"retry_after": "soon"}, None),
             ({"retry_after": "-1"}, None),
             ({"retry_after": "nan"}, None),
-            ({"retry_after": "inf"}, None),
+            ({"retry_after": "inf"}, LONGEST_WAIT),
+            ({"retry_after": "9" * 5000}, LONGEST_WAIT),
+            ({"retry_after": "-inf"}, None),
+            ({"retry_after_ms": "1e400"}, LONGEST_WAIT),
+            ({"retry_after_ms": "9" * 5000}, LONGEST_WAIT),
             ({"retry_after_ms": "-5"}, None),
             ({"retry_after": "Sun, 99 Mar 2026 12:00:30 GMT"}, None),
             ({"retry_after": "Sun, 01 Mar 2026 12:00:30 +" + "9" * 20}, None),

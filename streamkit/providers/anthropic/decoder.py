@@ -1,4 +1,4 @@
-"""Events of Anthropic's Messages to chunks.
+"""Decode streams of Anthropic's Messages.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/streaming, read 2026-11-21, and the recordings.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
-from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, total_of
+from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
@@ -29,32 +29,47 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-# Blocks that have to be in the history for the next turn, and that nobody else can read; beside them, those of
-# tools on Anthropic's side.
-_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload")
-# The fields of a usage that count; see ``usage_of``.
+# Blocks that are sent back with the history unchanged, besides those of tools on Anthropic's side.
+_KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload", "fallback")
+# The fields of a usage that are read; see ``usage_of``.
 _COUNTS = (
     *("input_tokens", "output_tokens", "output_tokens_details"),
-    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "cost", "cost_in_usd_ticks"),
 )
 
 
 class AnthropicDecoder(ReplyDecoder):
     """Decodes one stream of Messages; see ``Decoder`` for the contract.
 
-    A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side
-    are no tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and
-    citations are in ``raw``, and all but the citations go back with the history. So does word of a turn that
-    Anthropic paused, and wants to go on with.
+    A reply is a list of blocks, each started, grown by deltas and stopped. Tools that run on Anthropic's side are no
+    tool calls of the user's: their results are ``tool_result`` chunks, and they, their calls and citations are in
+    ``raw``. All but the citations go back with the history, a call without its result only if Anthropic goes on with
+    it: because it paused the turn, or because it waits for the user's tools first.
+
+    Where another model takes over, the ``fallback`` block that says so goes back as well, and later chunks name that
+    model.
+
+    A stream holds one message. A second ``message_start`` replaces the first message if none of it became a chunk,
+    and is a ``ProtocolError`` afterwards: the two are never mixed.
     """
 
     finish_reasons = _FINISH_REASONS
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
-        self._blocks: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
+        self._has_chunks = False  # whether something of the message became a chunk
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget an earlier message, of which nothing became a chunk."""
+        self._id = self._model = ""
+        self._finish_word = None
+        self._usage, self._usage_told = None, True
+        self._provider_data, self._halves = [], {}
+        self._blocks: dict[Any, dict[str, Any]] = {}  # open blocks, by their index
         self._calls = 0
-        self._counts: dict[str, Any] = {}  # usage as sent: the last of each
+        self._unanswered: set[str] = set()  # ids of calls of tools on Anthropic's side
+        self._counts: dict[str, Any] = {}  # the last value of each field of the usage
         self._layout = Layout()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -75,11 +90,16 @@ class AnthropicDecoder(ReplyDecoder):
                 and not self._halves
             ):
                 self._last = raw
+                self._has_chunks = True
                 self._layout.text += len(text)
                 return (text_chunk(text, 0, raw, self._id, self._model),)
         except (KeyError, TypeError):
             pass
         return self._decode_any(raw, event.event)
+
+    def _told(self, chunks: list[Chunk]) -> list[Chunk]:
+        self._has_chunks = self._has_chunks or bool(chunks)
+        return super()._told(chunks)
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         type = raw.get("type") or kind
@@ -90,24 +110,31 @@ class AnthropicDecoder(ReplyDecoder):
         if type == "content_block_stop":
             return self._stop(_key(raw.get("index")), raw)
         if type == "message_start":
+            if self._has_chunks:
+                raise ProtocolError("a second message began in the same stream", excerpt=as_json(raw)[:MOST_KEPT])
+            self._begin()
             return self._message(as_dict(raw.get("message")), raw)
         if type == "message_delta":
             self._count(as_dict(raw.get("usage")), known=True)
             return self._ending(as_dict(raw.get("delta")), raw)
         if type == "message_stop":
             self.ended = True
-        elif type == "error" or kind == "error" or reports_error(raw):
+            return [
+                chunk for key in list(self._blocks) for chunk in self._stop(key, raw)
+            ]  # blocks that were not closed
+        if type == "error" or kind == "error" or reports_error(raw):
             raise api_error(self._provider, raw, None, in_stream=True)
-        return []  # "ping", and what is still to be invented
+        return []  # "ping", and events of newer versions
 
     def _ending(self, ending: Mapping[str, Any], raw: Any) -> list[Chunk]:
         self._finish_word = as_word(ending.get("stop_reason")) or self._finish_word
-        if ending.get("stop_reason") == "pause_turn":
+        reason = ending.get("stop_reason")
+        if reason == "pause_turn" or (reason == "tool_use" and self._unanswered):
             self._note_data(FORMAT, {"paused": True})
         return self._pieces("refusal", as_text(as_dict(ending.get("stop_details")).get("explanation")), raw)
 
     def _message(self, message: Mapping[str, Any], raw: Any) -> list[Chunk]:
-        """Read the head of a message, or all of one that comes whole."""
+        """Parse the start of a message, or a whole message."""
         self._id = as_word(message.get("id")) or self._id
         self._model = as_word(message.get("model")) or self._model
         chunks: list[Chunk] = []
@@ -127,13 +154,22 @@ class AnthropicDecoder(ReplyDecoder):
             which, self._calls = self._calls, self._calls + 1
             self._layout.call(which)
             self._blocks[key] |= {"which": which, "input": block.get("input")}
+            caller = as_dict(block.get("caller"))
+            if caller.get("type", "direct") != "direct":  # code that runs on Anthropic's side, and waits for the result
+                self._note_data(FORMAT, {"call": which, "caller": caller})
             return [self._call_piece(which, raw, id=as_word(block.get("id")), name=as_word(block.get("name")))]
         if type == "text":
             return self._text(as_text(block.get("text")), raw)
         on_their_side = type.endswith(("_tool_use", "_tool_result"))
+        if type.endswith("_tool_use"):
+            self._unanswered.add(as_text(block.get("id")))
+        elif on_their_side:
+            self._unanswered.discard(as_text(block.get("tool_use_id")))
         if type in _KEPT_BLOCKS or on_their_side:
             self._blocks[key]["block"] = dict(block)
-        if type in _KEPT_BLOCKS:
+        if type == "fallback":
+            self._model = as_word(as_dict(block.get("to")).get("model")) or self._model
+        elif type in _KEPT_BLOCKS:
             return self._pieces("reasoning", as_text(block.get("thinking")), raw)
         return [self._chunk("tool_result" if type.endswith("_tool_result") else "text", 0, raw)]
 
@@ -184,17 +220,17 @@ class AnthropicDecoder(ReplyDecoder):
                 try:
                     kept["input"] = as_dict(parse_json(parts))
                 except ValueError:
-                    return []  # cut short: Anthropic would not take it back
+                    return []  # incomplete: Anthropic would refuse it
             for datum in (*self._layout.take(), kept):
                 self._note_data(FORMAT, datum)
         return []
 
     def _count(self, sent: Mapping[str, Any], *, known: bool) -> None:
-        """Take in a usage, which is cumulative: what a later one leaves out holds.
+        """Merge a usage, which is cumulative: a field that a later one leaves out keeps its value.
 
         Args:
             sent: as sent.
-            known: whether the output is known; at the head of a stream its count is that of the first token.
+            known: whether output_tokens is final; at the start of a stream it counts the first token only.
         """
         self._counts |= {name: value for name in _COUNTS if (value := sent.get(name)) is not None}
         if self._counts:
@@ -218,7 +254,7 @@ def _key(index: Any) -> Any:
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage:
-    """Return a usage as Anthropic counts: the input without what was read from or written to the cache."""
+    """Return a usage as Anthropic counts: input_tokens excludes tokens read from or written to the cache."""
     given, made = count_of(counts.get("input_tokens")), count_of(counts.get("output_tokens"))
     return Usage(
         given,
@@ -226,6 +262,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage:
         total_of(given, made),
         count_of(counts.get("cache_read_input_tokens")),
         count_of(as_dict(counts.get("output_tokens_details")).get("thinking_tokens")),
+        reported_cost(counts),  # by a proxy such as LiteLLM's; Anthropic itself does not say
         cache_write_tokens=count_of(counts.get("cache_creation_input_tokens")),
         cached_apart=True,
     )

@@ -56,9 +56,9 @@ class Anthropic(KeyedProvider):
         key_header: str = "Authorization",
         name: str = "anthropic",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, "ANTHROPIC_BASE_URL", _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, "ANTHROPIC_BASE_URL", _OFFICIAL)
         url = url if url.endswith("/v1") else f"{url}/v1"
         super().__init__(name, url, key, key_variables=["ANTHROPIC_API_KEY"], key_needed=url == _OFFICIAL)
         self._max_tokens = max_tokens

@@ -1,4 +1,4 @@
-"""A call in OpenAI's words to the body of Anthropic's Messages.
+"""Build the body of Anthropic's Messages from an OpenAI-shaped call.
 
 Source: https://platform.claude.com/docs/en/api/messages, read 2026-11-21.
 """
@@ -37,7 +37,7 @@ from streamkit.wire.loose_json import as_dict
 
 __all__ = ["body_of"]
 
-# Under Anthropic's own names, as they stand.
+# Anthropic's own parameters, copied unchanged.
 _NATIVE = (
     *("temperature", "top_p", "top_k", "service_tier", "thinking", "container", "context_management"),
     *("mcp_servers", "cache_control", "inference_geo", "speed"),
@@ -51,10 +51,10 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     Args:
         name: the provider's, for errors.
         chat: the call.
-        default_max_tokens: where the call does not say, for the API demands it.
+        default_max_tokens: used if the call has no max_tokens, which the API requires.
 
     Raises:
-        ConfigError: there is something that Anthropic has no word for.
+        ConfigError: the call has something that Anthropic does not support.
     """
     parameters = Parameters(name, chat)
     limit = parameters.take("max_tokens", default_max_tokens)
@@ -87,14 +87,14 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
 
 
 def _marked_system(all_turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the system prompt as blocks where one has a mark of the cache, which text has no place for."""
+    """Return the system prompt as blocks if one has cache_control, for which plain text has no field."""
     texts = [part for turn in all_turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
     marked = any(part.cache_control is not None for part in texts)
     return [_marked(_text(part.text), part) for part in texts if part.text.strip()] if marked else []
 
 
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the messages; those of one side that follow each other become one, as results of tools must."""
+    """Return the messages; consecutive ones of one role are merged, which results of tools require."""
     messages: list[dict[str, Any]] = []
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
@@ -116,6 +116,9 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
     ]
     own = provider_data(turn, FORMAT)
     data = _kept(own)
+    for datum in (datum for datum in map(as_dict, own) if "caller" in datum):
+        if isinstance(which := datum.get("call"), int) and 0 <= which < len(calls):
+            calls[which]["caller"] = datum["caller"]
     if own and turn.role == "assistant":
         return _reply(turn, turn.text(name), calls, data)
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
@@ -124,7 +127,7 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
 def _reply(
     turn: Turn, text: str, calls: Sequence[dict[str, Any]], data: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the blocks of an earlier reply, in their order; a mark of the cache is on the last of its text."""
+    """Return the blocks of an earlier reply, in their order; cache_control goes on the last text block."""
     said: list[dict[str, Any]] = []
 
     def say(piece: str) -> dict[str, Any]:
@@ -139,15 +142,15 @@ def _reply(
 
 
 def _kept(data: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """Return what goes back of the provider data.
+    """Return the provider data to send back.
 
-    A call of a tool on Anthropic's side goes without its result where Anthropic paused there, and else not at all.
+    A call of a tool on Anthropic's side without its result goes back only where Anthropic goes on with it.
     """
     data = [as_dict(datum) for datum in data]
     answered = {datum.get("tool_use_id") for datum in data}
     paused = any("paused" in datum for datum in data)
     whole = [datum for datum in data if paused or datum.get("id") in answered or "id" not in datum]
-    return [datum for datum in whole if datum and "paused" not in datum]
+    return [datum for datum in whole if datum and "paused" not in datum and "call" not in datum]
 
 
 def _block(name: str, turn: Turn, part: Text | Media) -> dict[str, Any]:
@@ -223,7 +226,7 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
-    """Write how hard to think and what form the reply has."""
+    """Set the reasoning effort and the response format."""
     effort = parameters.take_one_of("reasoning_effort", "output_config.effort")
     form = parameters.take_one_of("response_format", "output_config.format")
     output = parameters.take_object("output_config")
@@ -235,7 +238,10 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         if effort not in _EFFORTS:
             raise ConfigError(f"{name} has reasoning_effort {', '.join(_EFFORTS)} and none, not {effort!r}")
         output["effort"] = effort
-        if body.get("tool_choice", {}).get("type") not in ("any", "tool"):  # a forced call leaves no room to think
+        if body.get("tool_choice", {}).get("type") not in (
+            "any",
+            "tool",
+        ):  # the API refuses thinking with a forced call
             body.setdefault("thinking", {"type": "adaptive"})
     wanted = None if form is None else format_of(form)
     if wanted is not None:

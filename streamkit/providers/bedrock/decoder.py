@@ -1,4 +1,4 @@
-"""Events of Amazon Bedrock's converse-stream to chunks.
+"""Decode Amazon Bedrock's converse-stream.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, read 2026-11-21.
 """
@@ -36,8 +36,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class BedrockDecoder(ReplyDecoder):
     """Decodes one converse-stream; see ``Decoder`` for the contract.
 
-    The type of an event is the name that its frame gives it. The reply is whole with its stop reason; usage
-    may come before or after that, and the frames simply end.
+    The type of an event is in a header of its frame. The reply is whole with its stop reason. Usage may come before
+    or after that, and there is no terminator.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -45,6 +45,7 @@ class BedrockDecoder(ReplyDecoder):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by its block
+        self._begun = 0  # calls
         self._thoughts: dict[Any, dict[str, list[str]]] = {}  # those that are open, by their block
         self._layout = Layout()
 
@@ -61,6 +62,8 @@ class BedrockDecoder(ReplyDecoder):
         if kind == "contentBlockStop":
             self._keep(block)
         elif kind == "messageStop":
+            for unclosed in list(self._thoughts):
+                self._keep(unclosed)
             self._finish_word = as_word(raw.get("stopReason")) or self._finish_word or "end_turn"
         elif kind == "metadata":
             self._note_usage(_usage(as_dict(raw.get("usage"))))
@@ -69,7 +72,8 @@ class BedrockDecoder(ReplyDecoder):
     def _begin_call(self, call: Mapping[str, Any], block: Any, raw: Any) -> Chunk:
         if not call or call.get("type") == "server_tool_use":
             return self._chunk("text", 0, raw)  # a tool on Amazon's side: all of it is in raw
-        which = self._calls[block] = len(self._calls)
+        which = self._calls[block] = self._begun
+        self._begun += 1
         if which >= MOST_CALLS:
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
         self._layout.call(which)

@@ -1,4 +1,4 @@
-"""Images, documents, films and recordings in converse's words: their formats, and what documents are called.
+"""Convert images, documents, video and audio to converse's blocks: formats, and names of documents.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html and the service model
 of botocore 1.44, read 2026-11-21.
@@ -65,13 +65,13 @@ _LONGEST_NAME = 190  # characters; converse takes 200, and a number may follow
 
 
 class DocumentNames:
-    """Gives each document of one request a name of its own, of the characters that converse allows."""
+    """Gives each document of one request a unique name of the characters that converse allows."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, filename: str | None) -> str:
-        """Return the file's name without its extension; numbered where it has none, or another has it already."""
+        """Return the file's name without its extension; with a number if there is none, or if it is taken."""
         stem, _, extension = (filename or "").rpartition(".")
         given = re.sub(r"[^A-Za-z0-9()\[\]-]+", " ", stem or extension)[:_LONGEST_NAME].strip()
         numbered = (f"{given or 'document'} {number}" for number in count(2 if given else 1))
@@ -85,11 +85,11 @@ def media_block(name: str, part: Media, names: DocumentNames) -> dict[str, Any]:
 
     Args:
         name: the provider's, for errors.
-        part: what it is to say.
-        names: those of the request's documents.
+        part: the part.
+        names: the names of the request's documents.
 
     Raises:
-        ConfigError: converse has no such format, or does not take it from there.
+        ConfigError: converse does not support the format, or the kind of address.
     """
     if part.file_id:
         raise ConfigError(f"{name} keeps no files to be named by file_id; pass a data: URL or an s3: address")

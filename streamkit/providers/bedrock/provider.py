@@ -16,7 +16,7 @@ from streamkit.providers.bedrock.signing import Signing, botocore_of
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.reply.refusal import refusal
 from streamkit.providers.request.addresses import base_url_of
-from streamkit.providers.request.credentials import hidden, key_of, made_with, name_of, not_set_up, secret_of
+from streamkit.providers.request.credentials import hidden, key_of, made_with, name_of, not_set_up, repr_of, secret_of
 from streamkit.providers.request.model_lists import page_request
 from streamkit.providers.request.post import post
 from streamkit.wire.http import HttpRequest, ResponseInfo
@@ -65,17 +65,17 @@ class Bedrock:
         profile: str | None = None,
         name: str = "bedrock",
     ) -> None:
-        key = hidden(api_key)
+        key, address = hidden(api_key), hidden(base_url)
         access, secret, token = map(hidden, (access_key, secret_key, session_token))
-        del api_key, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
+        del api_key, base_url, access_key, secret_key, session_token  # or they would stand in the clear in a traceback
         self.name = name_of(name)
         self._key = key_of(key, self.key_variable)
-        self.region = _region_of(region, base_url)
-        if self.region is None and (not base_url or self._key is None):
-            refused = not_set_up if not base_url and self._key is None else ConfigError
+        self.region = _region_of(region, address)
+        if self.region is None and (not address or self._key is None):
+            refused = not_set_up if not address and self._key is None else ConfigError
             passing = made_with(type(self), name, "region")
             raise refused(f"{name} needs a region: set the environment variable AWS_REGION, or {passing}")
-        self.base_url = base_url_of(base_url or f"https://bedrock-runtime.{self.region}.amazonaws.com")
+        self.base_url = base_url_of(address or f"https://bedrock-runtime.{self.region}.amazonaws.com")
         access = secret_of(access, "access_key")
         secret = secret_of(secret, "secret_key")
         token = secret_of(token, "session_token")
@@ -127,10 +127,10 @@ class Bedrock:
         return error
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+        return repr_of(self)
 
 
-def _region_of(region: str | None, base_url: str | None) -> str | None:
+def _region_of(region: str | None, base_url: Masked | None) -> str | None:
     """Return the region that was passed, or that of the address, or the environment's."""
     host = _HOST.match(base_url or "")
     told = (region, host and host[1], os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"))

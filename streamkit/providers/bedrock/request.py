@@ -1,4 +1,4 @@
-"""A call in OpenAI's words to the body of Bedrock's converse-stream.
+"""Build the body of Bedrock's converse-stream from an OpenAI-shaped call.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, read 2026-11-21.
 """
@@ -46,7 +46,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
     Raises:
-        ConfigError: there is something that converse has no word for.
+        ConfigError: the call has something that converse does not support.
     """
     parameters = Parameters(name, chat)
     all_turns = turns_for(name, chat, "cache_control")
@@ -81,7 +81,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
 
 
 def _system(name: str, all_turns: Sequence[Turn], text: str) -> list[dict[str, Any]]:
-    """Return the system prompt in one block, or in several where the cache is to reach up to one of them."""
+    """Return the system prompt as one block, or as several if one of them has cache_control."""
     texts = [part for turn in all_turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
     if all(part.cache_control is None for part in texts):
         return [{"text": text}]
@@ -89,7 +89,7 @@ def _system(name: str, all_turns: Sequence[Turn], text: str) -> list[dict[str, A
 
 
 def _cached(name: str, block: dict[str, Any], *given: Text | Media | ToolSpec) -> list[dict[str, Any]]:
-    """Return a block, and the point up to which a prompt is cached where there is a mark, in Anthropic's words."""
+    """Return a block, followed by a cache point if the part has cache_control."""
     marks = [part.cache_control for part in given if part.cache_control is not None]
     for mark in marks:
         if mark.get("type") != "ephemeral" or mark.get("ttl") not in (None, "5m", "1h"):
@@ -156,9 +156,9 @@ def _block(name: str, turn: Turn, part: Text | Media, names: DocumentNames) -> d
 
 
 def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: bool) -> None:
-    """Write the tools.
+    """Set the tools.
 
-    Converse has no word for ``none`` but to leave the tools out, which it refuses where there are calls of them.
+    Converse expresses ``none`` only by leaving the tools out, and refuses that if the history has calls of them.
     """
     parameters.refuse("parallel_tool_calls", "converse leaves that to the model")
     tools, choice = parameters.take("tools"), parameters.take("tool_choice")
@@ -195,7 +195,7 @@ def _tool(name: str, tool: ToolSpec | Mapping[str, Any]) -> Sequence[Mapping[str
 
 
 def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
-    """Write how hard to think and what form the reply has."""
+    """Set the reasoning effort and the response format."""
     output: dict[str, Any] = {}
     effort = parameters.take("reasoning_effort")
     if effort is not None:

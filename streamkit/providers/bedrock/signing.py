@@ -1,15 +1,18 @@
-"""AWS's signatures, by botocore: whose credentials, and what goes over a request.
+"""Sign requests for AWS with botocore.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html, read 2026-11-21.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from typing import Any
 
 import attrs
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
 from streamkit.providers.request.credentials import not_set_up
 from streamkit.wire.http import HttpRequest
@@ -33,14 +36,11 @@ def botocore_of(provider: str) -> Any:
         ConfigError: it is not installed.
     """
     try:
-        import botocore.auth
-        import botocore.awsrequest
-        import botocore.credentials
-        import botocore.exceptions
-        import botocore.session
+        for module in ("auth", "awsrequest", "credentials", "eventstream", "exceptions", "session"):
+            late_import(f"botocore.{module}")
     except ImportError:
         raise ConfigError(f"{provider}: {_NEEDS_EXTRA}") from None
-    return botocore
+    return sys.modules["botocore"]
 
 
 @attrs.frozen
@@ -88,7 +88,8 @@ class Signing:
             raise ConfigError(f"{self.provider} got no AWS credentials: {error}") from error
         if frozen is None:
             raise not_set_up(f"{self.provider} {_NO_CREDENTIALS}")
-        return frozen
+        # In an object of which nothing shows; the one that was found prints its fields.
+        return botocore.credentials.Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 _last: tuple[tuple[object, ...], Any] | None = None
@@ -101,8 +102,7 @@ def _session(botocore: Any, profile: str | None) -> Any:
     credentials may take botocore to the network. Not beyond a fork, as a session holds locks.
     """
     global _last
-    environment = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
-    key = (os.getpid(), profile, *map(_stamp, _FILES), *environment)
+    key = (os.getpid(), profile, *map(_stamp, _FILES), _environment())
     last = _last
     if last is not None and last[0] == key:
         return last[1]
@@ -111,11 +111,17 @@ def _session(botocore: Any, profile: str | None) -> Any:
     return session
 
 
-def _stamp(file: tuple[str, str]) -> tuple[int, ...] | None:
-    """Return what changes when a file is written anew, ``None`` where there is none.
+def _environment() -> str:
+    """Return what changes with AWS's environment variables, and shows none of their values."""
+    environment = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
+    return hashlib.sha256(repr(environment).encode("utf-8", "surrogatepass")).hexdigest()
 
-    Botocore renews what comes from the network, but not what stands in a file, and tools write credentials of an
-    hour there.
+
+def _stamp(file: tuple[str, str]) -> tuple[int, ...] | None:
+    """Return a value that changes when a file is rewritten, ``None`` if there is no file.
+
+    Botocore renews credentials from the network, but not those from a file, and tools write credentials there that
+    last an hour.
     """
     variable, usual = file
     try:

@@ -1,4 +1,4 @@
-"""Events of Cohere's chat, version 2, to chunks.
+"""Decode streams of Cohere's chat, version 2.
 
 Source: https://docs.cohere.com/reference/chat-stream, read 2026-11-21, and the recordings.
 """
@@ -35,8 +35,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class CohereDecoder(ReplyDecoder):
     """Decodes one stream of chat; see ``Decoder`` for the contract.
 
-    The plan that comes before tool calls is no part of the answer: it is in ``raw``, and goes back with the
-    history. So are citations.
+    The plan before tool calls is not part of the answer: it is in ``raw``, and is sent back with the history.
+    Citations are in ``raw`` only.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -44,6 +44,7 @@ class CohereDecoder(ReplyDecoder):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by Cohere's
+        self._begun = 0  # calls
         self._plan: list[str] = []
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -91,8 +92,9 @@ class CohereDecoder(ReplyDecoder):
         function = as_dict(call.get("function"))
         id = name = ""
         if begins or index not in self._calls:
-            self._calls[index] = len(self._calls)
-            if self._calls[index] >= MOST_CALLS:
+            self._calls[index] = self._begun
+            self._begun += 1
+            if self._begun > MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
             id, name = as_word(call.get("id")), as_word(function.get("name"))
         fragment = as_text(function.get("arguments"))
@@ -132,7 +134,7 @@ class CohereDecoder(ReplyDecoder):
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage | None:
-    """Return a usage in tokens; the billed units beside them leave Cohere's own prompts out."""
+    """Return a usage in tokens; ``billed_units`` would exclude Cohere's own prompts."""
     tokens = as_dict(sent.get("tokens")) or as_dict(sent.get("billed_units"))
     given, made = count_of(tokens.get("input_tokens")), count_of(tokens.get("output_tokens"))
     if given is None and made is None:

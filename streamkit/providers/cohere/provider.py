@@ -45,14 +45,14 @@ class Cohere(KeyedProvider):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url or _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = base_url_of(address or _OFFICIAL)
         super().__init__(name, url, key, key_variables=["COHERE_API_KEY", "CO_API_KEY"], key_needed=url == _OFFICIAL)
 
     @property
     def models_url(self) -> str:
-        """Where the list of models is: it has no second version."""
+        """The URL of the list of models, which exists in version 1 only."""
         return f"{self.base_url.removesuffix('/v2')}/v1/models"
 
     @property
@@ -78,7 +78,7 @@ class Cohere(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Cohere has no word for.
+            ConfigError: the call has something that Cohere does not support.
         """
         parameters = Parameters(self.name, chat)
         conversation = turns_for(self.name, chat, "detail")
@@ -98,7 +98,9 @@ class Cohere(KeyedProvider):
             body["response_format"] = {"type": "json_object", **schema}
         if effort is not None:
             if effort not in ("none", "high"):
-                raise ConfigError(f"{self.name} thinks or does not: reasoning_effort is 'high' or 'none', or thinking=")
+                raise ConfigError(
+                    f"{self.name} turns thinking on or off: reasoning_effort is 'high' or 'none', or thinking="
+                )
             body["thinking"] = {"type": "disabled" if effort == "none" else "enabled"}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")

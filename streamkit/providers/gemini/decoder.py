@@ -1,4 +1,4 @@
-"""Events of Gemini's streamGenerateContent to chunks.
+"""Decode streams of Gemini's streamGenerateContent.
 
 Source: https://ai.google.dev/api/generate-content, read 2026-11-21, and the recordings.
 """
@@ -6,7 +6,7 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11-21, and the rec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
@@ -21,6 +21,7 @@ from streamkit.providers.reply.decoder import (
     unique_part,
 )
 from streamkit.providers.reply.errors import api_error, reports_error
+from streamkit.providers.reply.order import Layout
 from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.wire.json import parse_event
@@ -29,7 +30,7 @@ from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_wor
 __all__ = ["FORMAT", "MADE_ID", "GeminiDecoder", "usage_of"]
 
 FORMAT = "gemini"  # of provider data
-MADE_ID = "gemini_call_"  # begins the ids of calls that came without one
+MADE_ID = "gemini_call_"  # prefix of the ids that are made for calls without one
 
 _FILTERED = "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII LANGUAGE OTHER_SAFETY IMAGE_SAFETY IMAGE_RECITATION"
 _FAILED = "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MALFORMED_RESPONSE"
@@ -40,6 +41,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(_FAILED.split(), "error"),
 }
 _NO_REASONS = ("", "FINISH_REASON_UNSPECIFIED")
+# Parts of tools that run on Google's side. They go back with the history as they came.
+_KEPT_PARTS = frozenset(("executableCode", "codeExecutionResult", "toolCall", "toolResponse"))
 
 
 class _Call:
@@ -53,10 +56,9 @@ class _Call:
 class GeminiDecoder(ReplyDecoder):
     """Decodes one stream of generated content; see ``Decoder`` for the contract.
 
-    A reply is whole once each candidate that was begun has its finish reason, and its bytes simply end after
-    that: there is no terminator. A prompt that is blocked ends it as well, with the reason of the block.
-    Arguments of a call that come in parts, as paths and values, are told in one piece when the last is there:
-    only then is their JSON known.
+    A reply is whole once as many candidates as were asked for have their finish reason; there is no terminator. A
+    blocked prompt ends it as well, with the reason of the block. Arguments that come in parts, as paths and values,
+    are delivered in one piece after the last part: only then is their JSON known.
 
     Args:
         provider: its name, for errors.
@@ -68,16 +70,22 @@ class GeminiDecoder(ReplyDecoder):
     def __init__(self, provider: str, candidates: int = 1) -> None:
         super().__init__(provider)
         self._wanted = candidates
-        self._ends: dict[int, str | None] = {}  # each candidate, with the word for its end
-        self._calls: dict[int, int] = {}  # how many calls each candidate has
+        self._ends: dict[int, str | None] = {}  # each candidate's finish reason
+        self._calls: dict[int, int] = {}  # number of calls of each candidate
         self._open: dict[int, _Call] = {}
         self._blocked: str | None = None
         self._counts: Any = None
+        self._layout = Layout()  # of candidate 0
 
     @property
     def whole(self) -> bool:
         """Whether every candidate has its finish reason, or the prompt was blocked."""
-        return self._blocked is not None or (len(self._ends) >= self._wanted and None not in self._ends.values())
+        return self._blocked is not None or (len(self._ends) >= self._wanted and self.enough)
+
+    @property
+    def enough(self) -> bool:
+        """Whether every candidate that was begun has its finish reason; there may be fewer than were asked for."""
+        return self._blocked is not None or (bool(self._ends) and None not in self._ends.values())
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -102,6 +110,7 @@ class GeminiDecoder(ReplyDecoder):
                 and not self._provider_data
             ):
                 self._last = raw
+                self._layout.text += len(text)
                 usage = None
                 if (counts := raw.get("usageMetadata")) != self._counts and counts.__class__ is dict:
                     self._count(counts)
@@ -152,12 +161,18 @@ class GeminiDecoder(ReplyDecoder):
         if isinstance(part.get("functionCall"), dict):
             return self._function_call(part["functionCall"], signature, index, raw)
         chunks = self._end_call(index, raw)
-        if signature and not index:
+        if not _KEPT_PARTS.isdisjoint(part):
+            if not index:
+                for datum in (*self._layout.take(), {"part": dict(part)}):
+                    self._note_data(FORMAT, datum)
+        elif signature and not index:
             self._note_data(FORMAT, {"text": True, "signature": signature})
         if "text" in part:
-            return chunks + self._pieces(
-                "reasoning" if part.get("thought") else "text", as_text(part["text"]), raw, index
-            )
+            kind: Literal["reasoning", "text"] = "reasoning" if part.get("thought") else "text"
+            pieces = self._pieces(kind, as_text(part["text"]), raw, index)
+            if not index:
+                self._layout.text += sum(len(piece.text) for piece in pieces)
+            return chunks + pieces
         if part:  # code that ran on Google's side, an image: all of it is in raw
             chunks.append(self._chunk("text", index, raw))
         return chunks
@@ -167,7 +182,7 @@ class GeminiDecoder(ReplyDecoder):
         if name or index not in self._open:
             chunks += self._end_call(index, raw)
             if not name and not call.get("args") and not call.get("partialArgs"):
-                return chunks  # an empty one, which says that the last is over
+                return chunks  # an empty call, which ends the one before
             whole = not (call.get("willContinue") or call.get("partialArgs"))
             arguments = as_json(as_dict(call.get("args"))) if whole else ""
             chunks.append(self._begin_call(call, name, signature, index, raw, arguments))
@@ -194,13 +209,15 @@ class GeminiDecoder(ReplyDecoder):
             raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
         self._calls[index] = which + 1
         self._open[index] = _Call(which)
+        if not index:
+            self._layout.call(which)
         if signature and not index:
             self._note_data(FORMAT, {"call": which, "signature": signature})
         id = as_word(call.get("id")) or f"{MADE_ID}{unique_part(self._id)}{which}"
         return self._call_piece(which, raw, id=id, name=name, arguments=arguments, index=index)
 
     def _end_call(self, index: int, raw: Any) -> list[Chunk]:
-        """Tell the arguments of the call that is open, if any."""
+        """Return the arguments of the open call, if any."""
         call = self._open.pop(index, None)
         if call is None:
             return []
@@ -230,7 +247,7 @@ class GeminiDecoder(ReplyDecoder):
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Return a usage with thoughts counted among the output, as they are billed; ``None`` for one without counts."""
+    """Return a usage whose output includes thoughts, as they are billed; ``None`` if it has no counts."""
     given, thoughts = count_of(counts.get("promptTokenCount")), count_of(counts.get("thoughtsTokenCount"))
     made = sum_of(count_of(counts.get("candidatesTokenCount")), thoughts)
     total = count_of(counts.get("totalTokenCount"))

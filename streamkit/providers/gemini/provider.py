@@ -32,8 +32,8 @@ class Gemini(KeyedProvider):
         base_url: up to and including the version; by default Google's own, or that of the project on Vertex.
         project: of Google Cloud; asks Vertex AI instead, with ``token`` in place of a key.
         location: of Vertex AI, such as ``europe-west4``.
-        token: an access token, by default ``GOOGLE_ACCESS_TOKEN``; it lasts an hour, and renewing it is the
-            caller's, with a new ``Gemini``.
+        token: an access token, by default ``GOOGLE_ACCESS_TOKEN``; it lasts an hour. To renew it, make a new
+            ``Gemini``.
         name: the first segment of the model names that go to it.
 
     Raises:
@@ -50,17 +50,16 @@ class Gemini(KeyedProvider):
         token: str | None = None,
         name: str = "gemini",
     ) -> None:
-        key = hidden(api_key)
-        access = hidden(token)
-        del api_key, token  # or they would stand in the clear among the locals of a traceback
+        key, access, address = hidden(api_key), hidden(token), hidden(base_url)
+        del api_key, token, base_url  # or they would stand in the clear among the locals of a traceback
         if project is not None and key is not None:
             raise ConfigError("Vertex AI takes an access token, token=, and no api_key")
         self._vertex = project is not None
         variables = ["GOOGLE_ACCESS_TOKEN"] if self._vertex else ["GEMINI_API_KEY", "GOOGLE_API_KEY"]
         if project is None:
-            url = address_of(base_url, "GEMINI_BASE_URL", _OFFICIAL)
+            url = address_of(address, "GEMINI_BASE_URL", _OFFICIAL)
         else:
-            url = base_url_of(base_url or _vertex_url(project, location))
+            url = base_url_of(address or _vertex_url(project, location))
         needed = "googleapis.com" in url
         if self._vertex:
             self._key_argument = "token"

@@ -1,4 +1,4 @@
-"""A call in OpenAI's words to the body of Gemini's streamGenerateContent.
+"""Build the body of Gemini's streamGenerateContent from an OpenAI-shaped call.
 
 Source: https://ai.google.dev/api/generate-content, read 2026-11-21.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.gemini.decoder import FORMAT, MADE_ID
+from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.turns import (
@@ -36,7 +37,7 @@ from streamkit.wire.loose_json import as_dict
 __all__ = ["body_of"]
 
 _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-# Tokens of thought for models before Gemini 3, which have a budget where later ones have a level.
+# Tokens of thought for models before Gemini 3, which have a budget; later ones have a level.
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp4", "mp3": "audio/mpeg"}
@@ -44,7 +45,7 @@ _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECA
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
 _DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
-# Stands for the signature of a call that the model did not make, or not where it signs.
+# Replaces the signature of a call that Gemini did not make or did not sign.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
 _NO_SIGNATURE = "skip_thought_signature_validator"
 
@@ -58,7 +59,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
         ids: whether the server knows ids of function calls.
 
     Raises:
-        ConfigError: there is something that Gemini has no word for.
+        ConfigError: the call has something that Gemini does not support.
     """
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
@@ -81,7 +82,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
 
 
 def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) -> list[dict[str, Any]]:
-    """Return the contents; those of one side that follow each other become one, as results of calls must."""
+    """Return the contents; consecutive ones of one role are merged, which results of calls require."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of functions, by the id of their last call
     for turn in conversation:
@@ -116,30 +117,47 @@ def _wants_signatures(model: str) -> bool:
 
 
 def _sign(contents: Sequence[Mapping[str, Any]]) -> None:
-    """Put a signature into each step that has calls; the first of them has it, where the model made them as well."""
+    """Put a signature on the first call of each content that has calls, as the API requires."""
     for content in contents:
         call = next((part for part in content["parts"] if "functionCall" in part), None)
         if call is not None:
             call.setdefault("thoughtSignature", _NO_SIGNATURE)
 
 
+_SAID = frozenset(("text", "inlineData", "fileData"))  # parts that a signature of text may be put on
+
+
 def _parts(name: str, model: str, turn: Turn, ids: bool) -> list[dict[str, Any]]:
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
-    parts = [_part(name, model, part) for part in full_parts(turn)]
+    calls = _calls(name, turn, data, ids)
+    kept = [
+        as_dict(datum["part"]) if "part" in datum else datum for datum in data if "part" in datum or "layout" in datum
+    ]
+    if kept and turn.role == "assistant":
+        parts = in_order(kept, turn.text(name), calls, lambda text: {"text": text})
+    else:
+        parts = [*(_part(name, model, part) for part in full_parts(turn)), *calls]
     signature = next((datum.get("signature") for datum in data if datum.get("text")), None)
-    if signature and parts:
-        parts[-1]["thoughtSignature"] = signature
-    elif signature:
-        parts.append({"text": "", "thoughtSignature": signature})
+    if signature:
+        last = next((part for part in reversed(parts) if not _SAID.isdisjoint(part)), None)
+        if last is None:
+            last = {"text": ""}
+            parts.insert(len(parts) - len(calls), last)
+        last["thoughtSignature"] = signature
+    return parts
+
+
+def _calls(name: str, turn: Turn, data: Sequence[Mapping[str, Any]], ids: bool) -> list[dict[str, Any]]:
     signatures = {datum.get("call"): datum.get("signature") for datum in data if isinstance(datum.get("call"), int)}
+    calls: list[dict[str, Any]] = []
     for which, call in enumerate(turn.calls):
         shape: dict[str, Any] = {"name": call.name, "args": arguments_of(name, call)}
         if ids and call.id and not call.id.startswith(MADE_ID):
             shape["id"] = call.id
-        parts.append({"functionCall": shape})
+        calls.append({"functionCall": shape})
         if signatures.get(which):
-            parts[-1]["thoughtSignature"] = signatures[which]
-    return parts
+            calls[-1]["thoughtSignature"] = signatures[which]
+    return calls
 
 
 def _part(name: str, model: str, part: Text | Media) -> dict[str, Any]:
@@ -200,7 +218,7 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
 
 
 def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how functions are called, empty where the model is free to or where there are none."""
+    """Return the function-calling config, empty if the model decides or there are no functions."""
     config: dict[str, Any] = {}
     if choice is not None:
         chosen = tool_choice_of(choice)
@@ -247,16 +265,16 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
 
 
 def _camel_case(field: str) -> str:
-    """Return the spelling of the API, of which Google's own libraries have another."""
+    """Return a name in the camel case of the API; Google's own libraries use snake case."""
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
 
 
 def _thinking(name: str, model: str, effort: Any) -> dict[str, Any]:
-    """Return how hard to think; the thoughts are asked for as well, as they are with other providers."""
+    """Return the thinking config; it asks for the thoughts as well, as other providers send them."""
     if effort not in _BUDGETS:
         raise ConfigError(f"{name} has reasoning_effort {', '.join(_BUDGETS)}, not {effort!r}")
     if effort == "none" and ("gemini-2" not in model or "gemini-2.5-pro" in model):
-        raise ConfigError(f"{model} cannot be kept from thinking; a little is reasoning_effort 'low'")
+        raise ConfigError(f"{model} cannot be kept from thinking; the lowest setting is reasoning_effort 'low'")
     if "gemini-2" in model:
         return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": effort != "none"}
     return {"thinkingLevel": effort, "includeThoughts": True}

@@ -1,4 +1,4 @@
-"""Events of Gemini's interactions to chunks.
+"""Decode streams of Gemini's interactions.
 
 Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21, and the recordings.
 """
@@ -29,7 +29,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "cancelled": "cancelled",
 }
 _UNDER_WAY = ("in_progress", "queued")
-# Before steps there were contents, and servers that still speak of these.
+# Older servers send contents instead of steps.
 _OLD_EVENTS = {
     "interaction.start": "interaction.created",
     "interaction.complete": "interaction.completed",
@@ -40,15 +40,16 @@ _OLD_EVENTS = {
 class InteractionsDecoder(ReplyDecoder):
     """Decodes one stream of an interaction; see ``Decoder`` for the contract.
 
-    An interaction is a list of steps, each started, grown by deltas and stopped; what it came to is in the
-    event that completes it.
+    An interaction is a list of steps, each started, grown by deltas and stopped. The last event has the status and
+    the usage.
     """
 
     finish_reasons = _FINISH_REASONS
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
-        self._steps: dict[Any, dict[str, Any]] = {}  # those that are open, by their index
+        self._steps: dict[Any, dict[str, Any]] = {}  # open steps, by their index
+        self._has_steps = False  # whether steps were streamed, so that a list of them at the end brings nothing new
         self._calls = 0
 
     def decode(self, event: Event) -> Sequence[Chunk]:
@@ -82,6 +83,7 @@ class InteractionsDecoder(ReplyDecoder):
             raise api_error(self._provider, raw, None, in_stream=True)
         index = raw.get("index") if isinstance(raw.get("index"), int) else None
         if type == "step.start":
+            self._has_steps = True
             return self._start(as_dict(raw.get("step")) or as_dict(raw.get("content")), index, raw)
         if type == "step.delta":
             return self._delta(as_dict(raw.get("delta")), self._steps.get(index, {}), raw)
@@ -92,13 +94,28 @@ class InteractionsDecoder(ReplyDecoder):
         self._model = as_word(interaction.get("model")) or self._model
         self._note_usage(_usage(as_dict(interaction.get("usage"))))
         status = as_word(interaction.get("status")) or as_word(raw.get("status"))
+        chunks: list[Chunk] = []
         if type == "interaction.completed":
+            chunks = [] if self._has_steps else self._whole_steps(interaction, raw)
+            chunks += [
+                chunk for open_step in list(self._steps) for chunk in self._stop(self._steps.pop(open_step), raw)
+            ]
+            self._untold = chunks  # in case it ended in an error
             self._end(interaction, "" if status in _UNDER_WAY else status)
         elif type.startswith("interaction.") and (
             status == "failed" or ("interaction" in raw and status in _FINISH_REASONS)
         ):
             self._end(interaction, status)
-        return []
+        return chunks
+
+    def _whole_steps(self, interaction: Mapping[str, Any], raw: Any) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        for index, step in enumerate(
+            map(as_dict, as_list(interaction.get("steps")) or as_list(interaction.get("outputs")))
+        ):
+            chunks += self._start(step, index, raw)
+            chunks += self._stop(self._steps.pop(index), raw)
+        return chunks
 
     def _start(self, step: Mapping[str, Any], index: Any, raw: Any) -> list[Chunk]:
         type = as_text(step.get("type"))
@@ -107,7 +124,7 @@ class InteractionsDecoder(ReplyDecoder):
         if len(self._steps) > 4096:
             raise ProtocolError("more than 4096 steps are open at once")
         if type == "user_input":
-            return []  # the question, told again
+            return []  # the question, repeated
         if type == "function_call":
             open_step["which"], self._calls = self._calls, self._calls + 1
             if self._calls > MOST_CALLS:
@@ -121,6 +138,8 @@ class InteractionsDecoder(ReplyDecoder):
             chunks += self._pieces("text", as_text(as_dict(content).get("text")), raw)
         if type == "thought":
             open_step["signature"] = [as_text(step.get("signature"))]
+            for content in map(as_dict, as_list(step.get("summary"))):
+                chunks += self._delta({"type": "thought", "content": content}, open_step, raw)
         elif type not in ("model_output", "text"):
             chunks.append(self._chunk("text", 0, raw))  # a tool on Google's side: all of it is in raw
         return chunks
@@ -181,12 +200,7 @@ class InteractionsDecoder(ReplyDecoder):
             raise ProtocolError("the JSON reply is not an interaction", excerpt=as_json(body)[:MOST_KEPT])
         self._id, self._model = as_word(body.get("id")), as_word(body.get("model"))
         self._last = body
-        chunks: list[Chunk] = []
-        for index, step in enumerate(map(as_dict, as_list(body.get("steps")) or as_list(body.get("outputs")))):
-            chunks += self._start(step, index, body)
-            for content in map(as_dict, as_list(step.get("summary"))):
-                chunks += self._delta({"type": "thought", "content": content}, self._steps[index], body)
-            chunks += self._stop(self._steps.pop(index), body)
+        chunks = self._whole_steps(body, body)
         self._note_usage(_usage(as_dict(body.get("usage"))))
         self._untold = chunks
         if as_word(body.get("status")) not in _UNDER_WAY:
@@ -195,7 +209,7 @@ class InteractionsDecoder(ReplyDecoder):
 
 
 def _usage(sent: Mapping[str, Any]) -> Usage | None:
-    """Return a usage with thoughts counted among the output, as they are billed."""
+    """Return a usage whose output includes thoughts, as they are billed."""
     if not sent:
         return None
     given, thoughts = count_of(sent.get("total_input_tokens")), count_of(sent.get("total_thought_tokens"))

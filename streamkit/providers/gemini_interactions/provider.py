@@ -1,4 +1,4 @@
-"""Gemini's interactions: steps in, steps out, kept on Google's side if one wants.
+"""Gemini's interactions: lists of steps, stored by Google on request.
 
 Source: https://ai.google.dev/gemini-api/docs/interactions, read 2026-11-21.
 """
@@ -54,7 +54,7 @@ _KINDS = {"image": "image", "file": "document", "audio": "audio", "video": "vide
 class GeminiInteractions(KeyedProvider):
     """Gemini's interactions, streamed.
 
-    ``completion.id`` is what ``previous_interaction_id=`` takes to go on from a reply that Google has stored.
+    Pass ``completion.id`` as ``previous_interaction_id=`` to continue from a reply that Google has stored.
 
     Args:
         api_key: by default ``GEMINI_API_KEY``, or ``GOOGLE_API_KEY``. Sent in a header, never in the URL.
@@ -68,9 +68,9 @@ class GeminiInteractions(KeyedProvider):
     def __init__(
         self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, "GEMINI_BASE_URL", _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, "GEMINI_BASE_URL", _OFFICIAL)
         super().__init__(
             name, url, key, key_variables=["GEMINI_API_KEY", "GOOGLE_API_KEY"], key_needed=url == _OFFICIAL
         )
@@ -97,7 +97,7 @@ class GeminiInteractions(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that an interaction has no word for.
+            ConfigError: the call has something that an interaction does not support.
         """
         parameters = Parameters(self.name, chat)
         system, conversation = system_text(turns_for(self.name, chat, "detail"), self.name)
@@ -182,7 +182,7 @@ class GeminiInteractions(KeyedProvider):
 
 
 def _snake_case(field: str) -> str:
-    """Return the spelling of interactions, of which Google's other APIs have another."""
+    """Return a name in the snake case of interactions; Google's other APIs use camel case."""
     return re.sub(r"(?<=.)([A-Z])", r"_\1", field).lower()
 
 

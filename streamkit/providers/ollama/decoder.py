@@ -1,4 +1,4 @@
-"""Lines of Ollama's native chat to chunks.
+"""Decode streams of Ollama's native chat.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21.
 """
@@ -23,8 +23,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", 
 class OllamaDecoder(ReplyDecoder):
     """Decodes one stream of lines, of ``/api/chat`` or ``/api/generate``; see ``Decoder`` for the contract.
 
-    The line with ``done`` is the end. Calls come whole and without an id: they get one, of the moment that the line
-    names.
+    The line with ``done`` is the end. Calls come whole and without an id. Their ids are made from ``created_at`` of the
+    line.
     """
 
     finish_reasons = _FINISH_REASONS

@@ -1,4 +1,4 @@
-"""Ollama's native chat, beside the OpenAI-compatible one that it serves as well.
+"""Ollama's native chat; Ollama also serves an OpenAI-compatible one.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21.
 """
@@ -45,9 +45,9 @@ class Ollama(KeyedProvider):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = base_url_of(base_url) if base_url else _from_environment()
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = base_url_of(address) if address else _from_environment()
         needed = url.startswith("https://ollama.com")
         super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
 
@@ -74,7 +74,7 @@ class Ollama(KeyedProvider):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Ollama has no word for.
+            ConfigError: the call has something that Ollama does not support.
         """
         parameters = Parameters(self.name, chat)
         messages = self._messages(turns_for(self.name, chat))
@@ -144,24 +144,24 @@ def _tool(tool: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from_environment() -> str:
-    """Return where the environment says that Ollama listens, for a client.
+    """Return the base URL of Ollama from ``OLLAMA_HOST``.
 
     Raises:
         ConfigError: it cannot be an address.
 
     Source: ``Host`` in https://github.com/ollama/ollama/blob/main/envconfig/config.go, read 2026-11-21.
     """
-    given = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    given = Masked(os.environ.get("OLLAMA_HOST", "").strip().strip("\"'"))
     if given == "ollama.com":
-        given = "https://ollama.com"
-    scheme, mark, rest = given.partition("://") if "://" in given else ("http", "", given)
-    place, slash, path = rest.partition("/")
-    host, port = _place(place)
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a client goes there
+        given = Masked("https://ollama.com")
+    scheme, mark, rest = map(Masked, given.partition("://") if "://" in given else ("http", "", given))
+    place, slash, path = map(Masked, rest.partition("/"))
+    host, port = map(Masked, _place(place))
+    host = Masked({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - a client goes there
     if ":" in host:
-        host = f"[{host}]"
+        host = Masked(f"[{host}]")
     if not port and not mark:
-        port = "11434"
+        port = Masked("11434")
     try:
         return base_url_of(f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}")
     except ConfigError:
@@ -169,7 +169,7 @@ def _from_environment() -> str:
 
 
 def _place(place: str) -> tuple[str, str]:
-    """Return host and port, "" where there is none; a number is a port, and an IPv6 address may lack its brackets."""
+    """Return host and port, each "" if missing; a number is a port, and an IPv6 address may lack its brackets."""
     if place.isdigit():
         return "", place
     if place.startswith("["):

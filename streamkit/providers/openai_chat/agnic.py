@@ -26,7 +26,7 @@ from streamkit.wire.loose_json import as_dict
 __all__ = ["Agnic", "AgnicDecoder"]
 
 _OFFICIAL = "https://api.agnic.ai/v1"
-# What stands behind it speaks as OpenRouter does.
+# Its upstream deviates as OpenRouter does.
 _QUIRKS = Quirks(
     reasoning_back="reasoning_details",
     file_url="file_data",
@@ -60,11 +60,11 @@ class Agnic(ChatCompletions):
         partner_id: str | None = None,
         name: str = "agnic",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
         if key_header not in ("Authorization", "X-Agnic-Token"):
             raise ConfigError(f"key_header is 'Authorization' or 'X-Agnic-Token', not {key_header!r}")
-        url = address_of(base_url, "AGNIC_BASE_URL", _OFFICIAL)
+        url = address_of(address, "AGNIC_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,
@@ -89,9 +89,9 @@ class Agnic(ChatCompletions):
 
 
 class AgnicDecoder(RememberingDecoder):
-    """Decodes one stream of Agnic's; ``agnic.cost_usd``, on whichever event it rides, goes over ``usage.cost``.
+    """Decodes one stream of Agnic's; ``agnic.cost_usd``, on any event, takes precedence over ``usage.cost``.
 
-    The one is what the wallet pays, the other what the gateway's own supplier charges.
+    The former is what the wallet pays, the latter what the gateway's supplier charges.
     """
 
     def __init__(self, provider: str, choices: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Azure OpenAI's chat completions: of a deployment in the path, or of the v1 surface.
+"""Azure OpenAI's chat completions, with the deployment in the path or by the v1 API.
 
 Source: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle and /azure/ai-services/openai/reference
 (data plane, 2024-10-21), read 2026-11-21.
@@ -19,7 +19,7 @@ from streamkit.providers.openai_chat.provider import ChatCompletions
 from streamkit.providers.openai_chat.quirks import NO_TOP_K, Quirks
 from streamkit.providers.request.addresses import base_url_of, shown_url
 from streamkit.providers.request.call_ids import CHAT_IDS
-from streamkit.providers.request.credentials import hidden, key_of, made_with, missing_key
+from streamkit.providers.request.credentials import hidden, key_of, made_with, missing_key, repr_of
 from streamkit.wire.secrets import Masked
 
 __all__ = ["AzureOpenAI"]
@@ -65,16 +65,16 @@ class AzureOpenAI(ChatCompletions):
         max_tokens_field: str = "max_completion_tokens",
         name: str = "azure",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address = hidden(api_key), hidden(endpoint)
+        del api_key, endpoint  # or they would stand in the clear among the locals of a traceback
         held = token if callable(token) else getattr(token, "token", token)  # azure.identity's AccessToken has it there
         self._token = Masked(held) if isinstance(held, str) else held
         del token, held
         if key is not None and self._token is not None:
-            raise ConfigError("api_key and token are two ways to say who asks; give one of them")
+            raise ConfigError("api_key and token are two ways to authenticate; give one of them")
         if self._token is not None:
             key = Masked()
-        url = _resource(endpoint, "endpoint") if endpoint else _resource(os.environ.get(_ENDPOINT) or "", _ENDPOINT)
+        url = _resource(address, "endpoint") if address else _resource(hidden(os.environ.get(_ENDPOINT)), _ENDPOINT)
         version = api_version or os.environ.get("OPENAI_API_VERSION") or _LAST_DATED
         self._v1 = url.endswith(_V1) or version == "v1"
         if self._v1:
@@ -102,7 +102,7 @@ class AzureOpenAI(ChatCompletions):
 
     @property
     def models_url(self) -> str:
-        """Where the list of models is: those of the resource, which are not its deployments.
+        """The URL of the list of models: those of the resource, not its deployments.
 
         Raises:
             ConfigError: there is no endpoint.
@@ -111,7 +111,7 @@ class AzureOpenAI(ChatCompletions):
 
     @property
     def models_query(self) -> str:
-        """What says the version, to the list of models as to everything else."""
+        """The query with the API version, for the list of models."""
         return urlencode({"api-version": self._version}) if self._version else ""
 
     def _resource(self) -> str:
@@ -136,7 +136,7 @@ class AzureOpenAI(ChatCompletions):
         return {**self._headers, "Authorization": Masked(f"Bearer {bearer}")}
 
     def _fresh_token(self) -> Masked | None:
-        """Return the token that was passed, or that the function returns now; ``None`` where nothing was passed."""
+        """Return the token that was passed or that the function returns; ``None`` if neither was passed."""
         token: Any = self._token
         if callable(token):
             try:
@@ -156,14 +156,14 @@ class AzureOpenAI(ChatCompletions):
         return Masked(text)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url or 'no endpoint'}>"
+        return repr_of(self, nowhere="no endpoint")
 
 
-def _resource(endpoint: str, source: str) -> str:
+def _resource(endpoint: Masked | None, source: str) -> str:
     """Return the address of a resource, "" for none."""
     if not endpoint:
         return ""
-    if isinstance(endpoint, str) and ("?" in endpoint or "/deployments" in endpoint):
+    if "?" in endpoint or "/deployments" in endpoint:
         raise ConfigError(
             f"{source} is the address of the resource, such as https://NAME.openai.azure.com, not "
             f"{shown_url(endpoint)}: the deployment is the model's name, and the version goes in api_version="

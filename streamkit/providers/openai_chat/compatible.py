@@ -1,4 +1,4 @@
-"""Services that speak OpenAI's chat completions: those of a table, and any other."""
+"""Chat completions of a service of the table, or of any other server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.services import SERVICES, Service
 from streamkit.providers.request.addresses import address_of
 from streamkit.providers.request.credentials import hidden, name_of
-from streamkit.providers.request.post import masked_headers
+from streamkit.providers.request.post import hidden_headers, masked_headers
+from streamkit.wire.secrets import Masked
 
 __all__ = ["OpenAICompatible"]
 
@@ -28,8 +29,8 @@ class OpenAICompatible(ChatCompletions):
         OpenAICompatible("my-server", "https://my.host/v1", include_usage=False)
 
     Args:
-        name: the first segment of the model names that go to it. One of ``SERVICES`` brings its address, its key's
-            variable and its peculiarities along.
+        name: the first segment of the model names that go to it. For a name of ``SERVICES``, the address, the key's
+            variable and the deviations are known.
         base_url: what ``/chat/completions`` is added to; by default ``MY_SERVER_BASE_URL`` of the environment for
             ``name="my-server"``, or the service's own.
         api_key: by default what the environment has in ``key_variable``.
@@ -39,7 +40,7 @@ class OpenAICompatible(ChatCompletions):
         headers: sent with each request, beside the service's.
         include_usage: ask for the usage at the end of a stream.
         max_tokens_field: how ``max_tokens`` is called on the wire.
-        quirks: all in what the server differs, in place of the service's; the two above go over it.
+        quirks: all deviations of the server, instead of the service's; the two arguments above take precedence.
 
     Raises:
         ConfigError: the key or the URL cannot be one, or there is no URL and none is known.
@@ -58,10 +59,10 @@ class OpenAICompatible(ChatCompletions):
         max_tokens_field: str | None = None,
         quirks: Quirks | None = None,
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address, sent = hidden(api_key), hidden(base_url), hidden_headers(headers)
+        del api_key, base_url, headers  # or they would stand in the clear among the locals of a traceback
         service = SERVICES.get(name_of(name)) or Service(name, "", (variable_of(name, "API_KEY"),), key_needed=False)
-        url = _address(service, base_url)
+        url = _address(service, address)
         at_home = url == service.base_url
         if quirks is None:
             quirks = service.quirks
@@ -76,12 +77,12 @@ class OpenAICompatible(ChatCompletions):
             key_variables=service.key_variables if key_variable is None else (key_variable,),
             key_needed=at_home and service.key_needed if key_needed is None else key_needed,
             quirks=quirks,
-            headers={**service.headers, **masked_headers(headers)},
+            headers={**service.headers, **masked_headers(sent)},
             direct=at_home and service.local,
         )
 
 
-def _address(service: Service, base_url: str | None) -> str:
+def _address(service: Service, base_url: Masked | None) -> str:
     variable = variable_of(service.name, "BASE_URL")
     if not (base_url or os.environ.get(variable) or service.base_url):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Events of a chat-completions stream to chunks, with every deviation that servers are known for."""
+"""Decode chat-completions streams, with the known deviations of servers."""
 
 from __future__ import annotations
 
@@ -36,8 +36,12 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 _LONGEST_WORD = 100  # characters of a finish reason
-_TYPES = {"content": "text", "tool_calls": "tool_call", "function_call": "tool_call"}  # of the chunks of a field
-_IN_RAW = ("images", "audio", "annotations")  # what a delta may hold that chunks have no field for
+_TYPES = {
+    "content": "text",
+    "tool_calls": "tool_call",
+    "function_call": "tool_call",
+}  # the type of chunk that a field gives
+_IN_RAW = ("images", "audio", "annotations")  # fields of a delta that chunks have no field for
 _PLAIN = ("content", "role")  # beside these, the fields of a plain delta are empty if they are there at all
 
 
@@ -46,7 +50,8 @@ class ChatDecoder(ReplyDecoder):
 
     Args:
         provider: its name, for errors.
-        choices: how many replies were asked for; until all have their finish reason there is more to come.
+        choices: how many replies were asked for; until all have their finish reason there is more to come, unless
+            the server ends the stream.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -60,6 +65,11 @@ class ChatDecoder(ReplyDecoder):
         self._tools: dict[int, ToolIndex] = {}
         self._told_by_deltas: dict[int, set[str]] = {}  # types of chunks, by the choice
         self._told_text = False  # by the hot path
+
+    @property
+    def enough(self) -> bool:
+        """Whether every choice that was begun has its finish reason; some servers give fewer than were asked for."""
+        return bool(self._finish) and None not in self._finish.values()
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -104,7 +114,7 @@ class ChatDecoder(ReplyDecoder):
             self._untold = [chunk for choice in unfinished for chunk in self._decode_choice(choice, raw)]
             raise api_error(self._provider, raw, None, in_stream=True)
         chunks = [chunk for choice in choices for chunk in self._decode_choice(choice, raw)]
-        self.whole = len(self._finish) >= self._wanted and None not in self._finish.values()
+        self.whole = self.enough and len(self._finish) >= self._wanted
         return chunks
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
@@ -112,10 +122,10 @@ class ChatDecoder(ReplyDecoder):
         index = index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else 0
         delta = choice.get("delta")
         by_deltas = self._told_by_deltas.setdefault(index, set())
-        if isinstance(delta, dict):
+        if isinstance(delta, dict) and (delta or not choice.get("message")):
             chunks = self._decode_delta(delta, index, raw)
             by_deltas.update(chunk.type for chunk in chunks)
-        else:  # one that comes whole; what deltas told would be told again
+        else:  # a whole message: leave out what deltas delivered already
             if self._told_text:
                 by_deltas.add("text")
             delta = {
@@ -139,8 +149,9 @@ class ChatDecoder(ReplyDecoder):
         else:
             chunks += self._pieces("text", as_text(content), raw, index)
         chunks += self._pieces("refusal", as_text(delta.get("refusal")), raw, index)
-        calls = as_list(delta.get("tool_calls"))
-        if not calls and (call := delta.get("function_call")):  # of old; llama-cpp-python sends both
+        calls = delta.get("tool_calls")
+        calls = [calls] if isinstance(calls, dict) and calls else as_list(calls)  # some servers leave the list out
+        if not calls and (call := delta.get("function_call")):  # the older shape; llama-cpp-python sends both
             calls = [{"index": 0, "function": call}]
         if calls:
             self._tools.setdefault(index, ToolIndex()).begin_event()
@@ -150,7 +161,7 @@ class ChatDecoder(ReplyDecoder):
         return chunks
 
     def _decode_parts(self, parts: list[Any], index: int, raw: Any) -> list[Chunk]:
-        """Read content that is a list of parts, as Mistral sends it."""
+        """Parse content that is a list of parts, as Mistral sends it."""
         chunks = []
         for part in parts:
             part = {"type": "text", "text": part} if isinstance(part, str) else as_dict(part)
@@ -198,7 +209,7 @@ def _reasoning(delta: Mapping[str, Any]) -> str:
 
 
 def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
-    """Return what an event says of usage, wherever it does."""
+    """Return the usage of an event, from any of its known places."""
     sent = raw.get("usage") or as_dict(raw.get("x_groq")).get("usage")
     if not sent:
         sent = next((u for c in as_list(raw.get("choices")) if (u := as_dict(c).get("usage"))), None)
@@ -208,11 +219,14 @@ def _usage_of(raw: Mapping[str, Any]) -> Usage | None:
 def _usage(sent: Mapping[str, Any]) -> Usage:
     given, made = count_of(sent.get("prompt_tokens")), count_of(sent.get("completion_tokens"))
     total = count_of(sent.get("total_tokens"))
-    thoughts = count_of(as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens"))
+    inner = as_dict(sent.get("completion_tokens_details")).get("reasoning_tokens")
+    # Azure may count them beside the details, and leave these at 0.
+    thoughts = max((n for n in map(count_of, (inner, sent.get("reasoning_tokens"))) if n is not None), default=None)
     if thoughts and made is not None and given is not None and given + made + thoughts == total:
-        made += thoughts  # xAI counts them apart
+        made += thoughts  # xAI does not include them in completion_tokens
     details = as_dict(sent.get("prompt_tokens_details"))
     cached = (details.get("cached_tokens"), sent.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"))
+    written = (details.get("cache_write_tokens"), sent.get("cache_creation_input_tokens"))  # OpenRouter, LiteLLM
     return Usage(
         given,
         made,
@@ -220,4 +234,5 @@ def _usage(sent: Mapping[str, Any]) -> Usage:
         next((count for count in map(count_of, cached) if count is not None), None),
         thoughts,
         reported_cost(sent),
+        next((n for n in map(count_of, written) if n is not None), None),
     )

@@ -1,4 +1,4 @@
-"""The model that is always there: ``demo/storyteller``, served by this very process."""
+"""The demo model, ``demo/storyteller``, served by this process."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class Demo(OpenAI):
 
     def __init__(self, url: str) -> None:
         super().__init__(api_key="", base_url=url, name="demo")
-        self.direct = True  # to loopback, whatever proxies are set
+        self.direct = True  # loopback, so without a proxy

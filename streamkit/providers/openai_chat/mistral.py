@@ -1,4 +1,4 @@
-"""Mistral's chat: OpenAI's, with deviations of its own.
+"""Mistral's chat completions: OpenAI's format with deviations.
 
 Source: https://docs.mistral.ai/api/, read 2026-11-21.
 """
@@ -35,8 +35,8 @@ _NATIVE = (
 class Mistral(ChatCompletions):
     """Mistral's chat completions.
 
-    Replies may have their content as a list of parts, thoughts among them, which go back with the history. Ids of
-    tool calls that came from elsewhere are replaced by such as Mistral takes.
+    The content of a reply may be a list of parts. Its thoughts are sent back with the history. Ids of tool calls that
+    Mistral would refuse are replaced.
 
     Args:
         api_key: by default ``MISTRAL_API_KEY``.
@@ -48,14 +48,14 @@ class Mistral(ChatCompletions):
     """
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
         super().__init__(
             name,
-            base_url_of(base_url or _OFFICIAL),
+            base_url_of(address or _OFFICIAL),
             key,
             key_variables=["MISTRAL_API_KEY"],
-            key_needed=base_url is None,
+            key_needed=address is None,
             quirks=Quirks(include_usage=False),  # it sends the usage unasked
         )
 
@@ -63,7 +63,7 @@ class Mistral(ChatCompletions):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that Mistral has no word for.
+            ConfigError: the call has something that Mistral does not support.
         """
         parameters = Parameters(self.name, chat)
         conversation = turns_with_ids(turns_for(self.name, chat, "detail"), MISTRAL_IDS)
@@ -119,13 +119,13 @@ class Mistral(ChatCompletions):
 
 
 def _prefix(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Mistral's mark of a message that the reply goes on from, where there is one."""
+    """Return Mistral's ``prefix`` field of a message that the reply continues, if it has one."""
     prefix = message.get("prefix")
     return {} if prefix is None else {"prefix": prefix}
 
 
 def _tool(tool: Mapping[str, Any], read: ToolSpec | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a tool as it stands, Mistral's own among them; a function with the parameters that it must have."""
+    """Return a tool unchanged, but a function always with ``parameters``, which Mistral requires."""
     if not isinstance(read, ToolSpec):
         return tool
     return {**tool, "function": {**tool["function"], "parameters": read.parameters}}

@@ -1,4 +1,4 @@
-"""A decoder of Mistral's chat that keeps the thoughts as they go back with the history.
+"""Decode Mistral's chat completions and keep the thoughts for the history.
 
 Source: https://docs.mistral.ai/capabilities/reasoning and the ``ThinkChunk`` of Mistral's own SDK, read 2026-11-21.
 """
@@ -18,7 +18,7 @@ FORMAT = "mistral"
 
 
 class MistralDecoder(RememberingDecoder):
-    """Decodes one stream of Mistral's, and notes the thoughts of choice 0, one part of content, at its end."""
+    """Decodes one stream of Mistral's; stores the thoughts of choice 0 as one part of content at its end."""
 
     def __init__(self, provider: str, choices: int = 1) -> None:
         super().__init__(provider, choices, None)

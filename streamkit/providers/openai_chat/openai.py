@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as OpenAI serves them and as everybody else does.
+"""Chat completions of OpenAI and of servers that speak the same format.
 
 Source: the API reference of chat completions (streaming), read 2026-11-20.
 """
@@ -21,7 +21,7 @@ _OFFICIAL = "https://api.openai.com/v1"
 class OpenAI(ChatCompletions):
     """Chat completions of OpenAI, or of any server that speaks the same format.
 
-    ``OpenAICompatible`` knows many such services by name, and what each wants otherwise.
+    ``OpenAICompatible`` knows many such services by name, with their deviations.
 
     Args:
         api_key: by default what the environment has under the provider's name: ``OPENAI_API_KEY``, or
@@ -51,9 +51,9 @@ class OpenAI(ChatCompletions):
         max_tokens_field: str | None = None,
         name: str = "openai",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, variable_of(name, "BASE_URL"), _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, variable_of(name, "BASE_URL"), _OFFICIAL)
         official = is_openai(url)
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))

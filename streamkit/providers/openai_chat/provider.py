@@ -1,4 +1,4 @@
-"""What all services of chat completions have in common: the request, the decoder, the reading of a refusal.
+"""Base class of the services of chat completions: request, decoder, errors.
 
 Source: OpenAI's API reference of chat completions (streaming), read 2026-11-20; the deviations are those of the
 recordings in ``tests/recordings`` and of the services' own documentation.
@@ -33,7 +33,7 @@ from streamkit.providers.request.openai_shape import (
 from streamkit.providers.request.post import post
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict, as_text
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Masked, Unshown
 
 __all__ = ["ChatCompletions", "variable_of"]
 
@@ -60,9 +60,9 @@ class ChatCompletions(KeyedProvider):
         api_key: by default the first that the environment has.
         key_variables: where the environment has it, the usual one first.
         key_needed: whether a request without a key is refused before it is sent.
-        quirks: in what the server differs.
+        quirks: how the server deviates.
         headers: sent with each request; those that are ``None`` are left out, secret ones are ``Masked``.
-        direct: reach it past the proxies of the environment.
+        direct: ignore the proxies of the environment.
 
     Raises:
         ConfigError: the key cannot be one.
@@ -111,7 +111,7 @@ class ChatCompletions(KeyedProvider):
         """Return the request's body, before ``extra_body`` is added and it becomes JSON.
 
         Raises:
-            ConfigError: a parameter is unknown, or the service has no word for it.
+            ConfigError: a parameter is unknown, or the service does not support it.
         """
         given = with_named_results(chat.messages)
         messages: list[Any] = [self._sent(f"messages[{number}]", message) for number, message in enumerate(given)]
@@ -129,7 +129,7 @@ class ChatCompletions(KeyedProvider):
             body["stream_options"] = {"include_usage": True, **given}
 
     def _sent(self, where: str, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a message as the server takes it: with its own data back, without anybody else's."""
+        """Return a message in the server's form: with its own provider data, without that of other formats."""
         sent = {key: value for key, value in message.items() if key != "provider_data"}
         sent |= _own_data(where, message, self._quirks.reasoning_back)
         content = content_of(where, message)
@@ -142,7 +142,7 @@ class ChatCompletions(KeyedProvider):
         return sent
 
     def _sent_part(self, part: Any) -> Any:
-        """Return a part as the server takes it; only the address of a document is not the same everywhere."""
+        """Return a part in the server's form; servers differ only in where the URL of a document goes."""
         file = as_dict(as_dict(part).get("file"))
         held = "file_url" if file.get("file_url") else "file_data"
         url, field = as_text(file.get(held)), self._quirks.file_url
@@ -158,7 +158,7 @@ class ChatCompletions(KeyedProvider):
         return {**part, "file": {**{key: value for key, value in file.items() if key != held}, field: url}}
 
     def _params(self, chat: ChatRequest) -> dict[str, Any]:
-        params, quirks = dict(chat.params), self._quirks
+        params, quirks = Unshown(chat.params), self._quirks  # as an unknown parameter may be a key
         for name, instead in quirks.refused.items():
             if name in params:
                 raise ConfigError(f"{self.name} has no {name}: {instead}")
@@ -194,7 +194,7 @@ def _free(params: Mapping[str, Any], given: str, sent: str) -> None:
 
 
 def _own_data(where: str, message: Mapping[str, Any], field: str | None) -> dict[str, Any]:
-    """Return the last that the server sent for itself in a field, as the field of the message that brings it back."""
+    """Return the last provider data of a field as a dict of that field; empty if there is none."""
     data = items_of(where, message, "provider_data")
     if field is None or field in message:
         return {}

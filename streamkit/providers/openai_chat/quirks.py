@@ -1,4 +1,4 @@
-"""In what the servers of chat completions differ from one another, as data."""
+"""How servers of chat completions deviate from OpenAI's reference, as data."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import attrs
 
 __all__ = ["NO_TOP_K", "Quirks"]
 
-#: What OpenAI's own models refuse, and other servers of the format take.
+#: A parameter that OpenAI's own models refuse and other servers accept.
 NO_TOP_K: Mapping[str, str] = {"top_k": "there are temperature= and top_p="}
 
 
 @attrs.frozen
 class Quirks:
-    """What one server wants otherwise than OpenAI's reference has it.
+    """How one server deviates from OpenAI's reference.
 
     Attributes:
-        include_usage: whether it is asked for the usage by ``stream_options``; not where it refuses that, or
-            sends the usage without.
-        max_tokens_field: how ``max_tokens`` is called on the wire.
-        max_tokens_only: whether that is the one name it knows, by which ``max_completion_tokens`` goes as well;
-            a server that may stand before OpenAI's own models knows both.
-        effort_field: how ``reasoning_effort`` goes on the wire: under its own name, or as ``effort`` in an object
+        include_usage: whether to send ``stream_options`` to ask for the usage; false if the server refuses that, or
+            sends the usage unasked.
+        max_tokens_field: the name of ``max_tokens`` on the wire.
+        max_tokens_only: whether ``max_completion_tokens`` is sent under that name as well, because the server knows
+            only one; a server that may forward to OpenAI's own models knows both.
+        effort_field: where ``reasoning_effort`` goes on the wire: under its own name, or as ``effort`` in an object
             ``reasoning``.
-        reasoning_back: the field of an assistant's message in which the server wants its reasoning back with the
-            history, where it refuses to go on, or goes on worse, without it.
-        file_url: the field of a document that takes its address, an extension of OpenAI's format; ``None`` where
-            only the content is taken.
-        call_ids: what the ids of tool calls have to be; others are replaced. ``None`` where any will do.
-        own: parameters beyond OpenAI's that it has, under its own names.
-        refused: parameters of OpenAI's that it has not, each with what there is instead.
+        reasoning_back: the field of an assistant's message in which reasoning is sent back with the history, if the
+            server refuses the request or answers worse without it.
+        file_url: the field of a document for its URL, an extension of OpenAI's format; ``None`` if the server takes
+            only the content.
+        call_ids: the form that ids of tool calls must have; others are replaced. ``None`` for any form.
+        own: the server's own parameters, beyond OpenAI's.
+        refused: OpenAI's parameters that the server does not support, each with the alternative.
     """
 
     include_usage: bool = True

@@ -1,4 +1,4 @@
-"""A decoder of chat completions that keeps the reasoning as the server wants it back with the history.
+"""Decode chat completions of servers that want their reasoning back with the history.
 
 Source: DeepSeek's guide to the thinking mode (tool calls: ``reasoning_content`` is to be passed back, or the next
 request is refused) and OpenRouter's to reasoning tokens (preserving reasoning blocks), read 2026-11-21.
@@ -17,17 +17,16 @@ from streamkit.wire.loose_json import as_list, as_word
 
 __all__ = ["RememberingDecoder"]
 
-_MOST_DETAILS = 16 * 1024 * 1024  # characters of reasoning that one stream may make us keep a second time
+_MOST_DETAILS = 16 * 1024 * 1024  # characters of reasoning that are kept a second time in one stream
 _GROWING = ("text", "summary", "data")  # the fields of a detail that come in pieces; the others come whole
 
 
 class RememberingDecoder(ChatDecoder):
-    """Decodes one stream of chat completions, and notes the reasoning of choice 0 as provider data at its end.
+    """Decodes one stream of chat completions; stores the reasoning of choice 0 as provider data at its end.
 
     Args:
         provider, choices: as for ``ChatDecoder``.
-        field: of the deltas, in which the reasoning comes and in which it goes back; ``None`` where a subclass
-            finds it elsewhere.
+        field: the field of deltas and messages that holds the reasoning; ``None`` if a subclass finds it elsewhere.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class RememberingDecoder(ChatDecoder):
         self._field = field
         self._text: list[str] = []
         self._details: list[dict[str, Any]] = []
-        self._grown: list[dict[str, list[str]]] = []  # of each detail, what its growing fields consist of
+        self._grown: list[dict[str, list[str]]] = []  # for each detail, the pieces of its growing fields
         self._size = 0
 
     def _decode_choice(self, choice: Mapping[str, Any], raw: Any) -> list[Chunk]:
@@ -63,7 +62,7 @@ class RememberingDecoder(ChatDecoder):
                 self._add_detail(piece)
 
     def _add_detail(self, piece: dict[str, Any]) -> None:
-        """Join a piece to the detail that it goes on with, or begin a new one."""
+        """Append a piece to the detail that it continues, or begin a new one."""
         grows = {name: piece[name] for name in _GROWING if isinstance(piece.get(name), str)}
         self._grow(*grows.values())
         if not self._details or not _goes_on(self._details[-1], piece):
@@ -80,7 +79,7 @@ class RememberingDecoder(ChatDecoder):
             raise ProtocolError(f"reasoning of more than {_MOST_DETAILS} characters")
 
     def _tell(self) -> None:
-        """Note what has come, once; "" counts, for a server that sent it wants it back."""
+        """Store the reasoning as provider data, once; an empty string counts, because the server wants it back."""
         if self._text:
             self._note_data("reasoning_content", as_word("".join(self._text)))
         for detail, texts in zip(self._details, self._grown, strict=True):
@@ -92,7 +91,7 @@ class RememberingDecoder(ChatDecoder):
 
 
 def _writable(detail: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a detail with characters made whole that came in halves, ``None`` for one that cannot be sent back."""
+    """Return a detail with split surrogate pairs joined, ``None`` if it cannot be sent back."""
     made = {name: as_word(value) if isinstance(value, str) else value for name, value in detail.items()}
     try:
         write_json(made)

@@ -1,4 +1,4 @@
-"""The services of chat completions that are known by name, and in what each differs, as data.
+"""The known services of chat completions and their deviations, as data.
 
 Source: the API reference of each service, and the client libraries that speak to many of them (LiteLLM,
 Pydantic AI, Vercel's AI SDK), read 2026-11-21.
@@ -21,10 +21,10 @@ class Service:
 
     Attributes:
         name: the first segment of model names.
-        base_url: what ``/chat/completions`` is added to; ``NAME_BASE_URL`` of the environment goes before it.
+        base_url: what ``/chat/completions`` is added to; ``NAME_BASE_URL`` of the environment replaces it.
         key_variables: where the environment has its key, the usual one first.
-        key_needed: whether it answers nobody without one.
-        quirks: in what it differs.
+        key_needed: whether it refuses requests without a key.
+        quirks: how it deviates.
         headers: sent with each request.
     """
 
@@ -37,7 +37,7 @@ class Service:
 
     @property
     def local(self) -> bool:
-        """Whether it is a server on this machine, which no proxy stands before."""
+        """Whether it is a server on this machine, which is reached without a proxy."""
         return self.base_url.startswith("http://127.0.0.1:")
 
 
@@ -45,7 +45,7 @@ def _own(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-# The sampling that servers of open models add to OpenAI's.
+# Sampling parameters that servers of open models add to OpenAI's.
 _SAMPLING = "min_p repetition_penalty"
 _VLLM = f"{_SAMPLING} add_generation_prompt chat_template_kwargs ignore_eos min_tokens skip_special_tokens"
 

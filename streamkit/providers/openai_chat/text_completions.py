@@ -1,4 +1,4 @@
-"""OpenAI's legacy text completions, as vLLM and others still serve them.
+"""OpenAI's legacy text completions, which vLLM and others still serve.
 
 Source: https://platform.openai.com/docs/api-reference/completions, read 2026-11-21.
 """
@@ -32,7 +32,7 @@ _NATIVE = (
 
 
 class CompletionsDecoder(ChatDecoder):
-    """Decodes one stream of text completions: the choices have ``text`` where those of a chat have a delta."""
+    """Decodes one stream of text completions: choices have ``text`` instead of a delta."""
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -69,8 +69,7 @@ class OpenAICompletions(ChatCompletions):
     """Text completions of OpenAI, or of any server that speaks the same format; see ``OpenAI`` for the
     arguments.
 
-    The prompt is the one user message that the call has, as it stands; ``extra_body={"prompt": ...}`` sends
-    any other.
+    The prompt is the text of the call's single user message. ``extra_body={"prompt": ...}`` sends any other prompt.
     """
 
     def __init__(
@@ -81,9 +80,9 @@ class OpenAICompletions(ChatCompletions):
         include_usage: bool = True,
         name: str = "openai-completions",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
-        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL)
+        key, address = hidden(api_key), hidden(base_url)
+        del api_key, base_url  # or they would stand in the clear among the locals of a traceback
+        url = address_of(address, "OPENAI_BASE_URL", _OFFICIAL)
         super().__init__(
             name,
             url,
@@ -101,7 +100,7 @@ class OpenAICompletions(ChatCompletions):
         """Return the request's body.
 
         Raises:
-            ConfigError: there is something that a text completion has no word for.
+            ConfigError: the call has something that a text completion does not support.
         """
         parameters = Parameters(self.name, chat)
         body: dict[str, Any] = {"model": chat.model, "stream": True}
@@ -120,7 +119,7 @@ class OpenAICompletions(ChatCompletions):
         conversation = turns_for(self.name, chat)
         if len(conversation) != 1 or conversation[0].role != "user":
             raise ConfigError(
-                f"{self.name} completes a text and knows no roles: pass one user message, or a prompt of your own "
+                f"{self.name} completes text without roles: pass one user message, or a prompt of your own "
                 "in extra_body={'prompt': ...}"
             )
         return conversation[0].text(self.name)

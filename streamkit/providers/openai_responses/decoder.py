@@ -1,4 +1,4 @@
-"""Events of OpenAI's Responses to chunks.
+"""Decode streams of OpenAI's Responses.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11-21, and the recordings.
 """
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.openai_responses.item_places import ItemPlaces, following
+from streamkit.providers.openai_responses.told_parts import ToldParts
 from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
@@ -26,33 +27,35 @@ FORMAT = "openai-responses"  # of provider data
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _UNDER_WAY = ("queued", "in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
-# Events that bring nothing, or nothing that others have not brought.
+# Events without content, or whose content other events have as well.
 _SILENT = frozenset(
     f"response.{name}"
     for name in "created in_progress queued content_part.added content_part.done output_text.annotation.added "
     "reasoning_summary_part.added reasoning_summary_part.done".split()
 )
 _Kind = Literal["text", "reasoning", "refusal"]
+_REASONING_FIELDS: tuple[Literal["content", "summary"], ...] = ("content", "summary")
 
 
 class ResponsesDecoder(ReplyDecoder):
     """Decodes one stream of Responses; see ``Decoder`` for the contract.
 
-    A reply is a list of items. Most servers tell each item by deltas, then whole, and at the end all of them
-    again; some leave one or the other out. So the length told of each part is kept, and from what comes whole
-    only the rest is told. Tools that run on the server's
-    side are in ``raw`` alone.
+    A reply is a list of items. Most servers send each item as deltas, then whole, and at the end all items again; some
+    leave one or the other out. So the decoder counts the delivered characters of each part, and delivers only the
+    rest of what comes whole. Of a reasoning item it delivers either the content or the summary, whichever comes
+    first. Tools that run on the server's side are in ``raw`` only.
     """
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
-        self._lengths: dict[tuple[Any, ...], int] = {}  # characters told, by kind and place
+        self._told_parts: dict[tuple[_Kind, Any], ToldParts] = {}  # by kind, and place of the item
         self._places = ItemPlaces()
         self._layout = Layout()
+        self._argument_lengths: dict[Any, int] = {}  # characters delivered, by the place of the item
         self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
         self._kept: set[Any] = set()  # places of the items that are provider data
-        self._raw_reasoning = False
-        self._why = ""  # a reply is incomplete
+        self._reasoning: dict[Any, Literal["content", "summary"]] = {}  # the field delivered of each item, by its place
+        self._why = ""  # the reason of an incomplete reply
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -70,7 +73,7 @@ class ResponsesDecoder(ReplyDecoder):
                 and not self._provider_data
                 and raw["output_index"] == self._layout.place
             ):
-                self._lengths["text", raw["output_index"], raw["content_index"]] += len(text)
+                self._told_parts["text", raw["output_index"]].lengths[raw["content_index"]] += len(text)
                 self._layout.text += len(text)
                 self._last = raw
                 return (text_chunk(text, 0, raw, self._id, self._model),)
@@ -98,49 +101,51 @@ class ResponsesDecoder(ReplyDecoder):
         return [] if type in _SILENT or not type.startswith("response.") else [self._chunk("text", 0, raw)]
 
     def _progress(self, subject: str, is_delta: bool, place: Any, raw: Mapping[str, Any]) -> list[Chunk]:
-        """Read one step of one part of an item: a delta, or the whole of it."""
-        content, summary = _number(raw.get("content_index")), _number(raw.get("summary_index"))
-        whole = not is_delta
+        """Parse an event about one part of an item: a delta, or the whole part."""
+        part, whole = _number(raw.get("content_index")), not is_delta
+        text = as_text(raw.get("delta" if is_delta else "refusal" if subject == "refusal" else "text"))
         if subject == "output_text":
-            return self._tell("text", as_text(raw.get("delta" if is_delta else "text")), (place, content), raw, whole)
+            return self._tell("text", text, place, part, raw, whole)
         if subject == "refusal":
-            text = as_text(raw.get("delta" if is_delta else "refusal"))
-            return self._tell("refusal", text, (place, content), raw, whole)
+            return self._tell("refusal", text, place, part, raw, whole)
         if subject == "reasoning_text":
-            self._raw_reasoning = True
-            text = as_text(raw.get("delta" if is_delta else "text"))
-            return self._tell("reasoning", text, (place, content, "raw"), raw, whole)
+            return self._tell("reasoning", text, place, part, raw, whole) if self._takes(place, "content", text) else []
         if subject == "reasoning_summary_text":
-            if self._raw_reasoning:  # the same in other words
-                return []
-            text = as_text(raw.get("delta" if is_delta else "text"))
-            return self._tell("reasoning", text, (place, summary), raw, whole)
+            part = _number(raw.get("summary_index"))
+            return self._tell("reasoning", text, place, part, raw, whole) if self._takes(place, "summary", text) else []
         if subject in ("function_call_arguments", "custom_tool_call_input"):
             field = "arguments" if subject == "function_call_arguments" else "input"
             return self._arguments_of(place, as_text(raw.get("delta" if is_delta else field)), raw, whole)
         return [self._chunk("text", 0, raw)] if is_delta else []
 
-    def _tell(self, kind: _Kind, text: str, place: tuple[Any, ...], raw: Any, whole: bool) -> list[Chunk]:
-        key = (kind, *place)
-        told = self._lengths.setdefault(key, 0)
-        chunks = self._pieces(kind, text[told:] if whole else text, raw)
+    def _takes(self, place: Any, field: Literal["content", "summary"], text: str) -> bool:
+        """Return whether a field of a reasoning item is delivered.
+
+        An item may hold its raw reasoning as content and a summary of it, and some servers put the summary into both.
+        Only the field whose text comes first is delivered.
+        """
+        return field == (self._reasoning.setdefault(place, field) if text else self._reasoning.get(place))
+
+    def _tell(self, kind: _Kind, text: str, place: Any, part: int, raw: Any, whole: bool) -> list[Chunk]:
+        """Return chunks of a piece of a part, or of the rest of a whole part."""
+        told = self._told_parts.setdefault((kind, place), ToldParts())
+        chunks = self._pieces(kind, text[told.lengths.get(part, 0) :] if whole else text, raw)
         length = sum(len(chunk.text or chunk.reasoning or chunk.refusal) for chunk in chunks)
-        self._lengths[key] += length
+        told.add(part, length)
         if kind == "text":
-            self._layout.at(place[0])
+            self._layout.at(place)
             self._layout.text += length
         return chunks
 
     def _arguments_of(self, place: Any, text: str, raw: Any, whole: bool) -> list[Chunk]:
         if place not in self._calls:
-            return []  # its item is still to come, and will be whole then
-        key = ("arguments", place)
-        told = self._lengths.setdefault(key, 0)
-        fragment = text[told:] if whole else text
+            return []  # its item comes later, with all of the arguments
+        fragment = text[self._argument_lengths.get(place, 0) :] if whole else text
         if not fragment:
             return []
         chunk = self._call_piece(self._calls[place], raw, arguments=fragment)
-        self._lengths[key] += len(chunk.tool_call.arguments) if chunk.tool_call else 0
+        length = len(chunk.tool_call.arguments) if chunk.tool_call else 0
+        self._argument_lengths[place] = self._argument_lengths.get(place, 0) + length
         return [chunk]
 
     def _item(
@@ -155,7 +160,7 @@ class ResponsesDecoder(ReplyDecoder):
             return self._message(item, place, raw)
         if type == "reasoning":
             self._keep(item, place, following)
-            return self._reasoning(item, place, raw)
+            return self._thought(item, place, raw)
         if type == "compaction":
             self._keep(item, place, following)
         return [self._chunk("text", 0, raw)]  # a tool on the server's side: all of it is in raw
@@ -179,26 +184,30 @@ class ResponsesDecoder(ReplyDecoder):
         return chunks
 
     def _message(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for number, part in enumerate(map(as_dict, as_list(item.get("content")))):
-            if part.get("type") == "refusal":
-                chunks += self._tell("refusal", as_text(part.get("refusal")), (place, number), raw, True)
-            elif part.get("type") in ("output_text", "text"):
-                chunks += self._tell("text", as_text(part.get("text")), (place, number), raw, True)
-        return chunks
+        parts = dict(enumerate(map(as_dict, as_list(item.get("content")))))
+        texts = {
+            n: as_text(part.get("text")) for n, part in parts.items() if part.get("type") in ("output_text", "text")
+        }
+        refusals = {n: as_text(part.get("refusal")) for n, part in parts.items() if part.get("type") == "refusal"}
+        return self._rest("text", texts, place, raw) + self._rest("refusal", refusals, place, raw)
 
-    def _reasoning(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for number, part in enumerate(map(as_dict, as_list(item.get("content")))):
-            self._raw_reasoning = True
-            chunks += self._tell("reasoning", as_text(part.get("text")), (place, number, "raw"), raw, True)
-        if not self._raw_reasoning:
-            for number, part in enumerate(map(as_dict, as_list(item.get("summary")))):
-                chunks += self._tell("reasoning", as_text(part.get("text")), (place, number), raw, True)
-        return chunks
+    def _thought(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
+        """Return the rest of a whole reasoning item: of its content, if that has text, else of its summary."""
+        for field in _REASONING_FIELDS:
+            texts = {n: as_text(as_dict(part).get("text")) for n, part in enumerate(as_list(item.get(field)))}
+            if any(texts.values()) and self._takes(place, field, "".join(texts.values())):
+                return self._rest("reasoning", texts, place, raw)
+        return []
+
+    def _rest(self, kind: _Kind, parts: Mapping[int, str], place: Any, raw: Any) -> list[Chunk]:
+        """Return the rest of all parts of one kind of a whole item."""
+        told = self._told_parts.setdefault((kind, place), ToldParts())
+        return [
+            chunk for part, rest in told.rest_of(parts) for chunk in self._tell(kind, rest, place, part, raw, False)
+        ]
 
     def _keep(self, item: Mapping[str, Any], place: Any, following: int | None) -> None:
-        """Keep an item that only the server can read; one without such content need not go back."""
+        """Keep an item with encrypted content for the history; others need not be sent back."""
         following = place if isinstance(place, int) else following
         if item.get("encrypted_content") and place not in self._kept:
             self._kept.add(place)
@@ -219,13 +228,15 @@ class ResponsesDecoder(ReplyDecoder):
         return chunks
 
     def _output(self, output: list[Any], raw: Any) -> list[Chunk]:
-        """Read the items at the end, of which most or all were told before."""
+        """Parse the list of items at the end; most or all of them were delivered before."""
         items = [as_dict(item) for item in output]
         places = self._places.at_end(items)
         chunks: list[Chunk] = []
         for item, place, next_place in zip(items, places, following(places), strict=True):
             if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
                 chunks += self._item(item, place, raw, whole=True, following=next_place)
+            elif item.get("type") == "compaction":
+                self._keep(item, place, next_place)
         return chunks
 
     def _failed(self, raw: Any) -> APIError:

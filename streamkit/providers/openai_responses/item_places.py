@@ -1,4 +1,4 @@
-"""Which item of a response an event is about, for servers that number items, that name them, and that do neither."""
+"""Find the item of a response that an event belongs to, by its number, its id or its type."""
 
 from __future__ import annotations
 
@@ -13,43 +13,54 @@ __all__ = ["ItemPlaces", "following"]
 class ItemPlaces:
     """The items of one response so far.
 
-    An item is known by its number, where the server gives numbers, else by its id, else by its type. At the end,
-    where number and id may be missing, it is known by being the first or second of its type.
+    An item is identified by its number if the server sends numbers, else by its id, else by its type. In the list at
+    the end number and id may be missing: there it is identified by its rank among the items of its type.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
         self._some_id_has_no_place = False
+        self._by_number: dict[int, Any] = {}
         self._of_type: dict[str, dict[Any, None]] = {}  # places, in order, by the type of the item
 
     def of(self, number: Any, item: Mapping[str, Any]) -> Any:
-        """Return where an item stands, as far as that is known: its number, else its id.
+        """Return the place of an item: its number, else its id.
 
         Args:
             number: as sent.
-            item: its ids and its type, or what is known of them.
+            item: its ids and its type, as far as known.
         """
         ids = _ids(item)
         places = self._of_type.setdefault(as_text(item.get("type")), {})
-        place = number if isinstance(number, int) else self._by_name(ids, places)
+        place = self._numbered(number, ids, places) if isinstance(number, int) else self._by_name(ids, places)
         for id in ids:
             self._by_id.setdefault(id, place)
             self._some_id_has_no_place |= self._by_id[id] is None
         places[place] = None
         return place
 
+    def _numbered(self, number: int, ids: Sequence[str], places: Mapping[Any, None]) -> Any:
+        """Return the place of a numbered item: its number, unless earlier events of the item came without one."""
+        if number not in self._by_number:
+            unnumbered = [self._by_id[id] for id in ids if id in self._by_id]
+            if None in places and not self._some_id_has_no_place:
+                unnumbered.append(None)
+            self._by_number[number] = next((place for place in unnumbered if not isinstance(place, int)), number)
+            self._some_id_has_no_place |= self._by_number[number] is None
+        return self._by_number[number]
+
     def _by_name(self, ids: Sequence[str], places: Mapping[Any, None]) -> Any:
         for id in ids:
             if id in self._by_id:
                 return self._by_id[id]
         if not ids:
-            return next(reversed(places), None)  # the last of its type goes on
+            return next(reversed(places), None)  # the last item of its type continues
         if None in places and not self._some_id_has_no_place:
-            return None  # it was nameless so far
+            return None  # its earlier events had no id
         return ids[0]
 
     def at_end(self, items: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return where the items of the list at the end stand; it may lack some that were told before."""
+        """Return the places of the items of the list at the end; the list may lack earlier items."""
         known = {type: list(places) for type, places in self._of_type.items()}
         before: dict[str, int] = {}  # how many of each type
         found = []
@@ -65,7 +76,7 @@ class ItemPlaces:
 
 
 def following(places: Sequence[Any]) -> list[int | None]:
-    """Return of each place the next one behind it that is a number."""
+    """Return for each place the next later one that is a number."""
     found: list[int | None] = [None]
     for place in reversed(places[1:]):
         found.append(place if isinstance(place, int) else found[-1])

@@ -1,4 +1,4 @@
-"""OpenAI's Responses, as OpenAI serves them and as others do.
+"""Responses of OpenAI and of servers that speak the same format.
 
 Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-21.
 """
@@ -13,7 +13,7 @@ from streamkit.providers.openai_responses.request import body_of
 from streamkit.providers.request.addresses import address_of, base_url_of, is_openai
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
-from streamkit.providers.request.post import masked_headers, post
+from streamkit.providers.request.post import hidden_headers, masked_headers, post
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Masked
 
@@ -52,13 +52,13 @@ class OpenAIResponses(KeyedProvider):
         headers: Mapping[str, str] | None = None,
         name: str = "openai-responses",
     ) -> None:
-        key = hidden(api_key)
-        del api_key  # or it would stand in the clear among the locals of a traceback
+        key, address, sent = hidden(api_key), hidden(base_url), hidden_headers(headers)
+        del api_key, base_url, headers  # or they would stand in the clear among the locals of a traceback
         ours = key_variable == "OPENAI_API_KEY"
-        url = address_of(base_url, "OPENAI_BASE_URL", _OFFICIAL) if ours else base_url_of(base_url or _OFFICIAL)
+        url = address_of(address, "OPENAI_BASE_URL", _OFFICIAL) if ours else base_url_of(address or _OFFICIAL)
         super().__init__(name, url, key, key_variables=[key_variable], key_needed=is_openai(url))
         self._key_header = key_header
-        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **masked_headers(headers)}
+        self._headers = {"OpenAI-Organization": organization, "OpenAI-Project": project, **masked_headers(sent)}
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller.

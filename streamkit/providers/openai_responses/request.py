@@ -1,4 +1,4 @@
-"""A call in the words of chat completions to the body of OpenAI's Responses.
+"""Build the body of OpenAI's Responses from a call of chat completions.
 
 Source: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11-21.
 """
@@ -30,26 +30,26 @@ from streamkit.wire.loose_json import as_dict
 
 __all__ = ["body_of"]
 
-# Under the API's own names, as they stand.
+# The API's own parameters, copied unchanged.
 _NATIVE = (
     *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "metadata", "user", "service_tier", "store"),
     *("include", "previous_response_id", "conversation", "truncation", "prompt", "prompt_cache_key", "max_tool_calls"),
     *("prompt_cache_retention", "safety_identifier", "background", "context_management", "stream_options"),
     *("instructions", "moderation", "prompt_cache_options", "max_output_tokens"),
 )
-# What a reply can follow without any input.
+# Parameters that may replace the input.
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 
 def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
-    The server's own default decides whether a reply is stored there. To keep reasoning in a history of one's
-    own, pass ``store=False, include=["reasoning.encrypted_content"]``: it comes back in
-    ``completion.message`` and goes out again with it.
+    The server's default decides whether it stores the reply. To keep reasoning in your own history, pass
+    ``store=False, include=["reasoning.encrypted_content"]``: the reasoning is then in ``completion.message`` and is
+    sent again with it.
 
     Raises:
-        ConfigError: there is something that Responses have no word for.
+        ConfigError: the call has something that Responses do not support.
     """
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
@@ -91,7 +91,7 @@ def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
 
 
 def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
-    """Return the items of an earlier reply, in their order, and take note of its custom calls."""
+    """Return the items of an earlier reply, in their order, and add the ids of its custom calls to ``custom``."""
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
     free = [datum["custom"] for datum in data if "custom" in datum]
     calls = []
@@ -99,7 +99,7 @@ def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
         shape = {"call_id": call_id_of(name, call), "name": call.name}
         if which in free:
             custom.add(call.id)
-            text = "" if call.raw_arguments == "{}" else call.raw_arguments  # what histories have for nothing
+            text = "" if call.raw_arguments == "{}" else call.raw_arguments  # histories hold {} for empty arguments
             calls.append({"type": "custom_tool_call", **shape, "input": text})
         else:
             calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})

@@ -1,4 +1,4 @@
-"""What the decoders of all wire formats share: the state of one reply, and how its chunks are made."""
+"""Base class of all decoders: the state of one reply, and methods that make its chunks."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and c
 class ReplyDecoder:
     """Base of decoders; see ``Decoder`` for the contract.
 
-    A subclass reads one event in ``_decode_event`` and notes what it learns in the fields below. Usage and
-    provider data ride on the next chunk there is: they never make a chunk of their own, except in ``leftover``.
+    A subclass parses one event in ``_decode_event`` and stores what it finds in the fields below. Usage and provider
+    data are put on the next chunk. They never make a chunk of their own, except in ``leftover``.
 
     Args:
         provider: its name, for errors.
     """
 
-    #: The provider's words for the end of a reply; any other is "other".
+    #: Maps the provider's finish reasons to ours; any other becomes "other".
     finish_reasons: ClassVar[Mapping[str, FinishReason]] = {}
-    #: Whether ``[DONE]`` ends a reply; where the format has another terminator it is passed over.
+    #: Whether ``[DONE]`` ends a reply; formats with another terminator ignore it.
     done_marker: ClassVar[bool] = False
 
     def __init__(self, provider: str) -> None:
@@ -57,15 +57,20 @@ class ReplyDecoder:
         self._finish_word: str | None = None  # of choice 0
         self._usage: Usage | None = None
         self._usage_told = True
-        self._provider_data: list[Mapping[str, Any]] = []  # to ride on the next chunk
+        self._provider_data: list[Mapping[str, Any]] = []  # for the next chunk
         self._arguments = 0
-        self._halves: dict[tuple[int, str], str] = {}  # first halves of characters, by choice and field
-        self._untold: list[Chunk] = []  # of the event that reports an error
+        self._halves: dict[tuple[int, str], str] = {}  # first halves of surrogate pairs, by choice and field
+        self._untold: list[Chunk] = []  # chunks of the event that reported an error
 
     @property
     def whole(self) -> bool:
-        """Whether all that belongs to the reply has come."""
+        """Whether all of the reply has come."""
         return self._finish_word is not None
+
+    @property
+    def enough(self) -> bool:
+        """Whether a clean end of the bytes is the end of the reply; see ``Decoder``."""
+        return self.whole
 
     # -- events ------------------------------------------------------------------------------------------
 
@@ -84,7 +89,7 @@ class ReplyDecoder:
             self.ended = self.ended or self.done_marker
             return ()
         if not text:
-            return ()  # some servers keep a connection alive with it
+            return ()  # some servers send it to keep a connection alive
         try:
             raw = parse_json(event.data)
         except ValueError:
@@ -117,7 +122,7 @@ class ReplyDecoder:
         raise NotImplementedError
 
     def _told(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Let what waits for a chunk ride on the last of these."""
+        """Put pending usage and provider data on the last of these chunks."""
         if chunks and (self._provider_data or not self._usage_told):
             usage = chunks[-1].usage if self._usage_told else self._usage
             data = (*chunks[-1].provider_data, *self._provider_data)
@@ -125,22 +130,22 @@ class ReplyDecoder:
             self._usage_told, self._provider_data = True, []
         return chunks
 
-    # -- what a subclass makes chunks with ---------------------------------------------------------------
+    # -- for subclasses: making chunks -------------------------------------------------------------------
 
     def _note_usage(self, usage: Usage | None) -> None:
-        """Take note of the usage so far; ``None`` changes nothing."""
+        """Store the usage so far; ``None`` changes nothing."""
         if usage is not None and usage != self._usage:
             self._usage = usage
             self._usage_told = False
 
     def _note_data(self, format: str, value: Any) -> None:
-        """Take note of what the provider wants back with the history."""
+        """Store data that must be sent back with the history."""
         self._provider_data.append({format: value})
 
     def _pieces(
         self, type: Literal["text", "reasoning", "refusal"], text: str, raw: Any, index: int = 0
     ) -> list[Chunk]:
-        """Return a chunk with a piece of text, or none where there is nothing to tell yet."""
+        """Return a chunk with a piece of text, or none if there is no whole character yet."""
         text = self._characters(text, index, type)
         if not text:
             return []
@@ -156,12 +161,12 @@ class ReplyDecoder:
         Args:
             which: our number of the call, from 0.
             raw: the event.
-            id, name: where this is the call's first piece.
+            id, name: only on the call's first piece.
             arguments: the next fragment of their JSON text.
             index: of the choice.
 
         Raises:
-            ProtocolError: the arguments of this reply have grown beyond all bounds.
+            ProtocolError: the arguments of this reply exceed 16 Mi characters.
         """
         arguments = self._characters(arguments, index, f"arguments {which}")
         self._arguments += len(arguments)
@@ -173,7 +178,7 @@ class ReplyDecoder:
         return Chunk(type, index=index, raw=raw, id=self._id, model=self._model, **fields)
 
     def _characters(self, text: str, index: int, field: str) -> str:
-        """Join a character that the server cut in two, each half escaped in an event of its own."""
+        """Join a surrogate pair that the server split over two events."""
         held = self._halves.pop((index, field), "")
         if not held and (text.isascii() or text.isprintable()):  # surrogates are neither
             return text
@@ -186,11 +191,11 @@ class ReplyDecoder:
     # -- the end -----------------------------------------------------------------------------------------
 
     def _finish_reason(self, word: str | None) -> FinishReason:
-        """Return our word for the provider's; a subclass may know more than the word tells."""
+        """Map the provider's finish reason to ours; a subclass may use more than the word itself."""
         return self.finish_reasons.get(word or "", "other")
 
     def leftover(self) -> Sequence[Chunk]:
-        """Return what no chunk has told yet: text beside an error, usage, the finish reason, provider data."""
+        """Return chunks of what was not delivered: text beside an error, usage, the finish reason, provider data."""
         word = self._finish_word
         if self._usage_told and word is None and not self._provider_data:
             return self._untold
@@ -223,24 +228,24 @@ def check_choices(count: int, wanted: int) -> None:
 
 
 def count_of(value: Any) -> int | None:
-    """Return a number of tokens, ``None`` for what is none."""
+    """Return a number of tokens, ``None`` for any other value."""
     known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
     return value if known else None
 
 
 def sum_of(*counts: int | None) -> int | None:
-    """Return the sum of what is known, ``None`` if nothing is."""
+    """Return the sum of the known counts, ``None`` if none is known."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
 def total_of(given: int | None, made: int | None) -> int | None:
-    """Return the tokens of both sides, ``None`` unless both are known."""
+    """Return input plus output tokens, ``None`` unless both are known."""
     return None if given is None or made is None else given + made
 
 
 def cost_of(value: Any) -> float | None:
-    """Return an amount of USD, sent as a number or as text, ``None`` for what is none."""
+    """Return an amount of USD, sent as a number or as text; ``None`` for any other value."""
     if isinstance(value, str):
         try:
             value = float(value[:_LONGEST_NUMBER])
@@ -251,18 +256,18 @@ def cost_of(value: Any) -> float | None:
 
 
 def reported_cost(usage: Mapping[str, Any]) -> float | None:
-    """Return what a usage of OpenAI's shapes says of the cost in USD, ``None`` where it says nothing."""
+    """Return the cost in USD that a usage object reports, ``None`` if it reports none."""
     cost = usage.get("cost")
-    if isinstance(cost, dict):  # Perplexity's, with a sum among its parts
+    if isinstance(cost, dict):  # Perplexity: an object with the total among its parts
         cost = cost.get("total_cost")
-    ticks = cost_of(usage.get("cost_in_usd_ticks"))  # xAI's, of which 10**10 are a dollar
+    ticks = cost_of(usage.get("cost_in_usd_ticks"))  # xAI: 10**10 ticks are a dollar
     return ticks / 1e10 if cost is None and ticks is not None else cost_of(cost)
 
 
 def unique_part(told: str) -> str:
-    """Return what tells one reply from others, for the ids of calls that came without: a history has no two alike.
+    """Return a prefix unique to this reply, for tool calls that arrived without an id.
 
-    At most 21 characters, as OpenAI takes ids of 40, of those that all providers take.
+    Ids in one history must differ. At most 21 letters and digits, because OpenAI accepts ids of 40 characters.
     """
     plain = re.sub(r"[^A-Za-z0-9]", "", told[-200:])[-20:]
     return plain and f"{plain}_"

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamkit.errors import APIError, PaymentRequiredError
 from streamkit.providers.reply.error_words import status_of_word
+from streamkit.providers.reply.html_page import without_markup
 from streamkit.values.json_text import MAX_TEXT
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word, shortened
 from streamkit.wire.secrets import MAX_ERROR_BODY
@@ -113,8 +114,8 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
     kind = _kind(inner, outer)
     if status is None:
         status = _status_told(inner, outer, code, kind)
-    message = _message(inner, outer) or (body.strip()[:_MOST_KEPT] if isinstance(body, str) else "")
-    message = as_word(message)
+    message = _message(inner, outer) or (without_markup(body.strip())[:_MOST_KEPT] if isinstance(body, str) else "")
+    message = as_word(without_markup(message))
     shown = f"{provider} answered {status or 'with an error'}: {message or 'it gave no reason'}"
     error = APIError.class_for(status)(
         shown,

@@ -1,8 +1,8 @@
-"""In which order text, calls and what goes back as it came stood in a reply, for its way back with the history.
+"""Record the order of text, calls and provider data in a reply, and restore it when the reply is sent back.
 
-A message has its text in one piece and its calls in a list. Where a provider wants its own blocks back in their
-places, the decoder notes what stood before each: ``{"layout": [["text", 12], ["call", 0]]}`` is 12 characters of
-the text and the first call.
+A message has its text as one string and its calls as a list. Some providers want their own blocks back in their
+places. The decoder records what came before each block: ``{"layout": [["text", 12], ["call", 0]]}`` stands for 12
+characters of the text and the first call.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Layout", "in_order"]
 
 
 class Layout:
-    """Notes, while a reply is decoded, what came since the last block that goes back as it came.
+    """Records, while a reply is decoded, what came since the last block of provider data.
 
     Attributes:
-        text: characters told since the last entry; a decoder adds to it.
-        place: of the item that they belong to, for formats whose items need not be told in their order.
+        text: characters of text since the last entry; a decoder adds to it.
+        place: the item that they belong to, for formats whose items may arrive out of order.
     """
 
     def __init__(self) -> None:
@@ -32,21 +32,21 @@ class Layout:
         self._placed: list[tuple[int, int, list[Any]]] = []  # the others by their place, as a heap
 
     def at(self, place: Any) -> None:
-        """Take note of which item comes next."""
+        """Set the item that comes next."""
         if place != self.place:
             self._end_text()
             self.place = place
 
     def call(self, which: int) -> None:
-        """Take note that a call begins."""
+        """Record that a call begins."""
         self._end_text()
         self._note(["call", which])
 
     def take(self, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the provider data that belong before a block, none where there is nothing new.
+        """Return the layout entry that belongs before a block, none if nothing came since the last block.
 
         Args:
-            before: the place of the block, where places are numbers: what stands behind it is kept for later.
+            before: the place of the block, if places are numbers; entries of later places are kept for later.
         """
         self._end_text()
         taken, self._entries = self._entries, []
@@ -77,14 +77,14 @@ def in_order(
 ) -> list[Any]:
     """Return a turn's parts in the order in which they came.
 
-    What the layout does not place, as the user may have changed the message, comes last.
+    The user may have changed the message: text and calls that the layout does not mention come last.
 
     Args:
         data: the turn's provider data, layouts among them.
         text: all of its text.
-        calls: its calls, as they are sent.
-        say: makes what is sent of a piece of text.
-        blanks: whether a piece that is only white space is sent.
+        calls: its calls, in the wire format.
+        say: converts a piece of text to the wire format.
+        blanks: whether a piece of only white space is sent.
     """
     parts: list[Any] = []
     left = dict(enumerate(calls))

@@ -1,1 +1,1 @@
-"""What writing requests shares between wire formats."""
+"""Helpers for building requests, shared by all wire formats."""

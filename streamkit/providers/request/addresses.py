@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 from streamkit.errors import ConfigError
-from streamkit.wire.secrets import without_userinfo
+from streamkit.providers.request.credentials import hidden
+from streamkit.wire.secrets import Masked, WrongType, without_userinfo
 
 __all__ = ["address_of", "base_url_of", "is_openai", "shown_url"]
 
 
-def address_of(base_url: str | None, variable: str, default: str) -> str:
+# What stands in the place of a port and is none: of a password without its @, or of a key.
+_NO_PORT = re.compile(r"^(\s*(?:[a-zA-Z][\w+.-]*://)?(?:\[[^\]/]*\]|[^/:\[]*)):(?!//|\d{0,5}(?:/|$))[^/]*")
+
+
+def address_of(base_url: Masked | None, variable: str, default: str) -> str:
     """Return the base URL that was passed, or else the environment's, or the default; see ``base_url_of``."""
-    if not base_url and (given := os.environ.get(variable)):
+    if not base_url and (given := hidden(os.environ.get(variable))):
         return base_url_of(given, variable)
     return base_url_of(base_url or default)
 
@@ -24,14 +28,17 @@ def base_url_of(url: str, source: str = "base_url") -> str:
     """Return a base URL without its last slash and without blanks around it.
 
     Args:
+        url: ``Masked`` where somebody passed it, or it would show among the locals of a traceback: by mistake there
+            may be a password or a key in it.
         source: the argument or the variable that it comes from, for errors.
 
     Raises:
         ConfigError: it is not an absolute http or https URL, or has more than scheme, host and path.
     """
-    if not isinstance(url, str) or not re.match(r"\s*https?://[^/\s]+", url) or not _has_valid_port(url.strip()):
-        raise ConfigError(f"{source} is an absolute http or https URL such as https://host/v1, not {shown_url(url)}")
-    url = url.strip()
+    url = hidden(url) or Masked()
+    if isinstance(url, WrongType) or not re.match(r"\s*https?://[^/\s]+", url) or not _has_valid_port(url):
+        raise ConfigError(f"{source} is an absolute http or https URL such as https://host/v1, not {_shown(url)}")
+    url = Masked(url.strip())
     if "@" in urlsplit(url).netloc:
         raise ConfigError(
             f"{source} takes no user name and password, as in {shown_url(url)}: the key goes in api_key= or in a "
@@ -44,11 +51,17 @@ def base_url_of(url: str, source: str = "base_url") -> str:
     return url.rstrip("/")
 
 
-def shown_url(url: Any) -> str:
+def shown_url(url: str) -> str:
     """Return what an error may show of a URL: the parts that may hold a secret are left out."""
-    if not isinstance(url, str):
-        return repr(url)
-    return repr(re.sub(r"[?#].*", "***", without_userinfo(url), flags=re.DOTALL))
+    text = re.sub(r"[?#].*", "***", without_userinfo(url), flags=re.DOTALL)
+    return repr(str(_NO_PORT.sub(r"\1:***", text)))
+
+
+def _shown(url: Masked) -> str:
+    """Return what an error may show of what is no URL; without a scheme it may be a key in the wrong place."""
+    if isinstance(url, WrongType):
+        return str(url)
+    return shown_url(url) if "://" in url else "text without a scheme"
 
 
 def is_openai(base_url: str) -> bool:
@@ -58,7 +71,7 @@ def is_openai(base_url: str) -> bool:
 
 def _has_valid_port(url: str) -> bool:
     try:
-        urlsplit(url).port  # noqa: B018 - looking at it is what checks it
+        urlsplit(url.strip()).port  # noqa: B018 - looking at it is what checks it
     except ValueError:
         return False
     return True

@@ -1,6 +1,6 @@
-"""Ids of tool calls such as a provider takes, in place of those that came from elsewhere.
+"""Replace ids of tool calls that a provider would refuse.
 
-A conversation may go on with another provider than it began with, and most refuse ids that could not be their own.
+A conversation may continue with another provider than it began with. Most providers refuse ids of a foreign form.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ CHAT_IDS = re.compile(r".{1,40}", re.DOTALL)
 MISTRAL_IDS = re.compile(r"[a-zA-Z0-9]{9}")
 RESPONSES_IDS = re.compile(r".{1,64}", re.DOTALL)
 
-_MADE = 9  # characters of an id that is made, which all of them take
+_MADE = 9  # characters of a made id; every provider accepts this length
 
 
 def fitting(given: Iterable[str], rule: re.Pattern[str]) -> dict[str, str]:
-    """Return an id that a provider takes for each of a conversation's: itself where that is one, or one that is made.
+    """Map each id of a conversation to one that the provider accepts: the id itself if possible, else a made one.
 
-    The same id becomes the same in the next request, as the server's cache of prompts wants it, and two never become
-    one.
+    An id maps to the same replacement in every request, so that the server's prompt cache keeps working. Two ids never
+    map to one.
     """
     given = set(given)
     ids = {id: id for id in given if rule.fullmatch(id)}
@@ -55,7 +55,7 @@ def fitting(given: Iterable[str], rule: re.Pattern[str]) -> dict[str, str]:
 
 
 def turns_with_ids(conversation: Sequence[Turn], rule: re.Pattern[str]) -> list[Turn]:
-    """Return turns whose calls and results have ids that a provider takes; a call without one stays without."""
+    """Return turns whose calls and results have ids that the provider accepts; a call without an id stays as it is."""
     given = [*(call.id for turn in conversation for call in turn.calls), *(turn.call_id for turn in conversation)]
     ids = fitting((id for id in given if id), rule)
 
@@ -67,7 +67,7 @@ def turns_with_ids(conversation: Sequence[Turn], rule: re.Pattern[str]) -> list[
 
 
 def messages_with_ids(messages: Sequence[Mapping[str, Any]], rule: re.Pattern[str]) -> list[Mapping[str, Any]]:
-    """Return messages of the OpenAI shape with such ids; what is no text stays as it is."""
+    """Return OpenAI-shaped messages with ids that the provider accepts; an id that is not a string is not changed."""
     given = [call.get("id") for message in messages for call in message.get("tool_calls") or ()]
     given += [message.get("tool_call_id") for message in messages]
     ids = fitting((id for id in given if isinstance(id, str) and id), rule)

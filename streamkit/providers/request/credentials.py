@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import inspect
 import os
+from typing import Any
 
 from streamkit.errors import ConfigError
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Masked, WrongType, place_of
 
-__all__ = ["hidden", "is_not_set_up", "key_of", "made_with", "missing_key", "name_of", "not_set_up", "secret_of"]
+__all__ = [
+    "hidden",
+    "is_not_set_up",
+    "key_of",
+    "made_with",
+    "missing_key",
+    "name_of",
+    "not_set_up",
+    "repr_of",
+    "secret_of",
+]
 
 
-class _NoText(Masked):
-    """In place of a key that is no text: the name of its type, for the error."""
-
-    __slots__ = ()
-
-
-def hidden(api_key: str | None) -> Masked | None:
-    """Return a key that was passed so that it does not show; whether it can be one, ``key_of`` judges."""
-    if api_key is None:
-        return None
-    return Masked(api_key) if isinstance(api_key, str) else _NoText(type(api_key).__name__)
+def hidden(value: Any) -> Masked | None:
+    """Return an argument so that it does not show, such as a key; whether it can be one, ``key_of`` judges."""
+    if value is None or isinstance(value, Masked):
+        return value
+    return Masked(value) if isinstance(value, str) else WrongType.of(value)
 
 
 def key_of(api_key: str | None, variable: str) -> Masked | None:
@@ -30,7 +35,7 @@ def key_of(api_key: str | None, variable: str) -> Masked | None:
     Raises:
         ConfigError: it is no text, or holds a character that no header can carry; a line break is the common one.
     """
-    given = api_key if isinstance(api_key, _NoText) else hidden(api_key)
+    given = hidden(api_key)
     del api_key  # or it would stand in the clear among the locals of the traceback
     return secret_of(hidden(os.environ.get(variable)) if given is None else given, f"the API key for {variable}")
 
@@ -41,7 +46,7 @@ def secret_of(given: Masked | None, what: str) -> Masked | None:
     Raises:
         ConfigError: it is no text, or holds a character that no header can carry; ``what`` says which it is.
     """
-    if isinstance(given, _NoText):
+    if isinstance(given, WrongType):
         raise ConfigError(f"{what} is text, not {given}")
     key = Masked((given or "").strip())
     if not key:
@@ -72,6 +77,13 @@ def made_with(kind: type, name: str, argument: str) -> str:
         given = f"name={name!r}, {given}"
     place = "providers." if kind.__module__.startswith("streamkit.providers.") else ""
     return f"pass {place}{kind.__name__}({given}) to a Client"
+
+
+def repr_of(provider: Any, *, nowhere: str = "no address") -> str:
+    """Return a provider's ``repr``, also of one whose constructor raised: debuggers print such ones."""
+    known = vars(provider)
+    name, address = known.get("name", "without a name"), known.get("base_url", "") or nowhere
+    return f"<{type(provider).__name__} {name} at {place_of(str(address))}>"
 
 
 def missing_key(kind: type, name: str, variable: str, argument: str = "api_key") -> ConfigError:

@@ -1,4 +1,4 @@
-"""What most providers have in common: a name, an address, one key, and refusals that name its variable."""
+"""Base class of providers with a name, a base URL and one API key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from streamkit.errors import APIError, ConfigError
 from streamkit.providers.reply.refusal import refusal
-from streamkit.providers.request.credentials import key_of, missing_key, name_of
+from streamkit.providers.request.credentials import key_of, missing_key, name_of, repr_of
 from streamkit.providers.request.model_lists import page_request
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import Masked
@@ -96,4 +96,4 @@ class KeyedProvider:
         return refusal(self.name, info, body, self.key_variable)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self.base_url}>"
+        return repr_of(self)

@@ -14,7 +14,7 @@ __all__ = ["ListsModels", "page_request"]
 
 @runtime_checkable
 class ListsModels(Protocol):
-    """A provider that has a list of its models; the library's have, and those of other packages may."""
+    """A provider that can list its models. All of the library's can; those of other packages may."""
 
     name: str
 
@@ -22,7 +22,7 @@ class ListsModels(Protocol):
         """Return the request for one page of the list.
 
         Args:
-            page: the query that the page before gave for the next one, ``None`` for the first.
+            page: the query for this page, from the previous page; ``None`` for the first.
 
         Raises:
             ConfigError: the key is missing, or there is no address.

@@ -1,4 +1,4 @@
-"""What of a call has a shape that no wire format can be written from, told before anything is sent."""
+"""Validate OpenAI-shaped input before anything is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "word_of",
 ]
 
-# Parameters that bring tools along, so that there may be something to choose without tools=.
+# Parameters that may add tools, so that tool_choice makes sense without tools=.
 _BRING_TOOLS = ("tools", "mcp_servers", "prompt")
 _OF_A_PROVIDER = ("api_key", "base_url")
 
@@ -77,7 +77,7 @@ def word_of(where: str, message: Mapping[str, Any], field: str) -> str | None:
 
 
 def answered_call_of(where: str, message: Mapping[str, Any]) -> str:
-    """Return which call a tool's message answers; its name will do, as in the older shape.
+    """Return the id of the call that a tool message answers, or the tool's name in the older shape.
 
     Raises:
         ConfigError: it has neither.
@@ -106,7 +106,7 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
 
 
 def arguments_text(raw: str) -> str:
-    """Return the arguments of a function as JSON text; none are an empty object, unlike a custom tool's free text."""
+    """Return a function's arguments as JSON text; blank ones become ``{}``. Not for the free text of custom tools."""
     return raw if raw.strip() else "{}"
 
 
@@ -114,7 +114,7 @@ def json_of(what: str, value: Mapping[str, Any]) -> str:
     """Return the JSON text of what a user passed.
 
     Raises:
-        ConfigError: it has none; ``what`` says which it is.
+        ConfigError: it cannot be written as JSON; ``what`` names it in the message.
     """
     try:
         text = as_json(dict(value))
@@ -201,19 +201,19 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 
 
 def check_tool_choice(chat: ChatRequest) -> None:
-    """Raise a ConfigError for a call that demands a tool and has none."""
+    """Raise a ConfigError if tool_choice requires a tool and the call has no tools."""
     choice = chat.params.get("tool_choice")
     if choice not in (None, "auto", "none") and not has_tools(chat):
         raise ConfigError(f"tool_choice={choice!r} demands a tool, and the call has none: pass tools=")
 
 
 def has_tools(chat: ChatRequest) -> bool:
-    """Return whether a call may have tools, so that there is something to choose."""
+    """Return whether a call may have tools, so that tool_choice makes sense."""
     return any(chat.params.get(name) or name in chat.extra_body for name in _BRING_TOOLS)
 
 
 def check_parameters(provider: Provider, params: Mapping[str, Any]) -> None:
-    """Raise a ConfigError for a parameter of a call that is none with any provider; what it says is not shown."""
+    """Raise a ConfigError for a name that is no provider's call parameter; its value is not shown, it may be a key."""
     for name in _OF_A_PROVIDER:
         if params.get(name) is not None:
             raise ConfigError(
@@ -229,7 +229,7 @@ def stops_of(given: Any) -> list[str]:
 
 
 def texts_of(name: str, given: Any) -> list[str]:
-    """Return what is a text or several as a list, empty where none were given.
+    """Return one string or several as a list, empty if nothing was given.
 
     Raises:
         ConfigError: it is neither text nor texts.
@@ -245,10 +245,10 @@ def texts_of(name: str, given: Any) -> list[str]:
 
 
 def normalise(params: dict[str, Any]) -> None:
-    """Give parameters that go out in the OpenAI shape that shape: lists where other collections of texts were given.
+    """Convert parameters in place to what is sent in the OpenAI shape, such as tuples of strings to lists.
 
     Raises:
-        ConfigError: tools, the choice of one, the reply's format or the stop sequences cannot be had from them.
+        ConfigError: tools, tool_choice, response_format or the stop sequences have a wrong type.
     """
     if "tools" in params:
         params["tools"] = tool_list(params["tools"])

@@ -1,4 +1,4 @@
-"""The parameters of one call, taken one by one by the wire format that has a word for them."""
+"""The parameters of one call. Each wire format takes those that it can express; the others are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Parameters"]
 
 
 class Parameters:
-    """The parameters of one request, each taken once; what is left over, the provider has no word for.
+    """The parameters of one request. Each is taken once; ``finish`` refuses those that were not taken.
 
     Args:
         provider: its name, for errors.
@@ -40,7 +40,7 @@ class Parameters:
             raise ConfigError(f"reasoning_effort is a word such as 'low', not {type(effort).__name__}")
 
     def take(self, name: str, default: Any = None) -> Any:
-        """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` stand for their other names too."""
+        """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` also cover their aliases."""
         return self._left.pop(name, default)
 
     def take_object(self, name: str, *fields: str, **renamed: str) -> dict[str, Any]:
@@ -86,21 +86,21 @@ class Parameters:
         return stops_of(self.take_one_of("stop_sequences", *others))
 
     def take_tool_choice(self, *others: str) -> Any:
-        """Return which tool to call, ``None`` where there is nothing to choose; for ``others`` see ``take_one_of``.
+        """Return tool_choice, ``None`` if it has no effect; for ``others`` see ``take_one_of``.
 
-        Without tools ``auto`` and ``none`` say nothing, and many servers refuse them.
+        Without tools ``auto`` and ``none`` have no effect, and many servers refuse them.
         """
         choice = self.take_one_of("tool_choice", *others)
         return choice if self.has_tools else None
 
     def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
-        """Put those that were given into a body: under their own names, or ``wire_name="name"``."""
+        """Copy given parameters into a body, under their own names or, with ``wire_name="name"``, under another."""
         for wire, name in (*((name, name) for name in names), *renamed.items()):
             if name in self._left:
                 body[wire] = self._left.pop(name)
 
     def take_one_of(self, name: str, *others: str) -> Any:
-        """Return a parameter that says the same as others, which are left for later.
+        """Return a parameter that others are equivalent to; these are not taken.
 
         Args:
             name: the one.

@@ -1,4 +1,4 @@
-"""The parts of a message in the OpenAI shape, read into values: text, images, documents, recordings and films."""
+"""Parse the parts of an OpenAI-shaped message: text, images, documents, audio and video."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Text:
 
 @attrs.frozen
 class Media:
-    """An image, a document, a recording or a film in a turn: by address, by content or by the provider's id.
+    """An image, a document, audio or video in a turn, given by URL, by content or by the provider's file id.
 
     Attributes:
-        kind: what it is, whatever its media type says.
+        kind: what it is; takes precedence over the media type.
         url: an ``http`` address, or the provider's own scheme such as ``gs:``; ``None`` beside content or id.
         data: the content in base64.
         media_type: of ``data``, such as ``image/png``; "" beside an address.
@@ -118,7 +118,7 @@ def _file(where: str, file: Mapping[str, Any]) -> Media:
 
 
 def _type_of(where: str, data: str, name: str) -> str:
-    """Return the media type of bare base64 by the ending of the file's name."""
+    """Return the media type of bare base64 by the extension of its filename."""
     media_type = mimetypes.guess_type(f"x{os.path.splitext(name)[1]}")[0]  # of a whole name it may make a URL
     if media_type is None or not _BASE64.fullmatch(data):
         raise ConfigError(

@@ -9,11 +9,12 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
+from streamkit.providers.request.credentials import hidden
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import write_json
-from streamkit.wire.secrets import Masked
+from streamkit.wire.secrets import Masked, WrongType
 
-__all__ = ["masked_headers", "post", "searchable"]
+__all__ = ["hidden_headers", "masked_headers", "post", "searchable"]
 
 _HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -22,6 +23,9 @@ _HEADERS = {
 }
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # a token, as RFC 9110 has it
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_LONGEST_NAME = 40  # characters of a header's name that are shown where it is none
+# Whose values are words of HTTP, which other headers and errors have as well.
+_NOT_SECRET = frozenset(("accept", "accept-encoding", "accept-language", "cache-control", "content-type", "user-agent"))
 _SHORT = 8  # characters; shorter values are versions and flags, whose masking would only garble an error's text
 
 
@@ -47,16 +51,24 @@ def post(
     Raises:
         ConfigError: a header cannot be sent, or the body is not JSON.
     """
-    extra = {name: _header(name, value) for name, value in masked_headers(chat.extra_headers).items()}
+    given = masked_headers(hidden_headers(chat.extra_headers))
+    extra = {name: _header(name, value) for name, value in given.items()}
     own = {name: _header(name, value) for name, value in (headers or {}).items() if value is not None}
     all_headers = {**_HEADERS, **own, **extra}
+    encoded, problem = b"", ""
     try:
         encoded = write_json({**body, **chat.extra_body})
     except TypeError as error:
-        raise ConfigError(f"the request cannot be written as JSON: {error}") from error
+        problem = str(error)  # without its frames, whose locals show the body
+    if problem:
+        raise ConfigError(f"the request cannot be written as JSON: {problem}")
     if b"null" in encoded:  # what is written for them
-        _check_numbers({**body, **chat.extra_body}, "the request")
-    secrets = searchable([*map(Masked, extra.values()), key, *masked])
+        odd = _odd_number({**body, **chat.extra_body}, "the request")
+        if odd is not None:
+            del encoded  # or it would show among the locals of the traceback
+            raise ConfigError(f"{odd}, for which JSON has no word")
+    hushed = (Masked(value) for name, value in extra.items() if name.lower() not in _NOT_SECRET)
+    secrets = searchable([*hushed, key, *masked])
     return HttpRequest(url, all_headers, encoded, secrets)
 
 
@@ -65,27 +77,44 @@ def searchable(secrets: Iterable[Masked | None]) -> tuple[Masked, ...]:
     return tuple(secret for secret in secrets if secret is not None and len(secret) >= _SHORT)
 
 
-def masked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return a user's headers so that they do not show: there may be secrets among them.
+def hidden_headers(headers: object) -> dict[str, Masked | None] | WrongType:
+    """Return a user's headers so that they do not show, as there may be secrets; ``masked_headers`` judges them."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        return WrongType.of(headers)
+    return {_hidden_name(name): hidden(value) for name, value in headers.items()}
+
+
+def _hidden_name(name: str) -> str:
+    """Return the name of a header so that it does not show where it is none: a whole header may stand there."""
+    return Masked(name) if isinstance(name, str) and not _NAME.fullmatch(name) else name
+
+
+def masked_headers(headers: Mapping[str, Masked | None] | WrongType) -> dict[str, Masked | None]:
+    """Return headers that ``hidden_headers`` hid.
 
     Raises:
         ConfigError: it is no dict.
     """
-    if headers is not None and not isinstance(headers, Mapping):
-        raise ConfigError(f"headers is a dict, not {type(headers).__name__}")
-    return {name: Masked(value) if isinstance(value, str) else value for name, value in (headers or {}).items()}
+    if isinstance(headers, WrongType):
+        raise ConfigError(f"headers is a dict, not {headers}")
+    return dict(headers)
 
 
-def _header(name: str, value: str) -> str:
+def _header(name: str, value: str | None) -> str:
     """Return a header's value without blanks around it, still ``Masked`` if it was.
 
     Raises:
         ConfigError: it cannot be sent.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a header")
-    if not isinstance(value, str):
-        raise ConfigError(f"the header {name} is text, not {type(value).__name__}")
+        # Only the beginning of it: who writes 'Authorization: Bearer KEY' as a name has a key in it.
+        shown = re.split(r"[:=\s]", name)[0][:_LONGEST_NAME] if isinstance(name, str) else type(name).__name__
+        raise ConfigError(f"a header's name that begins with {shown!r} is no name of a header")
+    if isinstance(value, WrongType) or not isinstance(value, str):
+        kind = value if isinstance(value, WrongType) else type(value).__name__
+        raise ConfigError(f"the header {name} is text, not {kind}")
     if _CONTROL.search(value):
         raise ConfigError(f"the header {name} holds a line break or another control character")
     try:
@@ -95,13 +124,16 @@ def _header(name: str, value: str) -> str:
     return type(value)(value.strip(" \t"))
 
 
-def _check_numbers(value: Any, where: str) -> None:
-    """Raise a ConfigError for a number that JSON has no word for."""
+def _odd_number(value: Any, where: str) -> str | None:
+    """Return the place of a number that JSON cannot express, and the number; ``None`` where there is none.
+
+    It does not raise: the locals of its frames would show what stands beside the number.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where} is {value}, for which JSON has no word")
+        return f"{where} is {value}"
+    inside: list[tuple[str, Any]] = []
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _check_numbers(inner, f"{where}.{key}")
+        inside = [(f"{where}.{key}", inner) for key, inner in value.items()]
     elif isinstance(value, (list, tuple)):
-        for number, inner in enumerate(value):
-            _check_numbers(inner, f"{where}[{number}]")
+        inside = [(f"{where}[{number}]", inner) for number, inner in enumerate(value)]
+    return next((odd for place, inner in inside if (odd := _odd_number(inner, place)) is not None), None)

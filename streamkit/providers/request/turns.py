@@ -1,4 +1,4 @@
-"""What a user asked, read out of the OpenAI shape into values that every wire format can be written from."""
+"""Parse OpenAI-shaped messages, tools and formats into values that every wire format can be written from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Turn:
     Attributes:
         role: ``developer`` counts as ``system``, ``function`` as ``tool``.
         parts: its content; a string is one ``Text``, nothing is no part.
-        calls: what an assistant asked for.
+        calls: the tool calls of an assistant.
         call_id: which call a ``tool`` turn answers.
         name: of the tool or the participant, where the user gave one.
         provider_data: see ``Chunk``.
@@ -59,7 +59,7 @@ class Turn:
         """Return the content as text.
 
         Raises:
-            ConfigError: there is more than text, for which ``provider`` has no word here.
+            ConfigError: there is more than text, and ``provider`` takes only text here.
         """
         for part in self.parts:
             if isinstance(part, Media):
@@ -71,7 +71,7 @@ def turns(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     """Read messages of the OpenAI shape.
 
     Raises:
-        ConfigError: one cannot be understood; it names which.
+        ConfigError: a message is malformed; the message names it.
     """
     return [_turn(position, message) for position, message in enumerate(with_tool_calls(messages))]
 
@@ -107,7 +107,7 @@ def _call(where: str, call: Any) -> ToolCall:
 
 
 def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Turn]]:
-    """Take the system prompt out, for formats that have a field of their own for it.
+    """Separate the system prompt, for formats that have a field of their own for it.
 
     Returns:
         The texts of all system turns, a blank line between them, and the other turns in order.
@@ -120,7 +120,7 @@ def system_text(all_turns: Sequence[Turn], provider: str) -> tuple[str, list[Tur
 
 
 def provider_data(turn: Turn, format: str) -> list[Any]:
-    """Return what a turn has for one wire format, in order."""
+    """Return a turn's provider data of one wire format, in order."""
     return [datum[format] for datum in turn.provider_data if isinstance(datum, Mapping) and format in datum]
 
 
@@ -130,7 +130,7 @@ class ToolSpec:
 
     Attributes:
         parameters: a JSON schema; an object without properties where the user gave none.
-        strict: whether arguments are held to the schema; ``None`` leaves it to the provider.
+        strict: whether arguments must match the schema; ``None`` leaves it to the provider.
         cache_control: Anthropic's mark of how far a prompt is cached.
     """
 
@@ -164,7 +164,7 @@ def _tool(position: int, tool: Mapping[str, Any]) -> ToolSpec | Mapping[str, Any
 
 @attrs.frozen
 class NamedTool:
-    """The choice of one certain tool."""
+    """A tool_choice that names one tool."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""What a wire format has no word for, or no room: refused, as it must not be dropped in silence."""
+"""Reject with ConfigError whatever a wire format cannot express, so that nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control",
     Args:
         provider: its name, for errors.
         chat: the call.
-        words: what the provider has a word for, of the marks that not all have.
+        words: the optional fields that the provider supports.
 
     Raises:
-        ConfigError: a message cannot be understood, or has what the provider has no word for.
+        ConfigError: a message is malformed, or has a field that the provider does not support.
     """
     conversation = turns(chat.messages)
     for turn in conversation:
@@ -58,19 +58,19 @@ def tools_for(
     """Read tools for a provider; see ``turns_for``.
 
     Raises:
-        ConfigError: a tool cannot be understood, or has what the provider has no word for.
+        ConfigError: a tool is malformed, or has a field that the provider does not support.
     """
     read = tools_of(tools)
     for tool in read:
         if isinstance(tool, ToolSpec) and tool.strict and "strict" not in words:
-            raise ConfigError(f"{provider} cannot hold a call to its schema; leave strict out of the tool {tool.name}")
+            raise ConfigError(f"{provider} does not support strict schemas; leave strict out of the tool {tool.name}")
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
     return read
 
 
 def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
-    """Return whether calls are held to their schemas, for providers that say so for all tools together.
+    """Return whether calls must match their schemas, for providers with one setting for all tools.
 
     Raises:
         ConfigError: some are and some are not.
@@ -82,18 +82,18 @@ def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> 
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
-    """Raise a ConfigError where there is nothing to reply to, or a user's message says nothing.
+    """Raise a ConfigError if there is no message to reply to, or a user's message is empty.
 
     Args:
         provider: its name.
         conversation: the turns.
         chat: the call.
-        elsewhere: fields of the body that can have it, as parameters or in ``extra_body``.
+        elsewhere: fields that may hold the input instead, as parameters or in ``extra_body``.
     """
     if any(field in chat.extra_body or field in chat.params for field in elsewhere):
         return
     if not any(turn.role != "system" and _says_something(turn) for turn in conversation):
-        raise ConfigError(f"{provider} needs a message to reply to, beside those of the system, that is not empty")
+        raise ConfigError(f"{provider} needs a message to reply to that is neither empty nor a system message")
     if any(turn.role == "user" and not _says_something(turn) for turn in conversation):
         raise ConfigError(f"{provider} takes no user message that is empty; leave it out")
 
@@ -104,21 +104,21 @@ def _says_something(turn: Turn) -> bool:
 
 
 def is_empty(turn: Turn, format: str) -> bool:
-    """Return whether a turn of the system or the assistant has nothing to send in a wire format."""
+    """Return whether a system or assistant turn is empty in a wire format."""
     if turn.role not in ("system", "assistant") or turn.calls:
         return False
     return not full_parts(turn) and not any(map(as_dict, provider_data(turn, format)))
 
 
 def full_parts(turn: Turn) -> list[Text | Media]:
-    """Return a turn's parts without texts of nothing."""
+    """Return a turn's parts without empty texts."""
     return [part for part in turn.parts if not isinstance(part, Text) or part.text]
 
 
 def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> list[Turn]:
     """Return the turns without text that is only white space, for providers that refuse it.
 
-    A reply with data of the format keeps it, as a layout counts its characters; ``in_order`` leaves it out.
+    A reply with provider data keeps such text, because its layout counts the characters; ``in_order`` leaves it out.
 
     Raises:
         ConfigError: a user's turn has nothing else.
@@ -154,7 +154,7 @@ def call_id_of(provider: str, call: ToolCall) -> str:
         ConfigError: it has none.
     """
     if not call.id:
-        raise ConfigError(f"{provider} needs an id of each tool call, which the result names; {call.name} has none")
+        raise ConfigError(f"{provider} needs an id on each tool call; {call.name} has none")
     return call.id
 
 

@@ -1,0 +1,120 @@
+"""Connections through a SOCKS proxy, whose every wait has a hook over it: ``SOCKS_POOL_CLASSES``.
+
+PySocks speaks the protocol, and is needed to import this module. urllib3 has it make the connection as well, out of
+sight of the guard and with limits that restart with each byte; here it gets a connection that stands.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import socks
+import urllib3
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+from streamkit.transport.connection import Hooked, HookedPool, ProxyRefused
+from streamkit.transport.lookups import look_up
+from streamkit.transport.wait_hook import current_hook
+
+__all__ = ["SOCKS_POOL_CLASSES"]
+
+_PORT = 1080  # where an address has none
+# How PySocks' texts begin for what will be refused the next time as well: by the proxy's rules, a command or a kind of
+# address that it does not have, for SOCKS 4 a user that it cannot verify, and what is no SOCKS proxy.
+# Source: RFC 1928, section 6, and the documents "SOCKS" and "SOCKS 4A" by Ying-Da Lee.
+_FINAL = (
+    "0x02",
+    "0x07",
+    "0x08",
+    "0x5c",
+    "0x5d",
+    "SOCKS5 proxy server sent invalid",
+    "SOCKS4 proxy server sent invalid",
+)
+
+
+class _Negotiator(socks.socksocket):  # type: ignore[misc]
+    """PySocks' side of the talk with the proxy, on a connected socket; each read has the hook over it."""
+
+    def recv_into(self, *args: Any) -> int:
+        """Read, for no longer than the limit, however many bytes have come one by one."""
+        hook = current_hook()
+        while True:
+            super().settimeout(hook.limit())
+            try:
+                received: int = super().recv_into(*args)
+            except TimeoutError:
+                hook.in_vain()
+            else:
+                return received
+
+
+class _Socks(Hooked):
+    """The parts that plain and TLS connections through a SOCKS proxy share."""
+
+    _socks_options: dict[str, Any]
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the proxy, and have it connect to the host."""
+        options = self._socks_options
+        host = self.host if options["rdns"] else self._address_of_host()
+        sock = self._connected(options["proxy_host"].strip("[]"), int(options["proxy_port"] or _PORT))
+        # What is registered with the guard is a duplicate of the descriptor; it stays there.
+        negotiator = _Negotiator(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        try:
+            self._negotiate(negotiator, host)
+            sock = socket.socket(negotiator.family, negotiator.type, negotiator.proto, fileno=negotiator.detach())
+        except (OSError, UnicodeError) as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
+        finally:
+            negotiator.close()
+        sock.settimeout(current_hook().limit())
+        return sock
+
+    def _address_of_host(self) -> str:
+        """Return an address of the host, where it is not the proxy that looks it up.
+
+        This comes before anything is connected, since a lookup takes the guard's place.
+        """
+        four = self._socks_options["socks_version"] == socks.PROXY_TYPE_SOCKS4
+        hook = current_hook()
+        try:
+            hook.limit()
+            addresses = look_up(self.host, self.port, socket.AF_INET if four else socket.AF_UNSPEC, hook)
+            return str(addresses[0][4][0])
+        except (OSError, UnicodeError) as error:
+            failure = OSError(f"the name {self.host} could not be looked up: {error}")
+        raise urllib3.exceptions.NewConnectionError(self, str(failure)) from failure  # type: ignore[arg-type]
+
+    def _negotiate(self, negotiator: _Negotiator, host: str) -> None:
+        options = self._socks_options
+        user, password = options["username"], options["password"]
+        negotiator.set_proxy(options["socks_version"], rdns=options["rdns"], username=user, password=password)
+        negotiator.settimeout(current_hook().limit())
+        four = options["socks_version"] == socks.PROXY_TYPE_SOCKS4
+        try:
+            (negotiator._negotiate_SOCKS4 if four else negotiator._negotiate_SOCKS5)(host, self.port)
+        except socks.ProxyError as error:
+            retryable = not isinstance(error, socks.SOCKS5AuthError) and not str(error).startswith(_FINAL)
+            raise ProxyRefused(str(error), retryable=retryable) from error
+
+
+class _PlainConnection(_Socks, SOCKSConnection):  # type: ignore[misc]
+    pass
+
+
+class _TLSConnection(_Socks, SOCKSHTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _PlainPool(HookedPool, HTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _PlainConnection
+
+
+class _TLSPool(HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _TLSConnection
+
+
+SOCKS_POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}
