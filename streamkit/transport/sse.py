@@ -80,10 +80,13 @@ class Guard:
         """Iterate the events of a block in parts for sseclient-py; each is to be parsed before the next is asked for.
 
         Raises:
-            ProtocolError: an event has too many lines.
+            ProtocolError: an event has too many lines, or is over the bound with its invalid bytes replaced.
         """
         block = _valid_utf8(block)
         self._check_lines(block)
+        if len(block) > self._max_event:
+            for event in block.split(b"\n\n"):
+                self._check_size(len(event), event)
         if _MAYBE_SPECIAL.search(block) or block.startswith(_SPECIAL):
             yield from self._one_by_one(block)
         else:
@@ -132,9 +135,10 @@ class Guard:
                 self._joined += 1
             self._check_size(self._held_size)
 
-    def _check_size(self, size: int) -> None:
+    def _check_size(self, size: int, beginning: bytes | None = None) -> None:
         if size > self._max_event:
-            excerpt = b"".join(self._held[:8])[:512].decode("utf-8", "replace")
+            shown = (b"".join(self._held[:8]) if beginning is None else beginning)[:512]
+            excerpt = shown.decode("utf-8", "replace")
             raise ProtocolError(f"an event is larger than {self._max_event} bytes", excerpt=excerpt)
 
     def _check_lines(self, block: bytes) -> None:
