@@ -37,9 +37,14 @@ from streamkit.wire.secrets import mask, without_userinfo
 __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
+_EXCERPT = 16384  # bytes of a body that are looked at for an excerpt
 _POOL_SIZE = 256  # idle connections kept a host: as many streams as one process reasonably has open at once
 _SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # kinds of SOCKS proxies; h and a: the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
+# urllib3 passes through what it cannot decompress: without brotli and zstd installed, br and zstd among it.
+_DECODED = {"", "identity", *urllib3.HTTPResponse.CONTENT_DECODERS}
+# Charsets in which ASCII is not what it is in UTF-8. Others, such as latin-1, many servers name and send UTF-8.
+_OTHER_CHARSET = re.compile(r"(utf|ucs|cp|ibm|iso-10646-ucs)[-_]?(7|2|4|16|32|037|500|1140)([-_]?[bl]e)?|unicode")
 # The percent sign before the zone of an IPv6 address (RFC 6874). requests undoes one level of quoting, and would take
 # the first letters of a zone for a code; so it gets two.
 _ZONE = re.compile(r"(?<=://\[)([^\]/?#]*%25)")
@@ -207,8 +212,9 @@ class Reply:
         Raises:
             TruncatedStreamError: the peer closed before the body was whole by its own framing.
             BrokenStreamError: the connection failed.
-            ProtocolError: the compression is broken.
+            ProtocolError: the compression is broken, or nobody here can decode it, or the characters.
         """
+        self._check_encoding()
         read1 = self._read1()
         while True:
             try:
@@ -225,6 +231,19 @@ class Reply:
             self._below.close()
         if self.info.status >= 200:  # after anything less, more may come on the connection
             self._raw.release_conn()
+
+    def _check_encoding(self) -> None:
+        """Refuse a body that would be read as something that it is not.
+
+        Raises:
+            ProtocolError: its compression is unknown here, or its charset does not begin with ASCII.
+        """
+        for encoding in self.info.headers.get("content-encoding", "").lower().split(","):
+            if encoding.strip() not in _DECODED:
+                shown = self.excerpt(encoding.strip())
+                raise ProtocolError(f"the reply is encoded as {shown!r}, which cannot be decoded here")
+        if _OTHER_CHARSET.fullmatch(charset := self.info.charset):
+            raise ProtocolError(f"the reply has the charset {charset!r}, where JSON and events are UTF-8")
 
     def _read1(self) -> Callable[[int], bytes]:
         """Return the function that reads what is there.
@@ -275,6 +294,7 @@ class Reply:
 
     def excerpt(self, data: bytes | bytearray | str) -> str:
         """Return the beginning of what came as text that is safe to show."""
+        data = data[:_EXCERPT]
         text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
         return mask(text, self._request.secrets)[:512]  # masked first: half a key is no longer found
 
