@@ -8,11 +8,11 @@
         print(chunk.text, end="", flush=True)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from streamkit import providers
 from streamkit.client import Client, complete, stream
+from streamkit.concurrency.late_import import late_import as _late_import
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import (
     APIError,
@@ -117,7 +117,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     if name in _MODULES:
-        found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        found = globals()[name] = getattr(_late_import(f"{__name__}.{_MODULES[name]}"), name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

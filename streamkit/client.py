@@ -1,4 +1,4 @@
-"""``Client``: which provider a model's name means, and everything that is common to its streams."""
+"""``Client``: resolve model names to providers, and start streams with shared settings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, StreamkitError
 from streamkit.observing.observers import Observer
 from streamkit.providers import registry
 from streamkit.providers.call import ChatRequest, messages_of
-from streamkit.providers.contract import Provider
+from streamkit.providers.contract import Provider, class_of
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
@@ -23,6 +24,7 @@ from streamkit.streaming.stream import Stream
 from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
+from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Unshown, WrongType
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ __all__ = ["Client", "complete", "default_client", "stream"]
 Messages = str | Iterable[Message | Mapping[str, Any]]
 Stop = StopEvent | threading.Event
 
-_DEFAULT: Any = object()  # stands for "the client's own", as None has a meaning for a timeout
+_DEFAULT: Any = object()  # means "the client's own timeout", because None means "no limits"
 
-# Bare names, by what they begin with; the longest match counts.
+# Providers of bare model names, by prefix; the longest prefix wins.
 _PREFIXES = {
     "chatgpt-": "openai",
     "claude-": "anthropic",
@@ -64,15 +66,15 @@ class Client:
     """Starts streams. Share one between threads; it keeps connections for the next stream.
 
     Args:
-        providers: which services it knows; ``None`` for all that are registered, the library's own and those of
-            other packages (see ``streamkit.providers.registry``), each with the key that the environment has for
-            it when it is called.
+        providers: the services that it can use; ``None`` for all registered ones: the library's own and those of
+            other packages (see ``streamkit.providers.registry``). Each reads its key from the environment when it is
+            called.
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
         retry: a ``Retry``, or a number of tries.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
         buffer_bytes: the same in bytes of the events' text, from 1; the reader stops where either is reached. One
             chunk always fits, however large.
-        observers: are told of each stream.
+        observers: are called for each stream. With any, the price data of the extra ``prices`` are loaded at once.
 
     Raises:
         ConfigError: two providers have the same name, or a setting is impossible.
@@ -91,12 +93,14 @@ class Client:
         known = None if providers is None else _listed(providers)
         del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
         self._providers: dict[str, Provider] | None = None if known is None else _by_name(known)
-        self._factories: dict[str, Callable[[], Provider]] = {}  # of the registered ones that were asked for
+        self._factories: dict[str, Callable[[], Provider]] = {}  # by provider name, for the registered ones used so far
         self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
         self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
         self._observers = tuple(observers)
+        if self._observers:  # one may ask for a cost when a stream ends, which is no time to import the price data
+            late_import("streamkit.models.prices").load()
         self._transport = Transport()
         self._catalog: Catalog | None = None
         self._closed = False
@@ -118,20 +122,20 @@ class Client:
         extra_headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Stream:
-        """Start a reply, and return it at once.
+        """Start a request, and return its stream at once.
 
         Args:
             model: ``provider/model``; only the first segment is ours. A bare name such as ``gpt-4o-mini``
-                is resolved by its beginning.
+                is resolved by its prefix.
             messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
             stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
                 is looked at every 50 ms.
-            timeout, retry, buffer, buffer_bytes: in place of the client's.
-            extra_body, extra_headers: go into the request as they stand.
+            timeout, retry, buffer, buffer_bytes: override the client's.
+            extra_body, extra_headers: added to the request unchanged.
             params: the request's parameters in OpenAI's names; ``None`` leaves one out.
 
         Raises:
-            ConfigError: the call cannot work as it stands; nothing was sent.
+            ConfigError: the call is invalid; nothing was sent.
 
         Threads: any.
         """
@@ -148,9 +152,12 @@ class Client:
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
         chat = ChatRequest(name, messages_of(messages), given, body, headers)
+        request = provider.request(chat)
+        if not isinstance(request, HttpRequest):
+            raise ConfigError(f"{class_of(provider)}.request() returned {type(request).__name__}, not an HttpRequest")
         job = Job(
             chat,
-            provider.request(chat),
+            request,
             provider,
             self._transport,
             self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
@@ -180,7 +187,7 @@ class Client:
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
         streams[key] = weakref.ref(started, lambda _: streams.pop(key, None))
-        if self._closed:  # by another thread, which did not see this stream yet
+        if self._closed:  # another thread closed the client before this stream was in the list
             started.cancel()
 
     def resolve(self, model: str) -> tuple[Provider, str]:
@@ -201,15 +208,14 @@ class Client:
         if known is not None:
             return known
         if name == "demo":
-            from streamkit.providers.openai_chat.demo import Demo
-            from streamkit.testing import demo_server
-
-            return Demo(demo_server().url)
+            server = late_import("streamkit.testing.demo").demo_server()
+            demo: Provider = registry.load("openai_chat.demo:Demo")(server.url)
+            return demo
         names = ", ".join(sorted({*(registry.names() if self._providers is None else self._providers), "demo"}))
         raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
 
     def _registered(self, name: str) -> Provider | None:
-        """Return a provider that is registered, made anew: the environment may have got its key since."""
+        """Return a new instance of a registered provider, as the environment's key may have changed."""
         make = self._factories.get(name) or registry.factory(name)
         if make is None:
             return None
@@ -219,42 +225,40 @@ class Client:
     @property
     def models(self) -> Catalog:
         """The models of this client's providers."""
-        from streamkit.models.catalog import Catalog  # which few programs need, and none to start
-
         if self._catalog is None:
-            self._catalog = Catalog(self._factories_of, self._transport)
+            catalog = late_import("streamkit.models.catalog")  # few programs need it
+            self._catalog = catalog.Catalog(self._factories_of, self._transport)
         return self._catalog
 
     def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
-        """Return what makes each provider, or the one of a name; the demo's is among them only by name.
+        """Return a factory for each provider, or for the named one; the demo provider is included only by name.
+
+        The providers are made here, in the caller's thread, because making one may import its module. The factory of a
+        provider that cannot be made raises the error.
 
         Raises:
-            ConfigError: nobody has the name, or this client is closed.
+            ConfigError: the name is unknown, or this client is closed.
         """
         self._check_open()
-        if self._providers is not None:
-            known: dict[str, Callable[[], Provider]] = {
-                each: partial(_itself, provider) for each, provider in self._providers.items()
-            }
-        else:
-            known = {each: partial(self._made, each) for each in registry.names()}
+        names = registry.names() if self._providers is None else list(self._providers)
         if name is None:
-            return known
-        if name == "demo" and name not in known:
-            return {name: partial(self._made, name)}
-        if name not in known:
-            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*known, 'demo'}))}")
-        return {name: known[name]}
+            return {each: self._made(each) for each in names}
+        if name not in names and name != "demo":
+            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*names, 'demo'}))}")
+        return {name: self._made(name)}
+
+    def _made(self, name: str) -> Callable[[], Provider]:
+        try:
+            return partial(_itself, self._provider(name, name))
+        except StreamkitError as error:
+            return partial(_raise, error)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError("this client was closed; make a new one")
 
-    def _made(self, name: str) -> Provider:
-        return self._provider(name, name)
-
     def close(self) -> None:
-        """Cancel what is open and close the connections. Closing again changes nothing.
+        """Cancel open streams and close the connections. Closing again does nothing.
 
         Threads: any; waits for no stream.
         """
@@ -297,6 +301,8 @@ def _by_name(providers: list[Provider | WrongType] | WrongType) -> dict[str, Pro
             raise ConfigError(
                 f"a value of the type {provider} is not a provider; pass instances such as providers.OpenAI()"
             )
+        if not isinstance(provider.name, str) or not provider.name:
+            raise ConfigError(f"{class_of(provider)} has no name: its attribute name is {provider.name!r}")
         if provider.name in by_name:
             raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
         by_name[provider.name] = provider
@@ -305,6 +311,10 @@ def _by_name(providers: list[Provider | WrongType] | WrongType) -> dict[str, Pro
 
 def _itself(provider: Provider) -> Provider:
     return provider
+
+
+def _raise(error: StreamkitError) -> Provider:
+    raise error
 
 
 def _check_types(model: object, stop: object) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``streamkit demo`` and ``streamkit chat``, a file each.
+"""The command line, one file for each command.
 
 It is a user of the package like any other: what is in this folder goes through the public names, and knows
 no provider and no wire format. It opens nothing and starts nothing on import. rich is for terminals only and

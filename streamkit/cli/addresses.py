@@ -1,4 +1,4 @@
-"""Addresses as they may be shown: what is secret in them is not."""
+"""Show URLs without their secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["secrets_in", "shown"]
 
 
 def shown(url: str) -> str:
-    """Return a URL without what may be secret: name and password, and the values of its query."""
+    """Return a URL without user name, password and query values, which may be secret."""
     address, mark, query = url.partition("#")[0].partition("?")
     scheme, slashes, rest = address.partition("://")
     host, slash, path = rest.partition("/")
@@ -24,7 +24,7 @@ def _pairs(query: str) -> list[tuple[str, str, str]]:
 
 
 def secrets_in(url: str) -> Iterator[str]:
-    """Iterate what of a URL may be secret, as it stands there and as it is meant."""
+    """Iterate the parts of a URL that may be secret, encoded and decoded."""
     parts = urlsplit(url)
     userinfo = parts.netloc.rpartition("@")[0]
     for text in (userinfo, userinfo.partition(":")[2], *(value or name for name, _, value in _pairs(parts.query))):

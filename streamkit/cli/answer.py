@@ -1,4 +1,4 @@
-"""One answer: from a stream to where it is shown, until its end or Ctrl-C."""
+"""Show one answer from a stream, until its end or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["show"]
 
 
 def show(stream: Stream, to: Sink) -> bool:
-    """Show an answer as it comes.
+    """Show an answer as it arrives.
 
     Returns:
-        Whether it came to its own end; ``False`` after Ctrl-C.
+        Whether the answer is complete; ``False`` after Ctrl-C.
 
     Raises:
-        StreamError: the stream failed; what came before is shown.
-        Unwritable: there is nowhere to show it.
+        StreamError: the stream failed; the text before the failure is shown.
+        Unwritable: the output cannot be written.
     """
     with _interruptible(stream):
         try:
@@ -38,10 +38,10 @@ def show(stream: Stream, to: Sink) -> bool:
 
 @contextmanager
 def _interruptible(stream: Stream) -> Iterator[None]:
-    """Have Ctrl-C cancel the stream while the block runs.
+    """Let Ctrl-C cancel the stream while the block runs.
 
-    The loop over it ends then, rather than being torn out of the middle of a write: what is on the screen is
-    what is in ``stream.completion``. A second Ctrl-C raises, for a write that never returns.
+    The loop over the stream then ends between two writes, so that the screen shows what ``stream.completion`` has. A
+    second Ctrl-C raises KeyboardInterrupt, in case a write never returns.
     """
     asked = False
 

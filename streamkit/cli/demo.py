@@ -1,4 +1,4 @@
-"""``streamkit demo``: a story through the whole real path, and how fast it came."""
+"""``streamkit demo``: stream a story over real HTTP, and show how fast it arrived."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def demo(tokens_per_second: float, as_json: bool) -> int:
     on standard error with --json.
     """
     to = sink(as_json=as_json)
-    # No limits on time: the pace may be as slow as one likes.
+    # No time limits: the user may choose any pace.
     with Client() as client:
         pace = {"tokens_per_second": tokens_per_second}
         with client.stream(_MODEL, _PROMPT, timeout=None, extra_body=pace) as stream:

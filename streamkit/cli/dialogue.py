@@ -1,4 +1,4 @@
-"""A dialogue on a terminal: ask, answer, and remember both."""
+"""A dialogue on a terminal, with its history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
 
     Args:
         ask: starts the answer to a list of messages.
-        history: what was said before, such as a system prompt; what is said is added to it.
+        history: earlier messages, such as a system prompt; new messages are appended.
         to: the terminal.
         model: its name, for the user.
 
@@ -57,10 +57,9 @@ def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
 
 
 def _turn(ask: Ask, history: list[Message], to: Sink, line: str) -> None:
-    """Ask, and take question and answer into the history, as far as the answer came.
+    """Ask, and append the question and the answer received so far to the history.
 
-    A question that nothing came back to, or that could not even be sent, is left out, as if it had not been
-    asked: the next one may be the same again.
+    A question without any answer, or one that could not be sent, is not appended, so that it may be asked again.
     """
     question = Message("user", line)
     try:

@@ -1,4 +1,4 @@
-"""``streamkit doctor``: what is set up here, who answers, and how the bytes of a stream arrive."""
+"""``streamkit doctor``: show which providers are configured and answer, and how the bytes of a stream arrive."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _proxies() -> dict[str, str]:
 
 
 def _answer(count: int, error: StreamkitError | None) -> str:
-    """Return what became of asking a provider for its models."""
+    """Return the result of asking a provider for its models, in words."""
     if error is None:
         return f"answers, {count} {'model' if count == 1 else 'models'}"
     if is_not_set_up(error):

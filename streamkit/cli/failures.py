@@ -1,4 +1,4 @@
-"""Errors as people read them: one line on stderr that says what to do."""
+"""Show errors as one line on stderr that says what to do."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from streamkit.errors import (
 __all__ = ["Asked", "advised", "tell"]
 
 Asked = Literal["reply", "models", "url", "url without key"]
-"""What an error came of: a request for a reply, or for a list of models, or that of a probe."""
+"""The request that failed: for a reply, for a list of models, or of a probe."""
 
 _LONGEST = 1000  # characters; a server may send 64 KiB of reasons
 
 _Advice = tuple[tuple[type[StreamkitError], str], ...]
 
-# What to do, by class of error; the first that fits counts. Those that say it themselves are not here.
+# Advice by class of error; the first match is used. Errors whose message has advice already are not listed.
 _ADVICE: _Advice = (
     (ConnectError, "check the network and the provider's base URL"),
     (StreamTimeout, "check the network and the provider's base URL"),
@@ -53,7 +53,7 @@ _OF_URL: _Advice = (
     (NotFoundError, "check the URL and the model's name"),
 )
 _SEND_A_KEY = "send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"
-# And where something else was asked for than a reply.
+# Advice for requests other than for a reply.
 _ADVICE_BY_ASKED: Mapping[Asked, _Advice] = {
     "reply": (),
     "models": (
@@ -67,7 +67,7 @@ _ADVICE_BY_ASKED: Mapping[Asked, _Advice] = {
 
 
 def tell(text: str) -> None:
-    """Write an error as one line on stderr, whatever it is made of."""
+    """Write an error as one line on stderr."""
     line = one_line(text)
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}…"
@@ -78,7 +78,7 @@ def advised(error: StreamkitError, asked: Asked = "reply") -> str:
     """Return what went wrong and what to do about it."""
     message = error.message or type(error).__name__
     if isinstance(error, StreamTimeout):
-        message = message.partition(";")[0]  # what the library advises is an argument in Python
+        message = message.partition(";")[0]  # the rest advises a Python argument
     advice = _advice(error, asked)
     return f"{message.rstrip('.')}; {advice}" if advice else message
 

@@ -1,4 +1,4 @@
-"""``streamkit models``: what there is to choose from."""
+"""``streamkit models``: list the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and their types."""
+"""Options of several commands, and their types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ json_option = click.option(
 
 
 class Number(click.FloatRange):
-    """A number that is finite, which a range alone does not ask for."""
+    """A finite number in a range; a range alone accepts infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

@@ -1,4 +1,4 @@
-"""Where answers go: ``Plain`` text for pipes, ``Lines`` of JSON, and the terminal's own in ``screen``."""
+"""Outputs for answers: ``Plain`` text for pipes and ``Lines`` of JSON; ``screen`` has the terminal's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNSAFE = re.compile(f"[\x7f-\x9f\u2028\u2029{''.join(map(chr, sorted(_BIDIRECTI
 
 
 def without_controls(text: str) -> str:
-    """Return the text without the characters that could command a terminal, or change the order of what it shows."""
+    """Return the text without the characters that control a terminal, or change the order of its text."""
     return text.translate(_CONTROLS)
 
 
@@ -45,10 +45,10 @@ def put(line: str, *, encoding: str | None = None) -> None:
     """Write a line on standard output.
 
     Args:
-        encoding: by default the locale's, where what it has no letter for becomes a question mark.
+        encoding: by default the locale's; characters that it cannot encode become question marks.
 
     Raises:
-        Unwritable: it takes no more.
+        Unwritable: standard output cannot be written.
     """
     if sys.stdout is None:
         return
@@ -58,10 +58,10 @@ def put(line: str, *, encoding: str | None = None) -> None:
 
 
 class Unwritable(Exception):
-    """Standard output takes no more.
+    """Standard output cannot be written.
 
     Attributes:
-        reader_left: whether it is a pipe whose reader has had enough, which is nobody's error.
+        reader_left: whether it is a pipe whose reader was closed, which is not an error.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -77,11 +77,11 @@ class Sink(Protocol):
         """Write one chunk, flushed.
 
         Raises:
-            Unwritable: what is written goes nowhere any more.
+            Unwritable: the output cannot be written.
         """
 
     def end(self, *, interrupted: bool = False) -> None:
-        """Finish an answer, also one that was cut short: what comes next begins on a line of its own."""
+        """Finish an answer, complete or not, so that the next output begins on a new line."""
 
     def note(self, text: str) -> None:
         """Write a line of our own after an answer."""
@@ -115,7 +115,7 @@ class Plain:
         """Write a piece, flushed.
 
         Raises:
-            Unwritable: what is written goes nowhere any more.
+            Unwritable: the output cannot be written.
         """
         if text:
             self._in_line = not text.endswith("\n")
@@ -162,7 +162,7 @@ def _write(file: TextIO, text: str) -> None:
 
 
 def discard(file: TextIO | None) -> None:
-    """Let what is still in the buffer go nowhere, or the interpreter would fail to flush it at exit."""
+    """Discard what is in the buffer, because the interpreter would fail to flush it at exit."""
     if file is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""How the bytes of a URL arrive: a request, and the time of everything that came back."""
+"""Send one request to a URL, and time everything that is received."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 @attrs.define(eq=False)
 class Probe:
-    """What was seen of one response; times in seconds from the start, ``None`` for what never came."""
+    """The observations of one response; times in seconds from the start, ``None`` if it never happened."""
 
     url: str
     keyed: bool = False  # whether a header went out that may have carried a key
@@ -54,12 +54,12 @@ class Probe:
 
     @property
     def first_byte(self) -> float | None:
-        """When the first read brought something."""
+        """The time of the first read with data."""
         return self.reads[0][0] if self.reads else None
 
     @property
     def first_event(self) -> float | None:
-        """When the first event was whole."""
+        """The time when the first event was complete."""
         return self.events[0] if self.events else None
 
     @property
@@ -69,11 +69,11 @@ class Probe:
 
     @property
     def arrivals(self) -> list[tuple[float, int]]:
-        """When the reads came that brought events, and how many."""
+        """The time of each read that completed events, and their number."""
         return [(moment, events) for (moment, _), events in zip(self.reads, self.brought, strict=True) if events]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON can have them."""
+        """Return the figures as JSON-compatible values."""
         gaps = sorted(self.gaps)
         return {
             "url": shown(self.url),
@@ -95,7 +95,7 @@ class Probe:
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Iterate what people read, a name and a value each."""
+        """Iterate the lines shown to users, as name and value."""
         figures = self.to_dict()
         yield "status", f"{self.status or '-'} {self.content_type}".rstrip()
         for name in ("connected", "headers", "first_byte", "first_event", "ended"):
@@ -122,7 +122,7 @@ def probe(
     key_from: str | None,
     timeout: float,
 ) -> Probe:
-    """Send one request, and time what comes back.
+    """Send one request, and time the response.
 
     Raises:
         click.UsageError, ConfigError: as ``probe_request`` does.
@@ -176,7 +176,7 @@ def _read(pieces: Iterator[bytes], seen: Probe, began: float, *, api: bool) -> N
 
 
 def _timed(pieces: Iterator[bytes], seen: Probe, began: float) -> Iterator[bytes]:
-    """Iterate the pieces, up to a bound, and take note of each."""
+    """Iterate the pieces, up to a bound, and record each."""
     total = 0
     for data in pieces:
         seen.reads.append((time.monotonic() - began, len(data)))
@@ -190,7 +190,7 @@ def _timed(pieces: Iterator[bytes], seen: Probe, began: float) -> Iterator[bytes
 
 
 def _error_in(kind: str, data: str | bytes, *, api: bool) -> APIError | None:
-    """Return the error that an event, or a whole body, is about.
+    """Return the error that an event, or a whole body, reports.
 
     Args:
         kind: the type of the event.
@@ -212,7 +212,7 @@ def _error_in(kind: str, data: str | bytes, *, api: bool) -> APIError | None:
 
 
 def verdict(seen: Probe) -> str:
-    """Return whether the response came as a stream does, and what to do if not."""
+    """Return in words whether the response was streamed, and what to do if not."""
     if seen.error is not None:
         told = judge(seen.arrivals) if seen.events else "no event came"
         return f"failed: {seen.error.message.rstrip('.')}. Until then: {told}"
@@ -223,7 +223,7 @@ def verdict(seen: Probe) -> str:
 
 
 def _ends_whole(seen: Probe) -> bool:
-    """Say whether the body ends as one in its format does; without a length, a cut looks like an end."""
+    """Return whether the body ends as its format requires; without a length, a cut looks like an end."""
     if seen.content_type != "text/event-stream" or not seen.last_bytes:
         return True
     return seen.last_bytes.replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")

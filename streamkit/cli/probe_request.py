@@ -1,4 +1,4 @@
-"""The request of a probe: to whatever address, with the body that one of its kind takes."""
+"""The request of a probe: to any address, with a body that suits the address's API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import orjson
+import msgspec
 
 from streamkit.cli.addresses import secrets_in, shown
 from streamkit.errors import ConfigError
@@ -34,7 +34,7 @@ def probe_request(
     """Return the request; by default one for a short answer, to an address that looks like an API's.
 
     Raises:
-        click.UsageError: it cannot be sent as it stands, or would leave out something that was given.
+        click.UsageError: it cannot be sent, or an option would be ignored.
         ConfigError: the variable for the key is not set.
     """
     path = _path_of(url)
@@ -58,14 +58,14 @@ def probe_request(
         path = f"{path.rstrip('/')}/chat/completions"
         url = urlsplit(url)._replace(path=path).geturl()
     try:
-        body = orjson.dumps(_short_answer(path, model or DEFAULT_MODEL)) if data is None else data.encode()
+        body = msgspec.json.encode(_short_answer(path, model or DEFAULT_MODEL)) if data is None else data.encode()
     except (UnicodeEncodeError, TypeError):
         raise click.UsageError("the body and the model's name are text in UTF-8") from None
     return HttpRequest(url, {"Content-Type": "application/json", **sent}, body, masked)
 
 
 def _refuse_body(model: str | None, data: str | None) -> None:
-    """Raise a UsageError for what a GET has no place for."""
+    """Raise a UsageError for options that a GET cannot use."""
     if data is not None:
         raise click.UsageError("a GET has no body: leave --data out, or --method GET")
     if model is not None:
@@ -73,7 +73,7 @@ def _refuse_body(model: str | None, data: str | None) -> None:
 
 
 def _short_answer(path: str, model: str) -> dict[str, Any]:
-    """Return the body that asks for a short answer, in the words of what stands at the end of a path."""
+    """Return the body that asks for a short answer, in the format of the API that the end of the path names."""
     messages = [{"role": "user", "content": _QUESTION}]
     asked: dict[str, Any] = {"messages": messages}
     if _ends(path, "/messages"):
@@ -129,7 +129,7 @@ def _bearer(variable: str) -> Masked:
 
 
 def is_api(path: str) -> bool:
-    """Say whether what has this path is by its end an API for replies, or the base of one."""
+    """Return whether a path is that of an API for replies, or the base of one, by its end."""
     return _is_base(path) or _ends(path, "/completions", "/responses", "/messages", "/chat")
 
 

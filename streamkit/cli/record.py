@@ -1,4 +1,4 @@
-"""``streamkit record``: real traffic into a cassette, for tests."""
+"""``streamkit record``: record real traffic in a cassette, for tests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
             raise click.UsageError("--upstream records whatever a client asks, so that --model has no place beside it")
         with _recorder(upstream, path, port) as recorder:
             click.echo(f"listening on {recorder.url} before {recorder.upstream}; Ctrl-C ends it", err=True)
-            return _until_interrupted()
+            code = _until_interrupted()
+        _check_written(recorder, path)
+        return code
     if model is None:
         raise click.UsageError("a PROMPT needs --model")
     prompt = as_word(prompt)  # bytes that are no text come as half characters
@@ -62,15 +64,18 @@ def record(path: str, prompt: str | None, model: str | None, upstream: str | Non
         provider, name = client.resolve(model)
         with _recorder(_base_url(provider), path, port) as recorder:
             recorded = _Recorded(provider, recorder)
-            with (
-                Client([recorded], retry=1) as asking,
-                asking.stream(f"{provider.name}/{name}", prompt) as stream,
-            ):
-                return 0 if show(stream, sink(as_json=False)) else 130
+            try:
+                with (
+                    Client([recorded], retry=1) as asking,
+                    asking.stream(f"{provider.name}/{name}", prompt) as stream,
+                ):
+                    return 0 if show(stream, sink(as_json=False)) else 130
+            finally:
+                _check_written(recorder, path)  # or the provider would be blamed for what the recorder answers
 
 
 class _Recorded:
-    """A provider whose requests go by way of a recorder, past the proxies of the environment.
+    """A provider whose requests go through a recorder, not through the proxies of the environment.
 
     Each request is made for the real server and only its address is changed, since a signature covers the host.
     """
@@ -104,8 +109,17 @@ def _recorder(upstream: str, path: str, port: int) -> Recorder:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         if error.filename is not None:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; name a file that can be written") from error
+            raise _unwritable(path, error) from error
         raise ConfigError(f"cannot listen on port {port}: {error.strerror}; leave --port out for a free one") from error
+
+
+def _check_written(recorder: Recorder, path: str) -> None:
+    if recorder.failure is not None:
+        raise _unwritable(path, recorder.failure) from recorder.failure
+
+
+def _unwritable(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write {path}: {error.strerror}; name a file that can be written")
 
 
 def _base_url(provider: Provider) -> str:

@@ -1,4 +1,4 @@
-"""The group of the commands, and what becomes of their errors: one line, one exit code."""
+"""The group of commands; each error becomes one line and one exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Root(click.Group):
-    """A group that Ctrl-C ends quietly; click would write an empty line into whatever stderr is."""
+    """A group that Ctrl-C ends quietly; click would write an empty line to stderr, also if it is a file."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -79,7 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
         arguments: without the program's name; ``None`` for those of the process.
     """
     try:
-        # Not in click's standalone mode, which has its own ideas of errors: several lines, or a traceback.
+        # Not in click's standalone mode, which shows errors as several lines, or as a traceback.
         code = root.main(arguments, prog_name="streamkit", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "streamkit"
@@ -94,7 +94,7 @@ def run(arguments: list[str] | None = None) -> int:
         if not error.reader_left:
             tell(f"the answer could not be written: {error}")
         return 0 if error.reader_left else 1
-    except OSError as error:  # nowhere to write the help, no sockets left, and the like
+    except OSError as error:  # for example, the help cannot be written, or no socket is left
         discard(sys.stdout)
         tell(error.strerror or str(error))
         return 1

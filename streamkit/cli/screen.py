@@ -20,15 +20,15 @@ _CUT = {
 
 
 class Screen(Plain):
-    """Plain text, with the reasoning before it, dimmed, and without anything that commands the terminal.
+    """Plain text without control characters, after the reasoning, which is dimmed.
 
-    rich writes what is dimmed, and knows how each terminal does that, or that it cannot. The answer does not
-    go through it: it is neither markup nor to be wrapped at a width that may change.
+    rich writes the dimmed text, as it knows whether and how each terminal can dim. The answer is written directly: it
+    is not markup, and must not be wrapped at a width that may change.
     """
 
     def __init__(self, file: TextIO) -> None:
         super().__init__(file)
-        self._reasons = False  # what was shown last is reasoning
+        self._reasons = False  # whether the last text shown is reasoning
 
     @cached_property
     def _console(self) -> Console:
@@ -67,7 +67,7 @@ class Screen(Plain):
         """Write a piece, dimmed.
 
         Raises:
-            Unwritable: the terminal is gone.
+            Unwritable: the terminal was closed.
         """
         from rich.segment import Segment, Segments
         from rich.style import Style

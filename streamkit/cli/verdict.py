@@ -1,4 +1,4 @@
-"""Whether a response came as a stream does, by when its events came and by how many came together."""
+"""Judge whether a response was streamed, by the times and the grouping of its events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def judge(arrivals: Sequence[tuple[float, int]]) -> str:
 
 
 def _batches(arrivals: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return the arrivals with those that belong together as one."""
+    """Return the arrivals, with those that are close in time merged."""
     batches: list[tuple[float, int]] = []
     last = float("-inf")
     for moment, events in arrivals:

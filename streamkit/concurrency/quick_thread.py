@@ -43,6 +43,17 @@ class UnawaitedThread(threading.Thread):
         if isinstance(getattr(self, "_started", None), threading.Event):
             self._started = self._started_event = _StartedEvent()
 
+    def start(self) -> None:
+        """Start it; what a signal handler raises meanwhile goes to the caller.
+
+        The standard method expects no exception once the thread runs. Its clean-up then fails with a KeyError, in the
+        place of the handler's exception.
+        """
+        try:
+            super().start()
+        except KeyError as error:
+            raise error.__context__ or error from None
+
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended, for at most ``timeout`` seconds; also right after ``start()``."""
         until = None if timeout is None else time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""Asking providers for their lists of models: all at once, each within one deadline."""
+"""Request lists of models from several providers at once, each within one deadline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import attrs
 
 from streamkit.errors import ConfigError, ProtocolError, StreamkitError
 from streamkit.providers.contract import Provider
+from streamkit.providers.reply.decoder import MOST_KEPT
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.model_lists import ModelInfo, lists_models, read_models
 from streamkit.providers.request.model_lists import ListsModels
@@ -27,17 +28,17 @@ __all__ = ["Listing", "ask_all"]
 
 _MOST_PAGES = 50
 _AT_ONCE = 64  # providers asked at the same time
-_GRACE = 0.5  # seconds beyond its time in which a provider's thread may say itself why it has nothing
-_SLICE = 0.2  # seconds of one wait; on Windows none ends by Ctrl-C
+_GRACE = 0.5  # seconds beyond the timeout, for a provider's thread to report its own error
+_SLICE = 0.2  # seconds of one wait; on Windows, Ctrl-C does not end a wait
 
 
 @attrs.frozen
 class Listing:
-    """What came of asking one provider.
+    """The result of asking one provider.
 
     Attributes:
-        models: those that it lists, up to where its list broke off.
-        error: why some, or all, are missing.
+        models: those received, also where a later page failed.
+        error: the reason why some or all are missing, ``None`` if none are.
     """
 
     models: tuple[ModelInfo, ...] = ()
@@ -50,11 +51,11 @@ def ask_all(
     """Return what each provider lists.
 
     Args:
-        factories: what makes each provider, by its name.
+        factories: a function for each provider's name that makes it.
         timeout: seconds for all of it.
 
-    Threads: one a provider, up to 64, all daemons: neither Ctrl-C nor the end of the program waits for them,
-    and what they wait for is cut off, but for a name lookup, which nothing can cut off.
+    Threads: one for each provider, at most 64, all daemons: neither Ctrl-C nor the end of the program waits for them.
+    Their connections are shut down at the end. Nothing can end a name lookup.
     """
     hooks = {name: Deadline(timeout) for name in factories}
     waiting = deque(factories)
@@ -83,7 +84,7 @@ def ask_all(
 
 
 def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook: Deadline) -> Listing:
-    """Return what one provider lists; whatever fails is in ``error``, also what is none of ours."""
+    """Return the list of one provider, with any exception as ``error``."""
     found: dict[str, ModelInfo] = {}
     secrets: tuple[Masked, ...] = ()
     page: str | None = None
@@ -98,7 +99,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
             models, following = read_models(name, _answer(provider, request, transport, hook))
             new = {model.id: model for model in models if model.id not in found}
             found.update(new)
-            # One that sends the same again would do so for ever; an empty page with another behind it is allowed.
+            # Stop at a page that repeats an earlier one, or the loop would not end. An empty page may have a next one.
             if following is None or following in seen or (models and not new):
                 return Listing(tuple(found.values()))
             seen.add(following)
@@ -106,7 +107,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
         error: StreamkitError = ProtocolError(f"the list of {name}'s models has more than {_MOST_PAGES} pages")
     except StreamkitError as caught:
         error = caught
-    except Exception as caught:  # of another package's provider
+    except BaseException as caught:  # another package's provider may raise anything, SystemExit too
         error = StreamkitError(f"{name} cannot be asked for its models: {type(caught).__name__}: {caught}")
     mask_error(error, secrets)
     return Listing(tuple(found.values()), error)
@@ -122,7 +123,7 @@ def _answer(provider: Any, request: HttpRequest, transport: Transport, hook: Dea
     try:
         decoded = parse_json(body)
     except ValueError:
-        excerpt = body.decode("utf-8", "replace")
+        excerpt = body[:MOST_KEPT].decode("utf-8", "replace")
         kind = info.content_type or "no content type"
         raise ProtocolError(
             f"{provider.name} answers with {kind} that is no JSON, not with a list of models", excerpt=excerpt

@@ -1,4 +1,4 @@
-"""What models there are: the providers' own lists, with prices and limits where somebody knows them."""
+"""The models of all providers: their own lists, completed with known prices and limits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["Catalog", "ModelList", "not_in_use"]
 
 @attrs.frozen
 class ModelList(Sequence[ModelInfo]):
-    """The models that were found, in the order of their providers, and why some may be missing.
+    """The models that were found, in the order of their providers, and the errors of providers that failed.
 
     Attributes:
         models: the models.
-        errors: by the name of the provider, why its list could not be had; its models are missing, or those of
-            an earlier answer, or those up to where the list broke off.
-        asked: the names of the providers, those included that list no models.
+        errors: by the provider's name, the reason why its list could not be fetched. Its models are missing, or are
+            those of an earlier answer, or those received before the failure.
+        asked: the names of all providers asked, including those without models.
     """
 
     models: tuple[ModelInfo, ...] = ()
@@ -55,13 +55,13 @@ class _Known:
 class Catalog:
     """The models of a client's providers; ``client.models``.
 
-    Lists are fetched when they are asked for, and kept for a while.
+    Lists are fetched on demand, and kept for ``ttl`` seconds.
 
     Args:
-        providers: returns the providers by name, made with the keys there are at the time.
-        transport: what to fetch with.
+        providers: returns factories of the providers by name; they read the keys that are set at that time.
+        transport: sends the requests.
         ttl: seconds that a list is kept.
-        timeout: seconds that the providers have, which are asked all at once, for all pages of their lists.
+        timeout: seconds for all pages of all lists; the providers are asked at the same time.
         now: a monotonic clock, in seconds.
 
     Threads: safe to share. Blocks for as long as the slowest provider takes, at most ``timeout`` and half a second.
@@ -88,12 +88,12 @@ class Catalog:
     def list(self, provider: str | None = None, *, refresh: bool = False) -> ModelList:
         """Return the models of one provider, or of all that can be asked.
 
-        Asked for all, a provider without a key, or one that cannot be reached, is reported in ``errors``, and
-        hides nothing of the others.
+        When all are asked, a provider that has no key or cannot be reached is reported in ``errors``; the models of the
+        others are returned.
 
         Args:
             provider: its name.
-            refresh: ask again although the last answer is recent.
+            refresh: ask again even if the last answer is recent.
 
         Raises:
             ConfigError: asked for one provider: it is unknown, has no key or no list. Or the client is closed.
@@ -116,7 +116,7 @@ class Catalog:
     def _taken(
         self, name: str, answer: Listing | None, known: _Known | None, errors: dict[str, StreamkitError]
     ) -> tuple[ModelInfo, ...]:
-        """Return the models of a provider, kept if its list is whole; an earlier list is better than half a new one."""
+        """Return the models of a provider, and keep them if the list is complete; otherwise prefer an earlier list."""
         if answer is None:
             return known.models if known else ()
         models = tuple(_priced(model) for model in answer.models)
@@ -127,7 +127,7 @@ class Catalog:
         return known.models if known else models
 
     def get(self, model: str) -> ModelInfo | None:
-        """Return one model by ``provider/id``, ``None`` for one that its provider does not list.
+        """Return one model by ``provider/id``, or ``None`` if its provider does not list it.
 
         Raises:
             What ``list`` raises for the provider.
@@ -138,7 +138,7 @@ class Catalog:
         return next((info for info in self.list(provider) if info.id == id), None)
 
     def find(self, capabilities: Iterable[str] = (), *, provider: str | None = None) -> tuple[ModelInfo, ...]:
-        """Return the models that are known to have all of some capabilities; see ``ModelInfo`` for the words.
+        """Return the models that have all the given capabilities; ``ModelInfo`` lists the names of capabilities.
 
         Raises:
             StreamkitError: none was found, and a provider that may have one failed: the first such failure. A
@@ -156,7 +156,7 @@ class Catalog:
         return found
 
     def cheapest(self, capabilities: Iterable[str] = (), *, provider: str | None = None) -> ModelInfo | None:
-        """Return the model that asks the least for a million tokens in and a million out, of those with a price.
+        """Return the model with the lowest price for a million input and a million output tokens; skip unpriced ones.
 
         Raises:
             ConfigError: no provider sends prices, and the extra that knows them is not installed.
@@ -169,7 +169,7 @@ class Catalog:
         return min(priced, key=_both, default=None)
 
     def forget(self) -> None:
-        """Forget all lists; the next call fetches them again."""
+        """Delete all lists; the next call fetches them again."""
         self._known.clear()
 
     def __repr__(self) -> str:
@@ -177,10 +177,10 @@ class Catalog:
 
 
 def not_in_use(name: str, error: StreamkitError) -> bool:
-    """Say whether a provider is simply not in use here.
+    """Return whether a provider is not in use on this machine.
 
-    It has no key, or is a server on this machine that no variable of the environment is about, and that does not
-    run: nobody listens on its port, or something else that has no list of models.
+    It has no key; or it is a local server that no environment variable configures, and its port is closed or belongs to
+    a server without a list of models.
     """
     if is_not_set_up(error):
         return True
@@ -190,7 +190,7 @@ def not_in_use(name: str, error: StreamkitError) -> bool:
 
 
 def _variables_of_local(name: str) -> tuple[str, ...]:
-    """Return what sets up a provider that is by its name a server on this machine; nothing for another."""
+    """Return the environment variables that configure a local server, by its name; none for other providers."""
     from streamkit.providers.openai_chat.provider import variable_of
     from streamkit.providers.openai_chat.services import SERVICES
 
@@ -207,7 +207,7 @@ def _both(model: ModelInfo) -> float:
 
 
 def _priced(model: ModelInfo) -> ModelInfo:
-    """Fill in what the provider did not send and the price data know."""
+    """Add prices and limits from the price data where the provider sent none."""
     listed = prices.list_price(model.provider, model.id)
     if listed is None:
         return model

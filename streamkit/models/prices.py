@@ -1,21 +1,26 @@
-"""What tokens cost, from the offline data of genai-prices, where the extra ``prices`` is installed.
+"""Prices of tokens, from the offline data of genai-prices, if the extra ``prices`` is installed.
 
-Nothing here goes to the network: the data are those of the installed release, and a newer release has newer ones.
+No network is used: the prices are those of the installed release. They are loaded when a client with observers is
+made, otherwise when a price is first needed; loading takes about 0.2 s.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from datetime import datetime, timezone
+from importlib import import_module
 from typing import Any
 
 import attrs
 
+from streamkit.concurrency.late_import import forks_wait
 from streamkit.errors import ConfigError
 from streamkit.values.chunks import Usage
 
-__all__ = ["ListPrice", "cost_of", "list_price", "require"]
+__all__ = ["ListPrice", "cost_of", "list_price", "load", "require"]
 
-# Our names of providers, and genai-prices' where it has another; those that it has not are not priced.
+# The name of each provider in genai-prices. Providers that are not listed here have no prices.
 _NAMES = {
     "openai-responses": "openai",
     "openai-completions": "openai",
@@ -34,11 +39,11 @@ _NAMES = {
 
 @attrs.frozen
 class ListPrice:
-    """What a model costs, in USD per million tokens, and how much it reads; ``None`` is unknown.
+    """A model's prices in USD per million tokens, and its context window; ``None`` is unknown.
 
     Attributes:
-        input, output: of a short prompt, where longer ones cost more.
-        cached: of input tokens that came from a cache.
+        input, output: for short prompts, if long ones cost more.
+        cached: for input tokens read from a cache.
         context_window: tokens.
     """
 
@@ -48,14 +53,29 @@ class ListPrice:
     context_window: int | None = None
 
 
+# Whether ``load`` was called. Any thread may set it; calling ``load`` again does no harm.
+_loaded = False
+
+
+def load() -> None:
+    """Import the price data in this thread, where the extra is installed, so that no later price imports anything."""
+    global _loaded
+    with forks_wait(), suppress(ImportError, LookupError, ValueError):
+        library = import_module("genai_prices")
+        import_module("genai_prices.data_snapshot")
+        # The first price imports the rest.
+        library.calc_price(library.Usage(input_tokens=1, output_tokens=1), "gpt-4o", provider_id="openai")
+    _loaded = sys.modules.get("genai_prices", "missing") is not None  # None there blocks the import
+
+
 def require() -> None:
-    """Raise a ConfigError where the extra is not installed."""
+    """Raise a ConfigError if the extra is not installed."""
     if _library() is None:
         raise ConfigError('prices need the extra "prices": python -m pip install "streamkit[prices]"')
 
 
 def list_price(provider: str, model: str) -> ListPrice | None:
-    """Return what is known of a model, ``None`` for one that is unknown, or without the extra."""
+    """Return a model's prices, ``None`` if they are unknown or the extra is not installed."""
     found = _find(provider, model)
     if found is None:
         return None
@@ -67,9 +87,9 @@ def list_price(provider: str, model: str) -> ListPrice | None:
 
 
 def cost_of(provider: str, model: str, usage: Usage) -> float | None:
-    """Return what a usage costs in USD, ``None`` where the model or the tokens are unknown, or without the extra.
+    """Return the cost of a usage in USD, ``None`` if it is unknown or the extra is not installed.
 
-    It is an estimate by list prices: discounts, batches and service tiers are not known here.
+    It is an estimate from list prices, without discounts, batch prices and service tiers.
     """
     if usage.input_tokens is None or usage.output_tokens is None or _find(provider, model) is None:
         return None
@@ -81,29 +101,26 @@ def cost_of(provider: str, model: str, usage: Usage) -> float | None:
         counted = library.Usage(**counts, output_tokens=usage.output_tokens)
         return float(library.calc_price(counted, model, provider_id=_NAMES[provider]).total_price)
     except (LookupError, ValueError, TypeError):
-        return None  # counts that contradict each other, or a model without a price
+        return None  # inconsistent counts, or a model without a price
 
 
 def _find(provider: str, model: str) -> Any:
     library = _library()
     if library is None or provider not in _NAMES:
         return None
-    from genai_prices.data_snapshot import get_snapshot
-
     try:
-        return get_snapshot().find_provider_model(model, None, _NAMES[provider], None)[1]
+        return library.data_snapshot.get_snapshot().find_provider_model(model, None, _NAMES[provider], None)[1]
     except LookupError:
         return None
 
 
 def _library() -> Any:
-    try:
-        import genai_prices
-    except ImportError:
-        return None
-    return genai_prices
+    """Return genai-prices, or ``None``; search for it only once, because a search also locks the module's name."""
+    if not _loaded:
+        load()
+    return sys.modules.get("genai_prices")
 
 
 def _amount(price: Any) -> float | None:
-    price = getattr(price, "base", price)  # of one that grows with the length of the prompt
+    price = getattr(price, "base", price)  # of a price that depends on the prompt's length
     return None if price is None else float(price)

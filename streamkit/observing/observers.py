@@ -1,4 +1,4 @@
-"""Being told of streams: usage tracking, logging and tracing hang here."""
+"""Observers, which are called when a stream starts and when it ends: usage tracking, logging, tracing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger("streamkit")
 
 @attrs.frozen
 class Stats:
-    """Figures of one stream, so far or in the end.
+    """Statistics of one stream, so far or at its end.
 
     Attributes:
         time_to_first_chunk: seconds from the start of the stream to the arrival of its first chunk.
@@ -27,7 +27,7 @@ class Stats:
         chunks: chunks that arrived.
         bytes: bytes of the body that arrived, decompressed.
         attempts: requests sent.
-        queue_peak: the most chunks that waited in the queue.
+        queue_peak: the largest number of chunks in the queue.
         blocked: seconds that the reader waited for the consumer to make room.
     """
 
@@ -42,17 +42,17 @@ class Stats:
 
 @attrs.frozen
 class Report:
-    """What an observer is told of a stream.
+    """The state of a stream, passed to observers.
 
     Attributes:
         id: of the stream, unique in the process.
         provider: the provider's name.
-        model: the model that was asked for, without the provider's segment.
-        status: ``open`` at the start; how it ended at the end.
-        stats: figures.
+        model: the requested model, without the provider's segment.
+        status: ``open`` at the start, and the way the stream ended at the end.
+        stats: statistics.
         completion: what was delivered.
-        error: what ended it, if an error did.
-        request_id: the provider's id of the request, where it sent one.
+        error: the error that ended it, ``None`` if none did.
+        request_id: the provider's id of the request, ``None`` if it sent none.
     """
 
     id: int
@@ -66,18 +66,18 @@ class Report:
 
 
 class Observer:
-    """Base of observers; override what is of interest.
+    """Base class of observers; override the methods you need.
 
     Each method is called in a thread of the program that uses the streams, never in a reader's. What one
     raises is logged to the logger ``streamkit`` and does not touch the stream. The garbage collector may end
-    a stream that was dropped at any point of a program, so a lock that is held in here is an ``RLock``.
+    a dropped stream at any point of a program, so a lock that an observer holds has to be an ``RLock``.
     """
 
     def stream_started(self, report: Report) -> None:
         """Called once for each stream, when it starts."""
 
     def stream_ended(self, report: Report) -> None:
-        """Called exactly once for each stream, however it ends, in the thread that learns of it first."""
+        """Called exactly once for each stream, however it ends, in the thread that notices the end first."""
 
 
 class Telling:

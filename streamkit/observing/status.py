@@ -1,4 +1,4 @@
-"""How a stream stands or ended, in one word: ``Status``."""
+"""The state of a stream: ``Status``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adding up what streams used and cost: ``UsageTracker``."""
+"""``UsageTracker`` adds up the tokens and the cost of streams."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class UsageRecord:
 
     Attributes:
         ended_at: in UTC.
-        model: the one that was asked for, without the provider's segment.
+        model: the requested one, without the provider's segment.
         status: how it ended.
         input_tokens and so on: as in ``Usage``; ``None`` is unknown.
         cost: USD.
-        estimated: whether the cost is by list prices, and not the provider's own word.
+        estimated: whether the cost is computed from list prices, not reported by the provider.
     """
 
     ended_at: datetime
@@ -48,14 +48,14 @@ class UsageRecord:
 
 @attrs.frozen
 class UsageTotals:
-    """What some streams add up to.
+    """The totals of several streams.
 
-    A sum is over what is known: ``without_usage`` and ``without_cost`` say for how many streams it is not.
+    Unknown values are left out of the sums: ``without_usage`` and ``without_cost`` count the streams without them.
 
     Attributes:
         streams: how many ended.
-        by_status: the same, by how they ended.
-        cost: USD; ``estimated_cost`` is the part of it that is by list prices.
+        by_status: the number of streams for each status.
+        cost: USD; ``estimated_cost`` is the part computed from list prices.
         first, last: when the first and the last of them ended, in UTC.
     """
 
@@ -84,11 +84,11 @@ class UsageTracker(Observer):
         ...
         print(tracker.totals().cost, tracker.by_model())
 
-    A stream that was cancelled or failed counts with what is known of it: some providers tell the usage at the
-    end alone, and it is unknown then.
+    A stream that was cancelled or failed counts with the usage received so far. Some providers send the usage only at
+    the end; then it is unknown.
 
     Args:
-        history: how many streams to remember one by one, for periods; the totals go on beyond that.
+        history: the number of streams of which single records are kept, for periods; the totals include all streams.
         now: a clock, in UTC.
 
     Threads: safe to share.
@@ -97,8 +97,8 @@ class UsageTracker(Observer):
     def __init__(
         self, *, history: int = 10_000, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     ) -> None:
-        # Reentrant, as the garbage collector may end a dropped stream at any point of this very thread. Guards
-        # all of the below. Held during a fork, so that the child has whole totals.
+        # Guards all fields below. Reentrant, because the garbage collector may end a dropped stream while this thread
+        # holds it. Held during a fork, so that the child's totals are consistent.
         self._lock = threading.RLock()
         _remember(self)
         self._now = now
@@ -108,7 +108,7 @@ class UsageTracker(Observer):
         _ = Completion(provider="openai", model="gpt-4o", usage=Usage(input_tokens=1, output_tokens=1)).cost
 
     def stream_ended(self, report: Report) -> None:
-        """Take in a stream."""
+        """Add a stream to the totals."""
         completion = report.completion
         usage, source = completion.usage, completion.cost_source
         record = UsageRecord(
@@ -130,9 +130,9 @@ class UsageTracker(Observer):
             self._totals[key] = _add(self._totals.get(key, UsageTotals()), record)
 
     def totals(self, *, since: datetime | None = None, until: datetime | None = None) -> UsageTotals:
-        """Return what all streams add up to, or those that ended in a period, ``until`` excluded.
+        """Return the totals of all streams, or of those that ended in a period, ``until`` excluded.
 
-        With a period, only the streams that are still remembered one by one count.
+        For a period, only streams whose records are still kept count.
         """
         if since is None and until is None:
             with self._lock:
@@ -161,13 +161,13 @@ class UsageTracker(Observer):
     def by_period(
         self, length: timedelta, *, since: datetime | None = None, until: datetime | None = None
     ) -> list[tuple[datetime, UsageTotals]]:
-        """Return the totals of each period in which a stream ended, with its beginning, the oldest first.
+        """Return the start and the totals of each period in which a stream ended, oldest first.
 
         Args:
-            length: of a period; they begin at midnight UTC of the first of January 1970.
+            length: of a period; the first one starts at midnight UTC on 1 January 1970.
         """
         if length <= timedelta(0):
-            raise ValueError("a period is longer than nothing")
+            raise ValueError("the length of a period must be positive")
         origin = datetime(1970, 1, 1, tzinfo=timezone.utc)
         groups: dict[int, list[UsageRecord]] = {}
         for record in self.records(since=since, until=until):
@@ -175,7 +175,7 @@ class UsageTracker(Observer):
         return [(origin + number * length, _of(groups[number])) for number in sorted(groups)]
 
     def records(self, *, since: datetime | None = None, until: datetime | None = None) -> list[UsageRecord]:
-        """Return the streams that are remembered, in the order in which they ended."""
+        """Return the records that are kept, in the order in which the streams ended."""
         with self._lock:
             records = list(self._records)
         return [
@@ -185,13 +185,13 @@ class UsageTracker(Observer):
         ]
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all records and totals."""
         with self._lock:
             self._records.clear()
             self._totals.clear()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the totals and the totals of each model as JSON can have them."""
+        """Return the totals, and the totals of each model, as JSON-compatible values."""
         models = {f"{provider}/{model}": _json(totals) for (provider, model), totals in self.by_model().items()}
         return {"totals": _json(self.totals()), "models": models}
 
@@ -268,10 +268,10 @@ def _existing() -> list[UsageTracker]:
 
 
 def _before_fork() -> None:
-    """Wait until no tracker is half way through a stream.
+    """Wait until no tracker is being updated.
 
-    Bounded, as the collector may run an observer inside another one's lock: then a stream that ends at this
-    very moment may be missing in the child's totals.
+    The wait is bounded, because the garbage collector may run an observer inside another one's lock. If the time runs
+    out, a stream that ends at this moment may be missing from the child's totals.
     """
     locks = [tracker._lock for tracker in _existing()]
     _held[threading.get_ident()] = [lock for lock in locks if lock.acquire(timeout=_FORK_WAIT)]

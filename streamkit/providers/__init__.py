@@ -1,6 +1,6 @@
 """Translation between streamkit's values and each provider's wire format, without any I/O, thread or clock.
 
-A provider is imported when it is asked for: most programs speak to one or two of them.
+A provider is imported when it is first used: most programs use one or two of them.
 """
 
 from typing import TYPE_CHECKING
@@ -53,7 +53,7 @@ _CLASSES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for."""
+    """Import a name when it is first used."""
     if name in _CLASSES:
         found = globals()[name] = registry.load(_CLASSES[name])
         return found

@@ -10,7 +10,7 @@ from streamkit.providers.call import ChatRequest
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest, ResponseInfo
 
-__all__ = ["Decoder", "Event", "Provider"]
+__all__ = ["Decoder", "Event", "Provider", "class_of"]
 
 
 class Event(Protocol):
@@ -84,3 +84,8 @@ class Provider(Protocol):
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
+
+
+def class_of(provider: object) -> str:
+    """Return the class of a provider with its module, to name whose code an error comes from."""
+    return f"{type(provider).__module__}.{type(provider).__qualname__}"

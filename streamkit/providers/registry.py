@@ -7,17 +7,18 @@ segment of model names, its value a class or a function that takes no argument a
     streamkit.providers =
         acme = acme_streamkit:Acme
 
-Nothing is imported before it is asked for by name. A package cannot take a name of the library's.
+A provider is imported when its name is first used. A package cannot use a name of the library's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
-from streamkit.providers.contract import Provider
+from streamkit.providers.contract import Provider, class_of
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -48,10 +49,8 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 
 
 def names() -> list[str]:
-    """Return the names of all providers that are registered, in order; no package is imported for it."""
-    from streamkit.providers.openai_chat.services import SERVICES
-
-    return sorted({*BUILT_IN, *SERVICES, *(point.name for point in _entry_points())} - {_RESERVED})
+    """Return the sorted names of all registered providers, without importing any package."""
+    return sorted({*BUILT_IN, *_services(), *(point.name for point in _entry_points())} - {_RESERVED})
 
 
 def factory(name: str) -> Callable[[], Provider] | None:
@@ -63,11 +62,8 @@ def factory(name: str) -> Callable[[], Provider] | None:
     if name in BUILT_IN:
         made: Callable[[], Provider] = load(BUILT_IN[name])
         return made
-    from streamkit.providers.openai_chat.compatible import OpenAICompatible
-    from streamkit.providers.openai_chat.services import SERVICES
-
-    if name in SERVICES:
-        return lambda: OpenAICompatible(name)
+    if name in _services():
+        return partial(load("openai_chat.compatible:OpenAICompatible"), name)
     points = [point for point in _entry_points() if point.name == name != _RESERVED]
     return _of_packages(name, points) if points else None
 
@@ -75,12 +71,16 @@ def factory(name: str) -> Callable[[], Provider] | None:
 def load(place: str) -> Any:
     """Import a class of this package by ``module:class``."""
     module, _, kind = place.partition(":")
-    return getattr(import_module(f"streamkit.providers.{module}"), kind)
+    return getattr(late_import(f"streamkit.providers.{module}"), kind)
+
+
+def _services() -> Collection[str]:
+    services: Collection[str] = load("openai_chat.services:SERVICES")
+    return services
 
 
 def _entry_points() -> list[EntryPoint]:
-    from importlib import metadata  # costs more than the rest of this module, and few need it
-
+    metadata = late_import("importlib.metadata")  # takes longer than the rest of this module, and few need it
     try:
         return list(metadata.entry_points(group=GROUP))
     except Exception:  # one package's broken file makes it fail for all
@@ -91,7 +91,7 @@ def _entry_points_of(package: Distribution) -> list[EntryPoint]:
     try:
         return list(package.entry_points.select(group=GROUP))
     except Exception:
-        return []  # who cannot be read registers nothing
+        return []  # a package whose metadata are broken registers nothing
 
 
 def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
@@ -101,7 +101,9 @@ def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
     where = f"the provider {name!r} of {_package(points[0])}"
     try:
         loaded = points[0].load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a package must not end the program
         raise ConfigError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     return lambda: _made(loaded, where)
 
@@ -109,12 +111,14 @@ def _of_packages(name: str, points: list[EntryPoint]) -> Callable[[], Provider]:
 def _made(loaded: Any, where: str) -> Provider:
     try:
         provider = loaded() if callable(loaded) else loaded
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise ConfigError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(provider, Provider):
         raise ConfigError(f"{where} is no provider but a {type(provider).__name__}")
+    if not isinstance(provider.name, str) or not provider.name:
+        raise ConfigError(f"{where} has no name: the attribute name of {class_of(provider)} is {provider.name!r}")
     return provider
 
 

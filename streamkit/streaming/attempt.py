@@ -11,6 +11,7 @@ import attrs
 from streamkit.errors import (
     APIError,
     BrokenStreamError,
+    ConfigError,
     ConnectError,
     ProtocolError,
     StreamError,
@@ -18,14 +19,15 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.providers.call import ChatRequest
-from streamkit.providers.contract import Decoder, Provider
+from streamkit.providers.contract import Decoder, Provider, class_of
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
-from streamkit.transport.framing import Frame, framing_of, server_sent
+from streamkit.transport.framing import Frame, aws_frames, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
 from streamkit.transport.transport import Reply, Transport
+from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
 from streamkit.wire.secrets import MAX_ERROR_BODY
@@ -67,7 +69,7 @@ class Attempt:
         self._state = state
         self._job = job
         self._hook = StreamHook(state)
-        self._decoder: Decoder = job.provider.decoder(job.chat)
+        self._decoder = _decoder_of(job)
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:
@@ -89,7 +91,10 @@ class Attempt:
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
                     raise LimitReached(self._state.deadlines.error()) from None
                 raise
-        self._hook.ready.append(self._decoder.finish())
+        done = self._decoder.finish()
+        if not isinstance(done, Chunk):
+            raise ConfigError(f"{class_of(self._decoder)}.finish() returned {type(done).__name__}, not a Chunk")
+        self._hook.ready.append(done)
         self._hook.hand_over()
         return Outcome("complete")
 
@@ -105,6 +110,8 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
+        if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
+            framing = None  # reading them takes botocore, which only a provider that asks for them has imported
         guard = sse.Guard(bare_errors=True)
         if framing is server_sent:
             self._consume_events(server_sent(reply.pieces(), guard))
@@ -155,7 +162,13 @@ class Attempt:
         body = self._refusal_body(reply)
         if 300 <= reply.info.status < 400:
             return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
-        return self._job.provider.error(reply.info, body)
+        provider = self._job.provider
+        error = provider.error(reply.info, body)
+        if not isinstance(error, StreamError):
+            raise ConfigError(
+                f"{class_of(provider)}.error() returned {type(error).__name__}, not an error of streamkit"
+            )
+        return error
 
     def _refusal_body(self, reply: Reply) -> bytes:
         """Return the body of an error response: at most 64 KiB, and what arrives within 2 s."""
@@ -218,3 +231,10 @@ class Attempt:
         """Close the response."""
         if self._reply is not None:
             self._reply.close()
+
+
+def _decoder_of(job: Job) -> Decoder:
+    decoder = job.provider.decoder(job.chat)
+    if not callable(getattr(decoder, "decode", None)):
+        raise ConfigError(f"{class_of(job.provider)}.decoder() returned {type(decoder).__name__}, not a Decoder")
+    return decoder

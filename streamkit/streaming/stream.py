@@ -83,7 +83,7 @@ class Stream:
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
-        _open[number] = weakref.ref(self)
+        _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
         finalizer = weakref.finalize(self, self._delivery.abandon)
         subscriptions: list[Callable[[], None]] = []
 

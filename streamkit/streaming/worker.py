@@ -11,6 +11,7 @@ import time
 import traceback
 
 from streamkit.errors import ConfigError, StreamError, StreamkitError
+from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
@@ -41,7 +42,7 @@ def read(state: StreamState, job: Job) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        outcome = Outcome("error", StreamError(f"bug in streamkit, please report it: {error!r}"))
+        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {error!r}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
         if isinstance(outcome.error, StreamkitError):
@@ -91,8 +92,17 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         attempt = Attempt(state, job)
 
 
+def _failing(provider: Provider) -> str:
+    """Return the text that names the code that failed: streamkit, or another package's provider."""
+    if type(provider).__module__.startswith("streamkit."):
+        return "streamkit failed by itself, please report it"
+    return f"the provider {provider.name}, of the class {class_of(provider)}, failed by itself, please report it"
+
+
 def _places(error: BaseException) -> str:
     """Return an error's type and text, and the code locations of its traceback, the innermost last."""
-    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES)
+    frames = traceback.StackSummary.extract(
+        traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES, lookup_lines=False
+    )
     places = [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     return "\n".join([f"{type(error).__name__}: {error}"[:_MOST_TEXT], *places])

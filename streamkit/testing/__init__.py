@@ -10,8 +10,7 @@
 Without replies a `Server` tells a story, which is also what the model `demo/storyteller` does. Fixtures for
 pytest are in `streamkit.testing.plugin`.
 
-What is in this folder must not import the client: it stands on the other side of the wire, and has to be
-right about it without asking.
+Nothing in this folder imports the client: the server has to be right about HTTP independently of it.
 """
 
 from importlib import import_module
@@ -107,7 +106,7 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for.
+    """Import a name when it is first used.
 
     pytest loads the plugin, and with it this file, in every project of everybody who has the package
     installed; most of those runs want no server.

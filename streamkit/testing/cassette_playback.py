@@ -1,4 +1,4 @@
-"""A cassette back again as replies."""
+"""Read a cassette as replies for a server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cassette_replies(path: str | os.PathLike[str], *, timing: bool = False) -> l
 
 @attrs.define(eq=False)
 class _Exchange:
-    """What is known of one exchange so far."""
+    """The parts of one exchange that were read so far."""
 
     status: int
     headers: dict[str, str]

@@ -16,6 +16,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 from streamkit.testing.openai_events import to_json
@@ -36,6 +37,9 @@ class CassetteWriter:
     Args:
         path: of the file. A new one is readable by its owner only.
 
+    Attributes:
+        failure: why a line could not be written, ``None`` as long as all could be.
+
     Raises:
         OSError: it cannot be written; its ``filename`` is the path.
     """
@@ -47,6 +51,7 @@ class CassetteWriter:
         self._file: TextIO | None = None
         self._closed = False
         self._number = 0
+        self.failure: OSError | None = None
 
     def begin(self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> Exchange:
         """Give a request that arrived its number.
@@ -72,17 +77,22 @@ class CassetteWriter:
         with self._lock:
             if self._closed:
                 return
-            if self._file is None:
-                self._file = open(self._path, "w", encoding="utf-8", newline="\n", opener=_open_private)  # noqa: SIM115
-            self._file.write(f"{to_json(line)}\n")
-            self._file.flush()
+            try:
+                if self._file is None:
+                    self._file = open(self._path, "w", encoding="utf-8", newline="\n", opener=_open_private)  # noqa: SIM115
+                self._file.write(f"{to_json(line)}\n")
+                self._file.flush()
+            except OSError as error:
+                self.failure = self.failure or error
+                raise
 
     def close(self) -> None:
         """Close the file; what is still told is not written."""
         with self._lock:
             self._closed = True
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # what could not be written is in ``failure`` already
+                    self._file.close()
 
 
 class Exchange:
@@ -126,10 +136,21 @@ def _check_writable(path: str) -> None:
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     folder = os.path.dirname(path) or os.curdir
+    if folder == os.curdir and not _has_directory():
+        raise FileNotFoundError(errno.ENOENT, "the current directory was deleted", path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "there is no such directory", path)
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _has_directory() -> bool:
+    """Return whether the current directory exists; of one that was deleted, all but its name is still there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_private(path: str, flags: int) -> int:

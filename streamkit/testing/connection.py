@@ -1,4 +1,4 @@
-"""What the thread of one connection does: requests and replies in turn, until either end has had enough."""
+"""The thread of one connection: read requests and play replies, until either side closes it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _LINGER_SECONDS = 10.0
 
 
 class Host(Protocol):
-    """What a connection asks of its server."""
+    """The part of the server that a connection uses."""
 
     def take(self, request: Request) -> Reply:
-        """Note a request and return the reply to it."""
+        """Record a request and return the reply to it."""
 
     def note_failure(self, error: BaseException) -> None:
-        """Keep a failure for the test to hear of."""
+        """Keep a failure, to be raised in the test."""
 
     def leave(self, number: int) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
 
 
 class Connection:
@@ -87,6 +87,6 @@ class Connection:
             request.mark_gone()
 
     def _refuse(self, problem: Malformed) -> bool:
-        """Answer what is no request, and so is none of `Server.requests`."""
+        """Answer bytes that are not a valid request; `Server.requests` does not include them."""
         reply = error_reply(problem.status, str(problem)).but(keep_alive=False)
         return play(reply, Request("", "", Headers(), b"", self._number), self._line)

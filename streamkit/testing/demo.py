@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from streamkit.testing.server import Server
 
-_REMEMBER = 100  # requests: enough to look at, and a process may run for weeks
+_REMEMBER = 100  # requests kept; a process may run for weeks
 
 
 class _Slot:
@@ -20,8 +20,8 @@ class _Slot:
         self.server: Server | None = None  # guarded by lock
 
 
-# By process id, so that a forked child finds no server and, what matters more, a lock that nobody holds:
-# another thread of its parent may have held that one's while it forked. setdefault() is atomic.
+# By process id, so that a forked child has no server, and a new lock: another thread of its parent may have held the
+# parent's lock during the fork. setdefault() is atomic.
 _slots: dict[int, _Slot] = {}
 
 
@@ -42,7 +42,7 @@ def demo_server() -> Server:
 
 
 def _drop_inherited() -> None:
-    """Close what a fork copied of the servers of other processes: their connections could never end."""
+    """Close a fork's copies of other processes' sockets, which would keep their connections open."""
     for pid in list(_slots):
         if pid != os.getpid() and (slot := _slots.pop(pid)).server is not None:
             slot.server.drop()
@@ -51,5 +51,5 @@ def _drop_inherited() -> None:
 def _close_at_exit() -> None:
     slot = _slots.get(os.getpid())
     if slot is not None and slot.server is not None:
-        with suppress(RuntimeError):  # nobody is left to tell
+        with suppress(RuntimeError):  # nobody can handle it at exit
             slot.server.close()

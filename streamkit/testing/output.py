@@ -1,4 +1,4 @@
-"""Where the steps of a reply go: onto the line, encoded and framed as the reply asks."""
+"""The output that a reply's steps write to: it encodes and frames the body."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _head(reply: Reply, keep: bool) -> bytes:
         lines.append(f"Content-Encoding: {reply.encoding}")
     if reply.status not in _BODILESS:
         lines.extend(_framing(reply))
-    if not keep and reply.content_length is None:  # who lies about the length does not say that it will close
+    if not keep and reply.content_length is None:  # a script with a false length must not announce the close
         lines.append("Connection: close")
     lines.extend(f"{name}: {value}" for name, value in reply.headers)
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

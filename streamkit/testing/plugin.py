@@ -1,4 +1,4 @@
-"""The pytest plugin: servers that end with the test, and a detector of threads that do not.
+"""The pytest plugin: servers that are closed at the end of a test, and a detector of threads left running.
 
 Installed with the package; pytest finds it by itself.
 """

@@ -1,4 +1,4 @@
-"""A server on loopback that passes requests on to a real one, and writes down what came back."""
+"""A server on loopback that passes requests on to a real server, and records the responses."""
 
 from __future__ import annotations
 
@@ -81,6 +81,11 @@ class Recorder:
         with self._changed:
             self._changed.wait_for(lambda: not any(each.busy for each in self._connections), seconds)
 
+    @property
+    def failure(self) -> OSError | None:
+        """Why the cassette could not be written, ``None`` as long as it could be."""
+        return self._writer.failure
+
     def __enter__(self) -> Recorder:
         return self
 
@@ -100,17 +105,17 @@ class Recorder:
         return self._closed
 
     def begin(self, request: ProxiedConnection, body: bytes) -> Exchange:
-        """Give a request its place in the cassette."""
+        """Start an exchange in the cassette."""
         return self._writer.begin(request.command, request.path, request.headers.items(), body)
 
     def enter(self, connection: ProxiedConnection) -> None:
-        """Take note of a connection, or of what it does."""
+        """Add a connection, or notice that its state changed."""
         with self._changed:
             self._connections.add(connection)
             self._changed.notify_all()
 
     def leave(self, connection: ProxiedConnection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         with self._changed:
             self._connections.discard(connection)
             self._changed.notify_all()
@@ -121,7 +126,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that leaves is nobody's error."""
+        """Write nothing: a client that closes its connection is not an error."""
 
 
 def _checked(upstream: str) -> str:

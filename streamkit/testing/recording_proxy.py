@@ -1,4 +1,4 @@
-"""One connection of a client to the recorder: each request passed on, and what comes back passed back and told."""
+"""One connection of a client to the recorder: pass requests on, pass responses back, and record them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class Host(Protocol):
-    """What a connection asks of its recorder."""
+    """The part of the recorder that a connection uses."""
 
     upstream: str
     timeout: float
@@ -40,13 +40,13 @@ class Host(Protocol):
         """Whether nothing more is recorded."""
 
     def begin(self, request: ProxiedConnection, body: bytes) -> Exchange:
-        """Give a request its place in the cassette."""
+        """Start an exchange in the cassette."""
 
     def enter(self, connection: ProxiedConnection) -> None:
-        """Take note of a connection, or of what it does."""
+        """Add a connection, or notice that its state changed."""
 
     def leave(self, connection: ProxiedConnection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
 
 
 class ProxiedConnection(BaseHTTPRequestHandler):

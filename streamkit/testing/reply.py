@@ -1,4 +1,4 @@
-"""What a scripted server does: steps, and the Reply that puts them in order.
+"""``Reply``: the steps of one answer of a scripted server.
 
 Everything here is a value: a reply may be used for any number of requests, and by many threads at once.
 A step of one's own is a subclass of `Step` whose `play` uses the `Output` it is given.

@@ -1,4 +1,4 @@
-"""The Server: accepts, hands each connection to a thread of its own, and remembers what it saw."""
+"""``Server`` accepts connections, serves each in its own thread, and keeps the requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Server:
             requests.post(server.url + "/chat/completions", json={...})
             server.requests[0].headers["authorization"]
 
-    Everything goes over plain sockets by hand, so that each byte and each cut is where the script has it.
+    It writes to plain sockets itself, so that each byte and each cut is exactly where the script has it.
 
     Args:
         answers: a Reply or a function of the Request, for each request in turn; the last one repeats. Without
@@ -63,7 +63,7 @@ class Server:
     ) -> None:
         self._answers = answers or (partial(tell, tokens_per_second=tokens_per_second),)
         self._tls = tls
-        # The one lock of the server: it guards the next seven fields, and says when they change.
+        # The only lock of the server: it guards the next seven fields, and is notified when they change.
         self._changed = threading.Condition(threading.Lock())
         self._requests: deque[Request] = deque(maxlen=remember)
         self._arrived = 0
@@ -76,7 +76,7 @@ class Server:
         self._port: int = self._listener.getsockname()[1]
         self._name = f"demo-server-{self._port}"
         self._signals = Signals(self._name)
-        self._wake, self._waker = socket.socketpair()  # one byte wakes all threads, since nobody reads it
+        self._wake, self._waker = socket.socketpair()  # one byte wakes all threads, because no thread reads it
         self._acceptor = threading.Thread(target=self._accept, name=f"{self._name}-accept", daemon=True)
         self._acceptor.start()
 
@@ -153,9 +153,9 @@ class Server:
             raise RuntimeError(f"a script failed: {failures[0]}") from failures[0]
 
     def drop(self) -> None:
-        """Let go of the sockets without a sound: in a forked child, where they belong to the parent.
+        """Close the sockets without notice to the clients: in a forked child, where they belong to the parent.
 
-        No lock is taken, since a thread that exists in the parent only may have held it when the fork came.
+        No lock is taken, because a thread of the parent may have held it during the fork.
         """
         self._closed = True
         for line in list(self._open.values()):
@@ -168,7 +168,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; what failed in a script is not raised over an error that is on its way already."""
+        """Close; a script's failure does not replace an exception that is being raised already."""
         if error is None:
             self.close()
         else:
@@ -182,7 +182,7 @@ class Server:
     # What the connections call, in their threads.
 
     def take(self, request: Request) -> Reply:
-        """Note a request that arrived, and return the reply to it."""
+        """Record a request, and return the reply to it."""
         with self._changed:
             answer = self._answers[min(self._arrived, len(self._answers) - 1)]
             self._arrived += 1
@@ -197,12 +197,12 @@ class Server:
             return error_reply(500, f"the function that answers failed: {error!r}")
 
     def note_failure(self, error: BaseException) -> None:
-        """Keep a failure, for close() to raise."""
+        """Keep a failure, which close() raises."""
         with self._changed:
             self._failures.append(error)
 
     def leave(self, number: int) -> None:
-        """Forget a connection, which has closed its socket."""
+        """Remove a connection that has closed its socket."""
         with self._changed:
             self._open.pop(number, None)
             self._changed.notify_all()
@@ -216,13 +216,13 @@ class Server:
                 sock, _ = self._listener.accept()
                 self._start(sock)
             except (BlockingIOError, ConnectionError):
-                continue  # the client left while it was in the queue
+                continue  # the client closed the connection before it was accepted
             except (OSError, RuntimeError) as error:  # too many files; no thread for it
                 self.note_failure(error)
                 ready((wake,), _ACCEPT_PAUSE_SECONDS)
 
     def _start(self, sock: socket.socket) -> None:
-        """Give a connection its thread; whatever fails, the socket does not stay open."""
+        """Start a connection's thread; close the socket if that fails."""
         try:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -261,7 +261,7 @@ class Server:
         self._close_sockets()
 
     def _join(self, deadline: float) -> None:
-        """Join all threads, each kind before the ones that it starts: accepting, connections, watches."""
+        """Join all threads, each kind before those that it starts: acceptor, connections, watches."""
         joined: list[threading.Thread] = []
         for kind in (self._acceptors, self._connection_threads, self._signals.threads):
             threads = kind()

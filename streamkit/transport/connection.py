@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from streamkit.errors import APIError
 from streamkit.transport.connecting import connect
+from streamkit.transport.descriptor import Identity, identity_of
 from streamkit.transport.guard import SocketGuard
 from streamkit.transport.head import Head
 from streamkit.transport.idle_connections import IdleConnections
@@ -252,6 +253,7 @@ class Hooked:
         current_hook().guard.register(duplicate)
 
     _handshaking: socket.socket | None = None
+    _identity: Identity = None  # of the socket's descriptor, from when it was connected
     _requests = 0  # begun on this connection
     reused = False
 
@@ -261,6 +263,7 @@ class Hooked:
         try:
             self._requests, self.reused = 0, False
             super().connect()  # type: ignore[misc]
+            self._identity = identity_of(self.sock)
             hook.guard.register(self.sock)
         finally:
             # Close it after the guard holds another socket: a closed descriptor's number may be reused by another file.
@@ -273,10 +276,24 @@ class Hooked:
         """Whether an idle connection can be reused: open, and no byte has arrived since the last response.
 
         Such bytes are an end, or would be taken for the response to the next request. TLS may have read them from the
-        kernel already.
+        kernel already. A connection whose descriptor number was reused by another file cannot be used either.
         """
         pending = getattr(self.sock, "pending", None)
-        return super().is_connected and not (pending and pending())  # type: ignore[misc]
+        return self._owns_descriptor() and super().is_connected and not (pending and pending())  # type: ignore[misc]
+
+    def _owns_descriptor(self) -> bool:
+        return self._identity is None or self.sock is None or identity_of(self.sock) == self._identity
+
+    def close(self) -> None:
+        """Close the connection, but not another file that has reused its descriptor number."""
+        if not self._owns_descriptor():
+            self.sock.detach()
+        super().close()  # type: ignore[misc]
+
+    def __del__(self) -> None:
+        # A connection that a forked child inherited is dropped without being closed, and its socket would close itself.
+        if not self._owns_descriptor():
+            self.sock.detach()
 
     def _tunnel(self) -> None:
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import threading
 from typing import Protocol
+
+from streamkit.transport.descriptor import Identity, identity_of
 
 __all__ = ["SocketGuard"]
 
@@ -23,19 +26,20 @@ class SocketGuard:
     read within milliseconds. The guard holds a socket only between ``register`` and ``release``. Afterwards the socket
     may serve another stream, which a late cancel must not touch.
 
-    Owner of the fields: ``_lock`` guards both; ``shut`` and ``repr()`` read single fields without it. The lock is
+    Owner of the fields: ``_lock`` guards all; ``shut`` and ``repr()`` read single fields without it. The lock is
     reentrant, because a signal handler or the garbage collector may cancel a stream in a thread that holds it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._socket: _CanShutDown | None = None
+        self._identity: Identity = None
         self._shut = False
 
     def register(self, sock: _CanShutDown) -> None:
         """Hold this socket in place of the one before; shut it down at once if ``shut_down`` was called before."""
         with self._lock:
-            self._socket = sock
+            self._socket, self._identity = sock, identity_of(sock)
             if self._shut:
                 self._shut_down_locked()
 
@@ -60,13 +64,13 @@ class SocketGuard:
 
     def _shut_down_locked(self) -> None:
         sock, self._socket = self._socket, None
-        if sock is None:
+        if sock is None or identity_of(sock) != self._identity:
             return
         try:
-            if isinstance(sock, socket.socket):
+            if isinstance(sock, _socket.socket):
                 # The plain socket's method, for TLS as well: SSLSocket.shutdown would remove the TLS object that the
-                # other thread is reading with.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                # other thread is reading with. Not socket.socket, which gevent and eventlet replace.
+                _socket.socket.shutdown(sock, socket.SHUT_RDWR)
             else:
                 sock.shutdown(socket.SHUT_RDWR)
         except OSError:

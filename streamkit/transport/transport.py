@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.punycode  # noqa: F401 - otherwise a reader imports it for a host name that is not ASCII
 import http.client
 import os
 import re
@@ -35,9 +36,14 @@ from streamkit.wire.secrets import mask, without_userinfo
 __all__ = ["Reply", "Transport"]
 
 _READ = 65536  # bytes
+_EXCERPT = 16384  # bytes of a body that are searched for secrets, for an excerpt
 _POOL_SIZE = 256  # idle connections kept per host: the number of streams that a large process has open at once
 _SOCKS = ("socks5", "socks5h", "socks4", "socks4a")  # with h and a, the proxy looks names up
 _USER_AGENT = f"streamkit/{__version__}"
+# urllib3 passes on, undecoded, what it cannot decompress: br and zstd if their packages are not installed.
+_DECODED = {"", "identity", *urllib3.HTTPResponse.CONTENT_DECODERS}
+# Charsets that encode ASCII otherwise than UTF-8. Others, such as latin-1, many servers name although they send UTF-8.
+_OTHER_CHARSET = re.compile(r"(utf|ucs|cp|ibm|iso-10646-ucs)[-_]?(7|2|4|16|32|037|500|1140)([-_]?[bl]e)?|unicode")
 # The percent sign before the zone of an IPv6 address (RFC 6874). requests removes one level of quoting and would decode
 # the zone's first letters, so the sign is quoted twice.
 _ZONE = re.compile(r"(?<=://\[)([^\]/?#]*%25)")
@@ -226,9 +232,10 @@ class Reply:
         Raises:
             TruncatedStreamError: the server closed the connection before the end of the body, by HTTP's framing.
             BrokenStreamError: the connection failed.
-            ProtocolError: the body cannot be decompressed.
+            ProtocolError: the body cannot be decompressed, or its compression or charset is not supported.
             Whatever the hook raises.
         """
+        self._check_encoding()
         read1 = self._read1()
         while True:
             try:
@@ -245,6 +252,19 @@ class Reply:
             self._below.close()
         if self.info.status >= 200:  # after a lower status more bytes may follow on the connection
             self._raw.release_conn()
+
+    def _check_encoding(self) -> None:
+        """Reject a body whose compression or charset is not supported.
+
+        Raises:
+            ProtocolError: the compression is unknown, or the charset is not a superset of ASCII.
+        """
+        for encoding in self.info.headers.get("content-encoding", "").lower().split(","):
+            if encoding.strip() not in _DECODED:
+                shown = self.excerpt(encoding.strip())
+                raise ProtocolError(f"the reply is encoded as {shown!r}, which cannot be decoded here")
+        if _OTHER_CHARSET.fullmatch(charset := self.info.charset):
+            raise ProtocolError(f"the reply has the charset {charset!r}, where JSON and events are UTF-8")
 
     def _read1(self) -> Callable[[int], bytes]:
         """Return the function that reads the bytes that have arrived.
@@ -292,9 +312,10 @@ class Reply:
         except StreamError:
             pass  # the connection is closed instead
 
-    def excerpt(self, data: bytes | bytearray) -> str:
+    def excerpt(self, data: bytes | bytearray | str) -> str:
         """Return the first 512 characters of received data, with secrets masked."""
-        text = bytes(data).decode("utf-8", "replace")
+        data = data[:_EXCERPT]
+        text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
         return mask(text, self._request.secrets)[:512]  # masked before the cut: a part of a key would not be found
 
     def close(self) -> None:

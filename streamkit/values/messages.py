@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
-import orjson
+
+from streamkit.values.json_text import decoded
 
 __all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
 
@@ -99,7 +100,7 @@ class ToolCall:
         id: the provider's id, to be sent back with the result.
         name: the tool's name.
         arguments: decoded from JSON; ``{}`` if there are none, ``None`` if the text is not valid JSON (the stream
-            ended in the middle of it, or the model made a mistake).
+            ended in the middle of it, or the model made a mistake) or has more than 100,000 values.
         raw_arguments: the JSON text, unchanged.
     """
 
@@ -112,8 +113,8 @@ class ToolCall:
     def of(cls, id: str, name: str, raw_arguments: str) -> ToolCall:
         """Build a tool call from the JSON text of its arguments; invalid JSON raises no error."""
         try:
-            arguments = orjson.loads(raw_arguments) if raw_arguments.strip() else {}
-        except orjson.JSONDecodeError:
+            arguments = decoded(raw_arguments) if raw_arguments.strip() else {}
+        except ValueError:
             arguments = None
         return cls(id, name, arguments, raw_arguments)
 

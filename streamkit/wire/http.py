@@ -76,6 +76,15 @@ class ResponseInfo:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
+    def charset(self) -> str:
+        """The charset of the media type in lower case, "" where none was sent."""
+        for parameter in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip().strip("\"'").lower()
+        return ""
+
+    @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date.
 

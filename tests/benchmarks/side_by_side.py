@@ -64,7 +64,7 @@ def by_hand(warm: bool) -> Callable[[str], Iterator[str]]:
 
 
 def limit(warm: bool) -> Callable[[str], Iterator[str]]:
-    import orjson
+    import msgspec
     import requests
 
     session = requests.Session()
@@ -77,7 +77,7 @@ def limit(warm: bool) -> Callable[[str], Iterator[str]]:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 if line.startswith(b"data: {"):
-                    text = orjson.loads(line[6:])["choices"][0]["delta"].get("content")
+                    text = msgspec.json.decode(line[6:])["choices"][0]["delta"].get("content")
                     if text:
                         yield text
 

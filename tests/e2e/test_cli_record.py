@@ -137,3 +137,40 @@ def test_nowhere_to_write_and_nowhere_to_listen(tmp_path: Path) -> None:
     with Server() as server:
         done = run(tmp_path / "t", "--upstream", "http://x", "--port", server.port)
     assert (1, True) == (done.returncode, f"port {server.port}: Address already in use; leave --port" in done.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a directory that is in use cannot be deleted there")
+@pytest.mark.parametrize("what", [["-m", "openai/m", "Hi"], ["--upstream", "http://127.0.0.1:9"]])
+def test_from_a_directory_that_was_deleted(what: list[str], tmp_path: Path) -> None:
+    """The line says that the directory is gone, and nobody is asked."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    program = f"import os, sys; os.rmdir({str(folder)!r}); from streamkit.__main__ import main; sys.exit(main())"
+    with Server(text_reply("Hello there")) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, "record", "tape.jsonl", *what],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))}
+            | {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert [] == server.requests
+    words = "streamkit: cannot write tape.jsonl: the current directory was deleted; name a file that can be written\n"
+    assert (1, "", words) == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no file of a full disk")
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Where the disk is full, that is what the line says, and not that the provider failed."""
+    with Server(text_reply("Hello there")) as server:
+        done = subprocess.run(
+            [*COMMAND, "/dev/full", "-m", "openai/m", "Hi"],
+            env={**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    words = "streamkit: cannot write /dev/full: No space left on device; name a file that can be written\n"
+    assert (1, words) == (done.returncode, done.stderr)

@@ -117,8 +117,8 @@ class Buggy(Unsound):
 
 CASES: list[tuple[str, Reply | None, type[StreamkitError], dict[str, Any]]] = [
     ("nobody there", None, ConnectError, {}),
-    ("a limit before the head", Reply(before_head=[Wait(None)]), StreamTimeout, {}),
-    ("a limit midway", Reply([HELLO, Wait(None)]), StreamTimeout, {}),
+    ("a limit before the head", Reply(before_head=[Wait(None)]), StreamTimeout, {"timeout": Timeout(first=0.3)}),
+    ("a limit midway", Reply([HELLO, Wait(None)]), StreamTimeout, {"timeout": Timeout(idle=0.3)}),
     ("a reset before the head", Reply(before_head=[Reset()]), BrokenStreamError, {}),
     ("a reset midway", Reply([HELLO, Wait(0.2), Reset()]), BrokenStreamError, {}),
     ("an end midway", Reply([HELLO, Cut()]), TruncatedStreamError, {}),
@@ -152,7 +152,7 @@ def test_an_error_holds_what_it_says(
     reply: Reply | None, kind: type[StreamkitError], options: dict[str, Any], use: Callable[[Client], object]
 ) -> None:
     """Whatever went wrong: neither attributes, nor causes, nor the traceback keep the request or show the key."""
-    settings = {"timeout": Timeout(connect=SOON, first=0.3, idle=0.3), "retry": Retry(1), **options}
+    settings = {"timeout": Timeout(connect=SOON, first=SOON, idle=SOON), "retry": Retry(1), **options}
     make = settings.pop("provider", providers.OpenAI)
     with nothing_left(), Server(reply or Reply()) as server:
         url = server.url if reply else "http://127.0.0.1:1/v1"

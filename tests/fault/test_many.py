@@ -200,7 +200,7 @@ def test_a_sleeping_consumer_holds_the_server_up() -> None:
         (request,) = server.requests
         deadline, never, sent = time.monotonic() + SOON * 2, threading.Event(), -1
         before = resident()
-        while sent != request.sent or len(stream.channel) < 64:  # until nothing more goes out for a while
+        while sent != request.sent or stream._state.channel.qsize() < 64:  # until nothing more goes out for a while
             assert time.monotonic() < deadline, "the server was never held up"
             sent = request.sent
             never.wait(0.3)

@@ -12,7 +12,7 @@ from streamkit import Client, ConfigError, ConnectError, Retry, StreamError, Str
 from streamkit.testing import Mark, Reply, Server, Wait, WaitFor, chunk_event, text_reply
 from tests.fault.conftest import Certificate
 from tests.fault.socks_proxy import Phase, SocksProxy
-from tests.fault.support import SOON, client_of, join_readers, nothing_left
+from tests.fault.support import NEVER, SOON, client_of, join_readers, nothing_left
 from tests.fault.test_cancel import PHASES, cancel_after, reply_for
 from tests.fault.test_hostile_servers import FIRST_FAULTS, LATE_FAULTS, SILENT, fails
 
@@ -211,7 +211,7 @@ def test_cancel_through_a_proxy(
 @pytest.mark.parametrize(("reply", "phase", "text"), [row[1:] for row in SILENT], ids=[row[0] for row in SILENT])
 def test_silence_ends_at_its_limit(reply: Reply, phase: str, text: str, proxy: SocksProxy) -> None:
     """A server that sends nothing of use ends in a StreamTimeout of the right phase."""
-    error, kept, _ = fails(reply, timeout=Timeout(connect=5, first=0.4, idle=0.4))
+    error, kept, _ = fails(reply, timeout=Timeout(connect=NEVER, **{"first": NEVER, "idle": NEVER, phase: 0.4}))
     assert isinstance(error, StreamTimeout)
     assert (phase, 0.4, text) == (error.phase, error.limit, kept)
 
@@ -236,6 +236,6 @@ def test_after_the_first_chunk_nothing_is_retried(reply: Reply, kind: type[Strea
 def test_the_first_limit_is_not_part_of_connecting(proxy: SocksProxy) -> None:
     """A model that thinks longer than ``connect`` lets it is no failed connection."""
     sent = threading.Event()
-    reply = Reply([Mark(sent), Wait(0.6), HELLO, chunk_event(finish_reason="stop")])
-    with Server(reply) as server, client_of(server, timeout=Timeout(connect=0.3, first=SOON)) as client:
+    reply = Reply([Mark(sent), Wait(2.5), HELLO, chunk_event(finish_reason="stop")])
+    with Server(reply) as server, client_of(server, timeout=Timeout(connect=2, first=SOON)) as client:
         assert client.complete("openai/m", "Hi").text == "Hello"

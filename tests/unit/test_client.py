@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import streamkit
-from streamkit import Client, ConfigError, Message, ProtocolError, Retry, StopEvent, Timeout, providers
+from streamkit import (
+    Chunk,
+    Client,
+    ConfigError,
+    Message,
+    ProtocolError,
+    Retry,
+    StopEvent,
+    StreamError,
+    StreamkitError,
+    Timeout,
+    providers,
+)
 from streamkit import client as client_module
 from streamkit.providers import ChatRequest, OpenAI, registry
-from streamkit.testing import Server, redirect_reply, text_reply
+from streamkit.testing import Reply, Server, error_reply, redirect_reply, text_reply
 from streamkit.wire.http import HttpRequest
 from tests.unit.support import SOON, Task
 
@@ -367,3 +379,85 @@ def test_a_name_that_no_model_can_begin_with(made: Any, name: Any) -> None:
     region = {"region": "eu-west-1"} if made is providers.Bedrock else {}
     with pytest.raises(ConfigError, match=r"the name of a provider is text without a slash"):
         made(api_key="k", name=name, **region)
+
+
+class Halt(BaseException):
+    pass
+
+
+class Lacking(providers.OpenAI):
+    """A provider of another package, of which one method is wrong."""
+
+    def __init__(self, url: str, wrong: str, does: Callable[[], object]) -> None:
+        super().__init__("k", url, name="lacking")
+        self._wrong = wrong
+        self._does = does
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == super().__getattribute__("__dict__").get("_wrong"):
+            return lambda *_: self._does()
+        return super().__getattribute__(name)
+
+
+def halt() -> None:
+    raise Halt("no luck")
+
+
+class Decoding:
+    """A decoder that decodes nothing."""
+
+    ended = whole = True
+
+    def __init__(self, decode: Callable[[], object] = lambda: None) -> None:
+        self._decode = decode
+
+    def decode(self, event: object) -> object:
+        return self._decode()
+
+    def finish(self) -> None:
+        return None
+
+    def leftover(self) -> list[Chunk]:
+        return []
+
+
+LACKING = "tests.unit.test_client.Lacking"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "does", "reply", "kind", "words"),
+    [
+        ("request", lambda: None, text_reply("Hi"), ConfigError, f"{LACKING}.request() returned NoneType, not an Http"),
+        (
+            "decoder",
+            lambda: None,
+            text_reply("Hi"),
+            ConfigError,
+            f"{LACKING}.decoder() returned NoneType, not a Decoder",
+        ),
+        ("decoder", Decoding, text_reply("Hi"), ConfigError, "Decoding.finish() returned NoneType, not a Chunk"),
+        (
+            "error",
+            lambda: None,
+            error_reply(400),
+            ConfigError,
+            f"{LACKING}.error() returned NoneType, not an error of st",
+        ),
+        (
+            "decoder",
+            halt,
+            text_reply("Hi"),
+            StreamError,
+            f"the provider lacking, of the class {LACKING}, failed by itself",
+        ),
+        ("decoder", lambda: Decoding(halt), text_reply("Hi"), StreamError, "failed by itself, please report it: Halt("),
+    ],
+)
+def test_a_provider_that_is_wrong(
+    wrong: str, does: Callable[[], object], reply: Reply, kind: type[StreamkitError], words: str
+) -> None:
+    """The fault of another package's provider is told as its own, with its class."""
+    with Server(reply) as server, Client([Lacking(server.url, wrong, does)], retry=1) as client:
+        with pytest.raises(kind) as caught:
+            client.complete("lacking/m", "Hi")
+    assert words in str(caught.value)

@@ -263,6 +263,30 @@ class TestObservers:
         assert ["ended"] == [what for what, _ in recorder.told]
         assert ["Failing.stream_ended failed"] == [record.getMessage() for record in caplog.records]
 
+    @pytest.mark.parametrize("place", ["handler", "filter"])
+    def test_logging_that_fails_does_no_harm(self, place: str) -> None:
+        """Where the program's own logging raises about an observer's failure, all observers are called still."""
+
+        class Failing(Observer):
+            def stream_ended(self, report: Report) -> None:
+                raise ZeroDivisionError("observer")
+
+        class Broken(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                raise OSError("no space left")
+
+        def fail(record: logging.LogRecord) -> bool:
+            raise OSError("no space left")
+
+        log, handler, recorder = logging.getLogger("streamkit"), Broken(), Recorder()
+        log.addHandler(handler) if place == "handler" else log.addFilter(fail)
+        try:
+            assert made(Failing(), recorder, Failing())[0].settle("complete")
+        finally:
+            log.removeHandler(handler)
+            log.removeFilter(fail)
+        assert ["ended"] == [what for what, _ in recorder.told]
+
     def test_ctrl_c_in_an_observer_is_not_swallowed(self) -> None:
         """Only an `Exception` is logged; an interrupt is raised in the program."""
 

@@ -65,3 +65,21 @@ class TestUnawaitedThread:
             thread.start()
             thread.join()
         assert [(f"reader-{number}", True) for number in range(200)] == seen
+
+
+def test_a_signal_handler_that_raises_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller gets what the handler raised, and no error of the standard library's clean-up."""
+
+    class Alarm(Exception):
+        pass
+
+    begun, start = threading.Event(), threading._start_new_thread  # type: ignore[attr-defined]
+
+    def start_and_raise(*args: object) -> None:
+        start(*args)
+        assert begun.wait(SOON)
+        raise Alarm
+
+    monkeypatch.setattr(threading, "_start_new_thread", start_and_raise)
+    with pytest.raises(Alarm):
+        UnawaitedThread(begun.set, (), "streamkit-test").start()

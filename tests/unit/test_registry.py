@@ -19,7 +19,7 @@ from streamkit.testing import Server, text_reply
 
 ACME = """
 import os
-from streamkit.providers import OpenAI
+from streamkit.providers import OpenAI, Provider
 
 class Acme(OpenAI):
     def __init__(self):
@@ -35,16 +35,40 @@ def keyless():
 def failing():
     raise ZeroDivisionError("no luck")
 
+def leaving():
+    raise SystemExit("no licence")
+
+class Halt(BaseException):
+    pass
+
+def halting():
+    raise Halt("no luck")
+
+class Empty(Provider):
+    pass
+
+class Silent(Provider):
+    name = "acme"
+
 nothing = 5
 """
+
+# Modules that cannot be imported, by their names.
+BROKEN = {
+    "acme_leaving": "import sys; sys.exit('no licence')",
+    "acme_closing": "raise GeneratorExit('no luck')",
+    "acme_halting": "class Halt(BaseException): pass\nraise Halt('no luck')",
+    "acme_interrupted": "raise KeyboardInterrupt",
+}
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that puts a distribution on the path, as pip would."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "acme_streamkit.py").write_text(ACME)
-    monkeypatch.delitem(sys.modules, "acme_streamkit", raising=False)
+    for name, text in {"acme_streamkit": ACME, **BROKEN}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
     def installed(entry_points: str, name: str = "acme") -> None:
         folder = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
@@ -150,6 +174,12 @@ class TestPackages:
             ("acme_streamkit:failing", "cannot be made: ZeroDivisionError: no luck"),
             ("acme_streamkit:nothing", "is no provider but a int"),
             ("builtins:dict", "is no provider but a dict"),
+            ("acme_leaving:Acme", "cannot be loaded: SystemExit: no licence"),
+            ("acme_closing:Acme", "cannot be loaded: GeneratorExit: no luck"),
+            ("acme_halting:Acme", "cannot be loaded: Halt: no luck"),
+            ("acme_streamkit:leaving", "cannot be made: SystemExit: no licence"),
+            ("acme_streamkit:halting", "cannot be made: Halt: no luck"),
+            ("acme_streamkit:Empty", "has no name: the attribute name of acme_streamkit.Empty is None"),
         ],
     )
     def test_a_broken_one(self, value: str, words: str, install: Callable[..., None]) -> None:
@@ -157,6 +187,22 @@ class TestPackages:
         install(f"acme = {value}")
         assert "acme" in registry.names()
         with pytest.raises(ConfigError, match=rf"the provider 'acme' of the package acme {words}"):
+            Client().stream("acme/m", "Hi")
+        with pytest.raises(ConfigError, match=rf"the provider 'acme' of the package acme {words}"):
+            Client().models.list("acme")
+
+    def test_one_that_interrupts(self, install: Callable[..., None]) -> None:
+        """Ctrl-C while a package is loaded is the user's."""
+        install("acme = acme_interrupted:Acme")
+        with pytest.raises(KeyboardInterrupt):
+            Client().stream("acme/m", "Hi")
+
+    def test_one_that_returns_nothing(self, install: Callable[..., None]) -> None:
+        """A provider whose methods are still to be written is named."""
+        install("acme = acme_streamkit:Silent")
+        with pytest.raises(
+            ConfigError, match=r"^acme_streamkit\.Silent\.request\(\) returned NoneType, not an HttpRequest$"
+        ):
             Client().stream("acme/m", "Hi")
 
     def test_its_own_complaint(self, install: Callable[..., None]) -> None:

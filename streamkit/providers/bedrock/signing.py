@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from typing import Any
 
 import attrs
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
 from streamkit.providers.request.credentials import not_set_up
 from streamkit.wire.http import HttpRequest
@@ -34,14 +36,11 @@ def botocore_of(provider: str) -> Any:
         ConfigError: it is not installed.
     """
     try:
-        import botocore.auth
-        import botocore.awsrequest
-        import botocore.credentials
-        import botocore.exceptions
-        import botocore.session
+        for module in ("auth", "awsrequest", "credentials", "eventstream", "exceptions", "session"):
+            late_import(f"botocore.{module}")
     except ImportError:
         raise ConfigError(f"{provider}: {_NEEDS_EXTRA}") from None
-    return botocore
+    return sys.modules["botocore"]
 
 
 @attrs.frozen
