@@ -20,7 +20,7 @@ from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.stream import Stream
+from streamkit.streaming.stream import Stream, drain
 from streamkit.transport.transport import Transport
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
@@ -177,12 +177,18 @@ class Client:
         return started
 
     def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
-        """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors."""
+        """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors.
+
+        Raises:
+            StreamCancelledError: the reply was stopped before it was whole; ``partial`` has what came.
+
+        An exception that interrupts it, such as ``KeyboardInterrupt``, gets ``partial`` too; see ``Stream.collect``.
+        """
+        __tracebackhide__ = True
         options = Unshown(options)
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
-        with started:
-            return started.collect()
+        return drain(started)
 
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
@@ -368,8 +374,8 @@ def stream(model: str, messages: Messages, **options: Any) -> Stream:
 
 def complete(model: str, messages: Messages, **options: Any) -> Completion:
     """Return a whole reply with the default client; see ``Client.complete``."""
+    __tracebackhide__ = True
     options = Unshown(options)
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
-    with started:
-        return started.collect()
+    return drain(started)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from streamkit.errors import StreamError
 from streamkit.observing.observers import Observer, Report, Stats, Telling
@@ -17,7 +18,7 @@ from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold
 
-__all__ = ["Cursor", "Delivery"]
+__all__ = ["Cursor", "Delivery", "keep"]
 
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
@@ -25,6 +26,7 @@ _INTERRUPTED: dict[Status, FinishReason] = {
     "timeout": "error",
     "error": "error",
 }
+_SHOWN = 40  # characters of the text's end in a note
 
 
 class Cursor:
@@ -224,3 +226,21 @@ class Delivery:
             state.channel.peak,
             state.blocked,
         )
+
+
+def keep(error: BaseException, partial: Completion) -> None:
+    """Attach what came of a reply to an exception that interrupted its delivery, such as ``KeyboardInterrupt``.
+
+    The exception gets the attribute ``partial``, and from Python 3.11 a note with the end of the text. One that accepts
+    neither stays as it is.
+    """
+    with suppress(Exception):
+        error.partial = partial  # type: ignore[attr-defined]
+    text = partial.text
+    if not text:
+        return
+    end = f"...{text[-_SHOWN:]}" if len(text) > _SHOWN else text
+    note = f"The reply so far, {len(text)} characters, is in the exception's .partial: {end!r}"
+    with suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
+from streamkit.values.plain import from_plain, to_plain
+
 __all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
 
 ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_result", "done"]
@@ -38,6 +40,19 @@ class Usage:
     cache_write_tokens: int | None = None
     cached_apart: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Usage:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
+
 
 @attrs.frozen
 class ToolCallDelta:
@@ -54,6 +69,19 @@ class ToolCallDelta:
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> ToolCallDelta:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
 
 @attrs.define(eq=False, repr=False)
@@ -101,6 +129,23 @@ class Chunk(_ChunkFields):
     def finished(self) -> bool:
         """Whether this is the ``done`` chunk, the last of a stream that completed."""
         return self.type == "done"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types.
+
+        ``raw`` is JSON already if a provider sent it. In one that was made otherwise tuples and sets become lists,
+        bytes become base64, and other objects become their ``repr``.
+        """
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Chunk:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: ``type`` is missing, or a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
     def __repr__(self) -> str:
         shown = [
