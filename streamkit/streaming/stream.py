@@ -352,9 +352,8 @@ class Stream:
             completion = self.completion
             if self._delivery.status == "cancelled":
                 raise StreamCancelledError(
-                    f"the reply of {completion.provider}/{completion.model} was stopped before it was whole, by "
-                    f"cancel(), close(), a stop event or the client's end; partial has the {len(completion.text)} "
-                    "characters that came",
+                    f"the reply of {self._delivery.name} was stopped before it was whole, by cancel(), close(), a stop "
+                    f"event or the client's end; partial has the {len(completion.text)} characters that came",
                     partial=completion,
                 )
         except StreamError:
