@@ -182,7 +182,8 @@ class Client:
         Raises:
             StreamCancelledError: the reply was stopped before it was whole; ``partial`` has what came.
 
-        An exception that interrupts it, such as ``KeyboardInterrupt``, gets ``partial`` too; see ``Stream.collect``.
+        An exception that interrupts the reply, such as ``KeyboardInterrupt``, gets ``partial`` too: see
+        ``Stream.collect``.
         """
         __tracebackhide__ = True
         options = Unshown(options)

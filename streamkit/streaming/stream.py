@@ -6,13 +6,11 @@ import itertools
 import math
 import os
 import queue
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import NoReturn
 
 from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.quick_thread import UnawaitedThread
@@ -29,7 +27,7 @@ from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
 from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.delivery import Delivery, keep
+from streamkit.streaming.delivery import Delivery, keep, raise_again
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.worker import read
 from streamkit.values import text
@@ -239,7 +237,7 @@ class Stream:
         if isinstance(error, KeyboardInterrupt):
             error.__traceback__ = None
             del error  # it will refer to this frame
-            _raise_again()
+            raise_again()
 
     def _next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which a waiting consumer checks the clock."""
@@ -466,11 +464,6 @@ def drain(stream: Stream) -> Completion:
     except BaseException as error:  # it may have come while the stream was being closed
         keep(error, stream.completion)
         raise
-
-
-# As short as possible: IPython shows the innermost frame with up to five lines of its function.
-def _raise_again() -> NoReturn:
-    raise sys.exc_info()[1]  # type: ignore[misc]
 
 
 def _mark_inherited() -> None:

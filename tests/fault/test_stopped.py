@@ -303,7 +303,7 @@ class TestInterrupted:
 
     def test_the_traceback_is_short(self) -> None:
         """IPython hides frames with `__tracebackhide__`, except the innermost, which is two lines long."""
-        for get in (by_complete, by_collect, by_words, by_sentences, by_lines, by_recv, by_next, by_loop):
+        for get in (by_complete, by_collect, by_words, by_sentences, by_lines, by_recv, by_next, by_loop, by_merge):
             with Server(Reply([HELLO, Wait(None)])) as server, client_of(server) as client:
                 with raised_by_a_signal(KeyboardInterrupt(), delivered(client, "Hello")):
                     with pytest.raises(KeyboardInterrupt) as caught:
@@ -338,6 +338,11 @@ def by_lines(client: Client) -> None:
 
 def by_loop(client: Client) -> None:
     for _ in client.stream("openai/m", "Hi"):
+        pass
+
+
+def by_merge(client: Client) -> None:
+    for _ in streamkit.merge([client.stream("openai/m", "Hi"), client.stream("openai/m", "Hi")]):
         pass
 
 
