@@ -6,7 +6,9 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
+from streamkit.concurrency.quick_thread import OwnThread
 from streamkit.concurrency.stop import ReentrantEvent
 
 __all__ = ["on_set"]
@@ -24,7 +26,7 @@ class _Looker:
         self._lock = threading.RLock()
         self._watched: dict[int, tuple[threading.Event, Callable[[], object]]] = {}
         self._keys = itertools.count()
-        self._running = False
+        self._thread: threading.Thread | None = None
         self._emptied = ReentrantEvent()  # ends the thread's wait when the last event has gone
 
     def add(self, event: threading.Event, callback: Callable[[], object]) -> Callable[[], None]:
@@ -32,12 +34,10 @@ class _Looker:
             key = next(self._keys)
             self._watched[key] = event, callback
             self._emptied.clear()
-            if not self._running:
-                self._running = True
-                try:
-                    threading.Thread(target=self._look, name="streamkit-events", daemon=True).start()
-                except RuntimeError:  # out of threads; streams look at their own event at each chunk
-                    self._running = False
+            if self._thread is None or not self._thread.is_alive():  # not alive: its start was interrupted, or failed
+                self._thread = OwnThread(target=self._look, name="streamkit-events", daemon=True)
+                with suppress(RuntimeError):  # out of threads; streams look at their own event at each chunk
+                    self._thread.start()
 
         def remove() -> None:
             with self._lock:
@@ -50,14 +50,21 @@ class _Looker:
     def _look(self) -> None:
         while True:
             with self._lock:
+                if self._thread is not threading.current_thread():
+                    return  # another one was started before this one had begun
                 watched = list(self._watched.items())
                 if not watched:
-                    self._running = False
+                    self._thread = None
                     return
             for key, (event, callback) in watched:
-                if event.is_set():
+                try:
+                    found = event.is_set()
+                except Exception:  # in a class of the program's; who takes from the stream looks too, and gets it
+                    found = None
+                if found is not False:
                     with self._lock:
                         self._watched.pop(key, None)
+                if found:
                     callback()
             self._emptied.wait(_LOOK)
 

@@ -1,26 +1,46 @@
-"""A thread that is started without waiting until it runs."""
+"""The threads of the package: ``OwnThread``, and one that is started without waiting until it runs."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["UnawaitedThread"]
+from streamkit.concurrency.waiting import Waiter
+
+__all__ = ["OwnThread", "UnawaitedThread"]
+
+
+class OwnThread(threading.Thread):
+    """A thread of the package, in which nothing of the program's is to run: see ``Delivery.drop``."""
 
 
 class _Begun(threading.Event):
-    """What a thread sets as it begins; ``wait`` is left to ``Thread.start()``, which is not to wait."""
+    """What a thread sets as it begins; ``wait`` is left to ``Thread.start()``, which is not to wait.
+
+    Who does wait takes no lock that ``set`` needs: a signal handler may wait in the middle of a wait of its thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiter = Waiter()
+
+    def set(self) -> None:
+        super().set()
+        self._waiter.wake()
 
     def wait(self, timeout: float | None = None) -> bool:
         return True
 
     def wait_for_it(self, timeout: float | None) -> bool:
-        return super().wait(timeout)
+        if not self.is_set() and self._waiter.wait(math.inf if timeout is None else timeout):
+            self._waiter.wake()  # for others who wait
+        return self.is_set()
 
 
-class UnawaitedThread(threading.Thread):
+class UnawaitedThread(OwnThread):
     """A daemon thread whose ``start()`` returns at once.
 
     The standard one sleeps until the new thread has said its first word. That is two more switches between the

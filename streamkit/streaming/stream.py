@@ -79,7 +79,7 @@ class Stream:
         self._overdue = math.inf  # the limit that had passed at the last look at the clock,
         self._overdue_until = math.inf  # and until when the reader may report it
         _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
-        finalizer = weakref.finalize(self, self._delivery.abandon)
+        finalizer = weakref.finalize(self, self._delivery.drop)
         subscriptions: list[Callable[[], None]] = []
 
         def on_settled() -> None:
@@ -147,12 +147,10 @@ class Stream:
             StreamError: the stream failed, after all the chunks that came before; again on each call.
         """
         self._check_use()
-        if not self._receive(seconds_of(timeout, "recv(timeout=...)")):
+        chunk = self.take(seconds_of(timeout, "recv(timeout=...)"))
+        if chunk is None:
             raise ChannelClosed(f"the stream has ended: {self.status}")
-        cursor = self._delivery.cursor
-        position = cursor.position
-        cursor.position = position + 1
-        return cursor.batch[position]
+        return chunk
 
     def _receive(self, timeout: float | None = None) -> bool:
         """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
@@ -231,6 +229,15 @@ class Stream:
             return False
         except StreamkitError:
             return True  # recv() raises it again
+
+    def take(self, seconds: float | None = None) -> Chunk | None:
+        """Return the next chunk, or ``None`` at the end, also where the stream was closed meanwhile."""
+        if not self._receive(seconds):
+            return None
+        cursor = self._delivery.cursor
+        position = cursor.position
+        cursor.position = position + 1
+        return cursor.batch[position]
 
     def next_look(self) -> float:
         """Return the moment, on ``time.monotonic``, at which ``poll()`` is to be asked although nothing was put."""

@@ -141,6 +141,8 @@ class StreamHook:
         if blocked:
             state.blocked += blocked
             self._deadlines.stood_still(blocked)
+            if self._until is not None:
+                self._until += blocked
         self._overdue = False
         return self._deadlines.arrived()
 

@@ -17,6 +17,7 @@ import pytest
 
 import streamkit
 from streamkit import Client, ConnectError, MisuseError, Retry, StopEvent, Stream, StreamTimeout, Timeout, providers
+from streamkit.streaming import attempt
 from streamkit.testing import (
     Mark,
     Paced,
@@ -414,6 +415,20 @@ def test_a_slow_consumer_causes_no_timeout() -> None:
                 go.set()
         assert stream.status == "complete"
         assert stream.stats.blocked > 0.5
+
+
+def test_a_slow_consumer_of_a_reply_that_seems_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for what may come after a finish reason stands as well, and so nothing of a reply is lost."""
+    monkeypatch.setattr(attempt, "_DOUBT_SECONDS", 2.0)
+    go = threading.Event()
+    piece = chunk_event("Hello", finish_reason="stop")  # as servers do that put the reason on every piece
+    with Server(Reply([piece, piece, piece, WaitFor(go), Wait(0.1), piece, b"data: [DONE]\n\n"])) as server:
+        with client_of(server, buffer=1) as client:
+            stream = client.stream("openai/m", "Hi")
+            next(stream)
+            threading.Event().wait(2.5)  # more than that, and the queue is full
+            go.set()
+            assert stream.collect().text == "Hello" * 4
 
 
 @pytest.mark.parametrize("how", ["in a flood", "while the queue is full", "in a batch"])
