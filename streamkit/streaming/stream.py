@@ -78,8 +78,10 @@ class Stream:
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed at the last look at the clock,
         self._overdue_until = math.inf  # and until when the reader may report it
-        _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
-        finalizer = weakref.finalize(self, self._delivery.drop)
+        # Two finalizers, as an interrupt in one is swallowed by the interpreter, which then still runs the other.
+        drop = self._delivery.drop
+        _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
+        finalizer = weakref.finalize(self, drop)
         subscriptions: list[Callable[[], None]] = []
 
         def on_settled() -> None:

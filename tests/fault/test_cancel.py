@@ -18,6 +18,7 @@ import pytest
 import streamkit
 from streamkit import Client, ConnectError, MisuseError, Retry, StopEvent, Stream, StreamTimeout, Timeout, providers
 from streamkit.streaming import attempt
+from streamkit.streaming.delivery import Delivery
 from streamkit.testing import (
     Mark,
     Paced,
@@ -340,6 +341,30 @@ def test_dropping_ends_the_stream() -> None:
         join_readers()
         for request in server.requests:
             assert request.gone.wait(SOON)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a finalizer is lost, as the interpreter has it, but the stream ends and the observers are told."""
+    told: list[str] = []
+    drop, interrupts = Delivery.drop, [KeyboardInterrupt()]
+
+    def interrupted(delivery: Delivery) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        drop(delivery)
+
+    class Listener(streamkit.Observer):
+        def stream_ended(self, report: streamkit.Report) -> None:
+            told.append(report.status)
+
+    monkeypatch.setattr(Delivery, "drop", interrupted)
+    with nothing_left(), Server(Reply([HELLO, Wait(None)])) as server:
+        with client_of(server, observers=[Listener()]) as client:
+            next(client.stream("openai/m", "Hi"))
+            gc.collect()
+            join_readers()
+    assert (told, interrupts) == (["cancelled"], [])
 
 
 def test_the_loop_keeps_its_stream() -> None:
