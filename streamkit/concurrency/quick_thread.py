@@ -44,10 +44,10 @@ class UnawaitedThread(threading.Thread):
             self._started = self._started_event = _StartedEvent()
 
     def start(self) -> None:
-        """Start it; what a signal handler raises meanwhile goes to the caller.
+        """Start the thread; an exception of a signal handler meanwhile is raised in the caller.
 
-        The standard method expects no exception once the thread runs. Its clean-up then fails with a KeyError, in the
-        place of the handler's exception.
+        ``threading.Thread.start`` expects no exception once the thread runs. Its clean-up then raises a KeyError, which
+        would replace the handler's exception.
         """
         try:
             super().start()
