@@ -1,4 +1,4 @@
-"""streamkit: replies of language models as bounded channels, for code that blocks.
+"""streamkit: stream replies of language models through bounded channels, in plain synchronous code.
 
 ::
 
@@ -47,7 +47,7 @@ from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.version import __version__
 
-_price_by(_cost_of)  # values import nothing of ours, so the function is handed to them
+_price_by(_cost_of)  # a call, because the package ``values`` imports no other package of streamkit
 
 if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
@@ -106,7 +106,7 @@ __all__ = [
     "stream",
 ]
 
-# Imported when they are first used, because most programs do not need them.
+# Imported on first access, because most programs do not use them.
 _MODULES = {
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",

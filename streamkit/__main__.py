@@ -1,7 +1,7 @@
-"""The command ``streamkit``, also as ``python -m streamkit``.
+"""The command ``streamkit``, also ``python -m streamkit``.
 
-click and rich come with an extra. They are imported only here, when the command runs, and never by
-``import streamkit``.
+The command line needs click and rich, from the extra ``cli``. ``import streamkit`` never imports them; this module does
+when the command runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EXTRA = ("click", "rich")
 
 
 def main() -> None:
-    """Run the command line, and exit with its code: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C."""
+    """Run the command line and exit with its code: 0, 1 after an error, 2 after wrong usage, 130 after Ctrl-C."""
     try:
         from streamkit.cli.root import run
 
@@ -23,12 +23,12 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        sys.stderr.write('streamkit: the command line needs two more packages: pip install "streamkit[cli]"\n')
+        sys.stderr.write('streamkit: the command line needs click and rich: pip install "streamkit[cli]"\n')
         code = 1
-    except KeyboardInterrupt:  # before the commands could listen to it
+    except KeyboardInterrupt:  # before the commands install their own handling
         code = 130
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Another Ctrl-C, while the interpreter shuts down, ends it at once and without a traceback.
+        # Let another Ctrl-C, during the interpreter's shutdown, end the process at once, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
 

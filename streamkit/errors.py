@@ -1,15 +1,15 @@
-"""Every error a user can meet, drawn as a tree.
+"""All errors of the library, as a tree.
 
 ::
 
     StreamkitError                 picklable; no key in str(), repr() or a traceback's locals of ours
-    |- ConfigError                 before any I/O: the call cannot work as it stands
+    |- ConfigError                 before any I/O: the call has to be changed
     |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
     |  |- StreamTimeout            also a TimeoutError; .phase connect|first|idle|total, .limit (seconds)
     |  |- BrokenStreamError        the connection was made and then failed
     |  |- TruncatedStreamError     the bytes ended without the provider's terminator
-    |  |- ProtocolError            not an event stream, malformed JSON, something over its bound; .excerpt
+    |  |- ProtocolError            not an event stream, malformed JSON, a size over its bound; .excerpt
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -20,11 +20,11 @@
     |     |- RateLimitError        429
     |     '- ServerError           5xx
     |        '- OverloadedError    503, 529
-    '- ChannelClosed               nothing more will come out of a channel
-    MisuseError(RuntimeError)      a mistake in the calling program, outside the tree on purpose
+    '- ChannelClosed               no more items will come out of a channel
+    MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
 
-``except StreamError`` catches all that can go wrong once a request was sent; what was received until then is
-in ``.partial``. ``MisuseError`` is not caught by it: such code needs to be changed, not handled.
+``except StreamError`` catches every failure after a request was sent; ``.partial`` has the reply up to then. It does
+not catch ``MisuseError``: such code needs to be changed, not handled.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ __all__ = [
 
 
 class StreamkitError(Exception):
-    """Root of what the library raises; the message is the first argument.
+    """Base class of the library's errors; the message is the first argument.
 
-    Attributes live in ``__dict__`` and every ``__init__`` needs the message alone, which is what lets
-    ``pickle`` rebuild any of them in another process.
+    Each error can be pickled: its attributes are in ``__dict__``, and its ``__init__`` needs no more than the message.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -70,48 +69,48 @@ class StreamkitError(Exception):
 
     @property
     def message(self) -> str:
-        """The text without any decoration."""
+        """The message alone; ``str()`` may add to it."""
         return str(self.args[0]) if self.args else ""
 
 
 class ConfigError(StreamkitError):
-    """Say before any I/O that a call cannot work: unknown provider, missing key, impossible parameter."""
+    """A call that cannot work, found before any I/O: unknown provider, missing key, wrong parameter."""
 
 
 class ChannelClosed(StreamkitError):
-    """Nothing more will come: the channel's end was reached, or its receiving end was closed."""
+    """No more items will come: the channel's end was reached, or its receiving end was closed."""
 
 
 class MisuseError(RuntimeError):
-    """A stream was used in a way that can never work, such as after ``close()`` or after a fork."""
+    """Use of a stream that can never work, such as after ``close()`` or in a forked child."""
 
 
 class StreamError(StreamkitError):
-    """Something went wrong after the request was on its way.
+    """A failure after the request was started.
 
     Args:
-        message: one sentence, with the remedy where there is one.
-        partial: what was received before, as far as it was delivered.
-        retryable: whether the same request may well succeed when sent again.
+        message: one sentence, with the remedy if there is one.
+        partial: the completion of the chunks that were delivered before.
+        retryable: whether the same request may succeed when it is sent again.
     """
 
     def __init__(self, message: str = "", *, partial: Completion | None = None, retryable: bool = False) -> None:
         super().__init__(message)
-        # None only on an error that no stream raised; in a handler around a stream it is always there.
+        # None only in an error that no stream raised. A stream sets it, so it is not typed as optional.
         self.partial: Completion = partial  # type: ignore[assignment]
         self.retryable = retryable
 
 
 class ConnectError(StreamError):
-    """No connection could be made: name lookup, TCP, TLS or proxy."""
+    """No connection could be made: name lookup, TCP, TLS or proxy failed."""
 
 
 class StreamTimeout(StreamError, TimeoutError):
     """A limit of ``Timeout`` ran out.
 
     Args:
-        phase: which limit: ``connect``, ``first``, ``idle`` or ``total``.
-        limit: that limit, in seconds.
+        phase: the name of the limit: ``connect``, ``first``, ``idle`` or ``total``.
+        limit: the limit, in seconds.
     """
 
     def __init__(
@@ -129,18 +128,18 @@ class StreamTimeout(StreamError, TimeoutError):
 
 
 class BrokenStreamError(StreamError):
-    """The connection was made and then failed: a reset, or a body that broke its own framing."""
+    """The connection was made and then failed, such as by a reset."""
 
 
 class TruncatedStreamError(StreamError):
-    """The bytes ended, in good order or not, before the provider said that the reply was over."""
+    """The bytes ended before the provider's terminator, whether the connection was closed cleanly or not."""
 
 
 class ProtocolError(StreamError):
-    """The server sent something that is not what was asked for.
+    """The server sent something else than the expected format.
 
     Args:
-        excerpt: the beginning of the offending bytes as text, at most 512 characters, keys masked.
+        excerpt: the beginning of the unexpected bytes as text, at most 512 characters, keys masked.
     """
 
     def __init__(
@@ -156,16 +155,16 @@ class ProtocolError(StreamError):
 
 
 class APIError(StreamError):
-    """The provider refused or failed, and said so: by an HTTP status or by an error inside a 200.
+    """The provider reported an error: by an HTTP status, or inside a response with status 200.
 
     Args:
-        status: the HTTP status, or the one that the error inside a stream stands for; ``None`` if unknown.
-        code: the provider's own code, if any.
-        type: the provider's own type, if any.
-        request_id: what to quote to the provider's support.
-        retry_after: seconds that the provider asks to wait, if it does.
+        status: the HTTP status, or the one equivalent to an error inside a stream; ``None`` if unknown.
+        code: the provider's own error code, or ``None``.
+        type: the provider's own error type, or ``None``.
+        request_id: the id to quote to the provider's support, or ``None``.
+        retry_after: the seconds that the provider asks to wait, or ``None``.
         body: the error as it was sent: decoded JSON, or text, at most 64 KiB.
-        in_stream: whether it came inside a response that had begun with status 200.
+        in_stream: whether the error came inside a response with status 200.
     """
 
     def __init__(
@@ -174,7 +173,7 @@ class APIError(StreamError):
         *,
         status: int | None = None,
         code: str | None = None,
-        type: str | None = None,  # the provider's word for it
+        type: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
         body: Any = None,
@@ -193,7 +192,7 @@ class APIError(StreamError):
 
     @staticmethod
     def class_for(status: int | None) -> type[APIError]:
-        """Return the class that stands for an HTTP status."""
+        """Return the error class for an HTTP status."""
         if status is None:
             return APIError
         by_status = _CLASS_BY_STATUS.get(status)
@@ -203,12 +202,12 @@ class APIError(StreamError):
 
     @staticmethod
     def is_retryable(status: int | None) -> bool:
-        """Say whether a status is worth another try: 408, 409, 429 and 5xx are, other refusals are not."""
+        """Return whether a request may be retried after this status: true for 408, 409, 429 and 5xx."""
         return status in (408, 409, 429) or (status is not None and 500 <= status < 600)
 
 
 class BadRequestError(APIError):
-    """400, 413, 422: the request itself is at fault."""
+    """400, 413, 422: the request is invalid."""
 
 
 class AuthenticationError(APIError):
@@ -218,13 +217,13 @@ class AuthenticationError(APIError):
 class PaymentRequiredError(APIError):
     """402: no credit, or a spending limit was reached.
 
-    What the provider does not say is ``None``; amounts are in USD.
+    Amounts are in USD. What the provider does not report is ``None``.
 
     Args:
-        limit: which limit: ``per-transaction``, ``daily``, ``monthly`` ...
-        current: what was spent of it.
-        requested: what this request would have added.
-        max: where it is.
+        limit: the name of the limit: ``per-transaction``, ``daily``, ``monthly`` ...
+        current: the amount spent so far.
+        requested: the amount that this request would add.
+        max: the highest amount that the limit allows.
     """
 
     def __init__(
@@ -272,11 +271,11 @@ class NotFoundError(APIError):
 
 
 class ConflictError(APIError):
-    """409: in conflict with another request."""
+    """409: the request conflicts with another one."""
 
 
 class RateLimitError(APIError):
-    """429: too many requests or tokens in a period."""
+    """429: too many requests or tokens within a period."""
 
 
 class ServerError(APIError):
@@ -284,7 +283,7 @@ class ServerError(APIError):
 
 
 class OverloadedError(ServerError):
-    """503, 529: the provider is overloaded or down for a while."""
+    """503, 529: the provider is overloaded or temporarily down."""
 
 
 _CLASS_BY_STATUS: dict[int, type[APIError]] = {

@@ -1,4 +1,4 @@
-"""What every test gets: an environment without keys and proxies, and a detector of the threads it left behind."""
+"""Fixtures of every test: an environment without keys and proxies, and a check for leftover threads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A detector of keys in what tests write: to the terminal, to the log at any level, to files.
+"""A detector of keys in a test's output: terminal, log at any level, and files.
 
-It notes each secret that the library wraps while a test runs, and after each phase of a test looks for them in
-whatever was captured, and in the files of the test's own folder.
+It records each secret that the library wraps during a test. After each phase of the test it searches the captured
+output and the files of the test's folder for them.
 """
 
 from __future__ import annotations

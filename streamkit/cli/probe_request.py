@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import orjson
+import msgspec
 
 from streamkit.cli.addresses import secrets_in, shown
 from streamkit.errors import ConfigError
@@ -58,7 +58,7 @@ def probe_request(
         path = f"{path.rstrip('/')}/chat/completions"
         url = urlsplit(url)._replace(path=path).geturl()
     try:
-        body = orjson.dumps(_short_answer(path, model or DEFAULT_MODEL)) if data is None else data.encode()
+        body = msgspec.json.encode(_short_answer(path, model or DEFAULT_MODEL)) if data is None else data.encode()
     except (UnicodeEncodeError, TypeError):
         raise click.UsageError("the body and the model's name are text in UTF-8") from None
     return HttpRequest(url, {"Content-Type": "application/json", **sent}, body, masked)

@@ -1,1 +1,1 @@
-"""Channel, stop events and threads. Knows neither HTTP nor language models."""
+"""Channel, stop events and threads. This package knows neither HTTP nor language models."""

@@ -22,26 +22,30 @@ Outcome = TypeVar("Outcome")
 if TYPE_CHECKING:
     from queue import Queue
 else:
-    # gevent puts queues without a mutex in the place of the standard ones; the locks of a standard one are gevent's.
+    # gevent replaces the standard queue by one without a mutex. Take the standard one; its locks are gevent's anyway.
     _monkey = sys.modules.get("gevent.monkey")
     Queue = _monkey.get_original("queue", "Queue") if _monkey else queue.Queue
 
 
 class Channel(Queue[T], Generic[T, Outcome]):
-    """A ``queue.Queue`` that is bounded in bytes as well, hands over in batches, and ends with an outcome.
+    """A ``queue.Queue`` that is bounded in bytes as well, transfers batches, and ends with an outcome.
 
-    Items come out in the order in which they were put, and the outcome after the last of them: a receiver never waits
-    for ever, and never learns of the end before what came first. Closing the receiving end wakes the sender and drops
-    what is inside.
+    Items come out in the order in which they were put, and the outcome follows the last item. So a receiver always
+    gets an end, and receives every item before it. Closing the receiving end wakes the sender and drops the items
+    inside.
 
-    One mutex guards all fields, the one of ``queue.Queue``. It is reentrant, because a signal handler or the garbage
-    collector may close a channel at any point of a thread that has it. For the same reason waits are by ``Waiter``
-    and not by the conditions of ``queue.Queue``.
+    Owner of the fields: ``mutex``, the one of ``queue.Queue``, guards every field that changes. The properties
+    ``outcome`` and ``closed``, ``peak`` and ``repr()`` read a single field without it. The mutex is reentrant, because
+    a signal handler or the garbage collector may close a channel in a thread that holds it. For the same reason threads
+    wait with a ``Waiter`` and not with the conditions of ``queue.Queue``.
 
     Args:
-        capacity: how many items it holds at most, from 1.
-        capacity_bytes: how many bytes of items; one batch always fits into an empty channel, however large.
-        new_waiter: makes what a thread waits by.
+        capacity: the most items inside, at least 1.
+        capacity_bytes: the most bytes inside; an empty channel takes one batch of any size.
+        new_waiter: creates the waiter of one wait; a test may pass its own.
+
+    Attributes:
+        peak: the most items that were ever inside.
     """
 
     queue: deque[T]  # as queue.Queue makes it
@@ -50,7 +54,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
         self, capacity: int, capacity_bytes: float = math.inf, *, new_waiter: Callable[[], Waiter] = Waiter
     ) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is at least 1, not {capacity}")
+            raise ValueError(f"capacity must be at least 1, not {capacity}")
         super().__init__(capacity)
         lock = threading.RLock()
         self.mutex = lock  # type: ignore[assignment]
@@ -60,13 +64,13 @@ class Channel(Queue[T], Generic[T, Outcome]):
         self._outcome: Outcome | None = None
         self._finished = False
         self._closed = False
-        self._put_count = 0  # items put so far; _put_count - len(queue) were taken
-        self._sizes: deque[tuple[int, int]] = deque()  # of each batch inside: the number of its first item, bytes
-        self._bytes = 0  # inside
+        self._put_count = 0  # items put so far; items taken: _put_count - len(queue)
+        self._sizes: deque[tuple[int, int]] = deque()  # for each batch inside: its first item's number, its bytes
+        self._bytes = 0  # bytes inside
         self._senders: list[Waiter] = []
         self._receivers: list[Waiter] = []
         self._listeners: tuple[Callable[[], object], ...] = ()
-        self.peak = 0  # the most items that were inside
+        self.peak = 0
 
     # -- the sending end ---------------------------------------------------------------------------------
 
@@ -74,23 +78,26 @@ class Channel(Queue[T], Generic[T, Outcome]):
         """Put one item, as ``queue.Queue.put`` does.
 
         Raises:
-            queue.Full: there was no room in time.
+            queue.Full: there was no room within ``timeout`` seconds.
             ChannelClosed: the channel was closed or has ended.
+            ValueError: the timeout is negative.
+
+        Threads: any. Woken by room and by ``close()``.
         """
         self._put((item,), 0, _deadline(block, timeout))
 
     def put_many(self, items: Sequence[T], size: int = 0) -> float:
-        """Put items in order, as many at once as there is room for, and wait for room for the rest.
+        """Put items in order: as many as fit at once, the rest as room becomes free.
 
         Args:
             items: at least one.
-            size: bytes of all of them together.
+            size: bytes of all items together.
 
         Returns:
-            Seconds that it waited for the receiver; 0.0 if there was room.
+            Seconds spent waiting for room; 0.0 if there was room for all.
 
         Raises:
-            ChannelClosed: the channel was closed; what was not taken is dropped.
+            ChannelClosed: the channel was closed; the items not yet taken are dropped.
 
         Threads: any. Woken by room and by ``close()``.
         """
@@ -109,7 +116,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
             waiter = self._new_waiter()
             try:
                 with self.mutex:
-                    self._senders.append(waiter)  # before the look for room, see Waiter
+                    self._senders.append(waiter)  # before the check for room, see Waiter
                     room = self._room_locked(size)
                     if room > 0:
                         self._add_locked(items[:room], size)
@@ -125,10 +132,10 @@ class Channel(Queue[T], Generic[T, Outcome]):
         return waited
 
     def _room_locked(self, size: int) -> int:
-        """Return how many items may be put now.
+        """Return the number of items that fit now.
 
         Raises:
-            ChannelClosed: nothing may be put any more.
+            ChannelClosed: the channel was closed or has ended.
         """
         if self._closed or self._finished:
             raise ChannelClosed("the channel was closed")
@@ -144,13 +151,13 @@ class Channel(Queue[T], Generic[T, Outcome]):
         self._put_count += len(items)
         self.unfinished_tasks += len(items)
         self.peak = max(self.peak, len(self.queue))
-        self._call_receivers_locked()
-        if self._closed:  # by a signal handler or the garbage collector, in this thread, since the look
+        self._wake_receivers_locked()
+        if self._closed:  # by a signal handler or the garbage collector, in this thread, after the check for room
             self._drop_locked()
             raise ChannelClosed("the channel was closed")
 
     def finish(self, outcome: Outcome) -> None:
-        """Put the outcome behind the last item; the first one counts, later ones are ignored.
+        """Put the outcome behind the last item. The first outcome counts, later ones are ignored.
 
         Threads: any; never waits.
         """
@@ -158,17 +165,17 @@ class Channel(Queue[T], Generic[T, Outcome]):
             if not self._finished:
                 self._outcome = outcome
                 self._finished = True
-            self._call_receivers_locked()
+            self._wake_receivers_locked()
 
     def wake(self) -> None:
-        """Have receivers that wait look at their deadline again.
+        """Wake the waiting receivers, so that they compute their deadlines again.
 
         Threads: any; never waits.
         """
         with self.mutex:
-            self._call_receivers_locked()
+            self._wake_receivers_locked()
 
-    def _call_receivers_locked(self) -> None:
+    def _wake_receivers_locked(self) -> None:
         for waiter in self._receivers:
             waiter.wake()
         for listener in self._listeners:
@@ -180,21 +187,24 @@ class Channel(Queue[T], Generic[T, Outcome]):
         """Take one item, as ``queue.Queue.get`` does.
 
         Raises:
-            queue.Empty: nothing came in time.
-            ChannelClosed: nothing more will come; ``outcome`` has the reason.
+            queue.Empty: no item came within ``timeout`` seconds.
+            ChannelClosed: no more items will come; ``outcome`` has the reason.
+            ValueError: the timeout is negative.
+
+        Threads: any. Woken by items, by the outcome and by ``close()``.
         """
         return self._take(1, _deadline(block, timeout))[0]
 
     def get_many(self, deadline: float | Callable[[], float] = math.inf) -> list[T]:
-        """Take everything that is there, waiting for at least one item.
+        """Take all items inside; wait for one if there is none.
 
         Args:
-            deadline: when to give up, on ``time.monotonic``; a moment in the past does not wait at all. Or a function
-                that returns it: called before each wait, and after ``wake()``.
+            deadline: the end of the wait, in seconds on ``time.monotonic``; with a moment in the past it does not wait.
+                Or a function that returns the deadline: called before each wait, and again after ``wake()``.
 
         Raises:
-            queue.Empty: nothing came in time; the channel is unchanged.
-            ChannelClosed: nothing more will come; ``outcome`` has the reason.
+            queue.Empty: no item came before the deadline; the channel is unchanged.
+            ChannelClosed: no more items will come; ``outcome`` has the reason.
 
         Threads: any. Woken by items, by the outcome and by ``close()``.
         """
@@ -208,7 +218,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
             waiter = self._new_waiter()
             try:
                 with self.mutex:
-                    self._receivers.append(waiter)  # before the look, see Waiter
+                    self._receivers.append(waiter)  # before the check, see Waiter
                     if self._ready_locked():
                         continue
                 moment = deadline() if callable(deadline) else deadline
@@ -222,7 +232,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
         return bool(self.queue) or self._closed or self._finished
 
     def _remove_locked(self, most: int | None) -> list[T]:
-        """Take what is there.
+        """Take at most ``most`` items, all for ``None``.
 
         Raises:
             ChannelClosed: the end was reached, or the channel was closed.
@@ -243,7 +253,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
         return items
 
     def close(self) -> None:
-        """Close the receiving end: wake both sides and drop what is inside. Closing again changes nothing.
+        """Close the receiving end: wake both sides and drop the items inside. Closing again changes nothing.
 
         Threads: any; never waits.
         """
@@ -252,7 +262,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
             self._drop_locked()
             for waiter in self._senders:
                 waiter.wake()
-            self._call_receivers_locked()
+            self._wake_receivers_locked()
 
     def _drop_locked(self) -> None:
         self.unfinished_tasks -= len(self.queue)
@@ -261,7 +271,10 @@ class Channel(Queue[T], Generic[T, Outcome]):
             self.all_tasks_done.notify_all()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """End the channel as ``queue.Queue.shutdown`` does: take what is inside, or drop it if ``immediate``.
+        """End the channel as ``queue.Queue.shutdown`` does.
+
+        Args:
+            immediate: drop the items inside; otherwise they can still be taken.
 
         Threads: any; never waits.
         """
@@ -270,18 +283,18 @@ class Channel(Queue[T], Generic[T, Outcome]):
         else:
             with self.mutex:
                 self._finished = True
-                self._call_receivers_locked()
+                self._wake_receivers_locked()
 
-    # -- looking -----------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------
 
     def full(self) -> bool:
-        """Return whether a sender would have to wait: there is no room for another item, or no byte left."""
+        """Return whether a sender has to wait: the channel holds its most items, or its most bytes."""
         with self.mutex:
             return len(self.queue) >= self.maxsize or self._bytes >= self._capacity_bytes
 
     @property
     def outcome(self) -> Outcome | None:
-        """What the sender put last, or ``None`` while it is still sending."""
+        """The outcome that the sender put, or ``None`` while it is still sending."""
         return self._outcome
 
     @property
@@ -296,15 +309,15 @@ class Channel(Queue[T], Generic[T, Outcome]):
             return self._ready_locked()
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Have ``listener`` called whenever something is put, and at the end, until ``unlisten``.
+        """Call ``listener`` after each put, at the end and on ``wake()``, until ``unlisten``.
 
-        It is called with the mutex held, in the thread that puts: it must be short, and must not wait.
+        The call happens in the putting thread, which holds the mutex: the listener must be short and must not wait.
         """
         with self.mutex:
             self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: Callable[[], object]) -> None:
-        """Undo ``listen``."""
+        """Stop calling ``listener``."""
         with self.mutex:
             self._listeners = tuple(other for other in self._listeners if other != listener)
 
@@ -319,7 +332,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
 
 
 def _deadline(block: bool, timeout: float | None) -> float:
-    """Return the moment that the arguments of ``queue.Queue`` stand for."""
+    """Return the deadline on ``time.monotonic`` for the arguments of ``queue.Queue``'s methods."""
     if not block:
         return -math.inf
     if timeout is None:

@@ -1,4 +1,4 @@
-"""Call back when a plain ``threading.Event`` is set: one thread looks at all of them, every 50 ms."""
+"""Call back when a plain ``threading.Event`` is set: one thread polls all of them, every 50 ms."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from streamkit.concurrency.stop import ReentrantEvent
 
 __all__ = ["on_set"]
 
-_LOOK = 0.05  # seconds between two looks; a plain event cannot wake anybody but who waits for it
+_INTERVAL = 0.05  # seconds between two polls; a plain event cannot call back, and wakes only threads in its wait()
 
 
-class _Looker:
-    """Looks at events in a thread of its own, which is there only while there is an event to look at.
+class _Poller:
+    """Polls events in a thread of its own, which runs only while there are events to poll.
 
-    ``_lock``, reentrant because the garbage collector may end a subscription anywhere, guards all fields.
+    Owner of the fields: ``_lock`` guards all of them. It is reentrant, because the garbage collector may end a
+    subscription in a thread that holds it.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class _Looker:
         self._watched: dict[int, tuple[threading.Event, Callable[[], object]]] = {}
         self._keys = itertools.count()
         self._thread: threading.Thread | None = None
-        self._emptied = ReentrantEvent()  # ends the thread's wait when the last event has gone
+        self._emptied = ReentrantEvent()  # set when the last event was removed, to end the thread's wait
 
     def add(self, event: threading.Event, callback: Callable[[], object]) -> Callable[[], None]:
         with self._lock:
@@ -35,8 +36,8 @@ class _Looker:
             self._watched[key] = event, callback
             self._emptied.clear()
             if self._thread is None or not self._thread.is_alive():  # not alive: its start was interrupted, or failed
-                self._thread = OwnThread(target=self._look, name="streamkit-events", daemon=True)
-                with suppress(RuntimeError):  # out of threads; streams look at their own event at each chunk
+                self._thread = OwnThread(target=self._poll, name="streamkit-events", daemon=True)
+                with suppress(RuntimeError):  # out of threads; each stream also checks its own event at each chunk
                     self._thread.start()
 
         def remove() -> None:
@@ -47,7 +48,7 @@ class _Looker:
 
         return remove
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
             with self._lock:
                 if self._thread is not threading.current_thread():
@@ -59,34 +60,35 @@ class _Looker:
             for key, (event, callback) in watched:
                 try:
                     found = event.is_set()
-                except Exception:  # in a class of the program's; who takes from the stream looks too, and gets it
+                except Exception:  # in a class of the program's; its stream checks it too, and raises that
                     found = None
                 if found is not False:
                     with self._lock:
                         self._watched.pop(key, None)
                 if found:
                     callback()
-            self._emptied.wait(_LOOK)
+            self._emptied.wait(_INTERVAL)
 
 
-_looker = _Looker()
+_poller = _Poller()
 
 
 def on_set(event: threading.Event, callback: Callable[[], object]) -> Callable[[], None]:
-    """Have ``callback`` called once when ``event`` is set, at most 50 ms later.
+    """Call ``callback`` once when ``event`` is set, at most 50 ms later.
 
-    It is called in the one thread of the process that looks at such events, so it must not wait, and must not call
-    what is the user's.
+    The call happens in the process's one polling thread, so the callback must not wait and must not call user code.
 
     Returns:
-        A function that ends it, any number of times.
+        A function that ends the subscription; calling it again changes nothing.
+
+    Threads: any; never waits.
     """
-    return _looker.add(event, callback)
+    return _poller.add(event, callback)
 
 
 def _after_fork_in_child() -> None:
-    global _looker
-    _looker = _Looker()  # its thread is not here, and its lock may be held by one that is not here either
+    global _poller
+    _poller = _Poller()  # the child has no polling thread, and another thread may have held the old lock
 
 
 if hasattr(os, "register_at_fork"):

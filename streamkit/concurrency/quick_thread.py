@@ -17,10 +17,10 @@ class OwnThread(threading.Thread):
     """A thread of the package, in which nothing of the program's is to run: see ``Delivery.drop``."""
 
 
-class _Begun(threading.Event):
-    """What a thread sets as it begins; ``wait`` is left to ``Thread.start()``, which is not to wait.
+class _StartedEvent(threading.Event):
+    """The event that a new thread sets when it runs. ``Thread.start()`` calls ``wait``, which returns at once here.
 
-    Who does wait takes no lock that ``set`` needs: a signal handler may wait in the middle of a wait of its thread.
+    ``wait_until_started`` holds no lock that ``set`` needs: a signal handler may call it in the middle of another call.
     """
 
     def __init__(self) -> None:
@@ -34,38 +34,40 @@ class _Begun(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         return True
 
-    def wait_for_it(self, timeout: float | None) -> bool:
+    def wait_until_started(self, timeout: float | None) -> bool:
         if not self.is_set() and self._waiter.wait(math.inf if timeout is None else timeout):
-            self._waiter.wake()  # for others who wait
+            self._waiter.wake()  # for other threads that wait
         return self.is_set()
 
 
 class UnawaitedThread(OwnThread):
-    """A daemon thread whose ``start()`` returns at once.
+    """A daemon thread whose ``start()`` returns without waiting until the thread runs.
 
-    The standard one sleeps until the new thread has said its first word. That is two more switches between the
-    threads, and a tenth of the time to a first chunk; nobody here needs what it waits for, the thread's ``ident``.
+    ``threading.Thread.start`` waits until the new thread runs, so that ``ident`` is set. That costs two more thread
+    switches, a tenth of the time to the first chunk, and this package does not use ``ident``.
 
-    The event that it waits for is an attribute of the standard class which is not documented. Were it called
-    something else, ``start()`` would wait as ever.
+    The event that ``start`` waits for is an undocumented attribute of ``threading.Thread``. On a Python where it has
+    another name, ``start()`` waits as usual.
+
+    Owner of the fields: the creating thread sets all of them in ``__init__``; they never change afterwards.
 
     Args:
-        target: what it runs.
-        args: for it.
-        name: of the thread.
+        target: the function that the thread runs.
+        args: its arguments.
+        name: the thread's name.
     """
 
     def __init__(self, target: Callable[..., object], args: tuple[Any, ...], name: str) -> None:
         super().__init__(target=target, args=args, name=name, daemon=True)
-        self._begun: _Begun | None = None
+        self._started_event: _StartedEvent | None = None
         if isinstance(getattr(self, "_started", None), threading.Event):
-            self._started = self._begun = _Begun()
+            self._started = self._started_event = _StartedEvent()
 
     def start(self) -> None:
-        """Start it; what a signal handler raises meanwhile goes to the caller.
+        """Start the thread; an exception of a signal handler meanwhile is raised in the caller.
 
-        The standard method expects no exception once the thread runs. Its clean-up then fails with a KeyError, in the
-        place of the handler's exception.
+        ``threading.Thread.start`` expects no exception once the thread runs. Its clean-up then raises a KeyError, which
+        would replace the handler's exception.
         """
         try:
             super().start()
@@ -73,7 +75,7 @@ class UnawaitedThread(OwnThread):
             raise error.__context__ or error from None
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended; it was started, and may not have begun."""
+        """Wait until the thread has ended, for at most ``timeout`` seconds; also right after ``start()``."""
         until = None if timeout is None else time.monotonic() + timeout
-        if self._begun is None or self._begun.wait_for_it(timeout):
+        if self._started_event is None or self._started_event.wait_until_started(timeout):
             super().join(None if until is None else max(0.0, until - time.monotonic()))

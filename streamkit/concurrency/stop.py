@@ -1,4 +1,4 @@
-"""Ending from outside: ``StopEvent`` for users, and the reentrant event below it."""
+"""Events that end streams: ``StopEvent`` for users, and its base, ``ReentrantEvent``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ __all__ = ["ReentrantEvent", "StopEvent"]
 class ReentrantEvent(threading.Event):
     """A ``threading.Event`` that a signal handler or the garbage collector may set at any point.
 
-    The standard one has a plain lock: a handler that interrupts its thread inside ``set()`` or ``wait()`` and calls
-    ``set()`` would wait for that thread, which is its own, for ever.
+    ``threading.Event`` has a lock that is not reentrant: a signal handler that interrupts ``set()`` or ``wait()`` and
+    calls ``set()`` itself would wait for its own thread for ever.
 
-    Threads: any thread may call any method. ``_lock``, reentrant, guards all fields.
+    Owner of the fields: ``_lock``, reentrant, guards ``_flag`` and ``_waiters``; ``is_set`` reads ``_flag`` without it.
+
+    Threads: any thread may call any method.
     """
 
     def __init__(self) -> None:
@@ -32,29 +34,29 @@ class ReentrantEvent(threading.Event):
         _remember(self)
 
     def is_set(self) -> bool:
-        """Return whether it is set."""
+        """Return whether the event is set."""
         return self._flag
 
     def set(self) -> None:
-        """Set it, and wake all who wait."""
+        """Set the event, and wake all waiting threads."""
         with self._lock:
             self._flag = True
             for waiter in self._waiters:
                 waiter.wake()
 
     def clear(self) -> None:
-        """Make it unset again."""
+        """Reset the event."""
         with self._lock:
             self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, or the time is over; return whether it is set.
+        """Wait until the event is set or the timeout passes; return whether it is set.
 
         Args:
-            timeout: seconds, ``None`` for as long as it takes.
+            timeout: seconds; ``None`` is no limit.
 
         Raises:
-            ConfigError: the timeout is no number.
+            ConfigError: the timeout is not a number.
         """
         seconds = seconds_of(timeout, "wait(timeout=...)")
         if self.is_set():
@@ -62,8 +64,8 @@ class ReentrantEvent(threading.Event):
         waiter = Waiter()
         try:
             with self._lock:
-                self._waiters.append(waiter)  # before the look, see Waiter
-            # set() alone wakes it. That counts even where somebody clears the event before this thread runs on.
+                self._waiters.append(waiter)  # before the check, see Waiter
+            # Only set() wakes it. That counts even if the event is cleared before this thread runs.
             return self.is_set() or waiter.wait(math.inf if seconds is None else seconds) or self.is_set()
         finally:
             with self._lock:
@@ -71,16 +73,18 @@ class ReentrantEvent(threading.Event):
                     self._waiters.remove(waiter)
 
     def _after_fork_in_child(self) -> None:
-        """Make a new lock: another thread may have held the old one, and is not here to release it."""
-        self._lock = threading.RLock()  # the waiters stay: one may be this thread's, which a handler of it forked
+        """Make a new lock: a thread of the parent may have held the old one, and does not run in the child."""
+        self._lock = threading.RLock()  # the waiters stay: one is this thread's, if a signal handler forked in a wait
 
 
 class StopEvent(ReentrantEvent):
-    """A ``threading.Event`` that also wakes sockets and queues.
+    """A ``threading.Event`` that cancels streams: ``set()`` wakes their sockets and queues.
 
-    Pass one as ``stop=`` to any number of streams: ``set()`` cancels them all at once, and a stream that is
-    started with a set one ends before it sends anything. It is never cleared by the library; after
-    ``clear()`` it serves new streams.
+    Pass one as ``stop=`` to any number of streams: ``set()`` cancels them all at once. A stream that is started with
+    an event that is already set ends before it sends anything. The library never clears an event; after ``clear()``
+    you can pass it to new streams.
+
+    Owner of the fields: ``_lock`` of ``ReentrantEvent`` guards ``_callbacks`` and ``_keys`` too.
 
     Threads: any thread may call any method; ``set()`` never waits for a stream to end.
     """
@@ -102,19 +106,21 @@ class StopEvent(ReentrantEvent):
                 callback()
 
     def subscribe(self, *callbacks: Callable[[], object]) -> Callable[[], None]:
-        """Have callbacks called in the thread of each ``set()``; at once if it is set already.
+        """Call the callbacks in the thread of each ``set()``; at once if the event is set already.
 
         Args:
-            callbacks: at least one; the others are called once every subscriber's first has been called, so that a
-                slow one, such as an observer, cannot delay another stream's cancel.
+            callbacks: at least one. ``set()`` first calls the first callback of every subscriber, then the others, so
+                that a slow one, such as an observer, cannot delay another stream's cancel.
 
         Returns:
-            A function that ends the subscription, any number of times.
+            A function that ends the subscription; calling it again changes nothing.
+
+        Threads: any. A callback may be called twice, by this thread and by a concurrent ``set()``.
         """
         with self._lock:
             key = next(self._keys)
             self._callbacks[key] = callbacks
-        if self.is_set():  # either this sees the set, or set() sees the callbacks; perhaps both
+        if self.is_set():  # a concurrent set() either came before this check, or it calls the callbacks; perhaps both
             for callback in callbacks:
                 callback()
 
@@ -128,8 +134,8 @@ class StopEvent(ReentrantEvent):
         return f"<StopEvent {'set' if self.is_set() else 'clear'}, {len(self._callbacks)} streams>"
 
 
-# The events there are, for a forked child. Each step on a dict is atomic, with and without the GIL; a lock could be
-# inherited locked.
+# All events of the process, for a forked child to reset. Each single operation on a dict is atomic, with and without
+# the GIL, and only a forked child, which has one thread, iterates it. A lock could be locked at the time of the fork.
 _events: dict[int, weakref.ref[ReentrantEvent]] = {}
 
 

@@ -1,4 +1,4 @@
-"""One wait of one thread, which any other thread, a signal handler or the garbage collector may end."""
+"""One wait of one thread: ``Waiter``. Another thread, a signal handler or the garbage collector may end it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ from contextlib import suppress
 
 __all__ = ["Waiter"]
 
-# The longest wait in one call, in seconds. On Windows before 3.14 nothing interrupts a wait for a lock, Ctrl-C neither.
+# The longest wait in one call, in seconds. On Windows before Python 3.14 Ctrl-C does not interrupt a wait for a lock.
 _LONGEST = 0.2 if sys.platform == "win32" and sys.version_info < (3, 14) else threading.TIMEOUT_MAX
 
 
 class Waiter:
-    """A wait that ends once, and may be ended before it begins.
+    """A wait that any thread may end, before it begins as well.
 
-    Whoever is about to wait makes a new one, shows it to those who may wake it, looks once more whether there is
-    anything to wait for, and then calls ``wait``. So a wake-up between the look and the wait is not lost, even where
-    it comes from a signal handler that interrupts this very thread there. ``threading.Condition`` shows its lock after
-    the look, and needs the handler to be kept out.
+    A thread that has to wait creates a waiter, registers it with the threads that may wake it, checks its condition
+    again, and calls ``wait``. A wake-up between the check and the wait is not lost, even if it comes from a signal
+    handler that interrupts the same thread there. ``threading.Condition`` registers its lock after the check, so a
+    signal handler at that point would be missed.
+
+    Owner of the fields: ``_lock`` never changes. It is held until the waiter is woken.
     """
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # held until it is woken
+        self._lock = threading.Lock()
         self._lock.acquire()
 
     def wake(self) -> None:
-        """End the wait, the present one or the one to come. Waking again changes nothing.
+        """End the current wait, or the next one. Waking again before it ends changes nothing.
 
         Threads: any; never waits.
         """
-        with suppress(RuntimeError):  # it was woken already
+        with suppress(RuntimeError):  # already woken
             self._lock.release()
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Wait until it is woken, or the time is over; return whether it was woken."""
+        """Wait until woken, for at most ``seconds``; return whether it was woken.
+
+        Threads: one at a time.
+        """
         until = time.monotonic() + seconds
         while seconds > _LONGEST:
             if self._lock.acquire(timeout=_LONGEST):

@@ -14,6 +14,7 @@ import attrs
 
 from streamkit.errors import ConfigError, ProtocolError, StreamkitError
 from streamkit.providers.contract import Provider
+from streamkit.providers.reply.decoder import MOST_KEPT
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.model_lists import ModelInfo, lists_models, read_models
 from streamkit.providers.request.model_lists import ListsModels
@@ -122,7 +123,7 @@ def _answer(provider: Any, request: HttpRequest, transport: Transport, hook: Dea
     try:
         decoded = parse_json(body)
     except ValueError:
-        excerpt = body.decode("utf-8", "replace")
+        excerpt = body[:MOST_KEPT].decode("utf-8", "replace")
         kind = info.content_type or "no content type"
         raise ProtocolError(
             f"{provider.name} answers with {kind} that is no JSON, not with a list of models", excerpt=excerpt

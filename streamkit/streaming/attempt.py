@@ -36,20 +36,20 @@ __all__ = ["Attempt", "Job"]
 
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
-_MOST_READY = 1024  # chunks of one read before they are handed over, although more are there already
-_REFUSAL_SECONDS = 2.0  # for the body of an error; its status says the most
-_LINGER_SECONDS = 5.0  # for usage and a terminator, once each choice has its finish reason
-# The same where the finish reason came beside the last words, or before the first: there are servers that put it
-# on every piece, and more may come.
+_MOST_READY = 1024  # chunks that collect before they are handed over; one compressed read may hold any number
+_REFUSAL_SECONDS = 2.0  # for the body of an error response; the status usually suffices
+_LINGER_SECONDS = 5.0  # for usage and terminator, after every choice has its finish reason
+# The same if the finish reason came together with text, or before any text. Some servers put a finish reason on every
+# chunk, so more text may follow.
 _DOUBT_SECONDS = 30.0
-# For a pooled connection to end without a byte after a request began to go out, and be taken for one that was closed
-# before. No server has acted on a request and failed so soon, but for a few; later it may have.
+# A pooled connection that ends without a byte, so soon after the request began to go out, counts as closed before it.
+# Hardly any server acts on a request and fails within this time. After a longer time it may have acted on it.
 _DEAD_SECONDS = 0.05
 
 
 @attrs.frozen
 class Job:
-    """What one stream is to do; never changes."""
+    """The work of one stream: its request, and how to send it."""
 
     chat: ChatRequest
     request: HttpRequest
@@ -60,7 +60,10 @@ class Job:
 
 
 class Attempt:
-    """One try: a request, its response, and a decoder of its own."""
+    """One try: a request, its response, and a decoder of its own.
+
+    Owner of the fields: the worker alone reads and writes them.
+    """
 
     def __init__(self, state: StreamState, job: Job) -> None:
         self._state = state
@@ -70,19 +73,19 @@ class Attempt:
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:
-        """Go through it to a normal end.
+        """Send the request, and read the response to its normal end.
 
         Raises:
-            Halted: the stream is to end.
+            Halted: the stream was cancelled.
             LimitReached: a limit ran out.
-            StreamError: anything else.
+            StreamError: any other failure.
         """
         try:
             self._consume(self._open())
         except (Halted, LimitReached, StreamError) as error:
-            # Stop flag first, terminator second: after a shutdown a body may look like a clean end or a
-            # failure, and once all of the reply is there no failure takes it away again.
-            if self._state.stop_asked():
+            # Check the stop flag first: after a shutdown a body may look like a clean end or like a failure. Check
+            # for the terminator second: a failure after it does no harm, as the whole reply has arrived.
+            if self._state.stop_requested():
                 raise Halted from None
             if not (self._decoder.whole or self._decoder.ended) or isinstance(error, APIError):
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
@@ -102,13 +105,13 @@ class Attempt:
         return reply
 
     def _consume(self, reply: Reply) -> None:
-        """Read the body through the decoder, to the terminator or to the end of the bytes."""
+        """Decode the body up to the terminator, or up to the end of the bytes."""
         if reply.info.status != 200:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
         if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
-            framing = None  # reading them takes botocore, which only a provider that asks for them has imported
+            framing = None  # reading them needs botocore, which only a provider that accepts them has imported
         guard = sse.Guard(bare_errors=True)
         if framing is server_sent:
             self._consume_events(server_sent(reply.pieces(), guard))
@@ -121,31 +124,31 @@ class Attempt:
             raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
         enough = getattr(self._decoder, "enough", False) and not guard.torn
         if not (self._decoder.ended or self._decoder.whole or enough):
-            raise TruncatedStreamError("the reply ended before the provider said that it was over", retryable=True)
+            raise TruncatedStreamError("the reply ended before the provider's terminator", retryable=True)
 
     def _consume_events(self, events: Iterable[Frame]) -> None:
         decoder, hook = self._decoder, self._hook
         decode = decoder.decode
-        told, patience = False, None  # the seconds that a reply which seems whole has for the rest
+        any_chunks, allowed = False, None  # ``allowed``: seconds for the rest of a reply that seems whole
         for event in events:
             chunks = decode(event)
             if chunks:
-                told = True
+                any_chunks = True
                 hook.ready += chunks
                 hook.ready_bytes += len(event.data)
-                if len(hook.ready) >= _MOST_READY:  # one compressed read may hold any number
+                if len(hook.ready) >= _MOST_READY:
                     hook.hand_over()
                     hook.limit()
             if decoder.ended:
                 return
             if decoder.whole:
-                seconds = _LINGER_SECONDS if told and not chunks else _DOUBT_SECONDS
-                if chunks or seconds != patience:  # events without chunks, such as pings, give no time more
-                    hook.hurry(seconds)
-                    patience = seconds
-            elif patience is not None:  # it seemed whole, and then another choice began
-                hook.hurry(None)
-                patience = None
+                seconds = _LINGER_SECONDS if any_chunks and not chunks else _DOUBT_SECONDS
+                if chunks or seconds != allowed:  # events without chunks, such as pings, do not extend the time
+                    hook.limit_reading(seconds)
+                    allowed = seconds
+            elif allowed is not None:  # the reply seemed whole, and then another choice began
+                hook.limit_reading(None)
+                allowed = None
 
     def _consume_whole(self, reply: Reply) -> None:
         body = reply.read_whole(_MAX_WHOLE_BODY)
@@ -168,8 +171,8 @@ class Attempt:
         return error
 
     def _refusal_body(self, reply: Reply) -> bytes:
-        """Return the body of an error, as far as it comes within reason."""
-        self._hook.hurry(_REFUSAL_SECONDS)
+        """Return the body of an error response: at most 64 KiB, and what arrives within 2 s."""
+        self._hook.limit_reading(_REFUSAL_SECONDS)
         body = bytearray()
         try:
             for data in reply.pieces():
@@ -179,12 +182,12 @@ class Attempt:
         except StreamError:
             pass
         except (Halted, LimitReached):
-            if self._state.stop_asked():
+            if self._state.stop_requested():
                 raise
         return bytes(body[:MAX_ERROR_BODY])
 
     def failed(self, error: StreamError) -> Outcome:
-        """Hand over what came before the error, and return the outcome."""
+        """Hand over the chunks that came before the error, and return the outcome."""
         ready = [*self._hook.ready, *self._decoder.leftover()]
         if ready:
             self._hook.ready = ready
@@ -200,25 +203,24 @@ class Attempt:
 
     @property
     def has_chunks(self) -> bool:
-        """Whether the consumer was given a chunk, or would have been."""
+        """Whether a chunk was decoded, handed over or not."""
         return self._state.chunks > 0 or bool(self._hook.ready)
 
     @property
     def found_dead_connection(self) -> bool:
         """Whether the try failed on a pooled connection that was most likely closed before the request went out.
 
-        One whose end had arrived by then was not used at all. Here the end crossed with the request.
+        The server's close and the request crossed on their way. A connection whose close had arrived is never used.
         """
         hook = self._hook
         soon = time.monotonic() - hook.sent_at < _DEAD_SECONDS
         return hook.reused and soon and not (hook.answered or hook.timed_out())
 
     def drain(self, *, before_waiting: Callable[[], object]) -> None:
-        """Read a finished reply on to the end of its body, so that the connection can be used again.
+        """Read the rest of a finished reply's body, so that the connection can be reused.
 
         Args:
-            before_waiting: called before the rest keeps the worker waiting for any length of time; the
-                consumer is not to wait for it.
+            before_waiting: called once, before the worker waits longer than a moment: it releases the consumer.
         """
         self._hook.drain(before_waiting)
         with suppress(Halted):
@@ -226,7 +228,7 @@ class Attempt:
                 self._reply.drain(_DRAIN_BYTES)
 
     def close(self) -> None:
-        """Let the response go."""
+        """Close the response."""
         if self._reply is not None:
             self._reply.close()
 

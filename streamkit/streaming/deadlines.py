@@ -1,4 +1,4 @@
-"""Which limit of a stream runs out next: one clock a stream, with its phase."""
+"""The time limits of one stream: which one runs out next, and when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamkit.settings import Timeout
 
 __all__ = ["Deadlines"]
 
-_STANDING = (math.inf, "total", 0.0)
+_PAUSED = (math.inf, "total", 0.0)
 _MEANING = {
     "connect": "no connection within {limit:g} s",
     "first": "no chunk within {limit:g} s of sending the request",
@@ -21,15 +21,17 @@ _MEANING = {
 
 
 class Deadlines:
-    """Deadlines of one stream: ``connect``, then ``first``, then ``idle``, and ``total`` over them all.
+    """Deadlines of one stream: ``connect``, then ``first``, then ``idle``; ``total`` runs all the time.
 
-    Threads: only the worker changes it. Any thread may read ``due``, ``next_look`` or ``error``: a moment and its
-    phase are one tuple, so that a reader never sees half of a change.
+    Owner of the fields: the worker alone writes ``_due`` and ``_total_at``, each by a single assignment; the others
+    never change. ``_due`` holds a moment and its phase in one tuple, so that a reader never sees half of a change.
+
+    Threads: the worker calls the methods that change it. Any thread may call the others and read the properties.
 
     Args:
         timeout: the limits.
         now: a monotonic clock, in seconds.
-        on_earlier: called when ``next_look`` has become earlier, for the consumer who waits until then.
+        on_earlier: called when ``earliest_due`` became earlier, to wake a consumer that waits until then.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Deadlines:
         self._enter("first", self._timeout.first)
 
     def arrived(self) -> float:
-        """Note that chunks came, and were taken: the limit is ``idle``, from now; return ``remaining()``."""
+        """Begin to wait for more chunks: the limit is ``idle``, from now; return ``remaining()``."""
         now, idle = self.now(), self._idle
         at = now + idle
         if self._total_at <= at:
@@ -81,31 +83,31 @@ class Deadlines:
         """Begin to wait before another try: only ``total`` runs."""
         self._enter("total", None)
 
-    def stand(self) -> None:
-        """Stand still while chunks are handed over, until ``arrived``: no limit runs out meanwhile."""
-        self._due = _STANDING
+    def pause(self) -> None:
+        """Let no limit run out while chunks are handed over, until ``arrived``."""
+        self._due = _PAUSED
 
-    def stood_still(self, seconds: float) -> None:
-        """Take out of the total the time that the consumer kept the worker waiting."""
+    def extend_total(self, seconds: float) -> None:
+        """Extend ``total`` by the time that the worker waited for the consumer."""
         self._total_at += seconds
 
     @property
     def due(self) -> float:
-        """The moment when the next limit runs out; infinite for none."""
+        """The moment when the next limit runs out; infinite for no limit or during a pause."""
         return self._due[0]
 
     @property
-    def next_look(self) -> float:
-        """The moment until which no limit can run out, for a consumer that waits.
+    def earliest_due(self) -> float:
+        """The earliest moment at which a limit can run out, for a consumer that waits.
 
-        While the deadlines stand still, a chunk is being handed over: ``idle`` will run from some later moment.
+        During a pause a chunk is being handed over, and ``idle`` will start after that.
         """
         due = self._due
-        return min(self.now() + self._idle, self._total_at) if due is _STANDING else due[0]
+        return min(self.now() + self._idle, self._total_at) if due is _PAUSED else due[0]
 
     @property
     def total_due(self) -> float:
-        """The moment when the limit over everything runs out; infinite for none."""
+        """The moment when ``total`` runs out; infinite for no limit."""
         return self._total_at
 
     def remaining(self) -> float:

@@ -1,7 +1,7 @@
-"""What a consumer has had of a stream, and how it ended for it.
+"""The consumer's side of a stream: what was delivered, and how the stream ended.
 
-It stands apart from ``Stream`` because it must outlive it by a moment: when the last reference to a stream
-is dropped, what was received is still reported to the observers.
+``Delivery`` is separate from ``Stream`` because it has to live longer: when the last reference to a stream is dropped,
+the observers still get a report of what was delivered.
 """
 
 from __future__ import annotations
@@ -29,39 +29,53 @@ _INTERRUPTED: dict[Status, FinishReason] = {
 
 
 class Cursor:
-    """The batch being handed out, and how far.
+    """A batch of chunks and the position of the next one to deliver.
 
-    A chunk counts as delivered when ``position`` is past it. One object, so that the next batch and its position take
-    their places in one step.
+    A chunk counts as delivered when ``position`` is past it. Batch and position are in one object, so that a single
+    assignment replaces both.
+
+    Owner of the fields: the consumer's thread alone writes ``position``; any thread may read it. ``batch`` and
+    ``start`` never change.
+
+    Args:
+        batch: the chunks.
+        start: the number of the batch's first chunk in the stream.
     """
 
     __slots__ = ("batch", "position", "start")
 
     def __init__(self, batch: Sequence[Chunk] = (), start: int = 0) -> None:
         self.batch = batch
-        self.start = start  # the number of the first chunk of the batch in the stream
+        self.start = start
         self.position = 0
 
 
 class Delivery:
-    """The receiving half of one stream: the batch being handed out, the fold, the end.
+    """The receiving half of one stream: the current batch, the fold, the end.
 
-    ``cursor`` belongs to the consumer's thread. ``_lock`` guards the fold and the change of ``_end`` from ``None``,
-    which happens once; ``_concluding`` guards what follows from it. Both are reentrant, as a cancel may come from a
-    signal handler or the garbage collector.
+    Owner of the fields: ``_lock`` guards ``_fold``, the replacement of ``cursor`` (by the consumer's thread alone) and
+    the change of ``_end`` from ``None``, which happens once. ``_concluding`` guards ``_telling`` and ``_concluded``,
+    which goes from False to True once. ``cursor``, ``_end`` and ``_concluded`` may be read without a lock, each by a
+    single read. The stream's constructor sets ``on_settled`` before the worker runs; the thread that closes the stream
+    sets ``closed_early``. The others never change. In a forked child ``inherit`` replaces both locks. The locks are
+    reentrant, because a signal handler or the garbage collector may cancel a stream in a thread that holds one.
 
-    Every method may be interrupted at any bytecode, by Ctrl-C or a worker process's time limit: state moves on after
-    the work, never before it, and what was not finished is finished by the next call.
+    An exception may interrupt every method at any bytecode: Ctrl-C, or the time limit of a worker process. So state
+    changes after the work, never before it, and the next call finishes what an interrupted one left.
+
+    Attributes:
+        closed_early: whether the stream was closed, or a loop over it was left, before its end.
+        on_settled: called once the end was reported.
     """
 
     def __init__(
         self, state: StreamState, number: int, provider: str, model: str, observers: Sequence[Observer]
     ) -> None:
         self.cursor = Cursor()
-        # Called once it is settled. Until then the stream's finalizer refers to this object; if it did so any
-        # longer, the traceback of an error would keep the stream alive, and so its own finalizer, for ever.
+        # It detaches the stream's finalizer, which refers to this object. Otherwise a stream whose error has a
+        # traceback would stay alive for ever: finalizer -> this object -> error -> traceback -> stream.
         self.on_settled: Callable[[], object] = lambda: None
-        self.left = False  # closed, or its loop left, by its holder before the end
+        self.closed_early = False
         self._state = state
         self._number = number
         self._provider = provider
@@ -76,41 +90,41 @@ class Delivery:
 
     @property
     def status(self) -> Status:
-        """How the stream stands for its consumer."""
+        """The stream's status, as its consumer sees it."""
         return "open" if self._end is None else self._end[0]
 
     @property
     def error(self) -> BaseException | None:
-        """What ended the stream, if an error did."""
+        """The error that ended the stream, or ``None``."""
         return None if self._end is None else self._end[1]
 
     def take(self, batch: Sequence[Chunk]) -> None:
-        """Make a new batch the current one, the last having been delivered, unless it is too late."""
+        """Replace the current batch, all of which was delivered, by a new one; do nothing after the end."""
         with self._lock:
             self._catch_up_locked()
             if self._end is None:
                 self.cursor = Cursor(batch, self.cursor.start + len(self.cursor.batch))
 
     def _catch_up_locked(self) -> None:
-        """Fold what was delivered since the last time."""
+        """Fold the chunks that were delivered since the last call."""
         cursor, folded = self.cursor, self._fold.count
         delivered = min(cursor.position, len(cursor.batch))
         if cursor.start + delivered > folded:
             self._fold.add(cursor.batch[folded - cursor.start : delivered], folded)
 
     def completion(self) -> Completion:
-        """Return what was delivered so far."""
+        """Return the completion of the chunks delivered so far."""
         with self._lock:
             self._catch_up_locked()
             return self._fold.completion(_INTERRUPTED.get(self.status))
 
     def settle(self, status: Status, error: BaseException | None = None) -> bool:
-        """Let the stream end for its consumer; only the first call counts.
+        """End the stream for its consumer; only the first call has an effect.
 
         Returns:
             Whether this call was the first.
 
-        Threads: any. The observers are called in this one.
+        Threads: any. The observers are called in the calling thread.
         """
         first = False
         try:
@@ -126,10 +140,10 @@ class Delivery:
         return first
 
     def _conclude(self) -> None:
-        """Do what follows from the end, or what is left of it where it was interrupted."""
+        """Set the error's partial reply and call the observers; finish a call that was interrupted."""
         concluding = self._concluding  # an observer may fork, and the child gets another one; see inherit
         if self._end is None or self._concluded or not concluding.acquire(blocking=False):
-            return  # another thread is doing it
+            return  # another thread does it
         try:
             error = self._end[1]
             if isinstance(error, StreamError):
@@ -143,18 +157,19 @@ class Delivery:
             concluding.release()
 
     def abandon(self) -> None:
-        """End an open stream at once: what cancelling and dropping it come to. Must not reach ``Stream``.
+        """Cancel an open stream: for ``cancel()`` and for a dropped stream. Must not refer to the ``Stream``.
 
-        A stream that has ended is left alone: its reader may be busy saving the connection for the next.
+        Do not halt the reader of a stream that has ended: it may be reading the rest of the body, so that the next
+        request can reuse the connection.
 
-        Threads: any; never waits.
+        Threads: any; never waits, except for the observers, which are called in the calling thread.
         """
         if self._state.inherited:
             return
         if self._end is not None:
             self._conclude()
         elif self._at_end:
-            self.settle("complete")  # the end itself is all that was not taken
+            self.settle("complete")  # only the outcome was not taken yet
         else:
             self._state.halt()
             self.settle("cancelled")
@@ -177,7 +192,7 @@ class Delivery:
                 raise
 
     def halt(self) -> None:
-        """End the reader of an open stream and tell nobody yet; ``abandon`` follows.
+        """Halt the reader of an open stream without calling observers; the caller calls ``abandon`` later.
 
         Threads: any; never waits.
         """
@@ -191,12 +206,12 @@ class Delivery:
         return bool(last) and last[0].finished
 
     def inherit(self) -> None:
-        """In a forked child, take the place of the parent's delivery, whose locks may be held for ever."""
+        """Replace the locks in a forked child: threads of the parent may have held them at the time of the fork."""
         self._lock, self._concluding = threading.RLock(), threading.RLock()
         self.cursor = Cursor((), self._fold.count)
 
     def started(self) -> None:
-        """Tell the observers of the start."""
+        """Report the start to the observers."""
         self._telling_of("stream_started").go_on()
 
     def _telling_of(self, method: str) -> Telling:

@@ -17,18 +17,23 @@ __all__ = ["first", "merge"]
 
 
 class _Ready:
-    """Which of several streams have something to give, or have ended.
+    """Waits until one of several streams has a chunk or has ended.
 
-    Each stream's reader notes it when it puts something, so that a chunk costs the same however many streams there
-    are. ``_noted`` is a queue between the readers and the one thread that consumes.
+    Each stream's reader notes its stream when it puts something. So the cost of a chunk does not depend on the number
+    of streams.
+
+    Owner of the fields: readers append to ``_noted`` and the consumer's thread takes from it, both by single atomic
+    operations, with and without the GIL. ``_event`` has its own lock. The consumer's thread alone uses the others.
     """
 
     def __init__(self, streams: Iterable[Stream]) -> None:
-        self._noted: deque[Stream] = deque()  # one step to append and to take, with and without the GIL
+        self._noted: deque[Stream] = deque()
         self._event = ReentrantEvent()
         self._listeners = {stream: self._listener(stream) for stream in streams}
-        self._ready: dict[Stream, None] = dict.fromkeys(streams)  # all are looked at once; in order
-        self._look_at = math.inf  # when a limit may have passed that a reader does not report
+        self._ready: dict[Stream, None] = dict.fromkeys(
+            streams
+        )  # streams to poll, in order; all of them the first time
+        self._check_at = math.inf  # when a limit may have passed without the reader reporting it
 
     def _listener(self, stream: Stream) -> Callable[[], object]:
         noted, event = self._noted, self._event
@@ -49,7 +54,7 @@ class _Ready:
             stream.unlisten(listener)
 
     def wait(self, running: Collection[Stream]) -> list[Stream]:
-        """Wait until at least one of the streams has a chunk, or its end, to give; return those."""
+        """Wait until at least one of the streams has a chunk or has ended; return these streams."""
         while True:
             while self._noted:
                 self._ready[self._noted.popleft()] = None
@@ -59,29 +64,31 @@ class _Ready:
                     if stream.poll():
                         found.append(stream)
                     else:
-                        self._look_at = min(self._look_at, stream.next_look())
+                        self._check_at = min(self._check_at, stream.next_check())
             self._ready = dict.fromkeys(found)
             if found:
                 return found
             self._event.clear()
             if self._noted:
-                continue  # noted before the event was cleared
-            left = self._look_at - time.monotonic()
+                continue  # a reader noted a stream before the event was cleared
+            left = self._check_at - time.monotonic()
             if left <= 0 or not self._event.wait(None if left == math.inf else left):
-                self._look_at = math.inf
+                self._check_at = math.inf
                 self._ready = dict.fromkeys(running)
 
 
 def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
-    """Iterate the chunks of several streams as they come, each with its stream.
+    """Iterate the chunks of several streams as they arrive, each with its stream.
 
-    Chunks of one stream stay in order, and one after the other has its turn, so that a fast stream does not
-    keep a slow one waiting. When one fails its error is raised after all of its chunks; leaving the loop,
-    through that error too, cancels the streams that are still open.
+    The chunks of one stream stay in order. Streams that have chunks take turns, so that a fast stream does not delay
+    a slow one. When a stream fails, its error is raised after all of its chunks. Leaving the loop cancels the streams
+    that are still open; so does such an error.
 
     Raises:
-        ConfigError: something else than a stream is there, or a stream twice.
-        StreamError: as the failing stream raises it.
+        ConfigError: an item is not a stream, or the same stream is given twice.
+        StreamError: a stream failed.
+
+    Threads: the one that iterates consumes all the streams.
     """
     return _merge(_distinct(streams))
 
@@ -103,14 +110,16 @@ def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
 
 
 def first(streams: Iterable[Stream]) -> Stream:
-    """Return the stream that is the first to have a chunk, and cancel the rest.
+    """Return the first stream that has a chunk, and cancel the others.
 
-    The chunk is still to be taken from it. A stream that fails, or ends without any chunk, is out of the
-    race.
+    The chunk is not taken: iterate the returned stream to get it. Streams that fail, or end without a chunk, are
+    skipped.
 
     Raises:
-        ConfigError: there is no stream, or something else than one, or one is there twice.
-        StreamError: all failed; this is the error of the last.
+        ConfigError: no stream is given, an item is not a stream, or the same stream is given twice.
+        StreamError: all streams failed or ended without a chunk; this is the error of the last one.
+
+    Threads: the calling thread waits. The limits of the streams bound the wait.
     """
     racing = dict.fromkeys(_distinct(streams))
     if not racing:
@@ -139,9 +148,9 @@ def _distinct(streams: Any) -> list[Stream]:
     for position, stream in enumerate(given):
         if not isinstance(stream, Stream):
             raise ConfigError(
-                f"merge() and first() take streams as client.stream() returns them; [{position}] is "
+                f"merge() and first() take streams, as client.stream() returns them; item {position} is "
                 f"{type(stream).__name__}"
             )
     if len({id(stream) for stream in given}) != len(given):
-        raise ConfigError("the same stream is there twice; each chunk can be delivered only once")
+        raise ConfigError("the same stream is given twice; each chunk can be delivered only once")
     return given

@@ -1,4 +1,4 @@
-"""What a worker and its stream share: ``StreamState``, and the ``Outcome`` that ends it."""
+"""State shared by a worker and its stream: ``StreamState``, and the ``Outcome`` that ends it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,37 @@ __all__ = ["Outcome", "StreamState"]
 
 @attrs.frozen
 class Outcome:
-    """How a stream ended, as its worker saw it."""
+    """The end of a stream, as its worker reports it."""
 
     status: Status
     error: BaseException | None = None
 
 
 class StreamState:
-    """What a worker and its stream share.
+    """State shared by a worker and its stream.
 
-    The channel, the guard and the deadlines have their own rules. ``halted`` goes from False to True once, by any
-    thread. ``inherited`` is set once, in a forked child, where no other thread runs. All other fields are written by
-    the worker alone, each by a single assignment, and may be read by any thread.
+    Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
+    from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
+    the worker writes ``attempts``, ``chunks``, ``blocked``, ``first_chunk_at``, ``ended_at``, ``response`` and
+    ``received``, each by a single assignment; any thread may read them. ``plain_stop`` and ``_halt_waiter`` never
+    change.
 
     Args:
         buffer: the channel's capacity, in chunks.
-        buffer_bytes: the same, in bytes of the events' text.
+        buffer_bytes: the channel's capacity, in bytes of the events' text.
         timeout: the limits.
-        plain_stop: a user's ``threading.Event`` to look at, or ``None``.
+        plain_stop: the user's ``threading.Event`` that cancels the stream, or ``None``.
+
+    Attributes:
+        halted: whether the stream was told to end.
+        inherited: whether this is a forked child's copy: no worker runs here, and the socket is the parent's.
+        attempts: tries so far.
+        chunks: chunks decoded so far.
+        blocked: seconds that the worker waited for the consumer.
+        first_chunk_at: when the first chunk was put, on ``time.monotonic``.
+        ended_at: when the worker ended, on ``time.monotonic``.
+        response: the head of the last response.
+        received: bytes of the body so far, decompressed.
     """
 
     def __init__(self, buffer: int, buffer_bytes: int, timeout: Timeout, plain_stop: threading.Event | None) -> None:
@@ -46,15 +59,15 @@ class StreamState:
         self.guard = SocketGuard()
         self.plain_stop = plain_stop
         self.halted = False
-        self.inherited = False  # by a forked child, where no worker runs and the socket is the parent's
+        self.inherited = False
         self.attempts = 0
         self.chunks = 0
-        self.blocked = 0.0  # seconds that the consumer kept the worker waiting
+        self.blocked = 0.0
         self.first_chunk_at: float | None = None
         self.ended_at: float | None = None
         self.response: ResponseInfo | None = None
-        self.received = 0  # bytes of the body so far, decompressed
-        self._sleeper: Waiter | None = None  # the worker's, in a back-off
+        self.received = 0
+        self._halt_waiter = Waiter()  # the worker waits on it in a back-off; ``halt`` wakes it
 
     def halt(self) -> None:
         """End the worker: in a back-off, in a full queue, or blocked in the kernel.
@@ -64,22 +77,20 @@ class StreamState:
         self.halted = True
         if self.inherited:
             return  # a shutdown here would cut the parent's connection
-        if (sleeper := self._sleeper) is not None:
-            sleeper.wake()
+        self._halt_waiter.wake()
         self.channel.close()
         self.guard.shut_down()
 
-    def stop_asked(self) -> bool:
-        """Look whether the stream is to end, at the user's plain event too."""
+    def stop_requested(self) -> bool:
+        """Return whether the stream is to end; halt it if the user's plain event is set."""
         if not self.halted and self.plain_stop is not None and self.plain_stop.is_set():
             self.halt()
         return self.halted
 
     def sleep(self, seconds: float) -> None:
-        """Wait until the time is over or the stream is to end.
+        """Wait for some seconds, or until the stream is halted.
 
         Threads: the worker only.
         """
-        self._sleeper = waiter = Waiter()  # before the look, see Waiter
-        if not self.stop_asked():
-            waiter.wait(seconds)
+        if not self.stop_requested():  # a halt after this check ends the wait, see Waiter
+            self._halt_waiter.wait(seconds)

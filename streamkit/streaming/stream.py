@@ -1,4 +1,4 @@
-"""What a user holds: ``Stream``, the receiving end of one reply."""
+"""The receiving end of one reply: ``Stream``."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ from streamkit.wire.http import ResponseInfo
 
 __all__ = ["Stream"]
 
-# Seconds that the reader has to report a limit that has passed, before the consumer does so in its place; and the
-# same again where the program was suspended or busy meanwhile, and the reader may not have had its turn.
+# Seconds after a limit in which the reader may report it; then the consumer reports it. The consumer first waits for
+# the same time again, because the program may have been suspended or busy, so that the reader could not run.
 _GRACE = 0.1
-_JOIN = 0.25  # seconds that close() waits for the worker, which takes milliseconds
+_JOIN = 0.25  # seconds that close() waits for the worker, which needs milliseconds
 
 _numbers = itertools.count(1)
-# The streams of this process that are open, for a forked child to find those that it inherited. No lock: a
-# child could inherit it locked; each step on a dict is one step under the interpreter's lock.
+_numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal handler may start a stream
+# The open streams of this process, for a forked child to find those that it inherited. Each single operation on a dict
+# is atomic, with and without the GIL, and only a forked child, which has one thread, iterates it.
 _open: dict[int, weakref.ref[Stream]] = {}
 
 
 class Stream:
-    """A reply as it comes: an iterator of ``Chunk``, and a context manager.
+    """A reply as it arrives: an iterator of ``Chunk``, and a context manager.
 
     ::
 
@@ -51,14 +52,17 @@ class Stream:
                 print(chunk.text, end="", flush=True)
         print(stream.completion.usage)
 
-    The loop gives the chunks in order. It ends at the end of the reply or after ``cancel()``, and raises on
-    anything else, after the chunks that came before. Leaving the loop early, by ``break`` or an exception,
-    cancels the stream; to take a few chunks and go on later, use ``next(stream)`` or ``recv()``.
+    The loop yields the chunks in order. It ends at the end of the reply or after ``cancel()``. After any other end it
+    raises a ``StreamError``, after the chunks that came before. Leaving the loop early, by ``break`` or an exception,
+    cancels the stream. To take a few chunks and continue later, use ``next(stream)`` or ``recv()``.
 
-    A reader thread fills a bounded queue and is halted with its socket when the stream ends in whichever
-    way: it is closed, cancelled, left, or dropped.
+    A reader thread fills a bounded queue. It ends, and its socket is closed, when the stream is closed or cancelled,
+    when the loop is left, or when the last reference to the stream is dropped.
 
-    Threads: one thread consumes; ``cancel()`` and all properties are for any thread.
+    Owner of the fields: the consumer's thread alone uses ``_overdue`` and ``_overdue_until``. The others never change
+    after ``__init__``; the objects that they refer to say who owns their fields.
+
+    Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
 
     def __init__(
@@ -73,12 +77,13 @@ class Stream:
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
-        self._number = number = next(_numbers)
+        with _numbers_lock:
+            self._number = number = next(_numbers)
         self._delivery = Delivery(state, number, job.provider.name, model, observers)
         self._worker: threading.Thread | None = None
-        self._overdue = math.inf  # the limit that had passed at the last look at the clock,
-        self._overdue_until = math.inf  # and until when the reader may report it
-        # Two finalizers, as an interrupt in one is swallowed by the interpreter, which then still runs the other.
+        self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
+        self._overdue_until = math.inf  # and the end of the reader's time to report it
+        # Two finalizers: the interpreter swallows an interrupt in one of them, and still runs the other.
         drop = self._delivery.drop
         _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
         finalizer = weakref.finalize(self, drop)
@@ -94,7 +99,7 @@ class Stream:
         self._delivery.started()
         if isinstance(stop, StopEvent):
             subscriptions.append(stop.subscribe(self._delivery.halt, self._delivery.abandon))
-        if state.stop_asked():
+        if state.stop_requested():
             self._delivery.settle("cancelled")
         elif plain is not None:
             subscriptions.append(on_set(plain, self._delivery.halt))
@@ -111,7 +116,12 @@ class Stream:
     # -- taking chunks -----------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Iterate the chunks that are still to come; leaving the loop early cancels the stream."""
+        """Iterate the remaining chunks; leaving the loop early cancels the stream.
+
+        Raises:
+            StreamError: the stream failed, after all the chunks that came before.
+            MisuseError: the stream was closed before its end, or belongs to the parent process.
+        """
         delivery, state = self._delivery, self._state
         plain = state.plain_stop
         self._check_use()
@@ -130,7 +140,12 @@ class Stream:
                 self._leave()
 
     def __next__(self) -> Chunk:
-        """Return the next chunk; unlike a loop, it leaves the stream open when the program goes on."""
+        """Return the next chunk; unlike leaving a loop, this does not cancel the stream.
+
+        Raises:
+            StopIteration: the reply has ended, or was cancelled.
+            StreamError, MisuseError: as ``recv`` does.
+        """
         try:
             return self.recv()
         except ChannelClosed:
@@ -140,13 +155,16 @@ class Stream:
         """Return the next chunk.
 
         Args:
-            timeout: seconds to wait, ``None`` for as long as the stream's own limits let it.
+            timeout: seconds to wait; ``None`` for no limit but the stream's own.
 
         Raises:
-            ConfigError: the timeout is no number.
-            queue.Empty: nothing came in time; the stream goes on.
+            ConfigError: the timeout is not a number.
+            queue.Empty: no chunk came within ``timeout``; the stream stays open.
             ChannelClosed: the reply has ended, or was cancelled.
-            StreamError: the stream failed, after all the chunks that came before; again on each call.
+            StreamError: the stream failed, after all the chunks that came before; raised again on each call.
+            MisuseError: the stream was closed before its end, or belongs to the parent process.
+
+        Threads: the consumer's. Woken by a chunk, by the end and by ``cancel()``.
         """
         self._check_use()
         chunk = self.take(seconds_of(timeout, "recv(timeout=...)"))
@@ -155,57 +173,59 @@ class Stream:
         return chunk
 
     def _receive(self, timeout: float | None = None) -> bool:
-        """See to it that there is a chunk to deliver; ``False`` at the end of the stream."""
+        """Wait until there is a chunk to deliver and return True; return False at the end of the stream."""
         delivery, state = self._delivery, self._state
         if state.inherited:
             self._check_use()
-        if state.halted or (state.plain_stop is not None and state.stop_asked()):
-            delivery.settle("cancelled")  # by a plain event, which the reader may have seen, or may have gone before
+        if state.halted or (state.plain_stop is not None and state.stop_requested()):
+            delivery.settle("cancelled")  # by a plain event; the reader may have seen it, or ended before
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while delivery.status == "open":
             cursor = delivery.cursor
             if cursor.position < len(cursor.batch):
                 return True
             try:
-                delivery.take(state.channel.get_many(lambda: min(deadline, self._next_look())))
+                delivery.take(state.channel.get_many(lambda: min(deadline, self._next_check())))
             except queue.Empty:
                 self._check_clock()
                 if delivery.status == "open" and time.monotonic() >= deadline:
                     raise
             except ChannelClosed:
                 self._settle()
-            except BaseException:  # Ctrl-C, or a worker process's time limit, while waiting
+            except BaseException:  # Ctrl-C or the time limit of a worker process, during the wait
                 self.cancel()
                 raise
         if delivery.error is not None:
             raise delivery.error.with_traceback(None)
         return False
 
-    def _next_look(self) -> float:
-        """Return the moment at which the consumer, while it waits, looks at the clock."""
-        due = self._state.deadlines.next_look
+    def _next_check(self) -> float:
+        """Return the moment, on ``time.monotonic``, at which a waiting consumer checks the clock."""
+        due = self._state.deadlines.earliest_due
         return self._overdue_until if due == self._overdue else due + _GRACE
 
     def _check_clock(self) -> None:
-        """Report a limit that has passed, in the place of a worker that is stuck in a call which nothing ends.
+        """Report a limit that has passed, if the worker is stuck in a call that cannot be interrupted.
 
-        It is first of all the reader's to report, and the reader may not have had its turn: the program held the
-        interpreter, or was suspended. So the reader gets a moment for it.
+        Normally the reader reports it. The reader may not have run yet, because the program was busy or suspended. So
+        give the reader ``_GRACE`` seconds first.
         """
         state, now = self._state, time.monotonic()
         due = state.deadlines.due
-        if state.stop_asked():
+        if state.stop_requested():
             self._delivery.settle("cancelled")
         elif due + _GRACE > now or state.channel.ready:
             self._overdue = math.inf
         elif self._overdue != due:
             self._overdue, self._overdue_until = due, now + _GRACE
         elif now >= self._overdue_until:
-            self._delivery.settle("timeout", state.deadlines.error())
-            state.halt()
+            error = state.deadlines.error()
+            if state.deadlines.due == due:  # otherwise chunks came meanwhile, and the error is about another limit
+                self._delivery.settle("timeout", error)
+                state.halt()
 
     def _settle(self) -> None:
-        """Take over how the worker says it ended."""
+        """Settle the delivery by the worker's outcome."""
         outcome: Outcome | None = self._state.channel.outcome
         if outcome is None or self._state.halted:
             self._delivery.settle("cancelled")
@@ -215,16 +235,16 @@ class Stream:
     def _check_use(self) -> None:
         if self._state.inherited:
             raise MisuseError("this stream belongs to the parent process; start a stream of its own in a forked child")
-        if self._delivery.left:
+        if self._delivery.closed_early:
             raise MisuseError(
-                "this stream was closed before its end; leaving a loop over it does that too, so use next() "
-                "or recv() to take single chunks"
+                "this stream was closed before its end. Leaving a loop over a stream closes it too: "
+                "to take single chunks, use next() or recv()"
             )
 
     # -- several at once; see fanin ----------------------------------------------------------------------
 
     def poll(self) -> bool:
-        """Say whether a chunk can be taken, or the stream has ended, without waiting."""
+        """Return whether a chunk can be taken or the stream has ended, without waiting."""
         try:
             return self._receive(0.0) or True
         except queue.Empty:
@@ -233,7 +253,7 @@ class Stream:
             return True  # recv() raises it again
 
     def take(self, seconds: float | None = None) -> Chunk | None:
-        """Return the next chunk, or ``None`` at the end, also where the stream was closed meanwhile."""
+        """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile."""
         if not self._receive(seconds):
             return None
         cursor = self._delivery.cursor
@@ -241,23 +261,26 @@ class Stream:
         cursor.position = position + 1
         return cursor.batch[position]
 
-    def next_look(self) -> float:
-        """Return the moment, on ``time.monotonic``, at which ``poll()`` is to be asked although nothing was put."""
-        return self._next_look()
+    def next_check(self) -> float:
+        """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
+        return self._next_check()
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Have ``listener`` called whenever the reader puts something, and at the end, until ``unlisten``."""
+        """Call ``listener`` whenever the reader puts chunks, and at the end, until ``unlisten``.
+
+        Threads: the listener is called in the reader's thread, with a lock held: it must be short and must not wait.
+        """
         self._check_use()
         self._state.channel.listen(listener)
 
     def unlisten(self, listener: Callable[[], object]) -> None:
-        """Undo ``listen``."""
+        """Stop calling ``listener``."""
         self._state.channel.unlisten(listener)
 
     # -- text --------------------------------------------------------------------------------------------
 
     def iter_text(self) -> Iterator[str]:
-        """Iterate the answer's text in the pieces in which it comes."""
+        """Iterate the answer's text, piece by piece as it arrives."""
         for chunk in self:
             if chunk.text and not chunk.index:
                 yield chunk.text
@@ -275,10 +298,11 @@ class Stream:
         return text.sentences(self.iter_text())
 
     def collect(self) -> Completion:
-        """Take all that is still to come and return the whole reply.
+        """Take all remaining chunks and return the completion.
 
         Raises:
-            StreamError: the stream failed; ``partial`` has what came.
+            StreamError: the stream failed; ``partial`` has the chunks that came before.
+            MisuseError: the stream belongs to the parent process.
         """
         if self._delivery.status == "open" or self._delivery.error is not None:
             for _ in self:
@@ -288,21 +312,28 @@ class Stream:
     # -- ending ------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """End the stream: the loop over it ends, the socket is closed, the reader goes.
+        """Cancel the stream: end the loop over it, the reader and its connection.
 
-        What was delivered stays in ``completion``. A stream that has ended already stays as it is.
+        The delivered chunks stay in ``completion``. Cancelling a stream that has ended changes nothing.
 
-        Threads: any, any number of times; never waits.
+        Raises:
+            MisuseError: the stream belongs to the parent process.
+
+        Threads: any, any number of times; never waits. Observers are called in the calling thread.
         """
         self._check_owner()
         self._delivery.abandon()
 
     def _leave(self) -> None:
         self._delivery.abandon()
-        self._delivery.left = self._delivery.status == "cancelled"
+        self._delivery.closed_early = self._delivery.status == "cancelled"
 
     def close(self) -> None:
-        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s."""
+        """Cancel the stream if it is open, and wait for its reader, at most 0.25 s.
+
+        Raises:
+            MisuseError: the stream belongs to the parent process.
+        """
         self._check_owner()
         if self._delivery.status == "open":
             self._leave()
@@ -322,39 +353,39 @@ class Stream:
         if self._state.inherited:
             self._check_use()
 
-    # -- looking -----------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------
 
     @property
     def completion(self) -> Completion:
-        """What was delivered so far, at any time, also after a failure."""
+        """The completion of the chunks delivered so far, at any time, also after a failure."""
         return self._delivery.completion()
 
     @property
     def status(self) -> Status:
-        """``open``, ``complete``, ``cancelled``, ``truncated``, ``timeout`` or ``error``, for the consumer.
+        """``open``, ``complete``, ``cancelled``, ``truncated``, ``timeout`` or ``error``.
 
-        It stays ``open`` until the end was taken from the queue, as the last thing in it.
+        It is the consumer's view: ``open`` until the consumer has taken the end, which comes after the last chunk.
         """
         return self._delivery.status
 
     @property
     def error(self) -> BaseException | None:
-        """What ended the stream, if an error did."""
+        """The error that ended the stream, or ``None``."""
         return self._delivery.error
 
     @property
     def inherited(self) -> bool:
-        """Whether this is a forked child's copy of a stream of its parent, which is of no use here."""
+        """Whether this is a forked child's copy of its parent's stream, which cannot be used."""
         return self._state.inherited
 
     @property
     def stats(self) -> Stats:
-        """Figures so far."""
+        """The figures of the stream so far."""
         return self._delivery.stats()
 
     @property
     def response(self) -> ResponseInfo | None:
-        """Status, headers, request id and rate limits of the response, once they have arrived."""
+        """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
         return self._state.response
 
     def __repr__(self) -> str:
@@ -362,7 +393,9 @@ class Stream:
 
 
 def _mark_inherited() -> None:
-    """In a forked child: no worker runs here, and the sockets are the parent's."""
+    """Mark the inherited streams in a forked child: it has no worker, and the sockets are the parent's."""
+    global _numbers_lock
+    _numbers_lock = threading.RLock()  # a thread of the parent may have held the old one
     for reference in list(_open.values()):
         stream = reference()
         if stream is not None:

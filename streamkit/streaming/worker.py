@@ -1,8 +1,8 @@
-"""The thread that reads one stream: one function, one ``finally``.
+"""The body of the worker thread: ``read``, one function with one ``finally``.
 
-It opens the request, decodes what arrives, and puts chunks into the channel; at the end, whatever the end,
-it puts the outcome, once. Everything that it shares with the consumer is in ``StreamState``. It never holds the
-``Stream``, so that dropping a stream ends it.
+The worker sends the request, decodes the response, and puts chunks into the channel. At every kind of end it puts one
+outcome. It shares nothing with the consumer except ``StreamState``. It has no reference to the ``Stream``, so that
+dropping the last reference to a stream ends the worker.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from streamkit.wire.secrets import mask, mask_error
 
 __all__ = ["Origin", "read"]
 
-_MOST_PLACES = 8  # of a traceback, the innermost ones
+_MOST_PLACES = 8  # lines of a traceback, the innermost ones
 _MOST_TEXT = 2048  # characters of an error's text
 
 
 class Origin(Exception):
-    """Stands for an exception of our own code, as the cause of the error that is raised for it.
+    """A copy of an unexpected exception, as the cause of the ``StreamError`` that reports it.
 
-    It has the type, the text and the places, and not the frames, which hold the request.
+    It has the exception's type, text and code locations. It has no frames, as they would keep the request alive.
     """
 
 
 def read(state: StreamState, job: Job) -> None:
     """Read one stream from its request to its outcome: the body of the worker thread."""
-    outcome = Outcome("error", StreamError("the worker ended without a word"))
+    outcome = Outcome("error", StreamError("the reader thread ended without an outcome"))
     attempt: Attempt | None = None
     origin: Origin | None = None
     try:
@@ -59,8 +59,8 @@ def read(state: StreamState, job: Job) -> None:
 
 
 def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outcome]:
-    """Try until a try ends in an outcome, and return that try as well, for its response is still open."""
-    free = True  # one try on a pooled connection that turns out dead, which counts for nothing
+    """Try until one try gives an outcome; return that try too, because its response is still open."""
+    free = True  # one try on a pooled connection that proves to be dead does not count
     while True:
         state.attempts += 1
         failure: StreamError
@@ -72,19 +72,19 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
             failure = reached.error
         except StreamError as error:
             failure = error
-        if state.stop_asked():
+        if state.stop_requested():
             return attempt, Outcome("cancelled")
         if attempt.found_dead_connection and free:
             free = False
             state.attempts -= 1
-            job.transport.close_idle()  # where one is dead the others are likely to be
+            job.transport.close_idle()  # if one is dead, the others probably are too
         else:
             delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
                 return attempt, attempt.failed(failure)
             state.deadlines.waiting()
             state.sleep(delay)
-            if state.stop_asked():
+            if state.stop_requested():
                 return attempt, Outcome("cancelled")
         attempt.close()
         attempt = Attempt(state, job)
@@ -113,14 +113,14 @@ def _words(convert: Callable[[BaseException], str], error: BaseException) -> str
 
 
 def _failing(provider: Provider) -> str:
-    """Return whose code failed: an error of another package's provider is for that package."""
+    """Return the text that names the code that failed: streamkit, or another package's provider."""
     if type(provider).__module__.startswith("streamkit."):
         return "streamkit failed by itself, please report it"
     return f"the provider {provider.name}, of the class {class_of(provider)}, failed by itself, please report it"
 
 
 def _places(error: BaseException) -> str:
-    """Return the type and the text of an error, and where it was raised, the innermost place last."""
+    """Return an error's type and text, and the code locations of its traceback, the innermost last."""
     frames = traceback.StackSummary.extract(
         traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES, lookup_lines=False
     )

@@ -1,1 +1,1 @@
-"""Bytes from a server: HTTP that can be cancelled, and server-sent events. Knows no provider."""
+"""Bytes from a server: cancellable HTTP, and its framing into events. This package knows no provider."""

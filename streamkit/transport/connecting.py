@@ -1,8 +1,8 @@
 """Connect to the first of a host's addresses that answers: ``connect``, after RFC 8305 ("happy eyeballs").
 
-The addresses of both families are tried in turn, each as soon as the one before it failed or was silent for 250 ms,
-while the earlier ones stay in the race. So a dead address costs a fraction of a second, and a slow one may still win.
-All of it happens in the thread that asks, on non-blocking sockets.
+The attempts to connect alternate between the address families. Each begins when the one before it has failed, or 250 ms
+after it; the earlier attempts continue. So a dead address costs a fraction of a second, and a slow one may still win.
+All attempts are made in the calling thread, on non-blocking sockets.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from streamkit.transport.wait_hook import WaitHook
 __all__ = ["connect"]
 
 _PAUSE = 0.25  # seconds between two attempts. Source: RFC 8305, section 5, "Connection Attempt Delay"
-_LEAST_PAUSE = 0.01  # seconds. Source: the same
-_LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
+_LEAST_PAUSE = 0.01  # seconds. Source: RFC 8305, section 5, "Minimum Connection Attempt Delay"
+_LONGEST = 3600.0  # the longest single wait, in seconds: poll() takes milliseconds in 32 bits
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR}
 
-# Probes on an idle connection, so that a peer that vanished without a word is noticed within 135 s.
+# Probes on an idle connection: they detect within 135 s that the other end has silently vanished.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 5))
-# The same bound for a connection on which something was sent that nobody acknowledges: no probes run then, and the
-# kernel repeats what it sent for about 924 s. Not less, since it also ends a connection whose peer lives but reads
-# nothing: a server that works on one request after another may leave a long one unread for a while.
+# The same bound for sent data that is not acknowledged: in that case the kernel sends no probes, and repeats the data
+# for about 924 s. The bound is no shorter, because it also ends the connection to a server that does not read for a
+# while: a server that works on one request after another may leave a long one unread.
 _UNACKNOWLEDGED_SECONDS = 135
 
 
@@ -46,29 +46,29 @@ def connect(
     """Return a socket that is connected to one of the addresses.
 
     Args:
-        addresses: what ``getaddrinfo`` returned.
-        hook: bounds all of it, and ends it by its guard.
-        options: arguments of ``setsockopt``.
-        source_address: the local end.
+        addresses: as ``getaddrinfo`` returns them.
+        hook: bounds the whole call; its guard ends it.
+        options: arguments for ``setsockopt``.
+        source_address: the local address to bind to.
 
     Raises:
-        OSError: no address could be connected to; the failure of the last one.
+        OSError: no address could be connected to; it is the failure of the last attempt.
         Whatever ``hook`` raises.
 
-    Threads: blocks; a cancel through the guard ends it at once.
+    Threads: any; blocks. Shutting down the hook's guard ends it at once.
     """
     race = _Race(hook, options, source_address)
     try:
         sock = race.run(addresses)
     finally:
         race.close()
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # not before: it would bound the attempt to connect as well
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # only now, as it would bound the attempt to connect too
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_SECONDS * 1000)
     return sock
 
 
 def _in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """Interleave the families, each in the order given, beginning with that of the first address."""
+    """Interleave the address families, keeping the order within each; begin with the first address's family."""
     families: dict[int, list[AddressInfo]] = {}
     for info in addresses:
         families.setdefault(info[0], []).append(info)
@@ -77,11 +77,13 @@ def _in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
 
 
 class _Race:
-    """The attempts to connect of one connection. Owned by the thread that connects.
+    """The attempts to connect of one connection.
 
-    While it waits, the guard has one end of a pair of sockets, whose other end is waited for beside the attempts: to
-    shut it down works on every system, where to shut down a socket that is still connecting does not. The guard lets
-    go of it before it is closed.
+    While the thread waits, the guard holds one end of a socket pair, and the thread waits for the other end beside the
+    attempts. Shutting down the pair works on every system; shutting down a socket that is still connecting does not.
+    The guard releases its end before it is closed.
+
+    Owner of the fields: the connecting thread alone uses them.
     """
 
     def __init__(
@@ -90,16 +92,16 @@ class _Race:
         self._hook = hook
         self._options = tuple(options)
         self._source_address = source_address
-        self._attempts: list[socket.socket] = []  # those under way
+        self._attempts: list[socket.socket] = []  # unfinished ones
         self._failure = OSError("the name has no address")
-        self._alarm: tuple[socket.socket, socket.socket] | None = None  # ours, the guard's
+        self._alarm: tuple[socket.socket, socket.socket] | None = None  # this thread's end, the guard's end
 
     def run(self, addresses: Sequence[AddressInfo]) -> socket.socket:
-        """Return the socket that connects first; the others are left to ``close``."""
+        """Return the socket that connects first; ``close`` closes the others."""
         hook = self._hook
         untried = collections.deque(_in_turn(addresses))
         limit = hook.limit()
-        # Each address has to have its turn within the limit.
+        # Begin an attempt for every address within the limit.
         pause = _PAUSE if limit is None else max(_LEAST_PAUSE, min(_PAUSE, limit / (len(untried) + 1)))
         next_at = 0.0  # on time.monotonic
         while untried or self._attempts:
@@ -119,15 +121,15 @@ class _Race:
                 self._give_up(sock, number)
                 next_at = 0.0
             if not finished:
-                hook.in_vain()
+                hook.wait_timed_out()
         raise self._failure
 
     def _begin(self, info: AddressInfo) -> socket.socket | None:
-        """Begin an attempt; return its socket if it is connected at once."""
+        """Begin an attempt; return its socket if it connects at once."""
         family, kind, proto, _, address = info
         try:
             sock = socket.socket(family, kind, proto)
-        except OSError as error:  # a family that this machine does not have, or too many open files
+        except OSError as error:  # no such address family on this machine, or too many open files
             self._failure = error
             return None
         self._attempts.append(sock)
@@ -161,9 +163,9 @@ class _Race:
         self._failure = OSError(number, os.strerror(number))
 
     def _wait(self, seconds: float) -> list[socket.socket]:
-        """Wait until an attempt has ended, in whichever way, and return those that have."""
+        """Wait until an attempt has succeeded or failed; return all that have."""
         if self._alarm is None:
-            if finished := self._ended_among(_ready(self._attempts, 0.0)):  # on this machine, most often
+            if finished := self._ended_among(_ready(self._attempts, 0.0)):  # usual for loopback
                 return finished
             self._alarm = socket.socketpair()
             self._hook.guard.register(self._alarm[1])
@@ -171,7 +173,7 @@ class _Race:
         ready = _ready(self._attempts, max(0.0, min(seconds, _LONGEST)), alarm)
         finished = self._ended_among(ready)
         if alarm.fileno() in ready and not finished:
-            self._hook.before_read()  # which raises
+            self._hook.before_read()  # raises
             raise ConnectionAbortedError(errno.ECONNABORTED, "the attempt to connect was ended")
         return finished
 
@@ -179,7 +181,7 @@ class _Race:
         return [sock for sock in self._attempts if sock.fileno() in descriptors]
 
     def close(self) -> None:
-        """Close what lost, and let the guard go."""
+        """Release the guard, and close the attempts that lost."""
         if self._alarm is not None:
             self._hook.guard.release()
             for end in self._alarm:
@@ -189,8 +191,8 @@ class _Race:
 
 
 def _ready(attempts: Sequence[socket.socket], seconds: float, *alarms: socket.socket) -> set[int]:
-    """Return the descriptors on which something happened: an attempt has ended, or an alarm rang."""
-    if not hasattr(select, "poll"):  # looked up at each call, for gevent puts its own there
+    """Return the descriptors of the attempts that have ended, and of the alarms that were shut down."""
+    if not hasattr(select, "poll"):  # looked up at each call, because gevent replaces it
         # Windows reports an attempt that failed among the exceptional conditions.
         return {sock.fileno() for group in select.select(alarms, attempts, attempts, seconds) for sock in group}
     poll = select.poll()

@@ -1,8 +1,8 @@
-"""urllib3 connections whose every wait has a hook over it.
+"""urllib3 connections that call a ``WaitHook`` around every wait.
 
-urllib3's own timeouts restart with each byte and cannot be cut short by another thread. Here the thread that
-opens a request sets its ``WaitHook``; the connection asks it before each wait in the kernel how long to wait,
-tells it when that was in vain, and registers the socket with its guard, so that a cancel can end the wait.
+urllib3's own timeouts restart with each byte, and another thread cannot cut them short. Here the thread that sends a
+request sets its ``WaitHook``. The connection calls it before each wait in the kernel, which returns how long to wait,
+and again if no byte came. It registers the socket with the hook's guard, so that a cancel can end the wait.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from streamkit.transport.wait_hook import current_hook, last_response, remember_
 
 __all__ = ["Hooked", "HookedPool", "POOL_CLASSES", "ProxyRefused"]
 
-_LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
-# Where a plain socket can have the kernel bound its reads: one system call a read, where Python's own time limit
-# takes a poll() as well, and gives the interpreter away and waits for it twice. A signal that this thread happens
-# to get begins the time anew; then it is the consumer that sees that a limit has passed. False switches it off.
+_LONGEST = 3600.0  # the longest single wait, in seconds: the kernel's time limits have a maximum
+# Whether SO_RCVTIMEO bounds the reads of a plain socket: one system call per read. Python's own time limit adds a
+# poll(), so that the GIL is released and acquired twice. A signal that this thread receives restarts the kernel's time;
+# then the consumer reports the limit. False switches it off.
 _KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
 
@@ -44,11 +44,11 @@ _PLAIN_RECV_INTO = _socket.socket.recv_into
 
 
 class ProxyRefused(OSError):
-    """A proxy answered that it does not make the connection.
+    """The proxy refused to make the connection.
 
     Args:
-        reason: its words.
-        retryable: whether it may make the connection when asked again.
+        reason: the proxy's message.
+        retryable: whether the same request may succeed when it is sent again.
     """
 
     def __init__(self, reason: str, *, retryable: bool) -> None:
@@ -57,19 +57,25 @@ class ProxyRefused(OSError):
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket under the hook of the stream that asked for the response."""
+    """Reads a socket, and calls the current thread's hook around each wait.
+
+    Owner of the fields: the thread that sends the request and reads the response uses all of them.
+
+    Attributes:
+        received_any: whether bytes or the end of the connection have arrived.
+    """
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
-        self._raw = raw  # the socket's own file object: closing it is how the socket is let go
+        self._raw = raw  # the socket's own file object; closing it releases the socket
         self._hook = current_hook()
-        self._limit = 0.0  # seconds; what the socket is set to by this reader
+        self._limit = 0.0  # the socket's present time limit, in seconds
         self._over = False  # whether the response was read to its end
-        self.heard = False  # whether the peer said anything, its end included
+        self.received_any = False
         if isinstance(sock, ssl.SSLSocket):
-            # Or it takes a failure of the kernel's for the end, before Python 3.11.9 and 3.12.3 (gh-115627).
+            # Before Python 3.11.9 and 3.12.3, it reports a failed connection as the end of the data (gh-115627).
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
-        # Not TLS, which takes what the kernel says then for "go on", nor what gevent puts in a socket's place.
+        # Not for TLS, which repeats a read that the kernel's time limit ended, and not for gevent's sockets.
         self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
 
     def readable(self) -> bool:
@@ -81,29 +87,29 @@ class _Reader(io.RawIOBase):
             return 0
         while True:
             limit = hook.before_read()
-            # Setting it is a system call: what is set will do if it wakes us at most 0.1 s late. Too early
-            # does no harm, as the hook is asked again.
+            # Setting the limit is a system call. Keep the present limit if it ends the wait at most 0.1 s late. Ending
+            # it early does no harm: the hook is called again.
             if not limit * 0.5 <= self._limit <= limit + min(0.1, limit * 0.1):
                 self._set_limit(limit)
             received = self._receive(buffer)
             if received is not None:
-                self.heard = True
+                self.received_any = True
                 if received:
                     hook.answered = True
                 return received
-            hook.in_vain()
+            hook.wait_timed_out()
 
     def _receive(self, buffer: Any) -> int | None:
-        """Read once; ``None`` if nothing came in time."""
+        """Read once; return ``None`` if no byte came within the time limit."""
         try:
             return self._sock.recv_into(buffer)  # type: ignore[no-any-return]
         except BlockingIOError:
             return None
         except TimeoutError as error:
-            if error.errno != errno.ETIMEDOUT:  # our own limit has no number
+            if error.errno != errno.ETIMEDOUT:  # Python's own time limit sets no errno
                 return None
-            number = errno.ETIMEDOUT  # the kernel gave the connection up
-        except ssl.SSLEOFError:  # many servers end TLS without a word; a connection that failed looks the same
+            number = errno.ETIMEDOUT  # the kernel has aborted the connection
+        except ssl.SSLEOFError:  # a server that closes without TLS's close_notify, as many do, or a failure
             if _is_connected(self._sock):
                 return 0
             number = errno.ECONNABORTED
@@ -120,7 +126,7 @@ class _Reader(io.RawIOBase):
             self._sock.settimeout(seconds)
 
     def finish(self, file: io.BufferedReader) -> None:
-        """Read no more, and make the connection useless if there are bytes that belong to no response.
+        """Stop reading; shut the connection down if bytes after the end of the response have arrived.
 
         Args:
             file: the buffer over this reader.
@@ -129,18 +135,18 @@ class _Reader(io.RawIOBase):
         if file.peek(1):
             spoiler = SocketGuard()
             spoiler.register(self._sock)
-            spoiler.shut_down()  # which is found before the connection is used again
+            spoiler.shut_down()  # ``is_connected`` notices it before the connection is reused
 
     def close(self) -> None:
         if not self.closed:
-            # The body is over, and the next moment the connection may be in the pool.
+            # The body is over, and the connection may be in the pool at once, for another stream.
             self._hook.guard.release()
             self._raw.close()
             super().close()
 
 
 def _is_connected(sock: socket.socket) -> bool:
-    """Return whether the kernel has not given a connection up; one that the peer has closed is connected still."""
+    """Return whether a connection is not aborted; one that the other end has closed is still connected."""
     try:
         sock.getpeername()
     except OSError:
@@ -149,7 +155,7 @@ def _is_connected(sock: socket.socket) -> bool:
 
 
 class _Readable:
-    """What ``http.client`` takes for a socket: all that it does with it is ``makefile``."""
+    """Stands in for a socket: ``http.client`` only calls ``makefile``."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -161,7 +167,7 @@ class _Readable:
 
 
 class _Response(http.client.HTTPResponse):
-    """A response whose status line, headers and body are read under a hook."""
+    """A response whose status line, headers and body are read through ``_Reader``."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         readable = _Readable(sock)
@@ -171,7 +177,7 @@ class _Response(http.client.HTTPResponse):
         remember_response(self)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
-        """Read the head; what follows is read from the file itself."""
+        """Read the head, within the bounds of ``Head``; let the body be read from the file itself."""
         head = self.fp
         super().begin(*args, **kwargs)
         if self.fp is head:
@@ -183,7 +189,7 @@ class _Response(http.client.HTTPResponse):
         super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Pass over interim responses; http.client knows 100 alone, and would take the rest for the answer."""
+        """Skip all interim responses; ``http.client`` skips only status 100."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == 101 or not 100 <= status < 200:
@@ -194,7 +200,14 @@ class _Response(http.client.HTTPResponse):
 
 
 class Hooked:
-    """The parts that plain and TLS connections share; mixed into urllib3's classes."""
+    """The common part of plain and TLS connections, mixed into urllib3's classes.
+
+    Owner of the fields: the thread whose request uses the connection. ``IdleConnections`` passes the connection to the
+    next thread under its lock.
+
+    Attributes:
+        reused: whether the current request is not the first one on this connection.
+    """
 
     response_class = _Response
     sock: Any
@@ -206,11 +219,11 @@ class Hooked:
     timeout: Any
 
     def _new_conn(self) -> socket.socket:
-        host = self._dns_host.replace("%25", "%")  # the zone of an IPv6 address; a name has no percent sign
+        host = self._dns_host.replace("%25", "%")  # the zone of an IPv6 address; names have no percent sign
         return self._connected(host, self.port)
 
     def _connected(self, host: str, port: int) -> socket.socket:
-        """Connect in sight of the guard, bounded by the hook; see ``connecting``."""
+        """Look up the name and connect; the hook bounds it, and its guard ends it."""
         hook = current_hook()
         family = urllib3.util.connection.allowed_gai_family()
         try:
@@ -226,26 +239,26 @@ class Hooked:
             raise urllib3.exceptions.NewConnectionError(self, f"cannot connect: {error}") from error  # type: ignore[arg-type]
         try:
             sock.settimeout(hook.limit())
-            # TLS will take the descriptor over into an object of its own; until that stands, the guard
-            # has a duplicate, which ends the handshake as well.
-            return self._lend(sock)
+            # The TLS socket takes over the descriptor only during the handshake. Until the handshake is done, the
+            # guard holds a duplicate of the descriptor; shutting it down ends the handshake as well.
+            self._register_duplicate(sock)
+            return sock
         except BaseException:
             sock.close()
             raise
 
-    def _lend(self, sock: socket.socket) -> socket.socket:
+    def _register_duplicate(self, sock: socket.socket) -> None:
         duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
         self._handshaking = duplicate
         current_hook().guard.register(duplicate)
-        return sock
 
     _handshaking: socket.socket | None = None
     _identity: Identity = None  # of the socket's descriptor, from when it was connected
-    _requests = 0  # on this connection
-    reused = False  # whether the present request is not the first one
+    _requests = 0  # begun on this connection
+    reused = False
 
     def connect(self) -> None:
-        """Connect, by way of a proxy if there is one, TLS included."""
+        """Connect, through the proxy if there is one, with the TLS handshake."""
         hook = current_hook()
         try:
             self._requests, self.reused = 0, False
@@ -253,17 +266,17 @@ class Hooked:
             self._identity = identity_of(self.sock)
             hook.guard.register(self.sock)
         finally:
-            # Only now: the guard must never hold a descriptor whose number may belong to another file.
+            # Close it after the guard holds another socket: a closed descriptor's number may be reused by another file.
             if self._handshaking is not None:
                 self._handshaking.close()
                 self._handshaking = None
 
     @property
     def is_connected(self) -> bool:
-        """Whether nothing has happened since the last response; urllib3 asks before it uses an idle connection.
+        """Whether an idle connection can be reused: open, and no byte has arrived since the last response.
 
-        Bytes that have come mean an end, or something that would be taken for the answer to the next request. TLS may
-        have read them from the kernel already. Nor is one of use whose descriptor belongs to another file by now.
+        Such bytes are an end, or would be taken for the response to the next request. TLS may have read them from the
+        kernel already. A connection whose descriptor number was reused by another file cannot be used either.
         """
         pending = getattr(self.sock, "pending", None)
         return self._owns_descriptor() and super().is_connected and not (pending and pending())  # type: ignore[misc]
@@ -272,13 +285,13 @@ class Hooked:
         return self._identity is None or self.sock is None or identity_of(self.sock) == self._identity
 
     def close(self) -> None:
-        """Close the connection, but no other file that has its number by now."""
+        """Close the connection, but not another file that has reused its descriptor number."""
         if not self._owns_descriptor():
             self.sock.detach()
         super().close()  # type: ignore[misc]
 
     def __del__(self) -> None:
-        # A connection that a forked child inherited is not closed, only dropped, and its socket would close itself.
+        # A connection that a forked child inherited is dropped without being closed, and its socket would close itself.
         if not self._owns_descriptor():
             self.sock.detach()
 
@@ -288,15 +301,15 @@ class Hooked:
         except OSError as error:
             refusal = last_response()
             if refusal is None or not isinstance(refusal.status, int):
-                raise  # no answer came
+                raise  # the proxy sent no response
             raise ProxyRefused(str(error), retryable=APIError.is_retryable(refusal.status)) from error
-        self.sock.settimeout(current_hook().limit())  # for the handshake to come; the reader left it to the kernel
-        # The proxy's answer was read like any response, and the socket released with it; TLS is still to come.
+        self.sock.settimeout(current_hook().limit())  # for the handshake; the reader used the kernel's limit
+        # Reading the proxy's response released the socket from the guard; the TLS handshake follows.
         if self._handshaking is not None:
             current_hook().guard.register(self._handshaking)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        """Begin to send a request, on a new connection if need be."""
+        """Begin to send a request; connect first if there is no connection."""
         hook = current_hook()
         if self.sock is None:
             self.connect()
@@ -309,7 +322,7 @@ class Hooked:
 
     def send(self, data: Any) -> None:
         """Send bytes, bounded by the hook."""
-        # A socket's time limit bounds the whole of one sendall(), not its single writes.
+        # A socket's time limit bounds one whole sendall(), not each write in it.
         self.sock.settimeout(current_hook().limit())
         super().send(data)  # type: ignore[misc]
 
@@ -323,23 +336,26 @@ class _TLSConnection(Hooked, HTTPSConnection):  # type: ignore[misc]
 
 
 class HookedPool:
-    """The parts that pools of plain and TLS connections share; mixed into urllib3's classes."""
+    """The common part of pools of plain and TLS connections, mixed into urllib3's classes.
+
+    Owner of the fields: ``pool`` has its own lock; urllib3's ``close`` sets it to ``None`` by a single assignment.
+    """
 
     QueueCls: Any = IdleConnections
-    pool: IdleConnections | None  # None once it was closed
+    pool: IdleConnections | None  # None after ``close``
 
     def _make_request(self, conn: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a request on a connection, and close the idle ones if this one turns out to be dead.
+        """Send a request; close the idle connections if a reused connection proves to be dead.
 
-        A firewall that forgot one connection without a word has forgotten the others as well; each would cost a stream
-        all of its time limit.
+        A firewall that silently dropped one connection has probably dropped the others too. Each of them would cost one
+        stream its whole time limit.
         """
         try:
             return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
         except BaseException:
             response: Any = last_response()
-            heard = response is not None and response.reader.heard
-            if conn.reused and not heard and not current_hook().guard.shut and (idle := self.pool) is not None:
+            received_any = response is not None and response.reader.received_any
+            if conn.reused and not received_any and not current_hook().guard.shut and (idle := self.pool) is not None:
                 idle.close_all()
             raise
 

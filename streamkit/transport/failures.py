@@ -1,4 +1,4 @@
-"""What the failures of requests, urllib3, http.client and the system mean, in errors of ours."""
+"""Translate the exceptions of requests, urllib3, http.client and the system into this library's errors."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from streamkit.wire.secrets import mask
 
 __all__ = ["FAILURES", "body_error", "forget_origin", "opening_error"]
 
-#: What they raise.
+#: The base classes of these exceptions.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-_MOST_FOREIGN = 200  # characters shown of what is not HTTP
+_MOST_FOREIGN = 200  # characters shown of an answer that is not HTTP
 
 
 def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, proxy: str) -> StreamError:
-    """Return the error of a request that brought no response.
+    """Return the error for a request that got no response.
 
     Args:
-        proxy: the address of the proxy that it went through, as it may be shown; "" for none.
+        error: the exception to translate.
+        request: the request; its secrets are masked.
+        hook: the request's hook, which knows whether a connection was made.
+        proxy: the address of the request's proxy without user and password; "" for none.
     """
     reason = mask(_root(error), request.secrets)
     host = urllib3.util.parse_url(request.url).netloc or request.url
@@ -38,32 +41,32 @@ def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, pr
         passing = not _caused_by(error, ssl.SSLCertVerificationError) and bool(_caused_by(error, ssl.SSLEOFError))
         return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
     if bound := _caused_by(error, HeadTooLarge):
-        return ProtocolError(f"the answer of {host} has {bound}")
+        return ProtocolError(f"the response of {host} has {bound}")
     if foreign := _foreign(error):
         return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
     if refusal := _caused_by(error, ProxyRefused):
         return ConnectError(f"no connection to {host}: {reason}", retryable=refusal.retryable)
     if _caused_by(error, urllib3.exceptions.NameResolutionError):
-        name = f"the proxy {proxy}" if proxy else host  # which looks the other name up
+        name = f"the proxy {proxy}" if proxy else host  # the proxy looks up the other name
         return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
     if not hook.connected:
-        return ConnectError(f"the connection to {host} failed before it stood: {reason}", retryable=True)
+        return ConnectError(f"the connection to {host} could not be set up: {reason}", retryable=True)
     return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
 
 
 def forget_origin(error: BaseException) -> None:
-    """Take the traceback and the errors that it came from off an error.
+    """Remove an error's traceback, cause and context.
 
-    Their frames and attributes hold the request, the response and its connection, for as long as a user keeps the
-    error, and their texts have what the server sent as it came. What they say is in the error's own message.
+    As long as a user keeps the error, these would keep the request, the response and the connection alive; and their
+    texts contain unmasked data from the server. The error's own message says what they say.
     """
     error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _foreign(error: BaseException) -> str:
-    """Return what shows that the peer speaks something else than HTTP, "" where it may just be gone."""
+    """Return the text that shows that the server does not speak HTTP, "" if the error may have another cause."""
     for item in _chain(error):
         if isinstance(item, (http.client.LineTooLong, http.client.UnknownProtocol)):
             return str(item)
@@ -75,16 +78,16 @@ def _foreign(error: BaseException) -> str:
 
 
 def body_error(error: BaseException) -> StreamError:
-    """Return the error of a body that could not be read to its end."""
+    """Return the error for a body that could not be read to its end."""
     if _caused_by(error, urllib3.exceptions.DecodeError):
-        return ProtocolError("the body is not compressed as its header says")
+        return ProtocolError("the body cannot be decompressed as its Content-Encoding says")
     if _caused_by(error, http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
         return TruncatedStreamError("the connection was closed before the reply was over", retryable=True)
     return BrokenStreamError(f"the connection failed in the middle of the reply: {_root(error)}", retryable=True)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Iterate an error and what it came from: causes, ``reason`` of urllib3's, and errors among arguments."""
+    """Iterate an error and its origins: cause, context, urllib3's ``reason``, and errors among the arguments."""
     pending, seen = [error], set()
     while pending:
         current = pending.pop(0)
@@ -100,11 +103,11 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 
 def _caused_by(error: BaseException, *classes: type[_Error]) -> _Error | None:
-    """Return the first error of these classes that this one came from, or that it is."""
+    """Return the first error of these classes among this one and its origins."""
     return next((item for item in _chain(error) if isinstance(item, classes)), None)
 
 
 def _root(error: BaseException) -> str:
-    """Return the words of the innermost error, which name the fault without a library's wrapping."""
+    """Return the text of the innermost error, which names the fault without the wrapping of libraries."""
     innermost = list(_chain(error))[-1]
     return str(innermost).strip() or type(innermost).__name__

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import attrs
-import orjson
 
 from streamkit.errors import ConfigError, ProtocolError
 from streamkit.transport import sse
-from streamkit.wire.json import parse_json
+from streamkit.wire.json import parse_json, text_of
+from streamkit.wire.loose_json import as_json
 
 __all__ = ["Frame", "aws_frames", "framing_of", "json_lines", "server_sent"]
 
@@ -63,24 +63,19 @@ def json_lines(pieces: Iterable[bytes]) -> Iterator[Frame]:
 
     Source: https://github.com/ndjson/ndjson-spec, read 2026-11-21.
     """
-    held: list[bytes] = []
-    size = 0
+    held = bytearray()
     for data in pieces:
-        *lines, rest = data.split(b"\n")
-        if lines:
-            _check_size(size + len(lines[0]), held)
-            lines[0] = b"".join((*held, lines[0]))
-            held, size = [], 0
+        end = data.rfind(b"\n") + 1
+        if end:
+            _check_size(len(held) + data.find(b"\n"), held or data)
+            *lines, _ = (bytes(held) + data[:end]).split(b"\n")
+            held.clear()
             for line in lines:
                 if line := line.strip():
-                    yield _Frame("", line.decode("utf-8", "replace"))
-        if rest:
-            held.append(rest)
-            size += len(rest)
-            _check_size(size, held)
-            if len(held) > 4096:
-                held = [b"".join(held)]
-    last = b"".join(held).strip().decode("utf-8", "replace")
+                    yield _Frame("", text_of(line))
+        held += data[end:]
+        _check_size(len(held), held)
+    last = text_of(bytes(held).strip())
     if last:
         try:
             parse_json(last)
@@ -135,11 +130,11 @@ def _cut_frames(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _aws_event(headers: dict[str, Any], payload: bytes) -> Frame:
     kind = str(headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or "")
-    text = payload.decode("utf-8", "replace")
+    text = text_of(payload)
     if headers.get(":message-type") in ("exception", "error"):
         kind = f"exception:{kind}"
         if not _is_json_object(text):
-            text = orjson.dumps({"message": text or str(headers.get(":error-message") or "")}).decode()
+            text = as_json({"message": text or str(headers.get(":error-message") or "")})
     return _Frame(kind, text)
 
 
@@ -150,9 +145,9 @@ def _is_json_object(text: str) -> bool:
         return False
 
 
-def _check_size(size: int, held: list[bytes]) -> None:
+def _check_size(size: int, held: bytes | bytearray) -> None:
     if size > sse.MAX_EVENT:
-        excerpt = b"".join(held[:8])[:512].decode("utf-8", "replace")
+        excerpt = bytes(held[:512]).decode("utf-8", "replace")
         raise ProtocolError(f"an event is larger than {sse.MAX_EVENT} bytes", excerpt=excerpt)
 
 

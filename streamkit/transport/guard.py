@@ -1,4 +1,4 @@
-"""The socket that a request blocks on, for another thread to shut down: ``SocketGuard``."""
+"""Ends the blocking wait of another thread by shutting its socket down: ``SocketGuard``."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ __all__ = ["SocketGuard"]
 
 
 class _CanShutDown(Protocol):
-    """A socket, TLS inside TLS, through a proxy, which is an object that is no socket, or a wait for a lookup."""
+    """An object with a socket's ``shutdown``: a socket, urllib3's TLS in TLS for a proxy, or the wait for a lookup."""
 
     def shutdown(self, how: int, /) -> object:
-        """End the wait that another thread is in."""
+        """End the wait of another thread."""
 
 
 class SocketGuard:
-    """The socket that a stream is blocked on at present, for another thread to shut down.
+    """Holds the socket that a stream's worker waits on, so that another thread can shut it down.
 
-    ``close()`` on a socket that another thread reads leaves the reader blocked; ``shutdown()`` ends its read
-    in milliseconds. The socket is ours only between ``register`` and ``release``: afterwards it may serve
-    another stream, which a late cancel must not touch.
+    If one thread reads from a socket, ``close()`` in another thread leaves the reader blocked; ``shutdown()`` ends the
+    read within milliseconds. The guard holds a socket only between ``register`` and ``release``. Afterwards the socket
+    may serve another stream, which a late cancel must not touch.
+
+    Owner of the fields: ``_lock`` guards all; ``shut`` and ``repr()`` read single fields without it. The lock is
+    reentrant, because a signal handler or the garbage collector may cancel a stream in a thread that holds it.
     """
 
     def __init__(self) -> None:
-        # Reentrant, for a cancel may come from a signal handler or the garbage collector at any point of
-        # this very thread. Guards _socket, _identity and _shut.
         self._lock = threading.RLock()
         self._socket: _CanShutDown | None = None
         self._identity: Identity = None
         self._shut = False
 
     def register(self, sock: _CanShutDown) -> None:
-        """Make this the socket to shut down, in place of any before; at once if that was asked already."""
+        """Hold this socket in place of the one before; shut it down at once if ``shut_down`` was called before."""
         with self._lock:
             self._socket, self._identity = sock, identity_of(sock)
             if self._shut:
                 self._shut_down_locked()
 
     def release(self) -> None:
-        """Let the socket go: from here on a cancel does not touch it."""
+        """Forget the socket: a later cancel does not touch it."""
         with self._lock:
             self._socket = None
 
@@ -53,7 +54,7 @@ class SocketGuard:
         return self._shut
 
     def shut_down(self) -> None:
-        """End whatever blocks on the socket, now and for any that is registered later.
+        """Shut down the socket, and each socket that is registered later.
 
         Threads: any; never blocks.
         """
@@ -67,13 +68,13 @@ class SocketGuard:
             return
         try:
             if isinstance(sock, _socket.socket):
-                # The plain socket's method, also for TLS: SSLSocket.shutdown would take the TLS object away
-                # from under the thread that reads through it. Not socket.socket, which gevent and eventlet replace.
+                # The plain socket's method, for TLS as well: SSLSocket.shutdown would remove the TLS object that the
+                # other thread is reading with. Not socket.socket, which gevent and eventlet replace.
                 _socket.socket.shutdown(sock, socket.SHUT_RDWR)
             else:
                 sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # not connected yet, or closed already: there is nothing left to end
+            pass  # not connected yet, or closed already
 
     def __repr__(self) -> str:
         state = "shut" if self._shut else "idle" if self._socket is None else "armed"

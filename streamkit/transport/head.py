@@ -1,4 +1,4 @@
-"""The head of a response, read within bounds: how many interim responses and headers there may be, and how long."""
+"""Bounds on the head of a response: the number of interim responses, and the number and size of headers."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ class HeadTooLarge(http.client.HTTPException):
 
 
 class Head:
-    """A file that ``http.client`` reads status lines and headers from, and nothing else.
+    """The file from which ``http.client`` reads status lines and headers, but no body.
 
-    The headers of a response come as if they were one line. ``http.client`` has a bound on their number too, but
-    it counts the empty line after them, and it has no bound on their size or on the number of responses.
+    It returns all headers of a response as if they were one line. ``http.client`` bounds the number of headers too, but
+    counts the empty line after them, and does not bound their size or the number of responses.
 
-    Threads: the one that reads the response.
+    Owner of the fields: the thread that reads the response uses all of them.
 
     Args:
-        file: the bytes of the connection; after the head it is read directly.
+        file: the connection's bytes; the body is read from it directly.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self._heads = 0  # status lines so far
         self._in_headers = False
-        self._last_line = b""  # the empty line, while it is still to be given out
+        self._last_line = b""  # the empty line after the headers, until ``readline`` returns it
 
     def readline(self, limit: int) -> bytes:
         """Return the next line, or all headers at once.
 
         Args:
-            limit: bytes of a status line that are read.
+            limit: the most bytes of a status line to read.
 
         Raises:
-            HeadTooLarge: there is more than there may be.
+            HeadTooLarge: the head exceeds a bound.
         """
         if self._last_line:
             line, self._last_line, self._in_headers = self._last_line, b"", False
@@ -60,7 +60,7 @@ class Head:
         return headers or last
 
     def _read_headers(self) -> tuple[bytes, bytes]:
-        """Return the headers, and the empty line after them, which is b"" where the connection ended instead."""
+        """Return the headers and the empty line after them; that is b"" if the connection ended there."""
         headers, count = b"", 0
         while True:
             line = self.file.readline(_MOST_BYTES + 2 - len(headers))  # room for the empty line
@@ -74,7 +74,7 @@ class Head:
                 raise HeadTooLarge(f"more than {_MOST_BYTES} bytes of headers")
 
     def flush(self) -> None:
-        """Do nothing: ``http.client`` calls it on closing."""
+        """Do nothing; ``http.client`` calls it before closing."""
 
     def close(self) -> None:
         """Close the file."""

@@ -1,8 +1,8 @@
-"""Name lookups that a limit or a cancel can leave at once: ``look_up``.
+"""Name lookups that a limit or a cancel ends at once: ``look_up``.
 
-``socket.getaddrinfo`` cannot be interrupted. So it runs in a few daemon threads, one call for all who ask for the same
-name meanwhile, and the thread that needs the addresses only waits for it. Nothing is remembered beyond the call: each
-new connection sees what the resolver says now.
+``socket.getaddrinfo`` cannot be interrupted. So it runs in a few daemon threads, and the thread that needs the
+addresses waits for the result. Threads that look up the same name at the same time share one call. Results are not
+cached: each new connection gets the resolver's current answer.
 """
 
 from __future__ import annotations
@@ -18,27 +18,35 @@ from contextlib import suppress
 from typing import Any
 
 from streamkit.concurrency.quick_thread import UnawaitedThread
+from streamkit.concurrency.waiting import Waiter
 from streamkit.transport.wait_hook import WaitHook
 
 __all__ = ["AddressInfo", "look_up"]
 
 AddressInfo = tuple[int, int, int, str, Any]  # one item of what getaddrinfo returns
 
-_MOST_THREADS = 8  # lookups at once in a process; while a resolver hangs, more would hang as well
-# How old a call may be for others to join it. A resolver that lost a packet asks again after 5 s; by then a call of
-# one's own may be the quicker one.
+_MOST_THREADS = 8  # concurrent lookups in a process; while the resolver hangs, more threads would hang too
+# The greatest age of a call that other threads may join. A resolver that lost a packet asks again after 5 s; from then
+# on a new call may be faster.
 _JOINABLE_SECONDS = 5.0
-_LONGEST = 3600.0  # seconds of one wait; then the hook is asked again
 
 
 def look_up(host: str, port: int, family: int, hook: WaitHook) -> Sequence[AddressInfo]:
-    """Return what ``socket.getaddrinfo`` has for a host.
+    """Return the result of ``socket.getaddrinfo`` for a host.
+
+    Args:
+        host: a name or an address.
+        port: the port of the returned addresses.
+        family: ``socket.AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
+        hook: bounds the wait; its guard ends it.
 
     Raises:
-        OSError, UnicodeError: what ``getaddrinfo`` raises; ``OSError`` as well if no thread could be started.
-        Whatever ``hook`` raises, at once; the lookup goes on for those who still wait for it.
+        OSError, UnicodeError: as ``getaddrinfo`` raises them; ``OSError`` too if no thread could be started.
+        Whatever ``hook`` raises, at once; the lookup continues for the other threads that wait for it.
+
+    Threads: any; blocks.
     """
-    if _is_address(host):  # nobody is asked, so nothing can hang
+    if _is_address(host):  # no resolver is needed, so the call cannot hang
         return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     return _lookups.find((host, port, family), hook)
 
@@ -52,68 +60,63 @@ def _is_address(host: str) -> bool:
     return False
 
 
-class _Waiter:
-    """Wakes one thread that waits for a lookup.
+class _LookupWaiter(Waiter):
+    """The wait of one thread for a lookup, which a ``SocketGuard`` can end."""
 
-    It is a bare lock, free once the thread was woken: releasing it is one step, which a signal handler may take at
-    any point, and a wake-up before the wait is not lost.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def wake(self) -> None:
-        """End the wait, the present one or the next. Threads: any; never waits."""
-        with suppress(RuntimeError):  # it was woken already
-            self._lock.release()
+    __slots__ = ()
 
     def shutdown(self, how: int) -> None:
-        """Do the same, under the name that ``SocketGuard`` calls."""
+        """Wake the thread; ``SocketGuard`` calls it as it would call a socket's."""
         self.wake()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait to be woken; ``False`` when the time is over."""
-        return self._lock.acquire(timeout=min(seconds, _LONGEST))
 
 
 class _Lookup:
-    """One call of ``getaddrinfo``. ``waiters`` is guarded by the lock of its ``_Lookups``."""
+    """One call of ``getaddrinfo``.
+
+    Owner of the fields: the lock of ``_Lookups`` guards ``waiters`` and the change of ``result``, which happens once,
+    before the waiters are woken. ``result`` may be read without it. The others never change.
+
+    Attributes:
+        result: the addresses or the error; ``None`` until it has ended.
+    """
 
     def __init__(self, key: tuple[str, int, int]) -> None:
         self.key = key
         self.began = time.monotonic()
-        self.waiters: list[_Waiter] = []
-        # The addresses or the error; set once, by the thread that runs it, before it wakes the waiters.
+        self.waiters: list[_LookupWaiter] = []
         self.result: Sequence[AddressInfo] | BaseException | None = None
 
 
 class _Lookups:
-    """The lookups in flight, and those that wait for a thread. ``_lock`` guards every field."""
+    """The lookups that run, and those that wait for a thread.
+
+    Owner of the fields: ``_lock`` guards all of them. It need not be reentrant: a cancel by a signal handler or the
+    garbage collector wakes a waiter without it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queued: collections.deque[_Lookup] = collections.deque()
-        self._newest: dict[tuple[str, int, int], _Lookup] = {}  # unfinished ones, by what they look up
+        self._newest: dict[tuple[str, int, int], _Lookup] = {}  # the newest unfinished lookup for each key
         self._threads = 0
 
     def find(self, key: tuple[str, int, int], hook: WaitHook) -> Sequence[AddressInfo]:
-        """Return the addresses, by a call of somebody else's if one is in flight; see ``look_up``."""
-        waiter = _Waiter()
+        """Return the addresses; join a running call for the same key if there is one. See ``look_up``."""
+        waiter = _LookupWaiter()
         lookup = self._join(key, waiter)
         hook.guard.register(waiter)
         try:
             while lookup.result is None:
                 if not waiter.wait(hook.before_read()):
-                    hook.in_vain()
+                    hook.wait_timed_out()
         finally:
             hook.guard.release()
             self._leave(lookup, waiter)
         if isinstance(lookup.result, BaseException):
-            raise copy.copy(lookup.result)  # a traceback of its own for each thread that raises it
+            raise copy.copy(lookup.result)  # each thread that raises it needs its own traceback
         return lookup.result
 
-    def _join(self, key: tuple[str, int, int], waiter: _Waiter) -> _Lookup:
+    def _join(self, key: tuple[str, int, int], waiter: _LookupWaiter) -> _Lookup:
         starts = False
         with self._lock:
             lookup = self._newest.get(key)
@@ -132,8 +135,8 @@ class _Lookups:
                 self._finish(lookup, OSError(f"no thread could be started to look the name up: {error}"))
         return lookup
 
-    def _leave(self, lookup: _Lookup, waiter: _Waiter) -> None:
-        """Take a waiter off; a lookup that nobody waits for is not begun."""
+    def _leave(self, lookup: _Lookup, waiter: _LookupWaiter) -> None:
+        """Remove a waiter; drop a lookup that was not begun and has no waiter left."""
         with self._lock:
             lookup.waiters.remove(waiter)
             if not lookup.waiters and lookup in self._queued:
@@ -146,7 +149,7 @@ class _Lookups:
             del self._newest[lookup.key]
 
     def _run(self) -> None:
-        """Do lookups until none is queued: the body of a thread."""
+        """Run queued lookups until there are none: the body of a lookup thread."""
         while True:
             with self._lock:
                 if not self._queued:
@@ -157,7 +160,7 @@ class _Lookups:
             result: Sequence[AddressInfo] | BaseException
             try:
                 result = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-            except BaseException as error:  # whatever it is, those who wait have to hear of it
+            except BaseException as error:  # of any kind: it is raised in the waiting threads
                 result = error.with_traceback(None)
             self._finish(lookup, result)
 
@@ -174,7 +177,7 @@ _lookups = _Lookups()
 
 
 def _start_anew() -> None:
-    """In a forked child: the threads of the parent's lookups do not run here."""
+    """Start with no lookups in a forked child: the parent's lookup threads do not run there."""
     global _lookups
     _lookups = _Lookups()
 

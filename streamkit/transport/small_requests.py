@@ -18,17 +18,21 @@ _MAX_BODY = 16 * 1024 * 1024  # bytes; the longest list of models seen has under
 
 
 class TimeIsUp(Exception):
-    """Ends a request from inside a wait; no ``OSError``, which urllib3 and requests would take for their own."""
+    """Raised inside a wait to end a request. Not an ``OSError``, which urllib3 and requests would catch and wrap."""
 
 
 class Deadline:
-    """A hook that gives up at one moment, for all that a request does, and those that follow it.
+    """A ``WaitHook`` with one deadline for a whole request, or for several requests together.
+
+    Owner of the fields: any thread may change ``_halted``, from False to True, by a single assignment. ``guard`` has
+    its own lock. The requesting thread alone writes ``connected``, ``answered`` and ``sent_at``. The others never
+    change.
 
     Args:
-        seconds: until then.
+        seconds: the time until the deadline.
 
     Attributes:
-        sent_at: when the connection stood and the request went out, on ``time.monotonic``; ``None`` before.
+        sent_at: when the connection was made and the request sent, on ``time.monotonic``; ``None`` before.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -40,14 +44,18 @@ class Deadline:
         self._until = time.monotonic() + min(seconds, LONGEST_WAIT)
 
     def before_read(self) -> float:
-        """Return the seconds that are left."""
+        """Return the seconds until the deadline.
+
+        Raises:
+            TimeIsUp: the deadline has passed, or ``halt`` was called.
+        """
         left = self._until - time.monotonic()
         if left <= 0 or self._halted:
             raise TimeIsUp
         return left
 
     def halt(self) -> None:
-        """Give up now.
+        """End the request now.
 
         Threads: any; never waits.
         """
@@ -55,22 +63,22 @@ class Deadline:
         self.guard.shut_down()
 
     def error(self) -> StreamTimeout:
-        """Return the error that it stands for."""
+        """Return the error to raise for ``TimeIsUp``."""
         return StreamTimeout(f"no answer within {self._limit:g} s", phase="total", limit=self._limit)
 
     def limit(self) -> float | None:
-        """Return the seconds that are left."""
+        """Return the seconds until the deadline; raise as ``before_read`` does."""
         return self.before_read()
 
-    def in_vain(self) -> None:
-        """Give up if the time is over."""
+    def wait_timed_out(self) -> None:
+        """Raise ``TimeIsUp`` if the deadline has passed."""
         self.before_read()
 
     def count(self, received: int) -> None:
-        """Pass over what has its own bound."""
+        """Do nothing: ``fetch`` bounds the size of the body."""
 
     def sending(self, *, reused: bool) -> None:
-        """Take note of the time."""
+        """Record the time at which the request is sent."""
         self.connected = True
         self.sent_at = time.monotonic()
 
@@ -78,16 +86,18 @@ class Deadline:
 def fetch(
     transport: Transport, request: HttpRequest, hook: Deadline, *, max_body: int = _MAX_BODY
 ) -> tuple[ResponseInfo, bytes]:
-    """Return the head and the body of a response, whatever its status.
+    """Send a request; return the head and the body of the response, whatever its status.
 
     Args:
-        hook: bounds all of it; one for several requests bounds them together.
-        max_body: bytes.
+        hook: bounds the whole request; one hook for several requests bounds them together.
+        max_body: the most bytes of the body.
 
     Raises:
-        StreamTimeout: the time was over.
+        StreamTimeout: the deadline passed, or the hook was halted.
         ProtocolError: the body is larger than ``max_body``.
         ConnectError, BrokenStreamError, TruncatedStreamError: the connection failed.
+
+    Threads: blocks; ``hook.halt()`` ends it.
     """
     try:
         return _fetch(transport, request, hook, max_body)
@@ -116,7 +126,7 @@ def _fetch(transport: Transport, request: HttpRequest, hook: Deadline, max_body:
 
 
 def redirected(info: ResponseInfo, remedy: str, *, excerpt: str = "") -> ProtocolError:
-    """Return the error of a response that points elsewhere, where a key must not follow; mask it."""
+    """Return the error for a redirect, which is not followed because of the key. The caller masks it."""
     where = place_of(info.headers.get("location", ""))
     return ProtocolError(
         f"the server redirects ({info.status}) to {where!r}; redirects are not followed, so {remedy}", excerpt=excerpt

@@ -1,7 +1,7 @@
-"""Connections through a SOCKS proxy, whose every wait has a hook over it: ``SOCKS_POOL_CLASSES``.
+"""Connections through a SOCKS proxy that call a ``WaitHook`` around every wait: ``SOCKS_POOL_CLASSES``.
 
-PySocks speaks the protocol, and is needed to import this module. urllib3 has it make the connection as well, out of
-sight of the guard and with limits that restart with each byte; here it gets a connection that stands.
+PySocks speaks the protocol; importing this module needs it. urllib3 lets PySocks connect to the proxy too, without the
+guard and with a timeout that restarts with each byte. Here PySocks gets a connected socket.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from streamkit.transport.wait_hook import current_hook
 
 __all__ = ["SOCKS_POOL_CLASSES"]
 
-_PORT = 1080  # where an address has none
-# How PySocks' texts begin for what will be refused the next time as well: by the proxy's rules, a command or a kind of
-# address that it does not have, for SOCKS 4 a user that it cannot verify, and what is no SOCKS proxy.
+_PORT = 1080  # the proxy's port if its address has none
+# The beginnings of PySocks' messages for refusals that a retry does not change: forbidden by the proxy's rules, command
+# or address type not supported, user not verified (SOCKS 4), and a server that is not a SOCKS proxy.
 # Source: RFC 1928, section 6, and the documents "SOCKS" and "SOCKS 4A" by Ying-Da Lee.
 _FINAL = (
     "0x02",
@@ -36,17 +36,17 @@ _FINAL = (
 
 
 class _Negotiator(socks.socksocket):  # type: ignore[misc]
-    """PySocks' side of the talk with the proxy, on a connected socket; each read has the hook over it."""
+    """PySocks' negotiation with the proxy, on a connected socket; it calls the hook around each read."""
 
     def recv_into(self, *args: Any) -> int:
-        """Read, for no longer than the limit, however many bytes have come one by one."""
+        """Read once, bounded by the hook: bytes that arrive one by one do not restart the limit."""
         hook = current_hook()
         while True:
             super().settimeout(hook.limit())
             try:
                 received: int = super().recv_into(*args)
             except TimeoutError:
-                hook.in_vain()
+                hook.wait_timed_out()
             else:
                 return received
 
@@ -57,11 +57,11 @@ class _Socks(Hooked):
     _socks_options: dict[str, Any]
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the proxy, and have it connect to the host."""
+        """Connect to the proxy, and let the proxy connect to the host."""
         options = self._socks_options
         host = self.host if options["rdns"] else self._address_of_host()
         sock = self._connected(options["proxy_host"].strip("[]"), int(options["proxy_port"] or _PORT))
-        # What is registered with the guard is a duplicate of the descriptor; it stays there.
+        # The guard holds a duplicate of the descriptor, which is not affected by detaching this one.
         negotiator = _Negotiator(sock.family, sock.type, sock.proto, fileno=sock.detach())
         try:
             self._negotiate(negotiator, host)
@@ -74,9 +74,9 @@ class _Socks(Hooked):
         return sock
 
     def _address_of_host(self) -> str:
-        """Return an address of the host, where it is not the proxy that looks it up.
+        """Look up the host's address, for a proxy that does not do so itself.
 
-        This comes before anything is connected, since a lookup takes the guard's place.
+        Call it before connecting to the proxy: the lookup registers with the guard in place of a socket.
         """
         four = self._socks_options["socks_version"] == socks.PROXY_TYPE_SOCKS4
         hook = current_hook()

@@ -1,4 +1,4 @@
-"""The hook that a connection calls around each blocking wait, and which hook the current thread uses."""
+"""The hook that a connection calls around each blocking wait, and the current thread's hook."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class WaitHook(Protocol):
     """Called around each blocking wait of a connection, always in the thread that waits.
 
     Attributes:
-        guard: has the socket while it is waited for.
+        guard: holds the socket that the thread waits on.
         connected: whether a connection was made.
-        answered: set when a byte of the response, or of a proxy's before it, was received.
+        answered: set when a byte of the response, or of a proxy's response before it, has arrived.
     """
 
     guard: SocketGuard
@@ -27,30 +27,35 @@ class WaitHook(Protocol):
     answered: bool
 
     def before_read(self) -> float:
-        """Return how many seconds to wait for bytes, infinite for no limit; raise to give up."""
+        """Return the seconds to wait for bytes, infinite for no limit; raise to end the request."""
 
     def limit(self) -> float | None:
-        """Return the seconds for a step that cannot be taken up again, such as a handshake; raise to give up.
+        """Return the seconds for a step that cannot be resumed, such as a handshake; raise to end the request.
 
         ``None`` is no limit.
         """
 
-    def in_vain(self) -> None:
-        """Take note that the time was over without a byte; raise to give up, return to wait again."""
+    def wait_timed_out(self) -> None:
+        """Called after a wait in which no byte arrived: raise to end the request, return to wait again."""
 
     def count(self, received: int) -> None:
-        """Take note of bytes of the body, decompressed."""
+        """Called with the number of decompressed bytes of the body that arrived."""
 
     def sending(self, *, reused: bool) -> None:
-        """Take note that a connection stands and that the request goes out on it."""
+        """Called when the request is about to be sent on a connection.
+
+        Args:
+            reused: whether an earlier request was sent on the connection.
+        """
 
 
-_current = threading.local()  # hook: WaitHook | None; response: http.client.HTTPResponse | None
+# Each thread has its own: hook: WaitHook | None; response: http.client.HTTPResponse | None.
+_current = threading.local()
 
 
 @contextmanager
 def hooked(hook: WaitHook) -> Iterator[None]:
-    """Have the connections that this thread uses inside the block call ``hook``."""
+    """Make ``hook`` the current thread's hook inside the block."""
     _current.hook, _current.response = hook, None
     try:
         yield
@@ -59,7 +64,7 @@ def hooked(hook: WaitHook) -> Iterator[None]:
 
 
 def current_hook() -> WaitHook:
-    """Return this thread's hook."""
+    """Return the current thread's hook."""
     hook: WaitHook = _current.hook
     return hook
 
@@ -70,7 +75,7 @@ def remember_response(response: http.client.HTTPResponse) -> None:
 
 
 def last_response() -> http.client.HTTPResponse | None:
-    """Return the response of this thread's last request, below urllib3; ``None`` for a mocked one."""
+    """Return, once, the ``http.client`` response of this thread's last request; ``None`` for a mocked one."""
     response: http.client.HTTPResponse | None = _current.response
     _current.response = None
     return response

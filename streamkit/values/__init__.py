@@ -1,1 +1,1 @@
-"""Immutable values: chunks, messages, completions, and text cut into words, lines and sentences."""
+"""Immutable values: chunks, messages and completions; and text split into words, lines and sentences."""

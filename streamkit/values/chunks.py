@@ -1,4 +1,4 @@
-"""One increment of a reply: ``Chunk``, and the values that ride on it."""
+"""One increment of a reply: ``Chunk``, and the values that it carries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancel
 
 @attrs.frozen
 class Usage:
-    """What a reply cost, as the provider counts it; ``None`` is unknown, never 0.
+    """The tokens and the cost of a reply, as the provider counts them; ``None`` is unknown, never 0.
 
     Attributes:
         input_tokens: tokens of the prompt.
         output_tokens: tokens of the reply.
-        total_tokens: both, as sent, or the sum where both are known.
-        cached_tokens: how many of the prompt's came from a cache.
-        reasoning_tokens: how many of the reply's went into reasoning.
-        cost: USD, only where the provider reports it.
-        cache_write_tokens: how many of the prompt's were written to a cache, where that has a price.
-        cached_apart: whether ``input_tokens`` leaves out the tokens read from and written to a cache, as
-            Anthropic counts, and not includes them, as the others do.
+        total_tokens: the total that the provider reports, or else the sum of both if both are known.
+        cached_tokens: tokens of the prompt that were read from a cache.
+        reasoning_tokens: tokens of the reply that were used for reasoning.
+        cost: USD, only if the provider reports it.
+        cache_write_tokens: tokens of the prompt that were written to a cache, for providers that charge for it.
+        cached_apart: true if ``input_tokens`` excludes the tokens read from and written to a cache, as Anthropic
+            counts; false if it includes them, as the others count.
     """
 
     input_tokens: int | None = None
@@ -44,9 +44,9 @@ class ToolCallDelta:
     """A piece of a tool call.
 
     Attributes:
-        index: which call of the reply, from 0; the same for all pieces of one call.
-        id: the provider's id, on the first piece, "" afterwards.
-        name: the tool's name, on the first piece, "" afterwards.
+        index: the number of the call in the reply, from 0; the same for all pieces of one call.
+        id: the provider's id of the call, on the first piece; "" afterwards.
+        name: the tool's name, on the first piece; "" afterwards.
         arguments: the next fragment of the JSON text of the arguments.
     """
 
@@ -58,7 +58,7 @@ class ToolCallDelta:
 
 @attrs.define(eq=False, repr=False)
 class _ChunkFields:
-    """The fields of a ``Chunk``, writable; see ``text_chunk`` for why they stand apart."""
+    """The fields of a ``Chunk``, writable; ``text_chunk`` says why this class is separate."""
 
     type: ChunkType
     text: str = ""
@@ -81,19 +81,19 @@ class Chunk(_ChunkFields):
 
     Attributes:
         type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_result`` or ``done``.
-        text: answer text only, "" for every other type, so that printing it is always right.
-        reasoning: a piece of the model's reasoning, where it is shown.
+        text: answer text; "" for every other type, so that it can be printed for every chunk.
+        reasoning: a piece of the model's reasoning, if the provider sends it.
         refusal: a piece of a refusal.
-        index: which choice it belongs to; 0 unless several were asked for.
+        index: the choice that it belongs to; 0 unless several were requested.
         tool_call: a piece of a tool call.
         finish_reason: why the reply ended: on the ``done`` chunk for choice 0; for each further choice on a
             ``text`` chunk of that index with empty text.
-        usage: tokens so far, on the chunks whose event carried them, and on the ``done`` chunk.
-        raw: the provider's decoded event, as it came.
-        id: the provider's id of the reply, "" where it sends none.
-        model: the model that answers, by the provider's account.
-        raw_finish_reason: the provider's own word for the finish reason.
-        provider_data: what the provider wants back with the history and nobody else can read, such as the
+        usage: the usage so far, on chunks whose event contains it, and on the ``done`` chunk.
+        raw: the provider's decoded event, unchanged.
+        id: the provider's id of the reply; "" if it sends none.
+        model: the model that answers, as the provider reports it.
+        raw_finish_reason: the finish reason as the provider sent it.
+        provider_data: data that the provider wants back with the history and only it can read, such as the
             signature of a thought: single-entry mappings of a wire format's name to a value of that format.
     """
 
@@ -112,11 +112,10 @@ class Chunk(_ChunkFields):
 
 
 def text_chunk(text: str, index: int, raw: Any, id: str, model: str, usage: Usage | None = None) -> Chunk:
-    """Build a ``text`` chunk, the one on the hot path.
+    """Build a ``text`` chunk fast, for the hot path.
 
-    A frozen class pays for each field with a call of ``object.__setattr__``: 0.9 µs a chunk, more than
-    decoding its JSON. The writable twin takes 0.2 µs, and has the same slots, so it may become a ``Chunk``
-    by changing its class; from then on it is frozen.
+    A frozen class calls ``object.__setattr__`` for each field: 0.9 µs per chunk, more than decoding its JSON. The
+    writable class takes 0.2 µs. It has the same slots, so assigning ``__class__`` turns it into a frozen ``Chunk``.
     """
     chunk = _ChunkFields("text", text, "", "", index, None, None, usage, raw, id, model, None, ())
     chunk.__class__ = Chunk

@@ -126,15 +126,20 @@ class _Pieces:
 class _ToolCallParts:
     """The pieces of one tool call so far."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("_known", "arguments", "id", "name")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments = _Pieces()
+        self._known: ToolCall | None = None  # as it was when last looked at
 
     def whole(self) -> ToolCall:
-        return ToolCall.of(self.id, self.name, str(self.arguments))
+        # Arguments that did not grow are not decoded again: looking often stays cheap.
+        text, known = str(self.arguments), self._known
+        if known is None or (known.id, known.name) != (self.id, self.name) or known.raw_arguments != text:
+            known = self._known = ToolCall.of(self.id, self.name, text)
+        return known
 
 
 class _ChoiceParts:

@@ -1,4 +1,4 @@
-"""What goes in and what comes out as a whole: messages, tool calls, ``Completion``, and the fold to it."""
+"""Messages of a conversation, their parts, and tool calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
-import orjson
+
+from streamkit.values.json_text import decoded
 
 __all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
 
@@ -33,7 +34,7 @@ class ImagePart:
 
     Attributes:
         url: an ``https:`` address or a ``data:`` URL.
-        detail: ``low``, ``high`` or ``auto``, where the provider knows it.
+        detail: ``low``, ``high`` or ``auto``, for providers that have this setting.
     """
 
     url: str
@@ -41,10 +42,10 @@ class ImagePart:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, detail: str | None = None) -> ImagePart:
-        """Read an image from the disk.
+        """Read an image file into a ``data:`` URL.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return cls(_data_url(path), detail)
 
@@ -62,7 +63,7 @@ class FilePart:
 
     Attributes:
         url: an ``https:`` address, or a ``data:`` URL with the media type and the content.
-        filename: what the model is told of its name.
+        filename: the file's name, as the model sees it.
     """
 
     url: str
@@ -70,15 +71,15 @@ class FilePart:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> FilePart:
-        """Read a file from the disk.
+        """Read a file into a ``data:`` URL.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return cls(_data_url(path), os.path.basename(os.fspath(path)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape, which has ``file_data`` for content and, as an extension, ``file_url``."""
+        """Return the OpenAI shape: ``file_data`` for a ``data:`` URL, the extension ``file_url`` for an address."""
         file: dict[str, Any] = {"file_data" if self.url.startswith("data:") else "file_url": self.url}
         if self.filename is not None:
             file["filename"] = self.filename
@@ -93,14 +94,14 @@ def _data_url(path: str | os.PathLike[str]) -> str:
 
 @attrs.frozen
 class ToolCall:
-    """A tool call, assembled; hashable: the hash leaves out ``arguments``.
+    """A complete tool call; hashable: the hash leaves out ``arguments``.
 
     Attributes:
         id: the provider's id, to be sent back with the result.
         name: the tool's name.
-        arguments: decoded from JSON; ``{}`` where no argument came, ``None`` where it is not valid JSON (a
-            stream cut in the middle of it, or a model's mistake).
-        raw_arguments: the JSON text, exactly as it came.
+        arguments: decoded from JSON; ``{}`` if there are none, ``None`` if the text is not valid JSON (the stream
+            ended in the middle of it, or the model made a mistake) or has more than 100,000 values.
+        raw_arguments: the JSON text, unchanged.
     """
 
     id: str
@@ -110,21 +111,21 @@ class ToolCall:
 
     @classmethod
     def of(cls, id: str, name: str, raw_arguments: str) -> ToolCall:
-        """Build one from the text of its arguments; never fails on what a model wrote."""
+        """Build a tool call from the JSON text of its arguments; invalid JSON raises no error."""
         try:
-            arguments = orjson.loads(raw_arguments) if raw_arguments.strip() else {}
-        except orjson.JSONDecodeError:
+            arguments = decoded(raw_arguments) if raw_arguments.strip() else {}
+        except ValueError:
             arguments = None
         return cls(id, name, arguments, raw_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the OpenAI shape, with the arguments exactly as they came; none are an empty object."""
+        """Return the OpenAI shape with unchanged arguments; missing arguments become an empty object."""
         function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
         return {"id": self.id, "type": "function", "function": function}
 
 
 def _kept(content: Any) -> Any:
-    """Return a content that can be sent more than once: an iterator would be empty the next time."""
+    """Return content that can be read more than once: an iterator becomes a tuple."""
     return tuple(content) if isinstance(content, Iterator) else content
 
 
@@ -139,11 +140,11 @@ class Message:
         role: ``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``.
         content: text, or a list of parts (``TextPart``, ``ImagePart``, ``FilePart`` or dicts in the OpenAI
             shape), or ``None`` beside tool calls.
-        tool_calls: what an assistant asked for.
-        tool_call_id: which call a ``tool`` message answers.
-        name: of the participant, where the provider knows such a thing.
-        provider_data: what the provider sent for itself with an assistant's message; see ``Chunk``. It goes
-            back to providers of the same wire format, and to no other.
+        tool_calls: the tool calls of an assistant's message.
+        tool_call_id: the id of the call that a ``tool`` message answers.
+        name: the participant's name, for providers that have this field.
+        provider_data: the provider's own data in an assistant's message; see ``Chunk``. It is sent back to providers
+            of the same wire format only.
     """
 
     role: Role
@@ -170,7 +171,7 @@ class Message:
 
 
 def plain_parts(items: Any) -> Any:
-    """Return a list of parts or calls as dicts of the OpenAI shape, what is no such list as it is."""
+    """Return a list of parts or calls as dicts in the OpenAI shape; return anything else unchanged."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         return items
     texts = (TextPart(item) if isinstance(item, str) else item for item in items)

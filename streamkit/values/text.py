@@ -1,4 +1,4 @@
-"""Words, lines and sentences out of a stream of text, each as soon as it is whole."""
+"""Split a stream of text into words, lines and sentences, each as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["lines", "sentences", "words"]
 
 
 class _End:
-    """What ends a piece, together with the character that shows it.
+    """The end of a word, line or sentence, recognised by the character that follows it.
 
-    So the same text gives the same pieces, wherever it is cut on its way. Each pattern begins where a run of
-    marks or white space does, and a run is looked at once: a model that writes line ends for ever must not
-    cost more than one that does not.
+    Because of that look-ahead, the same text gives the same results however it is split into pieces. Each pattern
+    begins at the start of a run of marks or white space, and each run is searched once. So a model that writes nothing
+    but line ends costs no more than another.
 
     Args:
-        pattern: an end, and a look ahead.
-        marks: the characters, as a regular expression writes a set, whose run an end begins and lies in.
+        pattern: a regular expression for an end, with a look-ahead.
+        marks: the characters of which an end consists, as in a set of a regular expression.
     """
 
     def __init__(self, pattern: str, marks: str) -> None:
@@ -29,8 +29,8 @@ class _End:
 
 _WORD = _End(r"(?<=\S)\s+(?=\S)", r"\s")
 _LINE = _End(r"\r\n|\n|\r(?=[^\n])", r"\r")
-# A full stop, question or exclamation mark with what closes it, when white space and then something other
-# than a lower-case letter follows: "e.g. this" and "3.14" go on. East Asian marks need no space after them.
+# A full stop, question or exclamation mark with closing quotes or brackets, before white space and then anything but a
+# lower-case letter: "e.g. this" and "3.14" do not end. East Asian marks need no space after them. Or a blank line.
 _SENTENCE = _End(
     r"""(?<![.!?…])[.!?…]+["'”’)\]]*\s+(?=[^\sa-z])"""
     r"""|(?<![。！？])[。！？]+[」』”’)]*\s*(?=[^\s。！？」』”’)])"""
@@ -42,8 +42,14 @@ _LONGEST_ABBREVIATION = 4  # characters before its last full stop
 
 
 def _cut(pieces: Iterable[str], end: _End, goes_on: re.Pattern[str] | None = None) -> Iterator[str]:
-    """Give out the pieces between the ends as they become whole, and the rest at the end."""
-    rest, settled = "", 0  # all ends that begin before settled are known
+    """Iterate the parts between ends, each as soon as it is complete, and the rest after the last piece.
+
+    Args:
+        pieces: the text.
+        end: the kind of end.
+        goes_on: matches the text up to an end that does not count, such as an abbreviation's full stop.
+    """
+    rest, settled = "", 0  # all ends that begin before this position are known
     for piece in chain(pieces, ("",)):
         rest += piece
         if piece and not end.shown.search(piece):
@@ -62,20 +68,20 @@ def _cut(pieces: Iterable[str], end: _End, goes_on: re.Pattern[str] | None = Non
 
 
 def words(pieces: Iterable[str]) -> Iterator[str]:
-    """Iterate words, each with the white space around it, so that joining them gives the text again."""
+    """Iterate words, each with the white space after it (the first also before it); joined, they are the text."""
     return _cut(pieces, _WORD)
 
 
 def lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Iterate lines without their ends; the last one also where no line end follows it."""
+    """Iterate lines without their line ends; the last line need not have one."""
     return (line.rstrip("\r\n") for line in _cut(pieces, _LINE))
 
 
 def sentences(pieces: Iterable[str]) -> Iterator[str]:
     """Iterate sentences, without the white space around them.
 
-    A sentence is known to be over when the next one begins, so each comes with the first letter of its
-    successor, the last with the end of the text. Common abbreviations, initials and decimals do not end one.
+    A sentence is complete when the next one begins, so each is yielded when the next one's first letter arrives, and
+    the last at the end of the text. Common abbreviations, initials and decimals do not end a sentence.
     """
     cut = _cut(pieces, _SENTENCE, _ABBREVIATION)
     return (sentence for piece in cut if (sentence := piece.strip()))

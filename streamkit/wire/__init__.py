@@ -1,1 +1,1 @@
-"""Values of HTTP, secrets and JSON, between providers that do no I/O and a transport that knows no provider."""
+"""HTTP values, secrets and JSON, shared by the providers, which do no I/O, and the transport."""

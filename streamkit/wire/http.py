@@ -1,4 +1,4 @@
-"""Values between a provider, which does no I/O, and the transport, which knows no provider."""
+"""HTTP request and response values, exchanged by providers, which do no I/O, and the transport."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class HttpRequest:
     """A request, ready to send.
 
     Attributes:
-        url: absolute.
-        headers: values that are secret are ``Masked``.
+        url: an absolute URL.
+        headers: names and values; secret values are ``Masked``.
         body: the bytes to send.
-        secrets: what must not appear in an error's text.
-        direct: never through a proxy of the environment.
+        secrets: strings that must not appear in an error's text.
+        method: the HTTP method.
+        direct: whether to ignore the proxies of the environment.
     """
 
     url: str
@@ -43,12 +44,12 @@ _REQUEST_ID_HEADERS = (
 
 @attrs.frozen
 class ResponseInfo:
-    """What the response said of itself before its body.
+    """The head of a response.
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
-        arrived_at: when it came, in UTC.
+        headers: the headers, with names in lower case.
+        arrived_at: when the head arrived, in UTC.
     """
 
     status: int
@@ -56,29 +57,38 @@ class ResponseInfo:
     arrived_at: datetime = attrs.field(factory=lambda: datetime.now(timezone.utc))
 
     def masked(self, secrets: tuple[str, ...]) -> ResponseInfo:
-        """Return the same without the secrets: some servers repeat the key, also as the request's id."""
+        """Return a copy with the secrets masked; some servers repeat the key in a header, such as the request id."""
         return attrs.evolve(self, headers=mask_all(dict(self.headers), secrets))
 
     @property
     def request_id(self) -> str | None:
-        """What to quote to the provider's support."""
+        """The request id to quote to the provider's support, or ``None``."""
         return next((self.headers[name] for name in _REQUEST_ID_HEADERS if name in self.headers), None)
 
     @property
     def rate_limit(self) -> dict[str, Any]:
-        """The headers that tell of rate limits, such as ``x-ratelimit-remaining-tokens``."""
+        """The headers about rate limits, such as ``x-ratelimit-remaining-tokens``."""
         return {name: value for name, value in self.headers.items() if "ratelimit" in name}
 
     @property
     def content_type(self) -> str:
-        """The media type in lower case without parameters, "" where none was sent."""
+        """The media type in lower case, without parameters; "" if the server sent none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str:
+        """The charset of the media type in lower case; "" if the server sent none."""
+        for parameter in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip().strip("\"'").lower()
+        return ""
 
     @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date.
 
-        A number beyond ``LONGEST_WAIT`` counts as that, however many digits it has.
+        A number above ``LONGEST_WAIT`` counts as ``LONGEST_WAIT``; a missing or malformed header gives ``None``.
 
         Source: RFC 9110, 10.2.3; ``retry-after-ms`` as OpenAI and Azure send it.
         """

@@ -1,4 +1,4 @@
-"""Keep keys out of logs, errors and reprs: masked strings, masked texts, addresses without credentials."""
+"""Keep keys out of logs, errors and reprs: masked strings and texts, addresses without credentials."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = [
     "without_userinfo",
 ]
 
-MAX_ERROR_BODY = 64 * 1024  # bytes of a refusal that are read, characters that are kept
-_MOST_SHOWN = 2048  # characters of an error's text
+MAX_ERROR_BODY = 64 * 1024  # bytes read of an error's body, and characters kept
+_MOST_SHOWN = 2048  # characters kept of an error's text
 
 
 class Masked(str):
     """A secret string whose ``repr`` does not show it.
 
-    It stays a ``str`` all the way into the socket, so whatever prints a dict of headers or the locals of a
-    frame, ours or a dependency's, prints asterisks.
+    It stays this type until it is written to the socket. So code that prints a dict of headers or a frame's locals,
+    here or in a dependency, prints asterisks.
     """
 
     __slots__ = ()
@@ -38,18 +38,18 @@ class Masked(str):
 
 
 class WrongType(Masked):
-    """Stands for a value of the wrong type, whose own ``repr`` could show a secret; the text is the type's name."""
+    """Replaces a value of a wrong type whose own ``repr`` could show a secret; the text is the type's name."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, value: object) -> WrongType:
-        """Return what stands for a value."""
+        """Return the replacement for a value."""
         return cls(type(value).__name__)
 
 
 class Unshown(dict[str, Any]):
-    """A dict whose ``repr`` shows the names only: among what users pass as options there may be a key."""
+    """A dict of options whose ``repr`` shows only the names, because a value may be a key."""
 
     __slots__ = ()
 
@@ -58,7 +58,7 @@ class Unshown(dict[str, Any]):
 
 
 def mask_all(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return decoded JSON with the secrets masked in every string of it."""
+    """Return decoded JSON with the secrets masked in every string, dict keys included."""
     if isinstance(value, str):
         return mask(value, secrets)
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def mask_all(value: Any, secrets: tuple[str, ...]) -> Any:
 
 
 def mask(text: str, secrets: tuple[str, ...]) -> str:
-    """Return the text without the secrets: some servers repeat the key they were sent."""
+    """Return the text with each secret replaced by asterisks; some servers repeat the key in their response."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
@@ -77,8 +77,8 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def mask_error(error: StreamkitError, secrets: tuple[str, ...]) -> None:
-    """Take the secrets out of what the server said, and cut it to what is kept: some repeat the key."""
-    # Masked before they are cut, as half a key would no longer be found.
+    """Mask the secrets in an error's texts, some of which come from the server, and cut the texts to their bounds."""
+    # Mask before cutting: a part of a key would not be found.
     error.args = tuple(mask(arg, secrets)[:_MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, ProtocolError):
         error.excerpt = mask(error.excerpt, secrets)[:512]
@@ -95,11 +95,11 @@ def mask_error(error: StreamkitError, secrets: tuple[str, ...]) -> None:
 
 
 def without_userinfo(address: str) -> str:
-    """Return an address, with or without a scheme, without the name and the password in it."""
+    """Return an address, with or without a scheme, with its user and password replaced by asterisks."""
     return re.sub(r"^([a-zA-Z][\w+.-]*://)?.*@", r"\1***@", address, flags=re.DOTALL)
 
 
 def place_of(url: str) -> str:
-    """Return scheme, host and path of a URL, or as much of it as it has: in the rest there may be secrets."""
+    """Return scheme, host and path of a URL or a part of one; user, query and fragment may contain secrets."""
     place = re.split("[?#]", url, maxsplit=1)[0]
     return re.sub(r"^((?:[a-zA-Z][\w+.-]*:)?//)[^/]*@", r"\1", place)

@@ -1,9 +1,8 @@
-"""What each wire format's decoder costs a chunk, beside that of chat completions: no network, one thread.
+"""Cost per chunk of each wire format's decoder, compared with that of chat completions; no network, one thread.
 
 python tests/benchmarks/decoders.py [--rounds 5]
 
-A delta of text out of a real recording is decoded again and again. The formats take turns, and what is printed
-are ratios of medians.
+Decodes one text delta of a real recording repeatedly. The formats take turns. Prints ratios of medians.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast a cancel and a timeout take effect: milliseconds, median and worst of many.
+"""Time until a cancel or a timeout takes effect: milliseconds, median and worst of many.
 
 python tests/benchmarks/ends.py [--rounds 50]
 """

@@ -1,4 +1,4 @@
-"""What open streams cost in which little happens: a share of a core, and the lag of their chunks.
+"""Cost of many open streams with few chunks: processor share and lag of the chunks.
 
 python tests/benchmarks/many_open.py [--streams 1000] [--seconds 10]
 

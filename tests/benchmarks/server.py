@@ -1,4 +1,4 @@
-"""A server for the benchmarks, in a process of its own: prints its port and serves until it is killed.
+"""A server for the benchmarks, in its own process: prints its port and serves until it is killed.
 
 The path says what is sent: /burst/N, /each/N, /paced/N/MICROSECONDS, /ok.
 """

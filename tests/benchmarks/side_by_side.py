@@ -1,10 +1,10 @@
-"""streamkit beside code written by hand, and beside the limit: ratios of medians within one run.
+"""streamkit compared with hand-written code and with a lower bound: ratios of medians within one run.
 
 python tests/benchmarks/side_by_side.py [--rounds 3] [--quick]
 
 `limit` reads through requests and urllib3, splits lines and decodes each event, all in one thread: no client over
-HTTP in Python does with much less. `by hand` is what a user would write. `handed over` is the same with a reader
-thread, and the standard library's cheapest queue between: how much of a cost is the price of having a thread.
+HTTP in Python needs much less. `by hand` is the code that a user would write. `handed over` adds a reader thread and
+the standard library's cheapest queue: it shows the cost of the thread itself.
 Each measure is a process of its own, and so is the server; the clients take turns.
 """
 
@@ -64,7 +64,7 @@ def by_hand(warm: bool) -> Callable[[str], Iterator[str]]:
 
 
 def limit(warm: bool) -> Callable[[str], Iterator[str]]:
-    import orjson
+    import msgspec
     import requests
 
     session = requests.Session()
@@ -77,7 +77,7 @@ def limit(warm: bool) -> Callable[[str], Iterator[str]]:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 if line.startswith(b"data: {"):
-                    text = orjson.loads(line[6:])["choices"][0]["delta"].get("content")
+                    text = msgspec.json.decode(line[6:])["choices"][0]["delta"].get("content")
                     if text:
                         yield text
 

@@ -1,4 +1,4 @@
-"""Every wire format with its provider and its recordings, for the tests that hold for all of them."""
+"""Every wire format with its provider and recordings, for the tests that apply to all formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcome of a reply, judged in memory: the framing, the decoder and the fold of a worker, and no sockets.
+"""The outcome of a reply computed in memory: a worker's framing, decoder and fold, without sockets.
 
 `check_provider` compares it with the outcome of real streams, for each recording and for several ways to send it.
 """

@@ -1,4 +1,4 @@
-"""The recorded streams, and the one function that holds a provider to them."""
+"""The recorded streams, and the function that checks a provider against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of Anthropic's, sent back with the history, held to the blocks that Anthropic really sent."""
+"""Anthropic's replies are sent back in the history as the blocks that Anthropic sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An equal conversation comes out equal, whichever format it came in."""
+"""The same conversation gives the same chunks and completion in every wire format."""
 
 from __future__ import annotations
 

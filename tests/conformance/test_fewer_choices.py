@@ -1,4 +1,4 @@
-"""A stream that ends with fewer choices than were asked for."""
+"""Streams that end with fewer choices than were requested."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TWO = b'data: {"id":"r","choices":[{"index":1,"delta":{"content":"Ho"},"finish_r
 def test_fewer_choices_than_were_asked_for(
     body: bytes, ends: Any, framing: Any, failure: type[StreamError] | None
 ) -> None:
-    """One finished choice of two and a clean end are a reply; a broken connection or an open choice are none."""
+    """One finished choice of two with a clean end is complete; with a broken connection or an open choice it is not."""
     reply = recording_reply(body, ends=ends, framing=framing)
     with (
         Server(reply) as server,

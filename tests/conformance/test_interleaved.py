@@ -1,4 +1,4 @@
-"""Two streams of one provider at once never mix."""
+"""Two concurrent streams of one provider do not mix."""
 
 from __future__ import annotations
 

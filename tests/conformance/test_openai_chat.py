@@ -1,4 +1,4 @@
-"""Prefixes of chat completions, held to a reading of their bytes that needs nothing of the library."""
+"""Prefixes of chat completions, compared with an independent reading of their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every wire format, held to what its servers really sent."""
+"""Every wire format, checked against recordings of real servers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_recording(api: str, recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", MISTRAL, ids=name)
 def test_a_recording_of_mistral(recording: Recording) -> None:
-    """The same of Mistral's own provider."""
+    """Mistral's own provider gives the same."""
     check_provider(recording, lambda server: providers.Mistral(api_key="k", base_url=server.url), "mistral/mistral-x")
 
 

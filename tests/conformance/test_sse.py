@@ -1,4 +1,4 @@
-"""Bytes become the events of the standard, in 131 cases, wherever they are cut."""
+"""Bytes become the events of the SSE standard, in 131 cases, however they are split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a decoder says that a reply is whole, it is: any prefix is judged by that."""
+"""A decoder reports a reply as whole exactly when it is, for every prefix."""
 
 from __future__ import annotations
 

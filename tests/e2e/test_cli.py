@@ -1,4 +1,4 @@
-"""The command line, as people and scripts meet it: real processes, real pipes, a real terminal."""
+"""The command line as users and scripts run it: real processes, pipes and a real terminal."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_each_piece_is_flushed(serve: Serve, start: Start) -> None:
 
 
 def test_a_locale_without_the_letters(serve: Serve) -> None:
-    """What a locale cannot write is replaced in text; JSON is UTF-8 everywhere."""
+    """Characters that the locale cannot encode are replaced in text; JSON is always UTF-8."""
     environment = at(serve(text_reply("naïve")), PYTHONIOENCODING="ascii")
 
     assert "na?ve\n" == run("chat", "Hi", **environment).stdout
@@ -437,7 +437,7 @@ def test_an_ignored_sigint_stays_ignored(serve: Serve) -> None:
 
 
 def test_ctrl_c_gets_out_of_a_pipe_that_nobody_reads(serve: Serve, start: Start) -> None:
-    """Where even a write is stuck, further Ctrl-C end the command."""
+    """If a write blocks, further Ctrl-C end the command."""
     server = serve(Reply([Repeat(chunk_event("x" * 1000), None)]))
     process = start("chat", "Hi", **at(server))
     read_until(process, b"x")
@@ -452,7 +452,7 @@ def test_ctrl_c_gets_out_of_a_pipe_that_nobody_reads(serve: Serve, start: Start)
 
 
 def test_a_reader_that_has_enough(serve: Serve, start: Start) -> None:
-    """When the reader of the pipe leaves, the command ends without a word, and so does the request."""
+    """When the reader of the pipe closes it, the command and the request end without output."""
     left = threading.Event()
     more = Repeat(chunk_event("more\n"), None)
     server = serve(Reply([chunk_event("first\n"), WaitFor(left, SECONDS), more]))
@@ -479,7 +479,7 @@ def test_into_head(arguments: str) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("arguments", ["demo --tokens-per-second 0", "chat Hi --json", "--help"])
 def test_a_full_disk(arguments: str) -> None:
-    """Where the answer cannot be written, one line says so."""
+    """If the answer cannot be written, one line reports it."""
     result = run(command=["sh", "-c", f'"$0" -m streamkit {arguments} > /dev/full < /dev/null', sys.executable])
 
     assert 1 == result.returncode
@@ -512,14 +512,14 @@ def test_without_standard_output() -> None:
         (html_reply(), "", "text/html, not an event stream; check that the provider's base URL is that of an API"),
         (redirect_reply("http://else/"), "", "redirects are not followed, so set base_url to the right address"),
         (text_reply("one two").first(2).then(Cut()), "one\n", "before the reply was over; ask again"),
-        (text_reply("one\n", finish_reason=None, done=False), "one\n", "that it was over; ask again"),
+        (text_reply("one\n", finish_reason=None, done=False), "one\n", "the provider's terminator; ask again"),
         (error_in_stream_reply("Oh\x1b[31m.", after="one two"), "one two\n", "500: Oh[31m; ask again in a while"),
         (error_in_stream_reply("No.", code=401, after="one"), "one\n", "401: No; check the API key"),
         (error_reply(400, "x" * 5000), "", "x…"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do(serve: Serve, answer: Reply, shown: str, told: str) -> None:
-    """What came is on standard output with its line ended, the error on standard error, the exit code is 1."""
+    """The partial answer and a line end are on standard output, the error on standard error, the exit code is 1."""
     result = run("chat", "Hi", **at(serve(answer)))
 
     assert (1, shown) == (result.returncode, result.stdout)
@@ -580,7 +580,7 @@ def test_a_model_that_cannot_be_asked(model: str, told: str) -> None:
     ],
 )
 def test_bad_usage(arguments: list[str]) -> None:
-    """What cannot be meant is one line that names the help, and the exit code 2."""
+    """Wrong usage gives one line that names the help, and the exit code 2."""
     result = run(*arguments)
 
     assert (2, "") == (result.returncode, result.stdout)
@@ -627,7 +627,7 @@ def test_without_the_extra(serve: Serve, tmp_path: Path, missing: str) -> None:
     with Terminal("chat", "Hi", **environment) as terminal:
         assert 1 == terminal.wait()
 
-    line = 'streamkit: the command line needs two more packages: pip install "streamkit[cli]"\n'
+    line = 'streamkit: the command line needs click and rich: pip install "streamkit[cli]"\n'
     assert line == terminal.shown
     assert (result.returncode, result.stdout, result.stderr) == (
         (0, "ok\n", "") if missing == "rich" else (1, "", line)
@@ -675,7 +675,7 @@ def test_a_terminal_shows_reasoning_dimmed_and_obeys_nothing(serve: Serve) -> No
 
 
 def test_a_terminal_that_can_show_text_only(serve: Serve) -> None:
-    """Where a terminal knows no styles none are sent."""
+    """A terminal without styles gets none."""
     pieces = [chunk_event(reasoning_content="think"), *text_reply("answer").steps]
     with Terminal("chat", "Hi", **at(serve(Reply(pieces)), TERM="dumb")) as terminal:
         assert 0 == terminal.wait()
@@ -701,7 +701,7 @@ def test_json_on_a_terminal_obeys_nothing_either(serve: Serve) -> None:
 
 
 def test_an_error_on_a_terminal_has_a_line_of_its_own(serve: Serve) -> None:
-    """What came and the error do not run into each other."""
+    """The partial answer and the error are on separate lines."""
     with Terminal("chat", "Hi", **at(serve(text_reply("one two").first(2).then(Cut())))) as terminal:
         assert 1 == terminal.wait()
 
@@ -768,7 +768,7 @@ def test_a_dialogue_with_nobody() -> None:
 
 
 def test_ctrl_c_in_a_dialogue_stops_the_answer_alone(serve: Serve) -> None:
-    """What came of the answer is remembered, the dialogue goes on, and the server is left."""
+    """Ctrl-C keeps the partial answer in the history, closes the connection, and continues the dialogue."""
     server = serve(text_reply("one two").first(2).then(Wait(None)), text_reply("fine"))
     with Terminal("chat", **at(server)) as terminal:
         terminal.expect("> ")
@@ -810,7 +810,7 @@ def test_a_question_without_an_answer_is_taken_back(serve: Serve) -> None:
 
 
 def test_an_answer_that_failed_midway_is_remembered(serve: Serve) -> None:
-    """What came before an error is part of the dialogue, which goes on."""
+    """The partial answer before an error stays in the history, and the dialogue continues."""
     server = serve(text_reply("one two").first(2).then(Cut()), text_reply("fine"))
     with Terminal("chat", **at(server)) as terminal:
         terminal.expect("> ")
@@ -845,7 +845,7 @@ def test_ctrl_c_at_the_prompt_twice() -> None:
 
 
 def test_a_dialogue_with_a_model_that_cannot_be_asked() -> None:
-    """Where no question could be sent, that is said before one is typed."""
+    """If no question can be sent, an error says so before the first prompt."""
     with Terminal("chat", "-m", "openai/m") as terminal:
         assert 1 == terminal.wait()
     assert "streamkit: openai needs an API key" in terminal.shown
@@ -853,7 +853,7 @@ def test_a_dialogue_with_a_model_that_cannot_be_asked() -> None:
 
 
 def test_a_dialogue_outlives_what_cannot_be_sent(serve: Serve, tmp_path: Path) -> None:
-    """A question that cannot be sent is told of, and what was said before is not lost."""
+    """A question that cannot be sent is reported, and the history is kept."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "from streamkit import ConfigError\n"
@@ -880,7 +880,7 @@ def test_a_dialogue_outlives_what_cannot_be_sent(serve: Serve, tmp_path: Path) -
 
 
 def test_bytes_that_are_no_text(serve: Serve) -> None:
-    """What is no text in what is typed and in arguments is replaced, and asked all the same."""
+    """Invalid characters in typed text and in arguments are replaced, and the question is sent."""
     server = serve(text_reply("ok"))
     environment = at(server, LC_ALL="C")  # elsewhere readline leaves such bytes out
     with Terminal("chat", "-s", b"caf\xe9", **environment) as terminal:

@@ -1,4 +1,4 @@
-"""`streamkit models` and `streamkit doctor`, as people and scripts meet them."""
+"""`streamkit models` and `streamkit doctor` as processes."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class TestModels:
         )
 
     def test_without_any_key(self) -> None:
-        """Where no provider has a key, that is said, and what to do."""
+        """If no provider has a key, the message says so and names the remedy."""
         done = streamkit("models")
         assert (1, "") == (done.returncode, done.stdout)
         assert "no provider has a key" in done.stderr
         assert "streamkit doctor --all" in done.stderr
 
     def test_a_provider_that_fails(self) -> None:
-        """One that refuses the key is named on stderr, in one line, without the key."""
+        """A provider that rejects the key is named on stderr, in one line, without the key."""
         with Server(error_reply(401)) as server:
             done = streamkit("models", **openai_at(server))
         assert (1, "", True) == (done.returncode, done.stdout, "openai: " in done.stderr)
@@ -122,7 +122,7 @@ class TestModels:
         ],
     )
     def test_a_server_here_that_somebody_set_up_and_does_not_run(self, variable: str, value: str, told: str) -> None:
-        """One that is not there is named as well, by the list and by the survey."""
+        """A provider that cannot be reached is named too, by the list and by the survey."""
         done = streamkit("models", **{variable: value})
         assert (1, 1, True) == (done.returncode, len(done.stderr.splitlines()), told in done.stderr)
         assert any(line.startswith(told[:4]) for line in streamkit("doctor", **{variable: value}).stdout.splitlines())
@@ -135,7 +135,7 @@ class TestModels:
                 assert done.stderr.endswith("404: Nope; check the provider's base URL, such as for a missing /v1\n")
 
     def test_no_model_is_able(self) -> None:
-        """Where no model has a capability, that is said, and the exit code is 1."""
+        """If no model has a capability, the message says so, and the exit code is 1."""
         with Server(json_reply(MODELS)) as server:
             done = streamkit("models", "-p", "openai", "-c", "tools", "-c", "images", **openai_at(server))
         assert (1, "") == (done.returncode, done.stdout)
@@ -165,7 +165,7 @@ class TestModels:
                     assert KEY not in done.stdout + done.stderr
 
     def test_names_that_would_command_a_terminal(self) -> None:
-        """What a server calls its models does nothing to a terminal, as text and as JSON."""
+        """Control characters in a model's name do not reach a terminal, as text or as JSON."""
         with Server(json_reply({"data": [{"id": "a\x1b[2J\x9b2Jb\nc", "name": "\x9b"}]})) as server:
             assert "openai/a[2J2Jb c " in streamkit("models", "-p", "openai", **openai_at(server)).stdout
             done = streamkit("models", "-p", "openai", "--json", **openai_at(server))
@@ -261,7 +261,7 @@ class TestDoctor:
             assert "word@" not in done.stdout + done.stderr
 
     def test_a_dead_proxy_is_named(self) -> None:
-        """Where the proxy is dead, that is not put down to the server alone."""
+        """If the proxy is dead, the message names the proxy too."""
         done = streamkit("doctor", "http://far.example/v1", HTTP_PROXY="http://me:pa55word@127.0.0.1:1")
         assert (1, True) == (done.returncode, "through the proxy http://***@127.0.0.1:1" in done.stderr)
 
@@ -285,7 +285,7 @@ class TestDoctor:
                 assert said in streamkit("doctor", **openai_at(server)).stdout
 
     def test_a_stream_that_is_cut(self) -> None:
-        """What came before the cut is judged, and the cut is in the verdict."""
+        """The events before the cut are judged, and the verdict reports the cut."""
         words = text_reply("one two three four five six seven eight", pause=0.02)
         with Server(words.first(len(words.steps) // 2).then(Cut())) as server:
             done = streamkit("doctor", server.url)
@@ -294,7 +294,7 @@ class TestDoctor:
         assert shown["verdict"].startswith("failed: the connection was closed before the reply was over. Until then:")
 
     def test_a_stream_without_a_length_that_is_cut(self) -> None:
-        """Where nothing but the last event tells of a cut, that is said."""
+        """A cut that only shows in the last event is reported."""
         words = text_reply("one two three four five six seven eight", pause=0.02)
         with Server(words.but(framing="close"), words.first(9).then("data: {").but(framing="close")) as server:
             assert "cut off" not in streamkit("doctor", server.url).stdout
@@ -338,13 +338,13 @@ class TestDoctor:
         assert "X-Accel-Buffering" in done.stdout
 
     def test_a_page(self) -> None:
-        """What is no stream is said to be none."""
+        """A response that is not a stream is reported as such."""
         with Server(html_reply().but(status=200)) as server:
             done = streamkit("doctor", f"{server.url}/page", "--method", "GET")
         assert (0, True) == (done.returncode, "not a stream: the server sends text/html" in done.stdout)
 
     def test_a_server_that_falls_silent(self) -> None:
-        """What came until the limit is shown, and the limit is the error."""
+        """The events before the limit are shown, and the error names the limit."""
         reply = text_reply("one two three").first(3).then(Wait(None))
         with Server(reply) as server:
             done = streamkit("doctor", server.url, "--timeout", "3")
@@ -355,7 +355,7 @@ class TestDoctor:
         assert (3, True, True) == (shown["events"], shown["first_event"] > 0, shown["connected"] > 0)
 
     def test_a_server_that_never_answers(self) -> None:
-        """One that took the request and says nothing was connected to."""
+        """A server that accepts the request and stays silent counts as connected."""
         with Server(Reply(before_head=[Wait(None)])) as server:
             done = streamkit("doctor", server.url, "--timeout", "3", "--json")
         shown = json.loads(done.stdout)
@@ -386,7 +386,7 @@ class TestDoctor:
         ],
     )
     def test_a_reason_of_the_server(self, reply: Reply, arguments: list[str], told: str) -> None:
-        """What a server says of its error is shown, and what to do about it; inside a 200 it is one as well."""
+        """A server's error message and the remedy are shown, also for an error inside a 200."""
         with Server(reply) as server:
             done = streamkit("doctor", server.url, *arguments, K=KEY)
         assert (1, 1) == (done.returncode, len(done.stderr.splitlines()))
@@ -410,7 +410,7 @@ class TestDoctor:
         ],
     )
     def test_a_body_for_each_api(self, path: str, body: dict[str, object]) -> None:
-        """What is asked is in the words of the API that stands at the end of the URL."""
+        """The request has the wire format of the API that the URL's path names."""
         with Server(text_reply("one")) as server:
             streamkit("doctor", f"{server.origin}{path}", "-m", "m")
             (request,) = server.requests
@@ -459,7 +459,7 @@ class TestDoctor:
         ],
     )
     def test_errors(self, arguments: list[str | bytes], code: int, said: str) -> None:
-        """What cannot be asked is one line on stderr."""
+        """An unusable URL gives one line on stderr."""
         done = streamkit("doctor", *arguments, NO_KEY="ключ", PYTHONUTF8="1")
         assert (code, 1, True) == (done.returncode, len(done.stderr.splitlines()), said in done.stderr)
         assert KEY not in done.stderr

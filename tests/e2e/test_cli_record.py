@@ -86,7 +86,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
     ],
 )
 def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
-    """What it cannot know is asked for, and what it cannot do is refused, in one line."""
+    """Missing and invalid options give an error of one line, without secrets."""
     done = run(tmp_path / "t", *arguments)
     assert (2, 1, False) == (done.returncode, len(done.stderr.splitlines()), "secret" in done.stderr)
 
@@ -108,7 +108,7 @@ def test_the_way_to_the_recorder_is_direct(tmp_path: Path) -> None:
 
 
 def test_a_signed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What AWS gets by way of the recorder has the signature that it would reckon for it."""
+    """A request through the recorder has the signature that AWS computes."""
     path = tmp_path / "t"
     with Server(reply_in("bedrock", "Hello there")) as server:
         bedrock = providers.Bedrock(base_url=server.origin, region="eu-west-1", access_key="AKIATEST", secret_key=KEY)

@@ -1,4 +1,4 @@
-"""What requests' users expect of the environment: proxies, .netrc, CA bundles, cookies, mocks."""
+"""The environment, as users of requests expect it: proxies, .netrc, CA bundles, cookies, mocks."""
 
 from __future__ import annotations
 

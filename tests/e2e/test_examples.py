@@ -1,4 +1,4 @@
-"""Each file of examples/ runs as it stands, without a key, and shows what it is there to show."""
+"""Each program of examples/ runs without a key, and prints the output that its README promises."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py")}
 SECONDS = 120  # for one example; none takes six on an idle machine
 
 LAST_WORDS = 'I only kept talking until you were here."'
@@ -33,8 +34,8 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def output_of(name: str, cwd: Path) -> str:
-    """Return what an example prints; it has nothing to say on stderr."""
-    result = run(str(EXAMPLES / name), cwd=cwd)
+    """Return the standard output of an example, which must write nothing to stderr."""
+    result = run(str(PROGRAMS[name]), cwd=cwd)
     assert result.stderr == ""
     return result.stdout
 
@@ -51,9 +52,9 @@ def test_basic_streaming(tmp_path: Path) -> None:
 
     assert output.startswith("A story, then, for “a lighthouse”.\n\nAt the end of a long grey pier")
     assert LAST_WORDS in output
-    assert "7 tokens asked, 158 answered, in 159 chunks\n" in output
-    first = number(r"first word after (\d+) ms", output)
-    last = number(r"all of them after ([\d.]+) s", output)
+    assert "7 input tokens, 158 output tokens, in 159 chunks\n" in output
+    first = number(r"first chunk after (\d+) ms", output)
+    last = number(r"whole reply after ([\d.]+) s", output)
     assert first / 1000 < last / 2, "it came as a whole, and not as a stream"
 
 
@@ -81,7 +82,7 @@ def test_sentence_buffering(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bar", [True, False], ids=["tqdm", "plain"])
 def test_progress(bar: bool, tmp_path: Path) -> None:
     """stdout has the reply alone; stderr counts up to its length, by a bar or without one."""
-    script = str(EXAMPLES / "progress.py")
+    script = str(PROGRAMS["progress.py"])
     if bar:
         pytest.importorskip("tqdm")
         result = run(script, cwd=tmp_path)
@@ -106,7 +107,7 @@ def test_cancel_after_n_chunks(tmp_path: Path) -> None:
     story, _, summary = output.partition(" ...\n")
     assert len(story.split()) == 40
     assert "status: cancelled, finish reason: cancelled\n" in summary
-    assert f"kept: 40 words, of which the last is {story.split()[-1]!r}\n" in summary
+    assert f"kept: 40 words, the last one is {story.split()[-1]!r}\n" in summary
 
 
 def test_cancel_from_another_thread(tmp_path: Path) -> None:
@@ -180,13 +181,20 @@ def test_first(tmp_path: Path) -> None:
     assert len(story.removesuffix(" ...\n").split()) == 100
 
 
-def test_every_example_is_tested_and_listed() -> None:
-    """A file without a test here, or without its line in the README, is a file that nobody looks after."""
-    files = {path.stem for path in EXAMPLES.glob("*.py")}
-    listed = set(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\)", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE))
+def links_of(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))
 
-    assert files == listed
-    assert {name for name in files if f"test_{name}" not in globals()} == set()
+
+def test_every_example_is_tested_and_listed() -> None:
+    """Each program has a test here, and its line in the README of its folder and in the index."""
+    assert set(EXAMPLES.rglob("*.py")) == set(PROGRAMS.values()), "a program belongs into the folder of a topic"
+    assert {name for name in PROGRAMS if f"test_{name.removesuffix('.py')}" not in globals()} == set()
+    folders = sorted({path.parent for path in PROGRAMS.values()})
+    for folder in folders:
+        assert sorted(links_of(folder / "README.md")) == sorted(path.name for path in folder.glob("*.py"))
+    programs = [path.relative_to(EXAMPLES).as_posix() for path in PROGRAMS.values()]
+    readmes = [f"{folder.name}/README.md" for folder in folders]
+    assert sorted(links_of(EXAMPLES / "README.md")) == sorted([*programs, *readmes])
 
 
 def test_usage_and_cost(tmp_path: Path) -> None:
@@ -195,7 +203,7 @@ def test_usage_and_cost(tmp_path: Path) -> None:
 
     assert "agnic/acme/large: 1 reply, 1500 tokens, $0.0081\n" in output
     assert "openrouter/acme/small: 2 replies, 2300 tokens, $0.0026\n" in output
-    assert "in all 3800 tokens, $0.0107\n" in output
+    assert "total: 3800 tokens, $0.0107\n" in output
 
 
 def test_one_conversation_many_providers(tmp_path: Path) -> None:

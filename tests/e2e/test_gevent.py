@@ -1,4 +1,4 @@
-"""Under the monkey-patching of gevent and of eventlet everything works the same, with greenlets for threads."""
+"""Everything works under the monkey-patching of gevent and of eventlet, with greenlets in place of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README.md shows is what happens: every Python block runs, and prints the text block that follows it."""
+"""README.md is correct: every Python block runs and prints the text block that follows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's table of providers: each cell is what happens.
+"""The README's table of providers is correct, cell by cell.
 
 Run as a program it prints the table.
 """
@@ -112,7 +112,7 @@ def test_a_row_says_what_happens(name: str, variable: str, claims: str) -> None:
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_cost_that_is_reported(name: str) -> None:
-    """Where the table says so, the cost is the provider's own word, in the shape that it has there."""
+    """For the providers that the table marks, the cost is the one that the provider reports."""
     reply = reply_in("openai", "Hello")
     old = b'"total_tokens":18'
     assert any(old in step.data for step in reply.steps)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A TLS server's context, and a port whose connections never come about."""
+"""A TLS server's context, and a port that never accepts a connection."""
 
 from __future__ import annotations
 

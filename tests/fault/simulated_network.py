@@ -1,9 +1,9 @@
-"""A network that a test can slow down, cut and make forget, for a process in a network namespace of its own.
+"""A network that a test can slow down or cut, for a process in its own network namespace.
 
-The far hosts are addresses of 10.9.0.0/24, fd09::/64 and fe80::/64 behind a tun device. What is sent there comes to
-this process as packets, which it sends back with sender and receiver exchanged: so each far host is this one, under
-another name, and no checksum changes. The kernel does all the rest, and nothing of it reaches any other network. The
-namespace and the device go with the process.
+The far hosts are addresses of 10.9.0.0/24, fd09::/64 and fe80::/64 behind a tun device. This process receives
+their packets, and sends them back with sender and receiver exchanged. So each far host is this host under another
+address, and checksums stay valid. The kernel does the rest, and no packet reaches another network. The namespace and
+the device are removed with the process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the fault tests share: a client for a server, bounded waits, and counting what is left behind."""
+"""Helpers of the fault tests: a client for a server, bounded waits, and counts of leftover resources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def client_of(server: Server, **options: object) -> Client:
 
 
 def readers() -> list[threading.Thread]:
-    """Return the threads that read a stream; the one that looks at plain events is none of them."""
+    """Return the reader threads of streams, without the thread that polls plain events."""
     names = ((thread, thread.name) for thread in threading.enumerate())
     return [thread for thread, name in names if name.startswith("streamkit-") and name != "streamkit-events"]
 

@@ -1,4 +1,4 @@
-"""Cancel, from wherever and whenever: it returns at once, the loop ends, the server sees it, nothing is left."""
+"""Cancel from any thread in any phase: it returns at once, the loop ends, the server sees the end, nothing leaks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_cancel_over_tls(phase: str, certificate: Certificate, monkeypatch: pyte
 
 
 def test_tls_is_verified(certificate: Certificate) -> None:
-    """A certificate that nobody vouches for is a ConnectError, and not tried again."""
+    """An untrusted certificate is a ConnectError that is not retried."""
     with Server(text_reply("Hi"), tls=certificate.context) as server, client_of(server, retry=3) as client:
         stream = client.stream("openai/m", "Hi")
         with pytest.raises(ConnectError, match="no secure connection"):
@@ -103,7 +103,7 @@ def test_tls_is_verified(certificate: Certificate) -> None:
 
 
 def test_cancel_with_a_full_queue() -> None:
-    """A reader that waits for room is woken and goes, and what was in the queue is dropped."""
+    """A cancel wakes and ends a reader that waits for room, and drops the chunks in the queue."""
     with nothing_left(), Server(Reply([Repeat(HELLO)])) as server, client_of(server) as client:
         stream = client.stream("openai/m", "Hi", buffer=4)
         next(stream)
@@ -117,7 +117,7 @@ def test_cancel_with_a_full_queue() -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Wait, bounded, for what no event tells of."""
+    """Poll a condition that no event signals, for a bounded time."""
     deadline, never = time.monotonic() + SOON, threading.Event()
     while not true():
         assert time.monotonic() < deadline
@@ -379,7 +379,7 @@ def test_the_loop_keeps_its_stream() -> None:
 
 @pytest.mark.parametrize("where", ["waiting", "in the body"])
 def test_ctrl_c(where: str) -> None:
-    """Ctrl-C ends the stream, keeps what came, and is raised."""
+    """Ctrl-C ends the stream, keeps the delivered chunks, and is raised."""
     taken = threading.Event()
 
     def interrupt() -> None:
@@ -401,7 +401,7 @@ def test_ctrl_c(where: str) -> None:
 
 
 def test_closing_a_client_ends_its_streams() -> None:
-    """A client that is closed cancels what is open, and starts nothing more."""
+    """A closed client cancels its open streams and starts no new one."""
     with nothing_left(), Server(Reply([HELLO, Wait(None)])) as server:
         client = client_of(server)
         streams = [client.stream("openai/m", "Hi") for _ in range(3)]
@@ -414,7 +414,7 @@ def test_closing_a_client_ends_its_streams() -> None:
 
 
 def test_what_was_delivered_stays() -> None:
-    """After cancel in the loop body the loop ends, and the completion has exactly what the loop saw."""
+    """After cancel in the loop body the loop ends, and the completion has exactly the chunks that the loop yielded."""
     with Server(Reply([Repeat(HELLO, 50), Wait(None)])) as server, client_of(server) as client:
         stream = client.stream("openai/m", "Hi")
         seen = []
@@ -427,7 +427,7 @@ def test_what_was_delivered_stays() -> None:
 
 
 def test_a_slow_consumer_causes_no_timeout() -> None:
-    """A consumer that takes longer than every limit gets the whole reply: the clock stands while the queue is full."""
+    """A consumer that is slower than every limit gets the whole reply: no time counts while the queue is full."""
     go = threading.Event()
     reply = Reply([Repeat(HELLO, 40), WaitFor(go), Send(chunk_event(finish_reason="stop"))])
     timeout = Timeout(connect=60, first=1.5, idle=1, total=2.5)
@@ -510,7 +510,7 @@ def test_a_stop_counts_when_the_reader_is_done(kind: type[threading.Event]) -> N
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="signals of POSIX")
 def test_a_program_that_is_suspended_has_no_timeout() -> None:
-    """A limit is judged by the reader, which has to have had its turn: what came meanwhile is there."""
+    """The consumer reports a limit only after the reader could run: chunks that arrived meanwhile are delivered."""
     code = """if True:
         import sys
         import streamkit as sk

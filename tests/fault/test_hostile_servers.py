@@ -1,4 +1,4 @@
-"""Servers that hang, lie, flood and break: each ends as documented, on time, with nothing left behind."""
+"""Servers that hang, flood or break the protocol: each stream ends in time with the documented error."""
 
 from __future__ import annotations
 
@@ -369,7 +369,7 @@ def test_the_key_is_in_no_error() -> None:
 
 
 def test_nothing_after_done_counts() -> None:
-    """What a server sends after [DONE] is not part of the reply, and does not keep its reader."""
+    """Bytes after [DONE] are not part of the reply, and the reader does not wait for them."""
     with nothing_left(), Server(text_reply("Hi").then(Repeat(chunk_event("more")))) as server:
         with client_of(server) as client:
             assert client.complete("openai/m", "Hi").text == "Hi"
@@ -424,7 +424,7 @@ ENDS = {
 
 @pytest.mark.parametrize("format", ENDS)
 def test_an_end_that_comes_with_text_is_one(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last event may hold both the last words and the end: nobody waits long for more."""
+    """The last event may hold both text and finish reason: the stream ends soon after it."""
     monkeypatch.setattr(attempt, "_DOUBT_SECONDS", 0.2)
     kind, event = ENDS[format]
     lines = format == "ollama"
@@ -470,7 +470,7 @@ def test_a_finish_reason_on_every_piece(thoughts: bool, monkeypatch: pytest.Monk
 
 
 def test_an_error_outside_the_events() -> None:
-    """llama.cpp's field `error`, and bare JSON, are errors with what came before them, and not the end."""
+    """llama.cpp's field `error`, and bare JSON, are errors that keep the chunks before them, and not a normal end."""
     for words in (
         'error: {"code":400,"message":"the prompt is too long"}\n\n',
         '{"error": {"code": 400, "message": "the prompt is too long"}}',
@@ -482,7 +482,7 @@ def test_an_error_outside_the_events() -> None:
 
 
 def test_a_key_is_masked_before_its_text_is_cut() -> None:
-    """A key that stands where an excerpt ends shows none of its characters."""
+    """A key at the end of an excerpt is masked whole."""
     key = "sk-" + "S3CRET" * 30
     for reply in (
         Reply([b"data: " + b"x" * 400 + key.encode() + b"\n\n"]),
@@ -574,7 +574,7 @@ def test_a_refusal_whose_body_hangs() -> None:
 
 
 def test_a_compressed_flood_is_handed_over_in_bounds() -> None:
-    """Some KB that decompress to half a million chunks stay where they are while nobody takes them."""
+    """A few KB that decompress to half a million chunks are not all decoded while no consumer takes them."""
     import gzip
 
     body = gzip.compress(chunk_event("x") * 300_000)

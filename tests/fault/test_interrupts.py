@@ -1,4 +1,4 @@
-"""Signal handlers at any bytecode: nothing that was delivered is lost or doubled, and each observer is told once."""
+"""A signal handler at any bytecode: no delivered chunk is lost or doubled, and each observer is called once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVERY = 13  # each run takes milliseconds, so not every bytecode is tried in eac
 
 
 class Told(Observer):
-    """Counts what it is told of each stream."""
+    """Counts the reports of each stream."""
 
     def __init__(self) -> None:
         self.started: list[int] = []
@@ -150,7 +150,7 @@ def once(
 def test_an_interrupt_at_any_bytecode(
     take: Callable[[Stream, list[Chunk]], None], buffer: int, by_signals: bool
 ) -> None:
-    """What the loop's body saw is in the completion, at most one chunk more, in order; observers are told once."""
+    """The completion has the loop's chunks in order, and at most one more; each observer is called once."""
     told, every = Told(), 1 if by_signals else EVERY
     with Server(text_reply(WORDS)) as server, client_of(server, observers=[told], buffer=buffer) as client:
         total, _ = once(client.stream("openai/m", "Hi"), take, 0, by_signals=by_signals)

@@ -1,4 +1,4 @@
-"""A kept error holds what it says: no request, no response, no connection, and no word of the key."""
+"""An error keeps its message and attributes, and no request, response, connection or key."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def held_by(error: BaseException) -> Iterator[object]:
 
 
 def check(error: BaseException) -> None:
-    """Check that an error holds nothing but what it says."""
+    """Check that an error references no request, response, connection or frame."""
     for item in held_by(error):
         assert not isinstance(item, FORBIDDEN), type(item)
         assert not (isinstance(item, (str, bytes, bytearray)) and len(item) >= LARGE)
@@ -117,8 +117,8 @@ class Buggy(Unsound):
 
 CASES: list[tuple[str, Reply | None, type[StreamkitError], dict[str, Any]]] = [
     ("nobody there", None, ConnectError, {}),
-    ("a limit before the head", Reply(before_head=[Wait(None)]), StreamTimeout, {}),
-    ("a limit midway", Reply([HELLO, Wait(None)]), StreamTimeout, {}),
+    ("a limit before the head", Reply(before_head=[Wait(None)]), StreamTimeout, {"timeout": Timeout(first=0.3)}),
+    ("a limit midway", Reply([HELLO, Wait(None)]), StreamTimeout, {"timeout": Timeout(idle=0.3)}),
     ("a reset before the head", Reply(before_head=[Reset()]), BrokenStreamError, {}),
     ("a reset midway", Reply([HELLO, Wait(0.2), Reset()]), BrokenStreamError, {}),
     ("an end midway", Reply([HELLO, Cut()]), TruncatedStreamError, {}),
@@ -152,7 +152,7 @@ def test_an_error_holds_what_it_says(
     reply: Reply | None, kind: type[StreamkitError], options: dict[str, Any], use: Callable[[Client], object]
 ) -> None:
     """Whatever went wrong: neither attributes, nor causes, nor the traceback keep the request or show the key."""
-    settings = {"timeout": Timeout(connect=SOON, first=0.3, idle=0.3), "retry": Retry(1), **options}
+    settings = {"timeout": Timeout(connect=SOON, first=SOON, idle=SOON), "retry": Retry(1), **options}
     make = settings.pop("provider", providers.OpenAI)
     with nothing_left(), Server(reply or Reply()) as server:
         url = server.url if reply else "http://127.0.0.1:1/v1"
@@ -165,7 +165,7 @@ def test_an_error_holds_what_it_says(
 
 
 def test_our_own_failure_says_where() -> None:
-    """What is to be reported has the places, and not the frames."""
+    """The cause of a reported bug has code locations, and no frames."""
     with Server() as server, Client([Buggy(api_key=KEY, base_url=server.url)], retry=1) as client:
         with pytest.raises(StreamError, match=r"please report it: ZeroDivisionError\('with \*\*\*'\)") as caught:
             client.complete("openai/m", "Hi")

@@ -1,4 +1,4 @@
-"""What the kernel says of a connection that failed is told as that, and not as an end or as a limit of ours."""
+"""A connection that the kernel aborts is reported as that, not as an end or as a limit."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_reset_under_tls(certificate: Certificate, monkeypatch: pytest.MonkeyP
 
 
 def test_an_end_under_tls(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An end is one, although the server closed the connection without a word of TLS."""
+    """A close without TLS's close_notify is a normal end."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     whole = text_reply("Hi")
     with Server(Reply(whole.steps, framing="close"), tls=certificate.context) as server, client_of(server) as client:

@@ -1,4 +1,4 @@
-"""Many streams: in a row, at once, over one connection, in forked children, and in a process that ends."""
+"""Many streams: one after another, concurrent, over one connection, in forked children, and at exit."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("ending", ["pass", "raise SystemExit(0)", "del stream, client", "threading.current_thread()"])
 def test_the_interpreter_exits(ending: str) -> None:
-    """A program that ends with open streams ends at once and without a word, and its server is left."""
+    """A program that exits with open streams exits at once, prints nothing, and closes its connections."""
     with Server(Reply([Repeat(HELLO, 3), Wait(None)])) as server:
         result = run(
             f"""
@@ -370,7 +370,7 @@ def test_first_takes_the_quickest() -> None:
 
 
 def test_first_raises_when_all_fail() -> None:
-    """Where no stream has a chunk, first raises what the last one to fail raised."""
+    """If no stream has a chunk, first raises the error of the stream that failed last."""
     with Server(error_reply(401)) as server, client_of(server) as client:
         with pytest.raises(Exception, match="401"):
             first([client.stream("openai/m", "Hi") for _ in range(3)])

@@ -45,7 +45,7 @@ def test_what_the_server_may_have_acted_on_counts(steps: list[Step]) -> None:
 
 @pytest.mark.parametrize("steps", [row[1] for row in ACTED_ON], ids=[row[0] for row in ACTED_ON])
 def test_it_is_tried_again_as_a_failure(steps: list[Step]) -> None:
-    """Where there are tries left, the next one is told of."""
+    """With tries left, the failure is retried and counted."""
     with Server(text_reply("One"), Reply(before_head=steps), text_reply("Two")) as server:
         with client_of(server, retry=Retry(2, backoff=0.01)) as client:
             client.complete("openai/m", "Hi")
@@ -72,7 +72,7 @@ def test_an_end_without_a_word(end: Step, seconds: float, free: bool, monkeypatc
 
 
 def test_one_try_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second end without a word counts, whichever connection it is on."""
+    """The second end without a byte counts as a try, on any connection."""
     monkeypatch.setattr(attempt, "_DEAD_SECONDS", 60.0)
     with Server(text_reply("One"), Reply(before_head=[Cut()])) as server, client_of(server, retry=1) as client:
         client.complete("openai/m", "Hi")
@@ -216,7 +216,7 @@ def test_an_idle_connection_is_looked_at_before_it_is_used(
     certificate: Certificate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that has ended, or has bytes that nobody asked for, is dropped before anything is sent on it."""
+    """A pooled connection that has ended, or has unexpected bytes, is dropped before anything is sent on it."""
     monkeypatch.setattr(attempt, "_DEAD_SECONDS", 0.0)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     with RawServer(answer, after, certificate.context if tls else None) as server:
@@ -241,7 +241,7 @@ def pooled(client: Client) -> list[Any]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Wait, bounded, for what no event tells of."""
+    """Poll a condition that no event signals, for a bounded time."""
     deadline, never = time.monotonic() + SOON, threading.Event()
     while not true():
         assert time.monotonic() < deadline

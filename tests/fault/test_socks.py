@@ -1,4 +1,4 @@
-"""Streams through a SOCKS proxy: chunk by chunk, every limit and cancel in each phase, faults as without one."""
+"""Streams through a SOCKS proxy: chunks without delay, every limit and cancel in each phase, and faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamkit import Client, ConfigError, ConnectError, Retry, StreamError, Str
 from streamkit.testing import Mark, Reply, Server, Wait, WaitFor, chunk_event, text_reply
 from tests.fault.conftest import Certificate
 from tests.fault.socks_proxy import Phase, SocksProxy
-from tests.fault.support import SOON, client_of, join_readers, nothing_left
+from tests.fault.support import NEVER, SOON, client_of, join_readers, nothing_left
 from tests.fault.test_cancel import PHASES, cancel_after, reply_for
 from tests.fault.test_hostile_servers import FIRST_FAULTS, LATE_FAULTS, SILENT, fails
 
@@ -35,7 +35,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[SocksProxy]:
 def test_chunks_come_one_by_one(
     scheme: str, tls: bool, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server goes on only when the first chunk was seen; the connection is used again."""
+    """Chunks arrive without delay (the server waits until the first is seen), and the connection is reused."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
     seen = threading.Event()
     replies = Reply([HELLO, WaitFor(seen), chunk_event(finish_reason="stop")]), text_reply("Two")
@@ -74,7 +74,7 @@ def test_a_name_that_nobody_knows(proxy: SocksProxy, monkeypatch: pytest.MonkeyP
 
 
 def test_a_password_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name and the password of the proxy's address are those that it gets."""
+    """The proxy gets the user and the password of its address."""
     with nothing_left(), Server(text_reply("Hi")) as server, SocksProxy(user="me", password="hush") as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url("socks5h", "me:hush@"))
         with client_of(server) as client:
@@ -121,7 +121,7 @@ def test_nobody_at_the_proxys_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", ["socks", "socks6"])
 def test_a_kind_of_proxy_that_there_is_not(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other schemes are a ConfigError that names those that there are, without the password."""
+    """Other schemes are a ConfigError that names the known ones, without the password."""
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hush@127.0.0.1:1")
     with nothing_left(), Server() as server, client_of(server) as client:
         with pytest.raises(ConfigError, match=rf"{scheme}://\*\*\*@127\.0\.0\.1:1 .*socks5h") as caught:
@@ -147,7 +147,7 @@ def mute_proxy(phase: Phase) -> SocksProxy:
 def test_a_mute_proxy_ends_at_the_connect_limit(
     scheme: str, phase: Phase, tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that accepts and says nothing is given up at the limit for connecting, by the reader itself."""
+    """A proxy that accepts and stays silent ends in a timeout after `connect`, reported by the reader."""
     with nothing_left(), Server() as server, mute_proxy(phase) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url(scheme, "me:hush@"))
         url = server.url.replace("http:", "https:") if tls else server.url
@@ -211,7 +211,7 @@ def test_cancel_through_a_proxy(
 @pytest.mark.parametrize(("reply", "phase", "text"), [row[1:] for row in SILENT], ids=[row[0] for row in SILENT])
 def test_silence_ends_at_its_limit(reply: Reply, phase: str, text: str, proxy: SocksProxy) -> None:
     """A server that sends nothing of use ends in a StreamTimeout of the right phase."""
-    error, kept, _ = fails(reply, timeout=Timeout(connect=5, first=0.4, idle=0.4))
+    error, kept, _ = fails(reply, timeout=Timeout(connect=NEVER, **{"first": NEVER, "idle": NEVER, phase: 0.4}))
     assert isinstance(error, StreamTimeout)
     assert (phase, 0.4, text) == (error.phase, error.limit, kept)
 
@@ -236,6 +236,6 @@ def test_after_the_first_chunk_nothing_is_retried(reply: Reply, kind: type[Strea
 def test_the_first_limit_is_not_part_of_connecting(proxy: SocksProxy) -> None:
     """A model that thinks longer than ``connect`` lets it is no failed connection."""
     sent = threading.Event()
-    reply = Reply([Mark(sent), Wait(0.6), HELLO, chunk_event(finish_reason="stop")])
-    with Server(reply) as server, client_of(server, timeout=Timeout(connect=0.3, first=SOON)) as client:
+    reply = Reply([Mark(sent), Wait(2.5), HELLO, chunk_event(finish_reason="stop")])
+    with Server(reply) as server, client_of(server, timeout=Timeout(connect=2, first=SOON)) as client:
         assert client.complete("openai/m", "Hi").text == "Hello"

@@ -1,6 +1,6 @@
-"""The public API has types that help: this file is only type-checked, never run.
+"""The types of the public API; this file is only type-checked, never run.
 
-Where a type became wider, or `Any`, the checker fails here.
+If a type becomes wider, or `Any`, the type checker fails here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls that every provider has to translate, for the golden files and for what is compared with the SDKs."""
+"""Calls that every provider translates, for the golden files and the comparison with the SDKs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the unit tests share: waits that are bounded, and threads that fail loudly."""
+"""Helpers of the unit tests: bounded waits, and threads whose errors fail the test."""
 
 from __future__ import annotations
 

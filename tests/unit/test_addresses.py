@@ -1,4 +1,4 @@
-"""What of an address may be shown."""
+"""Which parts of an address are hidden."""
 
 from __future__ import annotations
 

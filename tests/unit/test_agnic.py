@@ -1,4 +1,4 @@
-"""Agnic's gateway: two headers for the token, what the wallet pays, and its spending limits."""
+"""Agnic's gateway: two headers for the token, the wallet's costs, and spending limits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def with_agnic(event: bytes, told: Any) -> bytes:
 
 class TestCost:
     def test_on_the_usage(self) -> None:
-        """What the wallet pays goes over what the gateway's supplier charges."""
+        """The wallet's cost is preferred to the supplier's."""
         usage = streamed(
             chunk_event("Hi"), chunk_event(finish_reason="stop"), with_agnic(chunk_event(usage=USAGE), PAID)
         )
@@ -100,7 +100,7 @@ class TestCost:
 
     @pytest.mark.parametrize("told", [None, {}, [], "x", {"cost_usd": None}, {"cost_usd": "free"}, {"cost_usd": "-1"}])
     def test_unknown(self, told: Any) -> None:
-        """Where Agnic does not say, the supplier's cost is what is known."""
+        """Without a cost from Agnic, the supplier's cost counts."""
         usage = streamed(
             chunk_event('about "agnic"'),
             chunk_event(finish_reason="stop"),
@@ -117,7 +117,7 @@ class TestCost:
         assert ("Hi", 0.0001) == (said.text, said.usage.cost)
 
     def test_each_stream_has_its_own(self) -> None:
-        """What one stream costs is not what another does."""
+        """One stream's cost does not appear in another."""
 
         @attrs.define
         class Event:
@@ -132,7 +132,7 @@ class TestCost:
         assert [0.0001, 0.00004] == costs
 
     def test_a_torn_event(self) -> None:
-        """An event that is no JSON is told as such, whatever word it has in it."""
+        """An event that is not JSON is reported as such, whatever it contains."""
         with Server(Reply([b'data: {"agnic"\n\n'])) as server, Client([Agnic(KEY, server.url)], retry=1) as client:
             with pytest.raises(Exception, match="an event is not JSON"):
                 client.complete("agnic/m", "Hi")

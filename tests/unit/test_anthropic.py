@@ -1,4 +1,4 @@
-"""What is particular about asking Anthropic."""
+"""Requests to Anthropic, beyond the golden files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data_url(kind: str, content: bytes) -> str:
 
 @pytest.mark.parametrize(("params", "version"), [({}, "2026-10-21"), ({"temperature": 0}, "2023-06-01")])
 def test_the_version_is_one_that_knows_the_parameters(params: dict[str, float], version: str) -> None:
-    """The newest version of the API refuses to be told a temperature, so such a call goes out as the one before."""
+    """The newest version of the API rejects a temperature, so such a call uses the version before."""
     request = Anthropic(api_key="k").request(attrs.evolve(CALLS["effort"], params=params))
     assert version == request.headers["anthropic-version"]
 
@@ -45,7 +45,7 @@ def test_one_beta_or_none(betas: Any, sent: str | None) -> None:
 
 @pytest.mark.parametrize("betas", [[1], 5, b"a", {"a": 1}])
 def test_betas_that_are_no_texts(betas: Any) -> None:
-    """What is no text and no texts is refused when the provider is made."""
+    """`betas` that are not a string or strings are rejected by the constructor."""
     with pytest.raises(ConfigError, match="betas is a text or a list of texts"):
         Anthropic(api_key="k", betas=betas)
 
@@ -86,7 +86,7 @@ def test_the_official_url_needs_a_key_however_it_is_written() -> None:
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/csv"])
 def test_a_text_document_goes_as_text(kind: str) -> None:
-    """What is text is sent decoded, as the API takes only PDF in base64."""
+    """Text files are sent decoded, because the API takes only PDF in base64."""
     (message,) = body(Message("user", ["Sum it up", FilePart(data_url(kind, "a,\u00fc".encode()))]))["messages"]
     expected = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a,\u00fc"}}
     assert expected == message["content"][1]

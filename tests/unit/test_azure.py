@@ -1,4 +1,4 @@
-"""Azure OpenAI is asked at its own addresses, with its own headers, as its official client does."""
+"""Azure OpenAI's own addresses and headers, compared with its official client."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class TestAddress:
         assert url == AzureOpenAI(KEY, endpoint, **options).models_request(None).url
 
     def test_impossible_and_secret(self) -> None:
-        """What may be secret in an address that is none of a resource is not shown."""
+        """Possible secrets in an invalid resource address are not shown."""
         with pytest.raises(ConfigError, match=r"endpoint is .*, not 'https://\*\*\*@x/openai\*\*\*'"):
             AzureOpenAI(KEY, "https://me:hush@x/openai?key=hush")
 
@@ -158,7 +158,7 @@ class TestKey:
         assert ["Bearer first", "Bearer second"] == sent
 
     def test_of_azure_identity(self) -> None:
-        """What azure-identity returns has the token in a field, and goes by its text; it does not show either."""
+        """An access token of azure-identity is sent by its text, and does not show."""
         held = AccessToken(TOKEN, 0)
         for token in (held, lambda: held):
             provider = AzureOpenAI(endpoint=HOST, token=token)
@@ -203,7 +203,7 @@ class TestKey:
         "how", [{"api_key": "sk-key\n456"}, {"token": "sk-key\n456"}, {"token": lambda: "sk-key\n456"}]
     )
     def test_impossible(self, how: Any) -> None:
-        """What no header can carry is refused without showing it, in the error or among the locals."""
+        """A value that no header can carry is rejected, and shown neither in the error nor among the locals."""
         with pytest.raises(ConfigError, match="holds a line break") as caught:
             AzureOpenAI(endpoint=HOST, **how).request(CHAT)
         frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
@@ -213,7 +213,7 @@ class TestKey:
 
     @pytest.mark.parametrize("how", [{"api_key": KEY}, {"token": TOKEN}, {"token": lambda: TOKEN}])
     def test_nowhere_to_be_seen(self, how: Any) -> None:
-        """Neither key nor token shows, in what is printed or among the locals of a traceback."""
+        """Keys and tokens show neither in printed objects nor among the locals of a traceback."""
         provider = AzureOpenAI(endpoint=HOST, **how)
         request = provider.request(CHAT)
         with pytest.raises(ConfigError) as caught:

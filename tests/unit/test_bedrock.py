@@ -1,4 +1,4 @@
-"""What is particular about asking Amazon Bedrock: formats, names, tools, and a body that AWS's own model allows."""
+"""Requests to Amazon Bedrock: formats, names, tools, and bodies that AWS's own model accepts."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_an_effort_that_converse_has_no_word_for_is_refused(effort: str) -> None
 
 
 def test_a_schema_is_sent_with_its_description() -> None:
-    """What a reply is to be like goes with what the user says about it, beside the effort."""
+    """A schema is sent with its name and description, together with the effort."""
     wanted = {"name": "place", "description": "Where it is", "schema": {"type": "object"}}
     sent = body(response_format={"type": "json_schema", "json_schema": wanted}, reasoning_effort="high")
     schema = {"schema": '{"type":"object"}', "name": "place", "description": "Where it is"}
@@ -185,7 +185,7 @@ def test_a_call_without_results_of_media() -> None:
 
 
 def test_marks_of_the_cache_become_points_of_the_cache() -> None:
-    """What Anthropic marks, converse has a point behind: in the system prompt, in messages and among the tools."""
+    """`cache_control` becomes a cache point of converse: in the system prompt, in messages and in tools."""
     mark = {"type": "ephemeral", "ttl": "1h"}
     point = {"cachePoint": {"type": "default", "ttl": "1h"}}
     asked = Message("assistant", None, tool_calls=(ToolCall.of("c", "get_weather", "{}"),))

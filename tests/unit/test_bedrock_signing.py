@@ -1,4 +1,4 @@
-"""Requests to Amazon Bedrock: signatures that hold, beside what AWS's own SDK sends for the same call."""
+"""Signatures of requests to Amazon Bedrock, compared with those of AWS's SDK."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ask(provider: providers.Provider, **params: Any) -> None:
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_a_signature_holds(token: str | None) -> None:
-    """What arrives has the signature that AWS would reckon for it, the session's token included."""
+    """The request that arrives has the signature that AWS computes, with the session's token."""
     with Server(error_reply(400)) as server:
         ask(
             providers.Bedrock(
@@ -221,7 +221,7 @@ def test_credentials_that_stay_are_found_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_role_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What AWS says to whoever may not have a role is an error of ours."""
+    """AWS's refusal of a role is a documented error."""
     write_credentials(ACCESS)
     Path(os.environ["AWS_CONFIG_FILE"]).write_text(
         "[profile r]\nrole_arn=arn:aws:iam::123456789012:role/r\nsource_profile=default\nregion=eu-west-1\n", "utf-8"
@@ -253,7 +253,7 @@ def test_no_credentials() -> None:
 
 
 def test_a_region_of_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that holds nothing but blanks is as good as none."""
+    """A variable with only blanks counts as unset."""
     monkeypatch.setenv("AWS_REGION", "  ")
     with pytest.raises(ConfigError, match="needs a region"):
         providers.Bedrock("k")
@@ -280,7 +280,7 @@ def test_a_profile_that_is_not_there() -> None:
     ],
 )
 def test_the_region_of_the_address_counts(host: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes to a host of AWS is signed for its region, whatever the environment says."""
+    """A request to a host of AWS is signed for the host's region, whatever the environment says."""
     monkeypatch.setenv("AWS_REGION", "sa-east-1")
     provider = providers.Bedrock(base_url=f"https://{host}/", access_key=ACCESS, secret_key=SECRET)
     request = provider.request(ChatRequest("m", [{"role": "user", "content": "Hi"}]))

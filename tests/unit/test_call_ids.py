@@ -1,4 +1,4 @@
-"""Ids of tool calls that a provider does not take are replaced, the call's and its result's alike."""
+"""Tool call ids that a provider rejects are replaced, in the call and in its result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_others_take_any(name: str) -> None:
     st.sampled_from([ANTHROPIC_IDS, BEDROCK_IDS, CHAT_IDS, MISTRAL_IDS, RESPONSES_IDS]),
 )
 def test_they_stay_apart(ids: list[str], rule: re.Pattern[str]) -> None:
-    """Whatever the ids of a conversation are, those sent are such as the provider takes, and as many."""
+    """For any ids, the sent ids are valid for the provider, and as many as the conversation has."""
     sent = fitting(ids, rule)
     assert set(ids) == sent.keys()
     assert len(set(ids)) == len(set(sent.values()))

@@ -1,4 +1,4 @@
-"""Lists of models: every provider's shape, what is kept, and what a failure hides."""
+"""Lists of models: every provider's format, caching, and failures."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class TestShapes:
 
     @pytest.mark.parametrize("body", [None, 3, "x", {"data": 3}, {"detail": "nothing here"}])
     def test_anything_else_is_no_list(self, body: Any) -> None:
-        """What is no list of anything is an error, and not a list without models."""
+        """A response that is not a list is an error, not an empty list."""
         with pytest.raises(ProtocolError, match="something else than a list"):
             read_models("x", body)
 
@@ -193,7 +193,7 @@ class TestList:
         assert "sk-secret" not in f"{models.errors}"
 
     def test_asked_for_one_its_error_is_raised(self) -> None:
-        """Where a single provider is asked, its failure is the answer."""
+        """If only one provider is asked, its failure is raised."""
         with Server(error_reply(404)) as server, Client([local(server)]) as client:
             with pytest.raises(NotFoundError):
                 client.models.list("local")
@@ -241,7 +241,7 @@ class TestList:
         "beside", [{"error": ""}, {"error": {}}, {"error": False}, {"code": 500, "message": "OK"}, {"status": "error"}]
     )
     def test_what_stands_beside_a_list(self, beside: Any) -> None:
-        """Where there is a list, what gateways write beside it makes it no error."""
+        """A list with a gateway's additional fields is not an error."""
         with Server(json_reply({**OPENAI, **beside})) as server, Client([local(server)]) as client:
             assert ["m-1"] == [model.id for model in client.models.list("local")]
 
@@ -426,7 +426,7 @@ class TestChoosing:
 
 
 def test_nothing_was_found_for_somebody_failed() -> None:
-    """Where nothing was found and a provider failed, that is raised; one without a key has not failed."""
+    """If no model was found, a provider's failure is raised; a missing key is not a failure."""
     with Server(error_reply(500)) as server, Client([local(server), providers.Cohere()]) as client:
         for choose in (client.models.find, client.models.cheapest):
             with pytest.raises(ServerError):
@@ -438,7 +438,7 @@ def test_nothing_was_found_for_somebody_failed() -> None:
 
 
 def test_a_server_on_this_machine_that_somebody_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not run is passed over beside others, unless a variable of the environment is about it."""
+    """A local server that is not running is skipped, unless an environment variable configures it."""
     error = ConnectError("nobody there")
     assert all(not_in_use(name, error) for name in ("ollama", "vllm", "litellm"))
     assert not_in_use("vllm", ProtocolError("another program's page"))

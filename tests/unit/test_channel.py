@@ -1,6 +1,6 @@
-"""The channel keeps its order, its bounds and its end, whoever waits and whoever closes.
+"""The channel keeps its order, its bounds and its end, for any waiting and closing threads.
 
-Races are brought about through the wait that a channel is given, and never through what is inside it.
+The tests cause races through the waiter passed to the channel, never through private fields.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def drain(channel: Channel[int, str]) -> Iterator[Sequence[int]]:
 
 
 class Waits:
-    """Makes waiters for a channel that call back at the moment when a thread is about to wait.
+    """Creates waiters for a channel that call a function when a thread is about to wait.
 
-    By then the waiter is known to the channel and the thread has looked for the last time.
+    At that moment the waiter is registered with the channel, and the thread has made its last check.
     """
 
     def __init__(self, *at_wait: Callable[[], object]) -> None:
@@ -94,9 +94,9 @@ def later() -> float:
 
 
 class AgainstModel(RuleBasedStateMachine):
-    """Any calls in any order, against a list, an outcome and a flag.
+    """Any calls in any order, compared with a list, an outcome and a flag.
 
-    Nothing here waits: the sender puts at most what there is room for.
+    No call waits: the sender puts no more items than there is room for.
     """
 
     def __init__(self) -> None:
@@ -222,7 +222,7 @@ def test_more_items_than_capacity() -> None:
     assert sender.result() > 0.0
 
 
-def test_looking_in_vain_leaves_the_channel_as_it_was() -> None:
+def test_a_failed_get_leaves_the_channel_unchanged() -> None:
     """A look that finds nothing costs the sender nothing, however often it is repeated."""
     channel: Channel[int, str] = Channel(4)
     for number in range(3):
@@ -259,7 +259,7 @@ def test_a_deadline_that_becomes_earlier() -> None:
 
 @pytest.mark.parametrize("items", [[7], [7, 8]])
 def test_items_wake_the_receiver(items: list[int]) -> None:
-    """A receiver that waits gets what is put."""
+    """A waiting receiver gets the item that is put."""
     channel, receiver = waiting_receiver(2, later() + SOON)
     channel.put_many(items)
     assert items == receiver.result()
@@ -267,7 +267,7 @@ def test_items_wake_the_receiver(items: list[int]) -> None:
 
 @ENDS
 def test_the_end_wakes_the_receiver(end: Callable[[Channel[int, str]], None]) -> None:
-    """A receiver that waits without a deadline is told of the end."""
+    """The end wakes a receiver that waits without a deadline."""
     channel, receiver = waiting_receiver(2, float("inf"))
     end(channel)
     with pytest.raises(ChannelClosed):
@@ -275,7 +275,7 @@ def test_the_end_wakes_the_receiver(end: Callable[[Channel[int, str]], None]) ->
 
 
 def test_room_wakes_the_sender() -> None:
-    """A sender that waits for room goes on when the receiver has made some, and says how long it waited."""
+    """A sender that waits for room continues when the receiver takes items, and returns the seconds it waited."""
     waits = Waits()
     channel: Channel[int, str] = Channel(1, new_waiter=waits)
     sender = waiting_sender(channel, waits, [1, 2])
@@ -285,7 +285,7 @@ def test_room_wakes_the_sender() -> None:
 
 
 def test_close_wakes_the_sender_and_drops() -> None:
-    """Closing ends the sender's wait with `ChannelClosed`, and nothing of what was inside or to come is left."""
+    """Closing ends the sender's wait with `ChannelClosed`, and drops the items inside and those not put yet."""
     waits = Waits()
     channel: Channel[int, str] = Channel(2, new_waiter=waits)
     sender = waiting_sender(channel, waits, [1, 2, 3])
@@ -312,7 +312,7 @@ def test_closing_is_permanent() -> None:
 
 
 def test_the_outcome_comes_after_the_items_and_once() -> None:
-    """What was put before the outcome is taken before it; a second outcome changes nothing."""
+    """Items that were put before the outcome are taken before it; a second outcome changes nothing."""
     channel: Channel[int, str] = Channel(2)
     channel.put_many([1, 2])
     channel.finish("error")
@@ -328,7 +328,7 @@ class TestBytes:
     """A channel is bounded in bytes as well."""
 
     def test_a_sender_waits_for_bytes(self) -> None:
-        """A batch that does not fit beside what is inside waits until that was taken."""
+        """A batch that does not fit beside the items inside waits until they are taken."""
         waits = Waits()
         channel: Channel[int, str] = Channel(100, 10, new_waiter=waits)
         channel.put_many([1], 6)
@@ -340,7 +340,7 @@ class TestBytes:
         assert ([3], False) == (channel.get_many(NOW), channel.full())
 
     def test_one_always_fits(self) -> None:
-        """What is larger than the bound goes into an empty channel, and nothing with bytes beside it."""
+        """A batch larger than the bound goes into an empty channel, and no other bytes fit beside it."""
         waits = Waits()
         channel: Channel[int, str] = Channel(100, 10, new_waiter=waits)
         assert 0.0 == channel.put_many([1], 1000)
@@ -382,7 +382,7 @@ class TestBytes:
 
 
 class TestAsQueue:
-    """It is a `queue.Queue`: its own methods mean what they mean in the standard library."""
+    """It is a `queue.Queue`: the methods of the base class behave as in the standard library."""
 
     def test_put_and_get(self) -> None:
         """Single items, blocking or not, with and without a time limit."""
@@ -451,7 +451,7 @@ class TestAsQueue:
         joined.result()
 
     def test_shutdown(self) -> None:
-        """After `shutdown` nothing is put any more; what is inside is still there, or dropped at once."""
+        """After `shutdown` no item can be put; the items inside can be taken, or are dropped with `immediate`."""
         channel: Channel[int, str] = Channel(5)
         channel.put(1)
         channel.shutdown()
@@ -469,10 +469,10 @@ class TestAsQueue:
 
 
 class TestAtTheLastMoment:
-    """Between the look that finds nothing and the wait, the other side may do what the wait is for.
+    """An event between a thread's check and its wait is not lost.
 
-    Each comes twice: in the same thread, as a signal handler or the garbage collector does it, before the waiter is
-    shown and after the last look.
+    Each case runs twice, in the same thread, as a signal handler or the garbage collector runs: before the waiter is
+    registered, and after the last check.
     """
 
     @pytest.fixture(params=[Before, Waits])
@@ -529,7 +529,7 @@ class TestAtTheLastMoment:
 
 
 def test_a_close_in_the_middle_of_a_put() -> None:
-    """A sender whose own thread closes the channel while items go in drops them, and nothing is given out."""
+    """Closing in the sender's own thread, in the middle of a put, drops the items; none is delivered."""
     channel: Channel[int, str] = Channel(2)
     channel.listen(lambda: None if channel.closed else channel.close())
     with pytest.raises(ChannelClosed):
@@ -541,7 +541,7 @@ def test_a_close_in_the_middle_of_a_put() -> None:
 
 @pytest.mark.parametrize("action", [lambda c: c.put_many([1]), lambda c: c.finish("complete")], ids=["put", "finish"])
 def test_a_finalizer_may_close(action: Callable[[Channel[int, str]], object]) -> None:
-    """The garbage collector may run a cancel in the middle of what the same thread does to the channel."""
+    """The garbage collector may cancel in the middle of the same thread's operation on the channel."""
     channel: Channel[int, str] = Channel(2)
 
     class Dropped:
@@ -563,7 +563,7 @@ def test_a_finalizer_may_close(action: Callable[[Channel[int, str]], object]) ->
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of POSIX")
 def test_a_signal_handler_may_close() -> None:
-    """Ctrl-C may come, and its handler cancel, in the middle of what the main thread does to the channel."""
+    """A handler of Ctrl-C may cancel in the middle of the main thread's operation on the channel."""
     channel: Channel[int, str] = Channel(2)
     before = signal.signal(signal.SIGUSR1, lambda *_: channel.close())
     try:

@@ -1,4 +1,4 @@
-"""A chunk is a frozen value, however it was made."""
+"""A chunk is a frozen value, however it was created."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RAW = {"id": "r1", "choices": []}
 
 
 def test_the_fast_way_makes_the_same_chunk() -> None:
-    """`text_chunk` gives what the constructor gives, by type, value, hash of its fields and repr."""
+    """`text_chunk` and the constructor give equal chunks: type, value, hash of the fields and repr."""
     fast = text_chunk("Hi", 1, RAW, "r1", "m")
     slow = Chunk("text", text="Hi", index=1, raw=RAW, id="r1", model="m")
     assert Chunk is type(fast)
@@ -58,7 +58,7 @@ def test_only_done_is_finished() -> None:
 
 
 def test_printing_is_always_right() -> None:
-    """What is not said is empty text or None, so that printing `text` needs no check."""
+    """Unset fields are empty text or None, so that `text` can be printed without a check."""
     chunk = Chunk("reasoning", reasoning="hm")
     assert ("", "hm", "", 0) == (chunk.text, chunk.reasoning, chunk.refusal, chunk.index)
     assert (None, None, None, None) == (chunk.tool_call, chunk.finish_reason, chunk.usage, chunk.raw)
@@ -73,7 +73,7 @@ def test_repr_shows_what_is_there() -> None:
 
 
 def test_unknown_usage_is_none() -> None:
-    """A count that nobody sent is None, and never 0."""
+    """A count that the provider did not send is None, never 0."""
     assert [*[None] * 7, False] == list(attrs.astuple(Usage()))
 
 

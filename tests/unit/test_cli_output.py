@@ -1,4 +1,4 @@
-"""What is written on a terminal neither commands it nor is shown in another order than it has."""
+"""Output on a terminal contains no control sequences and no reordered text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client finds the provider of a model's name, and says before any I/O what cannot work."""
+"""A client finds the provider for a model's name, and reports wrong calls before any I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call becomes for Cohere, beyond the golden files."""
+"""Requests to Cohere, beyond the golden files."""
 
 from __future__ import annotations
 

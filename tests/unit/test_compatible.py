@@ -1,4 +1,4 @@
-"""Services of chat completions by name: where each is asked, with what key, and what it is sent otherwise."""
+"""Named services that speak chat completions: their addresses, keys and deviations."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def asked(provider: OpenAICompatible, server: Server, model: str, **params: Any)
 
 class TestTable:
     def test_each_has_its_row(self) -> None:
-        """What the pages say is what the table says."""
+        """The table agrees with the providers' documentation."""
         assert sorted(PAGES) == sorted(SERVICES) == list(SERVICES)
         table = {
             name: (row.base_url, row.key_variables[0], row.quirks.max_tokens_field) for name, row in SERVICES.items()
@@ -127,7 +127,7 @@ class TestTable:
         ],
     )
     def test_its_own_parameters(self, name: str, own: dict[str, Any]) -> None:
-        """What a service has beyond OpenAI's goes under its own name, and to nobody who has no word for it."""
+        """A service's own parameter is sent under its own name, and rejected for other services."""
         sent = body_of(OpenAICompatible(name, api_key=KEY), chat(**own))
         assert own == {field: sent[field] for field in own}
         with pytest.raises(ConfigError, match=f"has no parameter {', '.join(sorted(own))}"):
@@ -173,7 +173,7 @@ class TestKey:
         assert f"Bearer {KEY}" == sent.headers["Authorization"]
 
     def test_openais_key_is_openais(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Neither OpenAI's key nor its address counts for another service."""
+        """OpenAI's key and address are not used for another service."""
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
         provider = OpenAICompatible("vllm")
@@ -181,7 +181,7 @@ class TestKey:
         assert "http://127.0.0.1:8000/v1" == provider.base_url
 
     def test_nowhere_to_be_seen(self) -> None:
-        """Neither the key nor a header of the user's shows, in whichever way the provider is printed."""
+        """Keys and the user's headers do not show when the provider is printed."""
         provider = OpenAICompatible("openrouter", api_key=KEY, headers={"X-Secret": "hush-hush"})
         request = provider.request(chat())
         shown = f"{provider!r} {vars(provider)} {request!r} {dict(request.headers)} {request.secrets}"
@@ -317,7 +317,7 @@ class TestReasoningBack:
             assert back == server.requests[1].json()["messages"][0][field]
 
     def test_nobody_elses(self) -> None:
-        """One service's reasoning is not sent to another, and what a message has already is not written over."""
+        """A service's reasoning is not sent to another, and a message's own fields are not overwritten."""
         said = Message("assistant", "x", provider_data=({"reasoning_details": [{"text": "a"}]},))
         history = [*HELLO, said.to_dict()]
         assert HELLO[0] == body_of(OpenAICompatible("deepseek", api_key=KEY), chat("m", history))["messages"][0]
@@ -349,7 +349,7 @@ class TestReasoningBack:
                 client.complete("deepseek/m", "Hi")
 
     def test_only_of_the_first_choice(self) -> None:
-        """Of several choices it is the first that goes into the history, and its reasoning alone, once."""
+        """Only the first choice and its reasoning go into the history, once."""
         decoder = RememberingDecoder("p", 2, "reasoning_content")
         told = []
         for index, text in ((1, "other"), (0, "mine")):
@@ -382,7 +382,7 @@ def test_what_each_service_sent(recording: Recording) -> None:
     "recording", [each for each in RECORDINGS if service_of(each) in ("deepseek", "zai")], ids=lambda each: each.name
 )
 def test_what_was_thought_goes_back(recording: Recording) -> None:
-    """Of a recording it is the whole reasoning that goes back, and none where there was none."""
+    """The whole reasoning of a recording is sent back; without reasoning none is."""
     with Server(recording_reply(recording.body)) as server:
         with Client([OpenAICompatible("deepseek", server.url, KEY)], retry=1) as client:
             said = client.complete("deepseek/m", "Hi")

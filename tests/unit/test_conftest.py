@@ -1,4 +1,4 @@
-"""The suite's own fixtures do what the other tests take for granted."""
+"""The suite's own fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connecting: the addresses in turn, the first that answers wins, the others are closed, a cancel ends it."""
+"""Connecting: addresses in turn, the first that answers is used, the others are closed, a cancel ends it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def silent() -> Iterator[AddressInfo]:
 
 @contextmanager
 def refusing() -> Iterator[AddressInfo]:
-    """An address that refuses: a port that is taken and on which nobody listens."""
+    """An address that refuses connections: a bound port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield info(taken.getsockname())
@@ -85,7 +85,7 @@ def test_a_refusal_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("either")
 def test_all_fail() -> None:
-    """The failure of the last one to fail is what is told."""
+    """The raised error is the failure of the last attempt."""
     with refusing() as closed, nothing_left():
         with pytest.raises(ConnectionRefusedError):
             connect([closed, closed], Deadline(SOON))
@@ -144,7 +144,7 @@ def test_a_cancel_before_it_begins() -> None:
 
 
 def test_a_cancel_afterwards_touches_nothing() -> None:
-    """The guard has let go of what it had, whose descriptors may be other files by now."""
+    """The guard has released its sockets, whose descriptor numbers may be reused."""
     hook = Deadline(SOON)
     with silent() as dead, listening() as alive:
         with connect([dead, alive], hook):

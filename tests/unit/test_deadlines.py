@@ -1,4 +1,4 @@
-"""Deadlines knows which limit runs out next, on a time that the test tells it."""
+"""Deadlines report which limit runs out next, on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkit.streaming.deadlines import Deadlines
 
 
 class Time:
-    """a monotonic clock that moves when it is told to."""
+    """A monotonic clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -89,14 +89,14 @@ def test_waiting_for_another_try_is_bound_by_total_alone() -> None:
 
 
 def test_a_slow_consumer_stops_the_clock() -> None:
-    """While the consumer keeps the worker waiting nothing is due, and that time counts for no limit."""
+    """While the worker waits for the consumer no limit runs out, and that time counts for no limit."""
     deadlines, time = deadlines_of(ALL)
     deadlines.arrived()
-    deadlines.stand()
+    deadlines.pause()
     assert (math.inf, math.inf) == (deadlines.due, deadlines.remaining())
     time.passes(500)
     assert math.inf == deadlines.remaining()
-    deadlines.stood_still(500)
+    deadlines.extend_total(500)
     assert 3.0 == deadlines.arrived()
     assert (3.0, ("idle", 3)) == (deadlines.remaining(), phase_of(deadlines))
     assert 1600.0 == deadlines.total_due
@@ -106,7 +106,7 @@ def test_a_slow_consumer_stops_the_clock() -> None:
 
 
 def test_no_limits() -> None:
-    """Without limits nothing is ever due, in any phase."""
+    """Without limits, no phase has a deadline."""
     deadlines, _ = deadlines_of(Timeout(connect=None, first=None, idle=None, total=None))
     for enter in (deadlines.connecting, deadlines.sending, deadlines.arrived, deadlines.waiting):
         enter()
@@ -136,9 +136,7 @@ def test_the_error_names_the_limit(phase: str, enter: str, words: str) -> None:
 
 LIMITS = st.none() | st.floats(0.01, 100)
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["connecting", "sending", "arrived", "waiting", "stood_still", "nothing"]), st.floats(0, 50)
-    ),
+    st.tuples(st.sampled_from(["connecting", "sending", "arrived", "waiting", "blocked", "nothing"]), st.floats(0, 50)),
     max_size=12,
 )
 
@@ -156,11 +154,11 @@ def test_against_a_model(
         if step in limits:
             getattr(deadlines, step)()
             began, phase = time.now, step
-        elif step == "stood_still":
-            deadlines.stand()
+        elif step == "blocked":
+            deadlines.pause()
             time.passes(seconds)
             assert math.inf == deadlines.due
-            deadlines.stood_still(seconds)
+            deadlines.extend_total(seconds)
             deadlines.arrived()
             began, phase, total_at = time.now, "arrived", total_at + seconds
         limit = limits[phase]

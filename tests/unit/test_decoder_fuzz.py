@@ -1,4 +1,4 @@
-"""Whatever a server sends, a decoder gives chunks or one documented error."""
+"""For any bytes from a server, a decoder gives chunks or one documented error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The consumer's half of a stream: what was delivered, how it ended, and who is told."""
+"""The consumer's side of a stream: delivered chunks, the end, and reports to observers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text(*pieces: str) -> list[Chunk]:
 
 
 class Recorder(Observer):
-    """Keeps what it is told, and by which thread."""
+    """Records the reports, and the calling threads."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Report]] = []
@@ -51,7 +51,7 @@ def made(*observers: Observer) -> tuple[Delivery, StreamState]:
 
 class TestDelivered:
     def test_only_what_was_taken_counts(self) -> None:
-        """A chunk of the current batch is in the completion once the consumer has gone past it."""
+        """A chunk is in the completion as soon as the consumer's position is past it."""
         delivery, _ = made()
         delivery.take(text("a", "b", "c"))
         seen = [delivery.completion().text]
@@ -113,7 +113,7 @@ class TestSettling:
         assert (expected, "stop", "a") == (completion.finish_reason, completion.raw_finish_reason, completion.text)
 
     def test_the_first_to_say_is_right(self) -> None:
-        """A stream ends once; whoever comes later changes neither status nor error."""
+        """A stream ends once; later calls change neither status nor error."""
         delivery, _ = made()
         error = StreamError("no")
         assert delivery.settle("error", error)
@@ -122,7 +122,7 @@ class TestSettling:
         assert ("error", error) == (delivery.status, delivery.error)
 
     def test_an_error_has_what_was_delivered(self) -> None:
-        """The error carries the partial completion, without what was not delivered."""
+        """The error's partial completion has the delivered chunks only."""
         delivery, _ = made()
         delivery.take(text("a", "b"))
         delivery.cursor.position = 1
@@ -132,7 +132,7 @@ class TestSettling:
         assert ("a", "error") == (error.partial.text, error.partial.finish_reason)
 
     def test_many_at_once(self) -> None:
-        """However many threads end it at once, one is the first, and the observers are told once."""
+        """If many threads end it at once, one call is the first, and each observer is called once."""
         for _ in range(50):
             recorder = Recorder()
             delivery, _state = made(recorder)
@@ -280,7 +280,7 @@ class TestObservers:
         assert names != ["reader"]
 
     def test_one_that_fails_does_no_harm(self, caplog: pytest.LogCaptureFixture) -> None:
-        """What an observer raises is logged with its name; the others are told, and the stream ends as it did."""
+        """An observer's exception is logged with its name; the others are called, and the end is unchanged."""
 
         class Failing(Observer):
             def stream_ended(self, report: Report) -> None:
@@ -319,7 +319,7 @@ class TestObservers:
         assert ["ended"] == [what for what, _ in recorder.told]
 
     def test_ctrl_c_in_an_observer_is_not_swallowed(self) -> None:
-        """Only errors are logged: an interrupt goes on to the program."""
+        """Only an `Exception` is logged; an interrupt is raised in the program."""
 
         class Interrupted(Observer):
             def stream_ended(self, report: Report) -> None:
@@ -331,18 +331,18 @@ class TestObservers:
         assert "complete" == delivery.status
 
     def test_the_base_class_does_nothing(self) -> None:
-        """An observer overrides what is of interest; the rest is silent."""
+        """An observer overrides the methods it needs; the base class does nothing."""
         delivery, _ = made(Observer())
         delivery.started()
         assert delivery.settle("complete")
 
     def test_no_observers(self) -> None:
-        """Nobody is told where nobody listens."""
+        """Without observers no report is made."""
         Telling((), "stream_ended", None).go_on()
 
 
 def test_stats() -> None:
-    """The figures are those of the state, and the duration stands still once the worker has ended."""
+    """The figures are those of the state; the duration no longer grows after the worker's end."""
     delivery, state = made()
     fresh = delivery.stats()
     assert (None, 0, 0, 0, 0, 0.0) == (

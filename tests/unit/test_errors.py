@@ -1,4 +1,4 @@
-"""Every error keeps what it knows, wherever it goes, and stands where the tree says."""
+"""Every error keeps its attributes when it is pickled or copied, and has its place in the tree."""
 
 from __future__ import annotations
 
@@ -172,5 +172,5 @@ def test_overloaded_is_a_server_error() -> None:
 
 
 def test_a_connection_that_failed_is_no_answer() -> None:
-    """A `ConnectError` is no `APIError`: nobody answered."""
+    """A `ConnectError` is not an `APIError`: no server answered."""
     assert not issubclass(ConnectError, APIError)

@@ -1,4 +1,4 @@
-"""What ``merge`` and ``first`` take; what they do with it is in the fault tests."""
+"""Which arguments ``merge`` and ``first`` take; the fault tests test what they do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from streamkit import ConfigError
 class TestWhatIsNoStream:
     @pytest.mark.parametrize(("given", "kind"), [(["x"], "str"), ("x", "str"), ([None], "NoneType")])
     def test_in_a_list(self, function: Any, given: Any, kind: str) -> None:
-        """Anything but a stream is refused, with what there ought to be."""
-        with pytest.raises(ConfigError, match=rf"streams as client\.stream\(\) returns them; \[0\] is {kind}"):
+        """An item that is not a stream is rejected; the message names the expected type."""
+        with pytest.raises(ConfigError, match=rf"streams, as client\.stream\(\) returns them; item 0 is {kind}"):
             function(given)
 
     def test_no_list(self, function: Any) -> None:
-        """So is what is no list, a stream among it: it could be iterated, but nothing of it is taken."""
+        """An argument that is not a list is rejected; a single stream too, and no chunk is taken from it."""
         with pytest.raises(ConfigError, match="take a list of streams, not int"):
             function(5)
         with streamkit.stream("demo/storyteller", "Hi") as stream:

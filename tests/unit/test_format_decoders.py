@@ -1,4 +1,4 @@
-"""What the formats' documentation has and the recordings lack: rare events, rare ends, replies that come whole."""
+"""Documented events that no recording has: rare events, rare ends, replies that are not streamed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TestAnthropic:
         assert [known, hidden, {"type": "text", "text": "A"}] == sent
 
     def test_tools_of_the_server_are_no_calls(self) -> None:
-        """What runs on Anthropic's side is in raw, and not for the user to run."""
+        """A tool that Anthropic runs is in `raw`, and is not a tool call."""
         used = block(0, {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}})
         found = block(1, {"type": "web_search_tool_result", "tool_use_id": "s", "content": []})
         decoder = ANTHROPIC.decoder(HELLO)
@@ -160,7 +160,7 @@ class TestAnthropic:
         assert sent == answer_sent(ANTHROPIC, said)["content"]
 
     def test_a_history_that_was_changed(self) -> None:
-        """What the user adds to or takes from a message is sent, at the end or not at all."""
+        """Text that the user removes from a message is not sent; added text is sent at the end."""
         thought = {"type": "thinking", "thinking": "one", "signature": "c2ln"}
         blocks = [*block(0, {"type": "text", "text": "Look."}), *block(1, thought)]
         said, _ = reply(ANTHROPIC, START, *blocks, *stopped("end_turn"))
@@ -231,7 +231,7 @@ class TestAnthropic:
         assert sent == answer_sent(ANTHROPIC, said)["content"]
 
     def test_a_second_message_after_nothing(self) -> None:
-        """Where nothing of the first message was delivered the second takes its place."""
+        """If no chunk of the first message was delivered, the second replaces it."""
         first = {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"cache_read_input_tokens": 5}}}
         hidden = block(0, {"type": "redacted_thinking", "data": "x"})[:1]
         for begun in ([], block(0, {"type": "text", "text": ""})[:1], hidden):
@@ -411,7 +411,7 @@ class TestResponses:
         assert ("Hello", "tool_calls", {"a": 1}) == (said.text, said.finish_reason, said.tool_calls[0].arguments)
 
     def test_nothing_is_told_twice(self) -> None:
-        """What came in deltas, then whole, then again at the end, is told once."""
+        """Text that arrives in deltas, then whole, then again at the end is delivered once."""
         place = {"output_index": 0, "content_index": 0}
         said, _ = reply(
             RESPONSES,
@@ -508,7 +508,7 @@ class TestResponses:
             assert ("Hm", "Hello") == (said.reasoning, said.text)
 
     def test_a_name_for_a_nameless_item(self) -> None:
-        """What had no name belongs to the first item that has one, and not to the next."""
+        """Text without an item id belongs to the first item that has one."""
         texts = {"m1": "ab", "m2": "cdef"}
         ends = [
             {
@@ -560,7 +560,7 @@ class TestResponses:
         assert ("Hm, so", "Hello") == (said.reasoning, said.text)
 
     def test_a_summary_beside_raw_reasoning(self) -> None:
-        """Of one item the kind of reasoning that comes first is told; another item has its own."""
+        """For each item, only the kind of reasoning that comes first is delivered."""
         said, _ = reply(
             RESPONSES,
             {"type": self.SUMMARY, "delta": "short", "output_index": 0, "summary_index": 0},
@@ -851,7 +851,7 @@ class TestInteractions:
 
 class TestBedrock:
     def test_tools_of_the_server_are_no_calls(self) -> None:
-        """What runs on Amazon's side is in raw, and not for the user to run."""
+        """A tool that Amazon runs is in `raw`, and is not a tool call."""
         start = {"toolUse": {"toolUseId": "t", "name": "code", "type": "server_tool_use"}}
         decoder, chunks = BEDROCK.decoder(HELLO), []
         for kind, shape in (

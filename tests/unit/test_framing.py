@@ -1,4 +1,4 @@
-"""Framing by content type: lines of JSON and AWS's binary frames, however they are cut."""
+"""Framing by content type: JSON lines and AWS's binary frames, however the bytes are split."""
 
 from __future__ import annotations
 

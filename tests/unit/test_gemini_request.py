@@ -1,4 +1,4 @@
-"""What a call becomes for Gemini, beyond the golden files."""
+"""Requests to Gemini, beyond the golden files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_signature_of_its_own_stays() -> None:
 
 
 def test_how_little_a_model_can_think() -> None:
-    """What cannot be turned off is an error that recommends what every such model takes."""
+    """Thinking that cannot be turned off is an error that names the lowest setting."""
     for model in ("gemini-2.5-pro", "gemini-3-pro-preview"):
         with pytest.raises(ConfigError, match=r"cannot be kept from thinking; .* 'low'"):
             body("Hi", model, reasoning_effort="none")

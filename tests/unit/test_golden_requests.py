@@ -1,7 +1,7 @@
 """Every provider's translation of the same calls, compared with golden files.
 
-A golden file is a body that was checked against the provider's documentation, or the error that says what the
-provider has no word for.
+A golden file is a body that was checked against the provider's documentation, or the error that names the part of the
+call that the provider does not support.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_a_call_is_translated_as_the_golden_file_has_it(name: str, case: str) ->
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_an_unknown_parameter_is_refused(name: str) -> None:
-    """What a provider has no word for is an error that names it, never dropped."""
+    """A parameter that a provider does not support is an error that names it, never dropped."""
     call = attrs.evolve(CALLS["settings"], params={"temprature": 1})
     with pytest.raises(ConfigError, match="temprature"):
         PROVIDERS[name]().request(call)
@@ -68,7 +68,7 @@ def test_without_a_key_nothing_is_sent(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_keys_do_not_show(name: str) -> None:
-    """Neither a provider nor its request shows the key, and both know it as a secret."""
+    """A provider and its request do not show the key, and both list it as a secret."""
     made = type(PROVIDERS[name]())
     key = "sk-golden-secret"
     provider = made(api_key=key, region="eu-west-1") if name == "bedrock" else made(api_key=key)

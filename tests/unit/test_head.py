@@ -36,7 +36,7 @@ def test_the_file_is_left_at_the_body() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nA: 1\r\nB"])
 def test_an_end_too_early(data: bytes) -> None:
-    """A connection that ends within a head gives what there is, and then nothing."""
+    """A connection that ends within a head gives the bytes so far, and then an end."""
     assert data == b"".join(lines(data, 3))
 
 

@@ -1,4 +1,4 @@
-"""Headers that a request can carry, and those that are refused before anything is sent."""
+"""Headers that a request can carry, and headers that are rejected before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sent(headers: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["X\r\nInj", "", "X Y", "X:", "Xä", 1, None, b"X"])
 def test_a_name_that_is_none(name: Any) -> None:
-    """A header's name is one word of the characters that HTTP has for it."""
+    """A header's name consists of the characters that HTTP allows."""
     with pytest.raises(ConfigError, match="is no name of a header"):
         sent({name: "v"})
 

@@ -1,4 +1,4 @@
-"""Idle connections: the last put is the next used, the old ones are closed, and nothing waits."""
+"""Idle connections: the last put is the next used, old ones are closed, and no call waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call becomes for Gemini's interactions, beyond the golden files."""
+"""Requests to Gemini's interactions, beyond the golden files."""
 
 from __future__ import annotations
 

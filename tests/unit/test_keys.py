@@ -1,4 +1,4 @@
-"""Keys show nowhere: in no frame of ours on the way of an error, in no cause of one, in no repr, in no message."""
+"""Keys do not appear in frames, causes, reprs or messages of errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def errors_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def shown(error: BaseException) -> str:
-    """What a tool shows that prints an error, its causes, and the locals of the library's frames."""
+    """Return the output of a tool that prints an error, its causes, and the locals of the library's frames."""
     texts = []
     for each in errors_of(error):
         texts += [str(each), repr(each), repr(vars(each))]
@@ -183,7 +183,7 @@ def test_options_of_a_call(name: str, how: str, options: Any) -> None:
 @pytest.mark.parametrize("options", CALLS[:4])
 @pytest.mark.parametrize("how", [streamkit.stream, streamkit.complete])
 def test_options_of_the_default_client(how: Any, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does it in those of the package's own functions."""
+    """No key appears in the frames of the package's own functions."""
     for model in ("demo/storyteller", "nobody/m", "openai/m"):
         with pytest.raises(ConfigError) as caught:
             how(model, "Hi", **options)

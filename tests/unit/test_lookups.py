@@ -1,4 +1,4 @@
-"""Name lookups: shared, few at once, left at once by a limit or a cancel, and not remembered."""
+"""Name lookups: shared, few at once, ended at once by a limit or a cancel, and not cached."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def client_for(name: str, server: Server, **settings: object) -> Client:
 
 
 def test_a_hundred_streams_make_one_lookup(resolver: Resolver) -> None:
-    """While the resolver hangs there is one call for a name; when it answers, all streams go on."""
+    """While the resolver hangs, a name has one call; when it answers, all streams continue."""
     with Server(text_reply("Hi")) as server, client_for("far.test", server) as client:
         streams = [client.stream("openai/m", "Hi") for _ in range(100)]
         wait_until(lambda: lookups._lookups._newest and len(waiters()) == 100)
@@ -77,7 +77,7 @@ def waiters() -> list[object]:
 
 
 def test_lookups_of_many_names_take_few_threads(resolver: Resolver) -> None:
-    """Streams to a hundred hosts make a few threads, and end at their limits; what nobody waits for is not asked."""
+    """Streams to 100 hosts use few threads and end at their limits; a lookup without a waiter is not begun."""
     with Server(text_reply("Hi")) as server:
         clients = [client_for(f"host{number}.test", server) for number in range(100)]
         try:
@@ -110,7 +110,7 @@ def test_an_address_waits_for_nobody(resolver: Resolver) -> None:
 
 
 def test_a_limit_ends_the_reader(resolver: Resolver) -> None:
-    """At its limit a stream ends with its reader, whoever waits for it, and the lookup hangs on alone."""
+    """At its limit a stream and its reader end, and the hanging lookup delays nothing."""
     with Server(text_reply("Hi")) as server, client_for("far.test", server) as client:
         began = time.monotonic()
         with pytest.raises(StreamTimeout) as caught:
@@ -143,7 +143,7 @@ def test_a_cancel_before_the_wait_is_not_lost(resolver: Resolver) -> None:
 
 
 def test_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each lookup sees what the resolver says then."""
+    """Each lookup gets the resolver's current answer."""
     answers = iter([HERE, [], HERE])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *asked: next(answers))
     assert [look_up("far.test", 80, 0, Deadline(SOON)) for _ in range(3)] == [HERE, [], HERE]

@@ -1,4 +1,4 @@
-"""Chunks fold into one completion however they come, and messages are read from whatever users pass."""
+"""Chunks fold into the same completion in any batches, and messages are read in every accepted form."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestFold:
         assert (first.text, first.refusal) == (completion.text, completion.refusal)
 
     def test_nothing_is_an_empty_completion(self) -> None:
-        """Without any chunk there is one empty choice, and no claim about anything."""
+        """Without any chunk there is one empty choice, and every other field is unset."""
         assert Completion(provider="p", model="m") == fold([], provider="p", model="m")
         assert (None, Usage(), (Choice(),)) == (fold([]).finish_reason, fold([]).usage, fold([]).choices)
 
@@ -98,7 +98,7 @@ class TestFold:
         assert "asked" == fold([Chunk("text", text="Hi")], model="asked").model
 
     def test_usage_that_nobody_sent_is_unknown(self) -> None:
-        """Without usage every count is None; with one, the last that came counts, whole."""
+        """Without usage every count is None; otherwise the last usage replaces the earlier ones."""
         assert Usage() == fold([Chunk("text", text="a"), Chunk("done")]).usage
         chunks = [Chunk("text", text="a", usage=Usage(5, 1)), Chunk("text", text="b", usage=Usage(5, 2)), Chunk("done")]
         assert Usage(5, 2) == fold(chunks).usage
@@ -120,7 +120,7 @@ class TestFold:
         )
 
     def test_an_interrupted_reply_says_so(self) -> None:
-        """The reason of an interruption goes before what the provider said, in every choice."""
+        """The finish reason of an interruption replaces the provider's, in every choice."""
         folded = Fold()
         folded.add([*texts(["a"]), *texts(["b"], 1), DONE])
         completion = folded.completion("cancelled")
@@ -129,7 +129,7 @@ class TestFold:
         assert "stop" == folded.completion().finish_reason
 
     def test_a_look_in_the_middle_is_right(self) -> None:
-        """At any time the completion is what a fold of the chunks so far gives, and looking changes nothing."""
+        """At any time the completion equals a fold of the chunks so far, and reading it changes nothing."""
         chunks = [*texts(list("Once upon")), call(0, "c1", "f", "{"), call(0, arguments="}"), *texts(["x"], 1), DONE]
         folded = Fold()
         for count, chunk in enumerate(chunks, 1):
@@ -211,7 +211,7 @@ class TestToolCalls:
 
     @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=4), st.data())
     def test_every_prefix_is_decoded_or_none(self, arguments: dict[str, Any], data: st.DataObject) -> None:
-        """In the middle of its arguments a call is there with what came, and its arguments are None until whole."""
+        """A partial call has the text so far as raw arguments; its arguments are None until they are complete."""
         raw = json.dumps(arguments)
         cut = data.draw(st.integers(1, len(raw)))
         (made,) = fold([call(0, "c", "f"), call(0, arguments=raw[:cut])]).tool_calls
@@ -245,13 +245,13 @@ class TestMessage:
         assert Message("assistant", "Hi", (made,)) == fold([*texts(["Hi"]), *calls]).message
 
     def test_of_a_refusal(self) -> None:
-        """A refusal is what the assistant said where it said nothing else."""
+        """A refusal is the message's content if there is no text."""
         no = Chunk("refusal", refusal="I cannot.")
         assert Message("assistant", "I cannot.") == fold([no]).message
         assert Message("assistant", "Hi") == fold([*texts(["Hi"]), no]).message
 
     def test_to_dict(self) -> None:
-        """Only what is set is in the OpenAI shape, the content always."""
+        """The OpenAI shape has the fields that are set, and always the content."""
         assert {"role": "user", "content": "Hi"} == Message("user", "Hi").to_dict()
         made = ToolCall("c", "f", {}, "{}")
         assert {"role": "assistant", "content": None, "tool_calls": [made.to_dict()]} == Message(
@@ -286,14 +286,14 @@ class TestMessagesOf:
         assert expected == messages_of(iter((own, Message("user", "Hi"))))
 
     def test_the_users_dict_is_not_shared(self) -> None:
-        """What the library does with its copy does not reach the caller's dict."""
+        """Changes to the library's copy do not change the caller's dict."""
         own = {"role": "user", "content": "Hi"}
         messages_of([own])[0]["role"] = "system"
         assert "user" == own["role"]
 
     @pytest.mark.parametrize("role", ["system", "developer", "user", "tool", "function"])
     def test_a_message_without_content(self, role: Any) -> None:
-        """A message that has no content, by a slip, is refused with what it has; one that says None is not."""
+        """A message without the key `content` is rejected, with its keys named; content None is accepted."""
         with pytest.raises(ConfigError, match=r"messages\[1\] has no content, only role, contents$"):
             messages_of([Message("user", "Hi"), {"role": role, "contents": "hello"}])
         assert [{"role": role, "content": None}] == messages_of([{"role": role, "content": None}])
@@ -330,7 +330,7 @@ class TestMessagesOf:
         ],
     )
     def test_anything_else_is_refused(self, value: Any, words: str) -> None:
-        """What cannot be messages is a `ConfigError` that says what is wrong, and where."""
+        """Input that is not messages is a `ConfigError` that names the mistake and its position."""
         with pytest.raises(ConfigError, match=words):
             messages_of(value)
 

@@ -1,4 +1,4 @@
-"""What Mistral wants otherwise than OpenAI: ids of nine characters, and its thoughts as parts of the content."""
+"""Mistral's deviations from OpenAI: ids of nine characters, and reasoning as parts of the content."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TestThoughts:
         assert [{"role": "assistant", "content": "So be it."}] == body_of([said.message], OpenAI("k"))["messages"]
 
     def test_before_a_call(self) -> None:
-        """What was thought before a call of a tool goes back with the call."""
+        """The reasoning before a tool call is sent back with the call."""
         datum = {"type": "thinking", "thinking": [{"type": "text", "text": "Look"}]}
         call = ToolCall.of("aB3456789", "f", "")
         message = Message("assistant", None, tool_calls=(call,), provider_data=({"mistral": datum}, {"mistral": 5}))
@@ -58,14 +58,14 @@ class TestThoughts:
 
     @pytest.mark.parametrize("odd", [5, None, [], [5], [{"text": 5}], {}])
     def test_odd_shapes(self, odd: Any) -> None:
-        """Whatever is in place of a thought, the reply is read, and nothing goes back."""
+        """A malformed thought does not break the reply, and is not sent back."""
         with Server(reply_of([{"type": "thinking", "thinking": odd}, "a"])) as server:
             with Client([Mistral("k", server.url)], retry=1) as client:
                 said = client.complete("mistral/m", "Hi")
         assert ("a", ()) == (said.text, said.provider_data)
 
     def test_only_of_the_first_choice(self) -> None:
-        """Of several choices it is the first that goes into the history."""
+        """Only the first choice goes into the history."""
         decoder = MistralDecoder("p", 2)
         told = []
         for index in (1, 0):
@@ -109,7 +109,7 @@ def test_a_function_has_parameters(given: dict[str, Any]) -> None:
 
 
 def test_shapes_are_checked() -> None:
-    """What goes out in OpenAI's shape is checked as for OpenAI."""
+    """Messages in OpenAI's shape are checked as for OpenAI."""
     for name, odd in (("tools", "x"), ("tools", [5]), ("response_format", "json"), ("tool_choice", 5)):
         with pytest.raises(ConfigError, match=name):
             body_of("Hi", **{"tools": [{"type": "function", "function": {"name": "f"}}], name: odd})

@@ -1,4 +1,4 @@
-"""Where Ollama is, and what a call becomes for it beyond the golden files."""
+"""Ollama's address, and requests to it beyond the golden files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_environment_says_where_it_is(host: str, url: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("host", ["gpu:99999", "ftp://gpu"])
 def test_a_place_that_is_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be an address is an error that names the variable."""
+    """An invalid address is an error that names the variable."""
     monkeypatch.setenv("OLLAMA_HOST", host)
     with pytest.raises(ConfigError, match="OLLAMA_HOST"):
         providers.Ollama()

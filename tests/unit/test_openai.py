@@ -1,4 +1,4 @@
-"""What is asked of a server of chat completions, and what its refusals become."""
+"""Requests to servers of chat completions, and their error responses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestRequest:
         assert {field: 5} == {name: value for name, value in body.items() if value == 5}
 
     def test_max_tokens_twice(self) -> None:
-        """Where both names of one parameter are given, neither is dropped in silence."""
+        """Giving both names of one parameter does not silently drop one."""
         with pytest.raises(ConfigError, match="max_tokens"):
             sent(max_tokens=5, max_completion_tokens=9)
 
@@ -98,7 +98,7 @@ class TestRequest:
         ]
 
     def test_extra_body_goes_over_everything(self) -> None:
-        """What the library does not know goes into the body as it stands, also over what it would send itself."""
+        """Unknown fields go into the body unchanged, and replace the library's own."""
         body = sent(temperature=1, extra_body={"temperature": 0.5, "provider": {"order": ["x"]}, "model": "other"})
         assert (0.5, {"order": ["x"]}, "other") == (body["temperature"], body["provider"], body["model"])
 
@@ -252,7 +252,7 @@ class TestAddress:
         "url", ["localhost:8000", "ftp://host/v1", "http://", "http:///v1", "/v1", "  ", 5, b"https://host/v1"]
     )
     def test_impossible(self, url: Any) -> None:
-        """What is no absolute http or https URL is a `ConfigError` with an example."""
+        """Anything but an absolute http or https URL is a `ConfigError` with an example."""
         with pytest.raises(ConfigError, match=r"base_url is an absolute http or https URL such as https://host/v1"):
             OpenAI(KEY, url)
 
@@ -270,7 +270,7 @@ class TestAddress:
         ],
     )
     def test_more_than_an_address(self, url: str, words: str) -> None:
-        """What no request would carry, or only by mistake, is refused, and what may be secret in it not shown."""
+        """An address with user, query, fragment or blanks is rejected, without showing possible secrets."""
         with pytest.raises(ConfigError, match=words) as caught:
             OpenAI(KEY, url)
         assert "hush" not in str(caught.value)
@@ -349,7 +349,7 @@ class TestError:
         )
 
     def test_the_status_of_the_response_counts(self) -> None:
-        """What the body says of its status does not change the one it came with."""
+        """A status in the body does not replace the HTTP status."""
         error = OpenAI(KEY).error(ResponseInfo(503, {}), b'{"error": {"code": 400, "message": "no"}}')
         assert (OverloadedError, 503, "400") == (type(error), error.status, error.code)
 
@@ -362,7 +362,7 @@ class TestError:
     @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"null", b"[]", b"{}", b'"text"', b"[" * 5000])
     @pytest.mark.parametrize("status", [400, 500, 418, 204, 100])
     def test_any_body(self, body: bytes, status: int) -> None:
-        """Whatever the body is, the error is that of the status."""
+        """For any body, the HTTP status selects the error class."""
         error = OpenAI(KEY).error(ResponseInfo(status, {}), body)
         assert type(error) is errors.APIError.class_for(status)
         assert str(status) in str(error)

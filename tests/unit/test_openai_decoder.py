@@ -1,4 +1,4 @@
-"""The decoder reads chat completions in every dialect that servers are known for."""
+"""The decoder reads chat completions in every known dialect."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class TestOddChunks:
         ],
     )
     def test_not_in_the_format(self, data: str, excerpt: str) -> None:
-        """What is no JSON object is a `ProtocolError` that shows it."""
+        """Data that is not a JSON object is a `ProtocolError` with an excerpt."""
         with pytest.raises(ProtocolError) as caught:
             chunks_of(Event(data))
         assert excerpt == caught.value.excerpt
@@ -311,14 +311,14 @@ class TestToldTwice:
         assert ("Hello", '{"x":1}') == (completion.text, completion.tool_calls[0].raw_arguments)
 
     def test_a_whole_message_after_other_deltas(self) -> None:
-        """What no delta told is taken of it."""
+        """Text that no delta delivered is taken from `message`, after other deltas."""
         thought = piece({"role": "assistant", "reasoning_content": "Hm"})
         message = {"role": "assistant", "reasoning_content": "Hm", "content": "Hello"}
         completion = reply_of(thought, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         assert ("Hm", "Hello") == (completion.reasoning, completion.text)
 
     def test_a_whole_message_beside_an_empty_delta(self) -> None:
-        """What no delta told is taken of a message, also where an empty delta stands beside it."""
+        """Text that no delta delivered is taken from `message`, also next to an empty delta."""
         last = {"index": 0, "finish_reason": "stop", "delta": {}, "message": {"role": "assistant", "content": "Hello"}}
         assert "Hello" == reply_of({"choices": [last]}).text
         assert "Hello" == reply_of(text("Hello"), {"choices": [last]}).text
@@ -363,7 +363,7 @@ class TestRareUsage:
         return reply_of(text("a"), STOP, {"choices": [], "usage": sent}).usage
 
     def test_thoughts_counted_apart(self) -> None:
-        """Where the total shows that thoughts are counted beside the answer they are added to it."""
+        """If the total shows that reasoning tokens are counted separately, they are added to the output."""
         details = {"reasoning_tokens": 290}
         apart = self.usage(prompt_tokens=12, completion_tokens=1, total_tokens=303, completion_tokens_details=details)
         within = self.usage(
@@ -712,7 +712,7 @@ class TestUsage:
         ids=str,
     )
     def test_unknown_is_none(self, sent: Any, expected: Usage) -> None:
-        """What the server does not count is None and never 0; a count of 0 is 0."""
+        """A missing count is None, never 0; a count of 0 is 0."""
         assert expected == reply_of(text("Hi"), piece({}, finish="stop", usage=sent)).usage
 
     def test_what_a_failure_leaves_over(self) -> None:
@@ -728,7 +728,7 @@ class TestUsage:
         assert [] == list(told.leftover())
 
     def test_a_failure_keeps_the_finish_reason(self) -> None:
-        """Where choice 0 had its end before the reply broke off, the partial completion has it too."""
+        """If choice 0 had finished before the reply broke off, the partial completion has its finish reason."""
         decoder = ChatDecoder("p", 2)
         chunks = chunks_of(text("a"), text("b", index=1), piece({}, finish="length"), decoder=decoder)
         completion = fold([*chunks, *decoder.leftover()])

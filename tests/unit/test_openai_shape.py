@@ -1,4 +1,4 @@
-"""What a user passes has one reading for all wire formats; what has none is said before anything is sent."""
+"""Input in the OpenAI shape is read alike for all wire formats; invalid input is rejected before any I/O."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestStops:
 
     @pytest.mark.parametrize("odd", [b"END", 5, [b"END"], [5], {"END": 1}, ["a", None]])
     def test_none(self, name: str, odd: Any) -> None:
-        """What is no text and no texts is refused, not dropped."""
+        """Anything but a string or strings is rejected, not dropped."""
         with pytest.raises(ConfigError, match="stop_sequences is a text or a list of texts"):
             body_of(name, stop_sequences=odd)
 
@@ -190,13 +190,13 @@ class TestTools:
 
     @pytest.mark.parametrize("choice", [5, ["auto"]])
     def test_no_choice(self, name: str, choice: Any) -> None:
-        """What chooses nothing is refused."""
+        """A `tool_choice` that chooses nothing is rejected."""
         with pytest.raises(ConfigError, match=r"tool_choice|choice of tools"):
             body_of(name, tools=[WEATHER], tool_choice=choice)
 
     @pytest.mark.parametrize("form", ["json", 5, {}, {"a": 1}])
     def test_no_format(self, name: str, form: Any) -> None:
-        """What is no format of a reply is refused."""
+        """An invalid `response_format` is rejected."""
         with pytest.raises(ConfigError, match="response_format"):
             body_of(name, response_format=form)
 

@@ -1,4 +1,4 @@
-"""Text, calls and kept blocks of a turn are put in their order, and none is lost."""
+"""Text, calls and kept blocks of a turn are put in order, and none is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_was_noted_comes_back() -> None:
 
 @given(st.lists(st.one_of(ENTRIES, ODD).map(lambda each: {"layout": each}), max_size=4), st.text(max_size=9))
 def test_nothing_is_lost(data: list[dict[str, Any]], text: str) -> None:
-    """Whatever a layout says, all the text and each call is there once, the text in its order."""
+    """For any layout, all text and each call appear once, the text in order."""
     calls: list[Any] = [("call", 0), ("call", 1)]
     parts = in_order(data, text, calls, str)
     assert sorted(part for part in parts if isinstance(part, tuple)) == calls

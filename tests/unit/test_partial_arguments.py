@@ -1,4 +1,4 @@
-"""Arguments that arrive as paths and values."""
+"""Tool call arguments that arrive as paths and values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from streamkit import ProtocolError
-from streamkit.providers.gemini.partial_arguments import put
+from streamkit.providers.gemini.partial_arguments import PartialArguments
 
 
 def built(*pairs: tuple[str, Any]) -> dict[str, Any]:
-    root: dict[str, Any] = {}
+    arguments = PartialArguments()
     for path, value in pairs:
-        put(root, path, value)
-    return root
+        arguments.put(path, value)
+    return arguments.whole()
 
 
 def test_values_are_put_where_their_paths_point() -> None:

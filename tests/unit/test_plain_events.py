@@ -1,4 +1,4 @@
-"""One thread looks at all plain events, for as long as there is one to look at."""
+"""One thread polls all plain events, and runs only while there are any."""
 
 from __future__ import annotations
 

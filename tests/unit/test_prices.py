@@ -1,4 +1,4 @@
-"""What a reply cost: by its provider's word, by list prices, or nobody knows."""
+"""The cost of a reply: as the provider reports it, by list prices, or unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def completion(provider: str, model: str, usage: Usage) -> Completion:
 
 
 def test_the_providers_word_counts() -> None:
-    """What the provider reports is the cost, and said to be so."""
+    """A cost that the provider reports is used, and marked as such."""
     reply = completion("openai", "gpt-4o-mini", Usage(1000, 100, 1100, cost=0.5))
     assert (0.5, "provider") == (reply.cost, reply.cost_source)
 
@@ -33,7 +33,7 @@ def test_list_prices() -> None:
 
 
 def test_cached_tokens_that_are_counted_apart() -> None:
-    """Where the input leaves cached tokens out, they come on top, and are not paid twice."""
+    """If the input excludes cached tokens, they are added, and not charged twice."""
     apart = completion("anthropic", "claude-sonnet-4-5", Usage(1000, 100, 1100, 500, None, None, 100, True))
     within = completion("anthropic", "claude-sonnet-4-5", Usage(1600, 100, 1700, 500, None, None, 100, False))
     assert apart.cost == pytest.approx(within.cost)

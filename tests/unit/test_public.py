@@ -1,4 +1,4 @@
-"""What is public is said, and importing the package costs nothing that was not asked for."""
+"""Public names are listed, and importing the package loads no optional library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def name_of(path: Path) -> str:
 
 
 def declared(tree: ast.Module) -> list[str] | None:
-    """The names in `__all__`, or None where there is none."""
+    """Return the names in `__all__`, or None if the module has none."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             return list(ast.literal_eval(node.value))
@@ -95,7 +95,7 @@ def test_the_embedded_servers_face() -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    """Each public class and function says what it is."""
+    """Each public class and function has a docstring."""
     missing = [name for name in streamkit.__all__ if not (getattr(streamkit, name).__doc__ or "").strip()]
     assert [] == [name for name in missing if name != "__version__"]
 
@@ -163,5 +163,5 @@ def test_import_is_light() -> None:
 
 
 def test_it_is_typed() -> None:
-    """Type checkers are told to read the package's annotations."""
+    """The package has the marker `py.typed`."""
     assert (PACKAGE / "py.typed").is_file()

@@ -1,4 +1,4 @@
-"""A thread that is started without waiting for it, and joined like any other."""
+"""A thread that is started without waiting until it runs, and joined like any other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def alone() -> Iterator[None]:
 class TestUnawaitedThread:
     @pytest.mark.usefixtures("alone")
     def test_start_waits_for_nothing(self) -> None:
-        """The thread has not begun when start() returns, for nobody let it; to wait for it is to join it."""
+        """start() returns before the thread runs; join() waits for its end."""
         done: list[int] = []
         thread = UnawaitedThread(done.append, (1,), "reader")
         thread.start()

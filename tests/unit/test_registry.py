@@ -1,4 +1,4 @@
-"""Providers are found by name: the library's own, the services of the table, and those that packages register."""
+"""Providers are found by name: built-in ones, services of the table, and those of other packages."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class TestPackages:
         ],
     )
     def test_a_broken_one(self, value: str, words: str, install: Callable[..., None]) -> None:
-        """One that cannot be loaded or made is a `ConfigError` that names it and its package, when it is used."""
+        """A provider that cannot be loaded or created is a `ConfigError` that names it and its package, on use."""
         install(f"acme = {value}")
         assert "acme" in registry.names()
         with pytest.raises(ConfigError, match=rf"the provider 'acme' of the package acme {words}"):
@@ -212,7 +212,7 @@ class TestPackages:
             Client().stream("acme/m", "Hi")
 
     def test_two_packages_of_one_name(self, install: Callable[..., None]) -> None:
-        """Of two packages that register one name neither is taken by chance."""
+        """Two packages that register the same name are an error."""
         install("acme = acme_streamkit:Acme", "acme")
         install("acme = acme_streamkit:made", "acme-fork")
         with pytest.raises(ConfigError, match=r"several packages register a provider 'acme': .*acme, .*acme-fork"):

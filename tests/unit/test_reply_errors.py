@@ -1,4 +1,4 @@
-"""Whatever a server sends as an error becomes the error that it means."""
+"""Every kind of error body becomes the right error class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a user passes, a provider makes a request of it or says what is wrong."""
+"""For any input, a provider builds a request or raises a ConfigError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call becomes for OpenAI's Responses, beyond the golden files."""
+"""Requests to OpenAI's Responses API, beyond the golden files."""
 
 from __future__ import annotations
 

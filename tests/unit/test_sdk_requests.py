@@ -1,4 +1,4 @@
-"""What we put on the wire, beside what the official SDKs do for the same call."""
+"""Requests on the wire, compared with those of the official SDKs for the same call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector of keys itself: that it finds what it is there for."""
+"""The detector of keys finds keys."""
 
 from __future__ import annotations
 

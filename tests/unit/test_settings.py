@@ -1,4 +1,4 @@
-"""Settings say clearly what they do not take, and waits between tries grow up to their caps."""
+"""Settings reject wrong values with clear messages, and waits between tries grow up to their bounds."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class TestTimeout:
         assert Timeout(connect=None, first=None, idle=None, total=None) == Timeout.of(None)
 
     def test_a_timeout_is_itself(self) -> None:
-        """A `Timeout` is taken as it stands."""
+        """A `Timeout` is returned unchanged."""
         timeout = Timeout(idle=5)
         assert timeout is Timeout.of(timeout)
 
     @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, "30", True, False, [30], (1, 2), object])
     def test_anything_else_is_refused(self, value: Any) -> None:
-        """What is no number of seconds above 0 is a `ConfigError` that names the setting and the value."""
-        with pytest.raises(ConfigError, match=r"Timeout\(total=\.\.\.\) is a number of seconds above 0, or None"):
+        """Anything but a number above 0 is a `ConfigError` that names the setting and the value."""
+        with pytest.raises(ConfigError, match=r"Timeout\(total=\.\.\.\) must be a number of seconds above 0, or None"):
             Timeout.of(value)
         for name in ("connect", "first", "idle", "total"):
-            with pytest.raises(ConfigError, match=rf"Timeout\({name}=\.\.\.\) is .*, not ") as caught:
+            with pytest.raises(ConfigError, match=rf"Timeout\({name}=\.\.\.\) must be .*, not ") as caught:
                 Timeout(**{name: value})
             assert repr(value) in str(caught.value)
 
     def test_frozen(self) -> None:
-        """A shared setting cannot be changed under those who share it."""
+        """Settings are frozen."""
         with pytest.raises(AttributeError):
             Timeout().total = 1.0  # type: ignore[misc]
 
@@ -76,7 +76,7 @@ def _nameless(value: object) -> str:
 class TestNumbers:
     @pytest.mark.parametrize("value", [HUGE, LONG, math.inf, 1e300, 1e10], ids=_nameless)
     def test_the_longest_wait(self, value: Any) -> None:
-        """What no system can wait is the longest wait."""
+        """A limit that no system can wait counts as the longest wait."""
         for name in ("connect", "first", "idle", "total"):
             assert LONGEST_WAIT == getattr(Timeout(**{name: value}), name)
         for name in ("backoff", "max_backoff", "max_retry_after"):
@@ -88,15 +88,15 @@ class TestNumbers:
 
     @pytest.mark.parametrize("value", [-LONG, -HUGE, -math.inf, math.nan], ids=_nameless)
     def test_impossible(self, value: Any) -> None:
-        """What is below 0, or no number, is a `ConfigError`, however many digits it has."""
+        """A number below 0, or no number, is a `ConfigError`, with any number of digits."""
         for made in (Timeout.of, lambda each: Retry(backoff=each), Retry.of):
             with pytest.raises(ConfigError, match=r"not|cannot"):
                 made(value)
 
     @pytest.mark.parametrize("value", [math.nan, True, False, "1", b"1", [1], 1j])
     def test_no_seconds(self, value: Any) -> None:
-        """What is no number of seconds is a `ConfigError` that names the argument."""
-        with pytest.raises(ConfigError, match=r"^recv\(timeout=\.\.\.\) is a number of seconds, or None"):
+        """Anything but a number is a `ConfigError` that names the argument."""
+        with pytest.raises(ConfigError, match=r"^recv\(timeout=\.\.\.\) must be a number of seconds, or None"):
             seconds_of(value, "recv(timeout=...)")
 
     @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ class TestNumbers:
         ids=_nameless,
     )
     def test_seconds(self, value: Any, seconds: float | None) -> None:
-        """`None` is no limit, and what is over already does not wait."""
+        """`None` is no limit; with 0 or a negative number there is no wait."""
         assert seconds == seconds_of(value, "timeout")
 
     def test_connections_can_wait_as_long(self) -> None:
@@ -116,7 +116,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("value", [HUGE, math.inf, 1e300], ids=_nameless)
     def test_a_stream_with_them(self, value: Any) -> None:
-        """A stream whose limits are beyond all measure works, and so does taking from it, and waiting for its stop."""
+        """Huge limits work: in a stream, in `recv`, and in a wait for a stop event."""
         stop = StopEvent()
         with (
             Server(text_reply("Hello")) as server,
@@ -136,30 +136,30 @@ class TestNumbers:
 
     @pytest.mark.parametrize("value", [-LONG, 0, math.nan, "1", True], ids=_nameless)
     def test_buffers(self, value: Any) -> None:
-        """What is no number of chunks is refused."""
+        """A buffer that is not a number of chunks is rejected."""
         with pytest.raises(ConfigError, match="buffer is a number of chunks from 1"):
             Client([], buffer=value)
 
 
 class TestRetry:
     def test_of(self) -> None:
-        """A number counts the tries; a `Retry` is taken as it stands."""
+        """A number is the number of tries; a `Retry` is returned unchanged."""
         retry = Retry(2, backoff=1)
         assert retry is Retry.of(retry)
         assert (Retry(attempts=1), 3) == (Retry.of(1), Retry().attempts)
 
     @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
     def test_impossible_attempts(self, value: Any) -> None:
-        """What is no count of tries from 1 is a `ConfigError` that says what the number counts."""
-        with pytest.raises(ConfigError, match="counts all tries, from 1") as caught:
+        """Anything but an integer from 1 is a `ConfigError` that says that the number counts tries."""
+        with pytest.raises(ConfigError, match="counts all tries and must be an integer from 1") as caught:
             Retry.of(value)
         assert repr(value) in str(caught.value)
 
     @pytest.mark.parametrize("name", ["backoff", "max_backoff", "max_retry_after"])
     @pytest.mark.parametrize("value", [-1, "1", None, True, math.nan])
     def test_impossible_seconds(self, name: str, value: Any) -> None:
-        """What is no number of seconds from 0 is a `ConfigError` that names the setting."""
-        with pytest.raises(ConfigError, match=rf"Retry\({name}=\.\.\.\) is a number of seconds from 0"):
+        """Anything but a number from 0 is a `ConfigError` that names the setting."""
+        with pytest.raises(ConfigError, match=rf"Retry\({name}=\.\.\.\) must be a number of seconds from 0"):
             Retry(**{name: value})
 
 

@@ -1,4 +1,4 @@
-"""What a worker shares with its stream ends its waits; what it reports of a failure holds no key."""
+"""Halting the shared state ends every wait of a worker, and its failures hold no key."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ class TestHalting:
     def test_halt_ends_everything(self) -> None:
         """Halting closes the channel and shuts the guard, any number of times."""
         state = state_of()
-        assert not state.stop_asked()
+        assert not state.stop_requested()
         for _ in range(3):
             state.halt()
-            assert (True, True, "<SocketGuard shut>") == (state.stop_asked(), state.channel.closed, repr(state.guard))
+            assert (True, True, "<SocketGuard shut>") == (
+                state.stop_requested(),
+                state.channel.closed,
+                repr(state.guard),
+            )
 
     def test_a_childs_copy_touches_nothing(self) -> None:
         """In a forked child halting leaves the parent's socket alone."""
@@ -43,7 +47,7 @@ class TestHalting:
 
     @pytest.mark.parametrize("seconds", [0, -1, 0.01])
     def test_a_back_off_ends_by_itself(self, seconds: float) -> None:
-        """It lasts as long as it should, and halts nothing."""
+        """It lasts the given seconds, and does not halt the stream."""
         state, began = state_of(), time.monotonic()
         with bounded():
             state.sleep(seconds)
@@ -51,10 +55,10 @@ class TestHalting:
         assert not state.halted
 
     def test_a_plain_event_is_looked_at(self) -> None:
-        """A `threading.Event` halts the stream whenever it is looked at, also before a back-off."""
+        """A set `threading.Event` halts the stream when it is checked, which a back-off does first."""
         plain = threading.Event()
         state = state_of(plain)
-        assert not state.stop_asked()
+        assert not state.stop_requested()
         plain.set()
         with bounded():
             state.sleep(600)
@@ -67,7 +71,7 @@ class TestHalting:
             state.halt()
 
     def test_halt_ends_a_full_queue(self) -> None:
-        """A worker that waits for a slow consumer is let go."""
+        """Halting ends a worker's wait for a slow consumer."""
         state = state_of()
         sender = Task(lambda: state.channel.put_many([Chunk("text", text="x")] * 9))
         state.halt()
@@ -107,7 +111,7 @@ class TestFailures:
         assert "***" in shown
 
     def test_no_key_in_an_error_inside_a_stream(self) -> None:
-        """Nor does an error inside a 200."""
+        """An error inside a 200 does not contain the key."""
         error = failure_of('data: {"error": {"message": "wrong key sk-SECRET"}}\n\n', status=200, content_type=None)
         assert isinstance(error, APIError)
         assert "wrong key ***" in str(error)

@@ -1,4 +1,4 @@
-"""Plain requests, bounded in time and size."""
+"""Small requests, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_head_and_body_come_back(transport: Transport) -> None:
     ids=["no answer", "half an answer", "trickles"],
 )
 def test_the_time_is_bounded(reply: Reply, transport: Transport) -> None:
-    """A server that never comes to an end is given up, as a timeout, whatever it does."""
+    """A response that never ends is a timeout, in any phase."""
     with Server(reply) as server, pytest.raises(StreamTimeout, match=r"no answer within 0\.2 s") as caught:
         fetch(transport, get(server.url), Deadline(0.2))
     assert ("total", 0.2) == (caught.value.phase, caught.value.limit)
@@ -62,7 +62,7 @@ def test_the_size_is_bounded(transport: Transport) -> None:
 
 
 def test_connections_that_fail(transport: Transport) -> None:
-    """Nobody there, or a body that is cut, is an error of ours."""
+    """A refused connection and a truncated body are documented errors."""
     with pytest.raises(ConnectError):
         fetch(transport, get("http://127.0.0.1:1"), Deadline(10))
     with Server(Reply(["[1", Cut()])) as server, pytest.raises(TruncatedStreamError):
@@ -84,7 +84,7 @@ def test_a_dead_proxy_is_named(scheme: str, proxy: str, transport: Transport, mo
 
 
 def test_a_proxy_that_has_no_address(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a name cannot be looked up, it is the proxy's, and that is the one that is told."""
+    """If the proxy's name cannot be looked up, the error names the proxy."""
 
     def unknown(*asked: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
@@ -117,7 +117,7 @@ def test_a_proxy_that_needs_more(scheme: str) -> None:
     command = [sys.executable, "-W", "error", "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert result.stderr == ""
-    shown = f'the proxy {scheme}://***@127.0.0.1:1 needs SOCKS: python -m pip install "requests[socks]"'
+    shown = f'the proxy {scheme}://***@127.0.0.1:1 needs PySocks: python -m pip install "requests[socks]"'
     assert shown == result.stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""However bytes arrive, the events are those of the standard, and nothing grows without bound."""
+"""For any split of the bytes, the events are those of the SSE standard, and memory is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A StopEvent reaches every stream that was started with it; a SocketGuard touches its own socket only."""
+"""A StopEvent cancels every stream that was started with it; a SocketGuard shuts down only its own socket."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TestStopEvent:
         assert "<StopEvent set, 1 streams>" == repr(event)
 
     def test_after_clear_it_serves_again(self) -> None:
-        """Cleared by its owner, it starts afresh: nothing is called at once, and the next set calls again."""
+        """After `clear` a new subscription is not called at once, and the next `set` calls it."""
         event, calls = StopEvent(), []
         event.subscribe(lambda: calls.append("old"))
         event.set()
@@ -159,7 +159,7 @@ class TestStopEvent:
         assert [1] == calls
 
     def test_unsubscribing_while_it_is_set(self) -> None:
-        """Streams that end by themselves while everything is stopped disturb nobody."""
+        """Streams that end by themselves during a `set` cause no error."""
         for _ in range(100):
             event, together, calls = StopEvent(), threading.Barrier(2), []
             ends = [event.subscribe(lambda: None) for _ in range(20)]
@@ -219,7 +219,7 @@ def alive(ours: socket.socket, theirs: socket.socket) -> bool:
 
 
 class Fake:
-    """A socket that counts, and is none by type."""
+    """Counts the calls of `shutdown`; not a `socket.socket`."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.shut = 0
@@ -243,7 +243,7 @@ class TestSocketGuard:
         assert b"" == theirs.recv(1)
 
     def test_a_socket_that_comes_after_is_ended_at_once(self, pairs: Pairs) -> None:
-        """A cancel before the connection stands ends it when it does, and any after it."""
+        """A cancel before a socket is registered shuts it down when it is, and each later one."""
         guard = SocketGuard()
         guard.shut_down()
         for _ in range(2):
@@ -279,7 +279,7 @@ class TestSocketGuard:
         assert 1 == fake.shut
 
     def test_nothing_to_end(self) -> None:
-        """A socket that is closed or was never connected is no trouble, nor is none at all."""
+        """A closed or unconnected socket causes no error, nor does having no socket."""
         guard = SocketGuard()
         guard.release()
         with socket.socket() as unconnected:

@@ -1,4 +1,4 @@
-"""Real traffic into a file and back: nothing lost, and no key in it."""
+"""Recording traffic to a file and replaying it loses nothing and stores no key."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_broken_connection_stays_broken(fault: Cut | Reset, tmp_path: Path) ->
 
 
 def test_binary_frames(tmp_path: Path) -> None:
-    """What is no text is kept as it is."""
+    """Bytes that are not text are kept unchanged."""
     path = tmp_path / "tape.jsonl"
     with Server(reply_in("bedrock", "Hello there")) as server, Recorder(server.url, path) as recorder:
         with Client([providers.Bedrock(api_key="k", base_url=recorder.url, region="eu-west-1")]) as client:
@@ -135,7 +135,7 @@ def test_binary_frames(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_cut_is_good_up_to_there(tmp_path: Path) -> None:
-    """Of a torn recording the whole lines are played, and the reply is torn."""
+    """A truncated recording replays its whole lines, and the reply is truncated."""
     path = tmp_path / "tape.jsonl"
     with Server(text_reply("one two three")) as server, Recorder(server.url, path) as recorder:
         with client_at(recorder.url) as client:

@@ -1,4 +1,4 @@
-"""Replies in every format: what a format has no word for is refused where it is asked for."""
+"""Ready-made replies in every wire format; a reply that a format cannot express is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorder between a client and a server: every request passed on, every end told as it was."""
+"""The recorder between a client and a server passes on every request and every kind of end."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_chunked_request(path: Path) -> None:
 
 
 def test_a_dead_proxy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a proxy stands between, the answer says so, without its password."""
+    """An error through a proxy names the proxy, without its password."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@127.0.0.1:1")
     with Recorder("https://far.invalid", path) as recorder:
         answer = requests.get(recorder.url, timeout=30)
@@ -195,7 +195,7 @@ def test_an_idle_connection_is_closed(path: Path) -> None:
     ["notaurl", "ftp://host", "http://", "http://host:port", "https://somebody:sk-secret-word@host", "http://host?a=b"],
 )
 def test_what_is_no_upstream(upstream: str, path: Path) -> None:
-    """It is refused before anything else happens, without a word of a password."""
+    """It is rejected before anything else happens, without showing a password."""
     with pytest.raises(ValueError) as caught:
         Recorder(upstream, path)
     assert "secret" not in str(caught.value)

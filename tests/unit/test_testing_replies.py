@@ -1,4 +1,4 @@
-"""The ready-made replies are what the services send, and the plugin hands out servers."""
+"""The ready-made replies look like those of the services, and the pytest plugin provides servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cassette leaves out: values under the names of secrets, and those values wherever they come again."""
+"""A cassette leaves out the values of secret names, wherever these values occur again."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_key_without_its_scheme(scheme: str) -> None:
 
 
 def test_basic_authentication() -> None:
-    """Of user and password in base64 each is looked for."""
+    """User and password in base64 are each searched for."""
     sent = base64.b64encode(f"somebody:{KEY}".encode()).decode()
     scrub = scrubber(("Authorization", f"Basic {sent}"))
     assert b"*** is *** is ***" == scrub.clean(f"somebody is {KEY} is {sent}".encode())
@@ -123,7 +123,7 @@ def test_json(sent: object, written: object) -> None:
 
 
 def test_a_key_of_the_body_is_looked_for() -> None:
-    """What the body has as a key is a secret in the response too, and so is what a form has."""
+    """A key in the request's body or form is masked in the response too."""
     assert b"***" == scrubber(body=json.dumps({"api_key": KEY}).encode()).clean(KEY.encode())
     assert b"***" == scrubber(body=f"grant=x&client_secret={quote(KEY)}".encode()).clean(KEY.encode())
 
@@ -146,7 +146,7 @@ def test_every_split_gives_the_same(pieces: list[str], cuts: list[int]) -> None:
 
 
 def test_a_key_that_begins_like_another() -> None:
-    """Of two keys of which one is the beginning of the other, cut in two, the longer one goes as a whole."""
+    """If one key is a prefix of another, the longer one is masked whole, also when it is split."""
     scrub = scrubber(("X-Api-Key", KEY), ("Authorization", f"Bearer {LONGER}"))
     assert b"a *** b" == scrub.feed(f"a {KEY}".encode()) + scrub.feed(f"{LONGER[len(KEY) :]} b".encode()) + scrub.rest()
 

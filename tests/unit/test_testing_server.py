@@ -1,4 +1,4 @@
-"""The embedded server does what its scripts say, to the byte, and sees what its clients do."""
+"""The embedded server sends exactly what its scripts say, and records what its clients do."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ HELD = [Wait(None), Wait(30), WaitFor(threading.Event(), 30)]
     [*(Reply(before_head=[step]) for step in HELD), *(Reply([step]) for step in [*HELD, Trickle("ab", 30)])],
 )
 def test_a_client_that_leaves_ends_a_wait(serve: Serve, reply: Reply) -> None:
-    """Whatever the server waits for, it notices the client that leaves, and when."""
+    """In any wait, the server notices that the client has disconnected, and when."""
     server = serve(reply)
     sock = connect(server)
     (request,) = server.wait_for_requests(1)
@@ -495,7 +495,7 @@ def test_a_connection_that_cannot_be_served_is_closed(monkeypatch: pytest.Monkey
 
 
 def test_a_client_that_sends_too_much_is_reset(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a client may send ahead is bounded."""
+    """Pipelined bytes of a client are bounded."""
     monkeypatch.setattr("streamkit.testing.socket_line.MAX_INPUT_BYTES", 1000)
     server = serve(Reply([Wait(None)]))
     with closing(connect(server)) as sock:

@@ -1,4 +1,4 @@
-"""A key in whatever form, and in however many events, is not on a tape; ordinary text is."""
+"""A key in any form, split over any number of events, is not recorded; ordinary text is."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_ordinary_text_stays() -> None:
 
 
 def test_a_stream_that_is_cut() -> None:
-    """Of a key that the end of a stream cuts, more than half is hidden."""
+    """More than half of a key that the end of a stream cuts is hidden."""
     half = len(KEY) // 2 + 1
     assert chat(HIDDEN) == recorded([chat(KEY[:half])])
     assert chat("sk-") == recorded([chat("sk-")])
@@ -211,7 +211,7 @@ def test_every_split_gives_the_same(pieces: list[str], cuts: list[int]) -> None:
 
 
 def test_each_read_keeps_its_time() -> None:
-    """What was held is written in the reads in which it came, with their times."""
+    """Held bytes are written as the reads in which they arrived, with their times."""
     scrub = Scrubber([KEY])
     events = [chat("Hi"), chat(KEY[:9]), chat(KEY[9:]), chat("!")]
     given = [each for at, event in enumerate(events) for each in scrub.feed_at(float(at), event.encode())]
@@ -245,7 +245,7 @@ def test_what_is_held_is_bounded() -> None:
 )
 @pytest.mark.parametrize("size", [4096, 10_000_000])
 def test_time_is_linear(data: str, size: int) -> None:
-    """What a server may send to make it slow takes no more than some seconds."""
+    """Adversarial input is processed within seconds."""
     began = time.monotonic()
     recorded([data[at : at + size] for at in range(0, len(data), size)], KEY, "s" * 200)
     assert time.monotonic() - began < 60

@@ -1,4 +1,4 @@
-"""The storyteller answers as a model would, and the demo server is there when it is asked for."""
+"""The storyteller answers like a model, and the demo server starts on first use."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_the_topic_is_clipped(server: Server, content: object, opening: str) -> 
     ],
 )
 def test_a_bad_body_is_a_400(server: Server, body: bytes, param: str | None) -> None:
-    """What cannot be answered gets OpenAI's error object, which names the field."""
+    """An invalid request gets OpenAI's error object, which names the field."""
     response, data = call(server, "POST", "/v1/chat/completions", body)
     assert response.status == 400
     error = json.loads(data)["error"]

@@ -1,4 +1,4 @@
-"""Words, lines and sentences come out the same however the text was cut, and lose nothing."""
+"""Words, lines and sentences are the same however the text is split, and lose no character."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_sentences_lose_nothing_but_white_space(cut: tuple[str, list[str]]) -> N
     ],
 )
 def test_words(text: str, expected: list[str]) -> None:
-    """A word comes with the white space after it, the first one also with what is before it."""
+    """A word has the white space after it; the first one also the white space before it."""
     assert expected == list(words([text]))
 
 
@@ -172,7 +172,7 @@ def test_each_comes_as_soon_as_it_is_whole(cutter: Cutter, pieces: list[str], ex
 @pytest.mark.parametrize("cutter", [words, lines, sentences])
 @pytest.mark.parametrize("piece", ["\n", " \n", ".", "。", "」", "x. ", "A. ", "longword", "word ", "\r\n"])
 def test_work_is_in_proportion_to_the_text(cutter: Cutter, piece: str) -> None:
-    """A model that repeats itself for ever costs no more a token than any other: no pattern runs away."""
+    """Endless repetition costs no more per token than other text: no pattern backtracks."""
     count = 20_000
     with bounded():
         found = "".join(cutter([piece] * count))

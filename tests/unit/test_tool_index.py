@@ -1,4 +1,4 @@
-"""Each fragment of a tool call finds its call, however badly a server numbers them."""
+"""Each fragment of a tool call finds its call, however a server numbers the calls."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ IDS, NAMES = st.sampled_from(["", "a", "b"]), st.sampled_from(["", "f"])
 
 @given(st.lists(st.tuples(st.none(), IDS, NAMES)))
 def test_without_numbers_an_id_is_one_call(fragments: list[Fragment]) -> None:
-    """Where a server numbers nothing, an id means the same call each time it comes."""
+    """Without indexes, an id identifies the same call each time."""
     by_id: dict[str, int] = {}
     for (_, id, _), (which, _) in zip(fragments, calls_of(fragments), strict=True):
         if id:

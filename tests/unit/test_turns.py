@@ -1,4 +1,4 @@
-"""How messages of the OpenAI shape are read, whichever provider they go to."""
+"""Messages in the OpenAI shape are read alike for every provider."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def nested(depth: int) -> list[Any]:
 
 
 def test_a_refusal_is_read_as_text(provider: Provider) -> None:
-    """What an assistant refused is part of the conversation, also where it stands apart from the content."""
+    """An assistant's refusal is part of the conversation, also if it is separate from the content."""
     hello, thanks = {"role": "user", "content": "Hi"}, {"role": "user", "content": "Thanks"}
     for content in (None, "", []):
         refused = {"role": "assistant", "content": content, "refusal": "I cannot."}
@@ -121,7 +121,7 @@ def test_arguments_that_are_no_text_are_refused(provider: Provider, arguments: A
 
 @pytest.mark.parametrize("arguments", [{"cities": {"Paris"}}, {"when": object()}, {"deep": nested(100_000)}])
 def test_arguments_that_are_no_json_are_refused(provider: Provider, arguments: Any) -> None:
-    """What cannot be written as JSON is an error that names the call, and no foreign one."""
+    """Arguments that cannot be encoded as JSON are a `ConfigError` that names the call."""
     with pytest.raises(ConfigError, match="arguments of get_weather cannot be written as JSON"):
         ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
 
@@ -129,7 +129,7 @@ def test_arguments_that_are_no_json_are_refused(provider: Provider, arguments: A
 @pytest.mark.parametrize("name", ["anthropic", "bedrock", "gemini", "gemini-interactions", "ollama"])
 @pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5"])
 def test_arguments_that_are_no_object_are_refused(name: str, arguments: str) -> None:
-    """Where arguments go as an object, half of one, which a torn stream leaves, is an error and not an empty one."""
+    """For formats that take arguments as an object, truncated JSON is an error, not an empty object."""
     with pytest.raises(ConfigError, match=r"JSON object; get_weather has others"):
         ask(PROVIDERS[name](), *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
 
@@ -238,7 +238,7 @@ def test_an_empty_user_message_is_refused(name: str) -> None:
     ],
 )
 def test_marks_of_messages_without_a_word_are_refused(message: dict[str, Any], word: Any) -> None:
-    """What a provider has no word for is an error; what it has one for is read."""
+    """An unsupported field is an error; a supported one is read."""
     call = ChatRequest("m", [message])
     with pytest.raises(ConfigError, match=f"p has no {word}"):
         turns_for("p", call)
@@ -283,7 +283,7 @@ def test_a_mark_of_a_message_that_makes_no_sense(provider: Provider, message: di
 
 @pytest.mark.parametrize("mark", [{"strict": True}, {"cache_control": {"type": "ephemeral"}}])
 def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None:
-    """What a provider has no word for is an error; what it has one for is read, and `strict=False` wishes nothing."""
+    """An unsupported field is an error; a supported one is read, and `strict=False` is ignored."""
     tools = [{"type": "function", "function": {"name": "f", **mark}}]
     (word,) = mark
     with pytest.raises(ConfigError, match=rf"{word}\b.*tool f"):
@@ -295,7 +295,7 @@ def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None
 
 
 def test_strictness_of_all_tools_or_none() -> None:
-    """Where calls of all tools are held to their schemas or of none, a mixture is refused."""
+    """For formats with one `strict` for all tools, a mixture is rejected."""
     assert (False, True) == (all_strict("p", [ToolSpec("f")]), all_strict("p", [ToolSpec("f", strict=True), {"x": 1}]))
     with pytest.raises(ConfigError, match="all tools to their schemas or of none"):
         all_strict("p", [ToolSpec("f", strict=True), ToolSpec("g")])

@@ -1,4 +1,4 @@
-"""Usage, added up over real streams."""
+"""Usage added up over real streams."""
 
 from __future__ import annotations
 

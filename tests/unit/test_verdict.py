@@ -1,4 +1,4 @@
-"""How the arrival of events is judged, over times alone."""
+"""The judgement of event arrival times, computed from times alone."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_what_holds_a_stream_back_has_settings() -> None:
     ],
 )
 def test_judge(arrivals: list[tuple[float, int]], said: str) -> None:
-    """What is told from when the events came is what somebody who watched them would say."""
+    """The verdict on arrival times matches what an observer would say."""
     assert judge(arrivals).startswith(said)

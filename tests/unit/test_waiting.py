@@ -1,4 +1,4 @@
-"""A wait ends once, whoever wakes it and whenever."""
+"""A wait ends once, whichever thread wakes it and when."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_woken_while_waiting() -> None:
 
 
 def test_the_time_is_over() -> None:
-    """A wait that nobody ends lasts as long as it should; none at all for what is not above zero."""
+    """A wait that is not woken lasts the given seconds; with 0 or less it returns at once."""
     with bounded():
         assert [False] * 3 == [Waiter().wait(seconds) for seconds in (0.01, 0.0, -1.0)]
 

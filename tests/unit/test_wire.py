@@ -1,4 +1,4 @@
-"""Secrets do not show, and the headers of a response are read as their standards say."""
+"""Secrets are masked, and response headers are read as their standards say."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TestMasked:
         assert "'***'" == repr(key)
 
     def test_it_is_the_text(self) -> None:
-        """On the wire it is what it stands for."""
+        """On the wire the masked string is the secret itself."""
         key = Masked("sk-secret")
         assert (b"sk-secret", "Bearer sk-secret", "sk-secret") == (key.encode(), f"Bearer {key}", key)
 
@@ -98,12 +98,12 @@ class TestParseJson:
         [('"a\\ud83d"', "a\ud83d"), ("[Infinity]", [float("inf")]), ('"a\tb"', "a\tb"), (b'{"a": 1}', {"a": 1})],
     )
     def test_what_servers_send(self, text: str | bytes, expected: Any) -> None:
-        """Half a character, numbers that are none and control characters are read all the same."""
+        """Lone surrogates, Infinity and control characters are accepted."""
         assert expected == parse_json(text)
 
     @pytest.mark.parametrize("text", ["", "{", "no", "[" * 100_000, "[" * 100_000 + "]" * 100_000, b"\xff", b'"\xff"'])
     def test_no_json(self, text: str | bytes) -> None:
-        """What is no JSON, or nested beyond reason, is a `ValueError` and nothing else."""
+        """Malformed or too deeply nested JSON is a `ValueError` and no other error."""
         with pytest.raises(ValueError):
             parse_json(text)
 
@@ -187,7 +187,7 @@ class TestRetryAfter:
     ],
 )
 def test_request_id(headers: dict[str, str], expected: str | None) -> None:
-    """The provider's own id goes before that of whoever stands before it."""
+    """The provider's own id is preferred to one of a proxy before it."""
     assert expected == info(**headers).request_id
 
 

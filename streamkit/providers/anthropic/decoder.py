@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
-from streamkit.wire.json import parse_json
+from streamkit.wire.json import parse_event, parse_json
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["FORMAT", "AnthropicDecoder", "usage_of"]
@@ -33,6 +31,11 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 # Blocks that are sent back with the history unchanged, besides those of tools on Anthropic's side.
 _KEPT_BLOCKS = ("thinking", "redacted_thinking", "compaction", "container_upload", "fallback")
+# The fields of a usage that are read; see ``usage_of``.
+_COUNTS = (
+    *("input_tokens", "output_tokens", "output_tokens_details"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "cost", "cost_in_usd_ticks"),
+)
 
 
 class AnthropicDecoder(ReplyDecoder):
@@ -72,8 +75,8 @@ class AnthropicDecoder(ReplyDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             # The hot path: a piece of text, with nothing that waits to ride on it.
@@ -187,7 +190,7 @@ class AnthropicDecoder(ReplyDecoder):
             block.setdefault("parts", []).append(thought)
             return self._pieces("reasoning", thought, raw)
         if type == "signature_delta" and "block" in block:
-            block["block"]["signature"] = as_text(block["block"].get("signature")) + as_text(delta.get("signature"))
+            block.setdefault("signature", []).append(as_text(delta.get("signature")))
         elif type == "compaction_delta" and "block" in block:
             block["block"] |= {name: value for name, value in delta.items() if name != "type"}
         elif type == "citations_delta":
@@ -209,6 +212,8 @@ class AnthropicDecoder(ReplyDecoder):
             return [self._call_piece(block["which"], raw, arguments=as_json(block["input"]))]
         if "block" in block:
             kept, parts = block["block"], "".join(block["parts"])
+            if "signature" in block:
+                kept["signature"] = as_text(kept.get("signature")) + "".join(block["signature"])
             if block["type"] == "thinking":
                 kept["thinking"] = as_text(kept.get("thinking")) + parts
             elif parts:
@@ -227,7 +232,7 @@ class AnthropicDecoder(ReplyDecoder):
             sent: as sent.
             known: whether output_tokens is final; at the start of a stream it counts the first token only.
         """
-        self._counts |= {name: value for name, value in sent.items() if value is not None}
+        self._counts |= {name: value for name in _COUNTS if (value := sent.get(name)) is not None}
         if self._counts:
             self._note_usage(usage_of(self._counts if known else {**self._counts, "output_tokens": None}))
 

@@ -46,7 +46,7 @@ class BedrockDecoder(ReplyDecoder):
         super().__init__(provider)
         self._calls: dict[Any, int] = {}  # our number of each call, by its block
         self._begun = 0  # calls
-        self._thoughts: dict[Any, dict[str, str]] = {}  # those that are open, by their block
+        self._thoughts: dict[Any, dict[str, list[str]]] = {}  # those that are open, by their block
         self._layout = Layout()
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
@@ -101,11 +101,11 @@ class BedrockDecoder(ReplyDecoder):
         kept = self._thoughts.setdefault(block, {})
         for field in ("text", "signature", "redactedContent"):
             if piece := as_text(content.get(field)):
-                kept[field] = kept.get(field, "") + piece
+                kept.setdefault(field, []).append(piece)
         return self._pieces("reasoning", as_text(content.get("text")), raw)
 
     def _keep(self, block: Any) -> None:
-        thought = self._thoughts.pop(block, None)
+        thought = {field: "".join(pieces) for field, pieces in self._thoughts.pop(block, {}).items()}
         if not thought or not ("redactedContent" in thought or "signature" in thought):
             return
         hidden = {"redactedContent": thought.get("redactedContent")}

@@ -8,16 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import orjson
-
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
-from streamkit.providers.gemini.partial_arguments import put
-from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of, unique_part
+from streamkit.providers.gemini.partial_arguments import PartialArguments
+from streamkit.providers.reply.decoder import (
+    MOST_KEPT,
+    ReplyDecoder,
+    check_choices,
+    count_of,
+    sum_of,
+    total_of,
+    unique_part,
+)
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
 from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["FORMAT", "MADE_ID", "GeminiDecoder", "usage_of"]
@@ -43,7 +50,7 @@ class _Call:
 
     def __init__(self, which: int) -> None:
         self.which = which
-        self.arguments: dict[str, Any] = {}
+        self.arguments = PartialArguments()
 
 
 class GeminiDecoder(ReplyDecoder):
@@ -83,8 +90,8 @@ class GeminiDecoder(ReplyDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             # The hot path: one more piece of text of the only candidate.
@@ -138,6 +145,7 @@ class GeminiDecoder(ReplyDecoder):
             chunks += self._part(as_dict(part), index, raw)
         word = as_word(candidate.get("finishReason"))
         self._ends[index] = self._ends.get(index) if word in _NO_REASONS else word
+        check_choices(len(self._ends), self._wanted)
         self._finish_word = self._ends.get(0)
         if word not in _NO_REASONS:
             chunks += self._end_call(index, raw)
@@ -186,9 +194,9 @@ class GeminiDecoder(ReplyDecoder):
             for kind in ("stringValue", "numberValue", "boolValue", "nullValue"):
                 if kind in partial:
                     value = None if kind == "nullValue" else partial[kind]
-                    put(current.arguments, as_text(partial.get("jsonPath")), value)
+                    current.arguments.put(as_text(partial.get("jsonPath")), value)
         if isinstance(call.get("args"), dict):
-            current.arguments |= call["args"]
+            current.arguments.update(call["args"])
         if call.get("willContinue"):
             return chunks or [self._call_piece(current.which, raw, index=index)]
         return chunks + self._end_call(index, raw)
@@ -213,7 +221,7 @@ class GeminiDecoder(ReplyDecoder):
         call = self._open.pop(index, None)
         if call is None:
             return []
-        return [self._call_piece(call.which, raw, arguments=as_json(call.arguments), index=index)]
+        return [self._call_piece(call.which, raw, arguments=as_json(call.arguments.whole()), index=index)]
 
     def _reason(self, word: str | None, index: int) -> FinishReason:
         if word == "STOP" and self._calls.get(index):

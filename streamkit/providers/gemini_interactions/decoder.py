@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, sum_of, total_of
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["FORMAT", "InteractionsDecoder"]
@@ -56,8 +55,8 @@ class InteractionsDecoder(ReplyDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             # The hot path: a piece of text of the answer.
@@ -131,14 +130,14 @@ class InteractionsDecoder(ReplyDecoder):
             if self._calls > MOST_CALLS:
                 raise ProtocolError(f"more than {MOST_CALLS} tool calls in one reply")
             open_step["arguments"] = step.get("arguments")
-            open_step["signature"] = as_text(step.get("signature"))
+            open_step["signature"] = [as_text(step.get("signature"))]
             id = as_word(step.get("id"))
             return [self._call_piece(open_step["which"], raw, id=id, name=as_word(step.get("name")))]
         chunks = self._pieces("text", as_text(step.get("text")), raw) if type == "text" else []
         for content in as_list(step.get("content")):
             chunks += self._pieces("text", as_text(as_dict(content).get("text")), raw)
         if type == "thought":
-            open_step["signature"] = as_text(step.get("signature"))
+            open_step["signature"] = [as_text(step.get("signature"))]
             for content in map(as_dict, as_list(step.get("summary"))):
                 chunks += self._delta({"type": "thought", "content": content}, open_step, raw)
         elif type not in ("model_output", "text"):
@@ -161,7 +160,7 @@ class InteractionsDecoder(ReplyDecoder):
             step["arguments"] = delta.get("arguments")
             return [self._call_piece(step["which"], raw, id=as_word(delta.get("id")), name=as_word(delta.get("name")))]
         if type == "thought_signature":
-            step["signature"] = as_text(step.get("signature")) + as_text(delta.get("signature"))
+            step.setdefault("signature", []).append(as_text(delta.get("signature")))
             return []
         if type in ("thought", "thought_summary"):
             content = as_dict(delta.get("content"))
@@ -172,12 +171,13 @@ class InteractionsDecoder(ReplyDecoder):
         return [self._chunk("text", 0, raw)] if delta else []  # searches and notes on them: all of it is in raw
 
     def _stop(self, step: Mapping[str, Any], raw: Any) -> list[Chunk]:
-        if step.get("type") == "thought" and step.get("signature"):
+        signature = "".join(step.get("signature", ()))
+        if step.get("type") == "thought" and signature:
             summary = [{"type": "text", "text": "".join(step["summary"])}] if step["summary"] else []
-            kept = {"type": "thought", "signature": step["signature"], **({"summary": summary} if summary else {})}
+            kept = {"type": "thought", "signature": signature, **({"summary": summary} if summary else {})}
             self._note_data(FORMAT, kept)
-        if "which" in step and step.get("signature"):
-            self._note_data(FORMAT, {"call": step["which"], "signature": step["signature"]})
+        if "which" in step and signature:
+            self._note_data(FORMAT, {"call": step["which"], "signature": signature})
         if step.get("arguments"):
             return [self._call_piece(step["which"], raw, arguments=as_json(step["arguments"]))]
         return []

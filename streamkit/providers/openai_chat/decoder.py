@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
-from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, count_of, reported_cost, total_of
+from streamkit.providers.reply.decoder import MOST_KEPT, ReplyDecoder, check_choices, count_of, reported_cost, total_of
 from streamkit.providers.reply.errors import FAILED_FINISHES, api_error, chose_error, reports_error
 from streamkit.providers.reply.tool_index import ToolIndex
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["ChatDecoder"]
@@ -36,6 +35,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(FAILED_FINISHES, "error"),
 }
 
+_LONGEST_WORD = 100  # characters of a finish reason
 _TYPES = {
     "content": "text",
     "tool_calls": "tool_call",
@@ -74,8 +74,8 @@ class ChatDecoder(ReplyDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             # The hot path: a piece of text, of a choice that has begun, and nothing else. Whatever is different
@@ -102,7 +102,7 @@ class ChatDecoder(ReplyDecoder):
         return self._decode_any(raw, event.event)
 
     def _finish_reason(self, word: str | None) -> FinishReason:
-        return super()._finish_reason(word.lower().replace("-", "_") if word else word)
+        return super()._finish_reason(word[:_LONGEST_WORD].lower().replace("-", "_") if word else word)
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         self._id = as_word(raw.get("id")) or self._id
@@ -134,6 +134,7 @@ class ChatDecoder(ReplyDecoder):
             chunks = self._decode_delta(delta, index, raw)
         finish = as_word(choice.get("finish_reason")) or None
         self._finish[index] = finish or self._finish.get(index)
+        check_choices(len(self._finish), self._wanted)
         self._finish_word = self._finish.get(0)
         if finish and index != 0:
             told = {"finish_reason": self._finish_reason(finish), "raw_finish_reason": finish}

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import orjson
-
 from streamkit.errors import ProtocolError
 from streamkit.providers.openai_chat.decoder import ChatDecoder
 from streamkit.values.chunks import Chunk
+from streamkit.wire.json import write_json
 from streamkit.wire.loose_json import as_list, as_word
 
 __all__ = ["RememberingDecoder"]
@@ -95,7 +94,7 @@ def _writable(detail: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a detail with split surrogate pairs joined, ``None`` if it cannot be sent back."""
     made = {name: as_word(value) if isinstance(value, str) else value for name, value in detail.items()}
     try:
-        orjson.dumps(made)
+        write_json(made)
     except TypeError:
         return None
     return made

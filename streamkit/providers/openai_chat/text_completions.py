@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest, choices_of
 from streamkit.providers.contract import Event
@@ -21,6 +19,7 @@ from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.unsupported import turns_for
 from streamkit.values.chunks import Chunk, text_chunk
+from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict
 
 __all__ = ["CompletionsDecoder", "OpenAICompletions"]
@@ -38,8 +37,8 @@ class CompletionsDecoder(ChatDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             (choice,) = raw["choices"]  # the hot path, as in chat completions

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import orjson
-
 from streamkit.errors import APIError, ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.openai_responses.item_places import ItemPlaces, following
@@ -19,6 +17,7 @@ from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.order import Layout
 from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
+from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["FORMAT", "ResponsesDecoder"]
@@ -61,8 +60,8 @@ class ResponsesDecoder(ReplyDecoder):
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         try:
             # The hot path: a piece of text, with nothing that waits to ride on it.

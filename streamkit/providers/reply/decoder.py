@@ -7,18 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
-import orjson
 
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.reply.errors import api_error
 from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
-from streamkit.wire.json import parse_json
-from streamkit.wire.loose_json import as_json
+from streamkit.wire.json import parse_event, parse_json
+from streamkit.wire.loose_json import as_json, whole_characters
 
-__all__ = ["MOST_KEPT", "ReplyDecoder", "cost_of", "count_of", "reported_cost", "sum_of", "total_of", "unique_part"]
+__all__ = [
+    "MOST_KEPT",
+    "ReplyDecoder",
+    "check_choices",
+    "cost_of",
+    "count_of",
+    "reported_cost",
+    "sum_of",
+    "total_of",
+    "unique_part",
+]
 
 _MAX_ARGUMENTS = 16 * 1024 * 1024  # characters of tool-call arguments in one stream
+_MOST_CHOICES = 128  # in one reply; as many as OpenAI gives
+_LONGEST_NUMBER = 100  # characters of an amount
 MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
 
 
@@ -66,8 +77,8 @@ class ReplyDecoder:
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
         try:
-            raw = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            raw = parse_event(event.data)
+        except ValueError:
             return self._decode_odd(event)
         return self._decode_any(raw, event.event)
 
@@ -169,13 +180,13 @@ class ReplyDecoder:
     def _characters(self, text: str, index: int, field: str) -> str:
         """Join a surrogate pair that the server split over two events."""
         held = self._halves.pop((index, field), "")
-        if not held and text.isprintable():  # surrogates are not
+        if not held and (text.isascii() or text.isprintable()):  # surrogates are neither
             return text
         text = held + text
         if "\ud800" <= text[-1:] <= "\udbff":
             self._halves[index, field] = text[-1]
             text = text[:-1]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole_characters(text)
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -206,9 +217,20 @@ class ReplyDecoder:
         )
 
 
+def check_choices(count: int, wanted: int) -> None:
+    """Refuse more choices than were asked for, where that is more than anybody asks for.
+
+    Raises:
+        ProtocolError: there are too many.
+    """
+    if count > max(wanted, _MOST_CHOICES):
+        raise ProtocolError(f"more than {max(wanted, _MOST_CHOICES)} choices in one reply")
+
+
 def count_of(value: Any) -> int | None:
     """Return a number of tokens, ``None`` for any other value."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if known else None
 
 
 def sum_of(*counts: int | None) -> int | None:
@@ -226,7 +248,7 @@ def cost_of(value: Any) -> float | None:
     """Return an amount of USD, sent as a number or as text; ``None`` for any other value."""
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value[:_LONGEST_NUMBER])
         except ValueError:
             return None
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**15
@@ -247,5 +269,5 @@ def unique_part(told: str) -> str:
 
     Ids in one history must differ. At most 21 letters and digits, because OpenAI accepts ids of 40 characters.
     """
-    plain = re.sub(r"[^A-Za-z0-9]", "", told)[-20:]
+    plain = re.sub(r"[^A-Za-z0-9]", "", told[-200:])[-20:]
     return plain and f"{plain}_"

@@ -9,7 +9,9 @@ from typing import Any
 from streamkit.errors import APIError, PaymentRequiredError
 from streamkit.providers.reply.error_words import status_of_word
 from streamkit.providers.reply.html_page import without_markup
-from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
+from streamkit.values.json_text import MAX_TEXT
+from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word, shortened
+from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["FAILED_FINISHES", "api_error", "chose_error", "reports_error"]
 
@@ -24,6 +26,8 @@ _HEALTHY = (
 )
 _OF_REPLIES = ("choices", "usage", "data", "models", "output", "candidates")
 _MOST_KEPT = 16384  # characters of what a server sent, in an error; masked and cut to less where it is raised
+_LONGEST_TEXT = 2 * MAX_ERROR_BODY  # more than is kept: masked before it is cut to that, as half a key is not found
+_LONGEST_WORD = 100  # characters of a code, a type or a status
 
 
 def reports_error(raw: Mapping[str, Any]) -> bool:
@@ -54,7 +58,7 @@ def _is_bare_error(raw: Mapping[str, Any]) -> bool:
     message = raw.get("message")
     if not (failed or (isinstance(message, str) and message)) or any(raw.get(name) for name in _OF_REPLIES):
         return False
-    kind = as_text(raw.get("type"))
+    kind = as_text(raw.get("type"))[:_LONGEST_WORD]
     names_error = kind.lower().endswith(("error", "exception")) and status_of_word(kind) is not None
     if failed or names_error or _is_failed_status(raw.get("status")):
         return True
@@ -64,6 +68,8 @@ def _is_bare_error(raw: Mapping[str, Any]) -> bool:
 
 def _is_failed_status(status: Any) -> bool:
     """Say so of a field that mostly tells how far a healthy reply is."""
+    if isinstance(status, str) and len(status) > _LONGEST_WORD:
+        return False
     if isinstance(status, str) and not status.isdecimal():
         return status.lower() in ("error", "failed", "failure") or status_of_word(status) is not None
     return _is_code(status) and 400 <= int(status) <= 599
@@ -71,6 +77,8 @@ def _is_failed_status(status: Any) -> bool:
 
 def _is_healthy(code: Any) -> bool:
     """Say whether a code is one of those by which gateways say that all is well, or how far they are."""
+    if isinstance(code, (dict, list)) or (isinstance(code, str) and len(code) > _LONGEST_WORD):
+        return False
     text = str(code).strip().lower()
     return isinstance(code, bool) or re.fullmatch(_HEALTHY, text) is not None
 
@@ -99,6 +107,7 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
         body: decoded JSON, or text.
         status: the HTTP status; ``None`` inside a stream, where code and type have to tell it.
     """
+    body = shortened(body, MAX_TEXT, each=_LONGEST_TEXT)
     outer = as_dict(body[0] if isinstance(body, list) and body else body)  # Google's servers send a list of one
     inner = _inner_error(outer)
     code = _code(inner, outer)
@@ -115,7 +124,7 @@ def api_error(provider: str, body: Any, status: int | None, *, in_stream: bool =
         type=kind,
         request_id=_request_id(inner, outer),
         retry_after=_wait_told(inner, outer, message) if status is None or APIError.is_retryable(status) else None,
-        body=body,
+        body=shortened(body, _LONGEST_TEXT),
         in_stream=in_stream,
         retryable=APIError.is_retryable(status),
     )

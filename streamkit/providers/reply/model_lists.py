@@ -14,11 +14,12 @@ from urllib.parse import quote
 import attrs
 
 from streamkit.errors import ProtocolError
-from streamkit.providers.reply.decoder import count_of
+from streamkit.providers.reply.decoder import MOST_KEPT, count_of
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
 __all__ = ["CAPABILITIES", "ModelInfo", "lists_models", "read_models"]
 
+_LONGEST_NUMBER = 100  # characters of a price
 _LISTS = ("data", "models", "modelSummaries")
 _IDS = ("id", "modelId", "model", "name")
 _NAMES = ("display_name", "displayName", "modelName", "name")
@@ -87,7 +88,9 @@ def read_models(provider: str, body: Any) -> tuple[list[ModelInfo], str | None]:
     outer = as_dict(body)
     entries = body if isinstance(body, list) else _entries(outer) if isinstance(body, dict) else None
     if entries is None:
-        raise ProtocolError(f"{provider} answers with something else than a list of models", excerpt=as_json(body))
+        raise ProtocolError(
+            f"{provider} answers with something else than a list of models", excerpt=as_json(body)[:MOST_KEPT]
+        )
     models = [_model(provider, entry) for entry in entries if isinstance(entry, dict)]
     return [model for model in models if model.id], _next_page(outer)
 
@@ -151,7 +154,7 @@ def _first(entry: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 def _price(value: Any, scale: float) -> float | None:
     """Return USD per million tokens of a number, or of one sent as text; a negative one means that it varies."""
     try:
-        amount = float(value) * scale
+        amount = float(value[:_LONGEST_NUMBER] if isinstance(value, str) else value) * scale
     except (TypeError, ValueError, OverflowError):
         return None
     return round(amount, 9) if 0 <= amount < 1e9 else None

@@ -7,6 +7,7 @@ characters of the text and the first call.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ class Layout:
     def __init__(self) -> None:
         self.text = 0
         self.place: Any = 0
-        self._entries: list[tuple[Any, list[Any]]] = []  # each with its place
+        self._count = 0  # entries so far, which is the order they are told in
+        self._entries: list[tuple[int, list[Any]]] = []  # those that no block can stand before
+        self._placed: list[tuple[int, int, list[Any]]] = []  # the others by their place, as a heap
 
     def at(self, place: Any) -> None:
         """Set the item that comes next."""
@@ -37,7 +40,7 @@ class Layout:
     def call(self, which: int) -> None:
         """Record that a call begins."""
         self._end_text()
-        self._entries.append((self.place, ["call", which]))
+        self._note(["call", which])
 
     def take(self, before: int | None = None) -> list[dict[str, Any]]:
         """Return the layout entry that belongs before a block, none if nothing came since the last block.
@@ -46,19 +49,22 @@ class Layout:
             before: the place of the block, if places are numbers; entries of later places are kept for later.
         """
         self._end_text()
-        later = [(place, entry) for place, entry in self._entries if _is_behind(place, before)]
-        entries = [entry for place, entry in self._entries if not _is_behind(place, before)]
-        self._entries = later
-        return [{"layout": entries}] if entries else []
+        taken, self._entries = self._entries, []
+        while self._placed and (before is None or self._placed[0][0] < before):
+            taken.append(heapq.heappop(self._placed)[1:])
+        return [{"layout": [entry for _, entry in sorted(taken)]}] if taken else []
 
     def _end_text(self) -> None:
         if self.text:
-            self._entries.append((self.place, ["text", self.text]))
+            self._note(["text", self.text])
             self.text = 0
 
-
-def _is_behind(place: Any, block: int | None) -> bool:
-    return block is not None and isinstance(place, int) and place >= block
+    def _note(self, entry: list[Any]) -> None:
+        self._count += 1
+        if isinstance(self.place, int):
+            heapq.heappush(self._placed, (self.place, self._count, entry))
+        else:
+            self._entries.append((self._count, entry))
 
 
 def in_order(

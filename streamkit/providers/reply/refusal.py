@@ -6,6 +6,7 @@ from streamkit.errors import APIError
 from streamkit.providers.reply.errors import api_error
 from streamkit.wire.http import ResponseInfo
 from streamkit.wire.json import parse_json
+from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["refusal"]
 
@@ -19,6 +20,7 @@ def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str | None
         body: as much of it as is worth reading.
         variable: the environment variable that has the key, ``None`` where nobody can tell.
     """
+    body = body[:MAX_ERROR_BODY]
     try:
         decoded = parse_json(body)
     except ValueError:

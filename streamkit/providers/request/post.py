@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.request.credentials import hidden
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.json import write_json
 from streamkit.wire.secrets import Masked, WrongType
 
 __all__ = ["hidden_headers", "masked_headers", "post", "searchable"]
@@ -56,11 +55,14 @@ def post(
     extra = {name: _header(name, value) for name, value in given.items()}
     own = {name: _header(name, value) for name, value in (headers or {}).items() if value is not None}
     all_headers = {**_HEADERS, **own, **extra}
+    encoded, problem = b"", ""
     try:
-        encoded = orjson.dumps({**body, **chat.extra_body})
+        encoded = write_json({**body, **chat.extra_body})
     except TypeError as error:
-        raise ConfigError(f"the request cannot be written as JSON: {error}") from error
-    if b"null" in encoded:  # what orjson writes for them
+        problem = str(error)  # without its frames, whose locals show the body
+    if problem:
+        raise ConfigError(f"the request cannot be written as JSON: {problem}")
+    if b"null" in encoded:  # what is written for them
         odd = _odd_number({**body, **chat.extra_body}, "the request")
         if odd is not None:
             del encoded  # or it would show among the locals of the traceback

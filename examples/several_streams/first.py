@@ -1,6 +1,6 @@
-"""Ask three models the same and keep the one that answers first; the others are cancelled at once.
+"""Ask three models the same question and keep the first to answer; the others are cancelled.
 
-Here all three are the demo model at different paces. With real ones it hedges against a slow day.
+Here all three are the demo model at different speeds. With real models this shortens the wait for the first chunk.
 """
 
 from streamkit import Client, first
@@ -19,6 +19,6 @@ with Client() as client:
         print(f"{name:>12}: {'first' if stream is winner else stream.status}")
 
     print()
-    for chunk in winner:  # its first chunk is still in it
+    for chunk in winner:  # first() has not taken its first chunk
         print(chunk.text, end="", flush=True)
     print(" ...")

@@ -1,6 +1,7 @@
-"""Take a reply sentence by sentence, as a speech synthesizer or a translator wants it.
+"""Read a reply sentence by sentence, for example for a speech synthesizer or a translator.
 
-Each sentence is there as soon as the next one begins. ``iter_words()`` and ``iter_lines()`` work likewise.
+Each sentence is yielded when the next one begins. ``iter_words()`` and ``iter_lines()`` do the same for words and
+lines.
 
 Run it as it is, or with the name of another model: ``python sentence_buffering.py openai/gpt-4o-mini``.
 """

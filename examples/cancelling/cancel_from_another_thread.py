@@ -1,6 +1,6 @@
-"""End a reply from another thread, as a Stop button does.
+"""Cancel a reply from another thread, as a Stop button does.
 
-The loop ends quietly, within 100 ms wherever it waits: for the connection, the first word or the next.
+The loop ends without an error, within 100 ms, whether it waits for the connection, the first chunk or the next one.
 
 Run it as it is, or with the name of another model: ``python cancel_from_another_thread.py openai/gpt-4o-mini``.
 """

@@ -1,12 +1,12 @@
-"""Read three replies at once in one loop, each in its own column.
+"""Read three replies at once in one loop, and print each in its own column.
 
-Chunks come in the order of their arrival; a slow stream holds up no other one.
+Chunks come in the order of their arrival; a slow stream does not delay the others.
 """
 
 from streamkit import Client, merge
 
 WIDTH = 26  # characters
-PACES = {"the sea": 48, "a fox": 32, "the moon": 16}  # tokens a second, which only the demo model lets you choose
+PACES = {"the sea": 48, "a fox": 32, "the moon": 16}  # tokens a second; a parameter of the demo model only
 
 with Client() as client:
     streams = {

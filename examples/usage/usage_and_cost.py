@@ -1,8 +1,8 @@
-"""Add up what streams used and cost, by provider and model.
+"""Add up the tokens and the cost of streams, by provider and model.
 
-The servers stand in the place of two gateways that say what a reply cost, so that this runs without a key. Against
-the real ones it is `Client(observers=[tracker])`, with their keys in the environment. For providers that do not say
-it, the extra "prices" makes an estimate by list prices.
+Test servers take the place of two gateways that report the cost of each reply, so no key is needed. With the real
+ones, set their keys in the environment and pass ``observers=[tracker]`` to the client. Where a provider reports no
+cost, the extra ``prices`` estimates it from list prices.
 """
 
 from streamkit import Client, UsageTracker, providers
@@ -28,4 +28,4 @@ with (
 for (provider, model), totals in tracker.by_model().items():
     replies = "1 reply" if totals.streams == 1 else f"{totals.streams} replies"
     print(f"{provider}/{model}: {replies}, {totals.total_tokens} tokens, ${totals.cost:.4f}")
-print(f"in all {tracker.totals().total_tokens} tokens, ${tracker.totals().cost:.4f}")
+print(f"total: {tracker.totals().total_tokens} tokens, ${tracker.totals().cost:.4f}")

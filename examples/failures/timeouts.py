@@ -1,7 +1,6 @@
-"""Meet servers that fall silent at different moments, and limits that notice.
+"""Bound the wait for servers that stop sending: before the first chunk, midway, and midway with pings.
 
-Silence in the middle is the usual one: the connection stands and nothing comes any more. Comments and pings
-that a server sends meanwhile do not count as an answer, so they do not help it.
+Comments and pings are not chunks, so they do not reset a limit.
 """
 
 import time
@@ -11,7 +10,7 @@ from streamkit.testing import Send, Server, Wait, text_reply
 
 speech = text_reply("Once upon a time there was a robot that", pause=0.05)
 never_answers = speech.but(before_head=[Wait(None)])
-falls_silent = speech.first(19).then(Wait(None))  # a step for each event, and one for each pause
+falls_silent = speech.first(19).then(Wait(None))  # one step an event, and one a pause
 pings_for_ever = speech.first(19).then(*[Send(": ping\n\n"), Wait(0.2)] * 50)
 
 with Server(never_answers, falls_silent, pings_for_ever, speech) as server:

@@ -1,7 +1,7 @@
 """Show progress on stderr and keep stdout for the reply: ``python progress.py > story.txt``.
 
-With tqdm installed there is a bar, without it a plain counter. How long a reply will be nobody knows in
-advance, so both count characters up.
+With tqdm installed it shows tqdm's counter, otherwise a plain one. The length of a reply is not known in advance, so
+both count characters up and show no percentage.
 
 Run it as it is, or with the name of another model: ``python progress.py openai/gpt-4o-mini``.
 """
@@ -14,7 +14,7 @@ import streamkit
 
 
 def counted(pieces: Iterable[str]) -> Iterator[str]:
-    """Pass the pieces on, and count their characters on stderr."""
+    """Yield the pieces unchanged, and count their characters on stderr."""
     if find_spec("tqdm"):
         from tqdm import tqdm
 

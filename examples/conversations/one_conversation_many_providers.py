@@ -1,6 +1,6 @@
-"""Ask the same of several providers: the messages, the tool and the loop are the same for all.
+"""Ask four providers the same question, with the same messages, tool and code.
 
-Servers stand in the places of the providers, so that this runs without a key.
+Test servers take the place of the providers, so no key is needed.
 """
 
 from contextlib import ExitStack

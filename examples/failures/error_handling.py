@@ -1,7 +1,7 @@
-"""Lose the connection in the middle of a reply, and keep what came before.
+"""Handle a connection that is lost midway, a retry, and a refusal.
 
-An embedded server plays three ways to fail: one that is retried without a word, one that is not, because
-chunks were delivered already, and a refusal that no retry could help.
+A test server fails in three ways: with status 503, which is retried; with a connection closed midway, which is not
+retried because chunks were delivered; and with status 400, which is never retried.
 """
 
 from streamkit import APIError, Client, StreamError, providers

@@ -1,4 +1,4 @@
-"""Take whole replies, streamed underneath, and carry a conversation on with them.
+"""Get whole replies by ``complete()`` and ``collect()``, and continue the conversation with them.
 
 Run it as it is, or with the name of another model: ``python collecting.py openai/gpt-4o-mini``.
 """
@@ -19,11 +19,11 @@ def show(completion: Completion) -> None:
 
 history = [Message("user", "Tell me a story about a lighthouse")]
 with Client() as client:
-    print("complete() waits for all of it; max_tokens ends this one early:")
+    print("complete() waits for the whole reply; max_tokens ends this one early:")
     completion = client.complete(model, history, max_tokens=50)
     show(completion)
 
-    print("collect() takes what a stream has left, and returns the whole; here five words were taken before:")
+    print("collect() reads the rest and returns the whole reply; five words were read before:")
     history += [completion.message, Message("user", "And one about the moon")]
     stream = client.stream(model, history, max_tokens=50)
     print("  " + "".join(next(stream).text for _ in range(5)), "...")
