@@ -1,10 +1,10 @@
-"""Imports after the start of a program, which no fork may interrupt: ``late_import`` and ``forks_wait``.
+"""Imports at run time that a fork cannot interrupt: ``late_import`` and ``forks_wait``.
 
-A module that is being imported is locked. A child that is forked meanwhile inherits the lock without the thread
-that holds it, and waits for ever when it imports the module itself. So each import that the package makes late holds
-one lock of its own, and a fork waits for that lock.
+Python locks a module during its import. A child that is forked meanwhile inherits the lock without the thread that
+holds it, and waits for ever when it imports the module itself. So each late import of this package holds ``_lock``, and
+a fork waits for ``_lock``.
 
-Readers import nothing: whatever a stream needs is imported in the thread that makes the client or starts the stream.
+Reader threads import nothing: the thread that creates the client or starts the stream imports the modules they need.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from types import ModuleType
 
 __all__ = ["forks_wait", "late_import"]
 
-_FORK_WAIT = 5.0  # seconds; the largest of these imports takes a fraction of one
+_FORK_WAIT = 5.0  # seconds; the largest of these imports takes a fraction of a second
 
-# Held during each late import, and by a thread that forks. Reentrant, as an import may lead to another one, and a
-# signal handler may fork or import at any point. A module that is imported under it must not wait for a thread that
-# imports late, so modules of other packages' providers are not imported under it.
+# Held during each late import, and by a thread that forks. Reentrant, because an import may cause another one, and a
+# signal handler may fork or import at any point. A module imported under it must not wait for a thread that imports
+# late, so modules of other packages' providers are not imported under it.
 _lock = threading.RLock()
-_forking = threading.local()  # held: whether this thread's fork got the lock
+_forking = threading.local()  # each thread's own; held: whether its fork acquired the lock
 
 
 def late_import(name: str) -> ModuleType:
     """Import a module of this package, or of a library, by its full name.
 
     Raises:
-        ImportError: there is no such module.
+        ImportError: the module does not exist.
 
-    Threads: any but a reader's; waits for imports of other threads.
+    Threads: any except a reader thread; waits for late imports of other threads.
     """
     with forks_wait():
         return import_module(name)
@@ -42,7 +42,7 @@ def late_import(name: str) -> ModuleType:
 
 @contextmanager
 def forks_wait() -> Iterator[None]:
-    """Let no fork happen while the block runs, which imports something or calls what imports something.
+    """Delay forks while the block runs. The block imports modules, directly or through a library's call.
 
     Threads: as ``late_import``.
     """
@@ -51,8 +51,8 @@ def forks_wait() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    # Such functions run in the reverse order of their registration. logging's takes a lock that a module may need when
-    # it is imported, so logging has to be imported first: then this one runs before.
+    # Functions before a fork run in the reverse order of their registration. logging's acquires a lock that an import
+    # may need. So logging has to be imported first: then this function runs before logging's.
     _forking.held = _lock.acquire(timeout=_FORK_WAIT)
 
 
@@ -63,7 +63,7 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     global _lock
-    _lock = threading.RLock()  # also where the wait for it was too long
+    _lock = threading.RLock()  # another thread holds the old one if the wait timed out
 
 
 if hasattr(os, "register_at_fork"):

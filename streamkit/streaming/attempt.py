@@ -111,7 +111,7 @@ class Attempt:
         content_type = reply.info.content_type
         framing = framing_of(content_type)
         if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
-            framing = None  # reading them takes botocore, which only a provider that asks for them has imported
+            framing = None  # reading them needs botocore, which only a provider that accepts them has imported
         guard = sse.Guard(bare_errors=True)
         if framing is server_sent:
             self._consume_events(server_sent(reply.pieces(), guard))

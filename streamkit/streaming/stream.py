@@ -93,8 +93,10 @@ class Stream:
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
         self._end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed
-        _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
-        finalizer = weakref.finalize(self, self._delivery.abandon)
+        # Two finalizers: the interpreter swallows an interrupt in one of them, and still runs the other.
+        drop = self._delivery.drop
+        _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
+        finalizer = weakref.finalize(self, drop)
         subscriptions: list[Callable[[], None]] = []
 
         def on_settled() -> None:
@@ -188,16 +190,13 @@ class Stream:
         self._check_use()
         seconds = seconds_of(timeout, "recv(timeout=...)")
         try:
-            received = self._receive(seconds)
+            chunk = self.take(seconds)
         except queue.Empty:
             raise RecvTimeout(f"no chunk came within {seconds:g} s; the stream is still open") from None
-        if not received:
+        if chunk is None:
             self._end_told = True
             raise ChannelClosed(f"the stream has ended: {self.status}")
-        cursor = self._delivery.cursor
-        position = cursor.position
-        cursor.position = position + 1
-        return cursor.batch[position]
+        return chunk
 
     def _receive(self, timeout: float | None = None) -> bool:
         """Wait until there is a chunk to deliver and return True; return False at the end of the stream."""
@@ -291,6 +290,20 @@ class Stream:
             return False
         except StreamkitError:
             return True  # recv() raises it again
+
+    def take(self, seconds: float | None = None) -> Chunk | None:
+        """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile.
+
+        Raises:
+            queue.Empty: no chunk came within ``seconds``.
+        """
+        __tracebackhide__ = True
+        if not self._receive(seconds):
+            return None
+        cursor = self._delivery.cursor
+        position = cursor.position
+        cursor.position = position + 1
+        return cursor.batch[position]
 
     def next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""

@@ -1,8 +1,7 @@
-"""Whether a socket's descriptor is still its own.
+"""Detect a socket whose descriptor number now belongs to another file: ``identity_of``.
 
-A program that becomes a daemon closes all descriptors, and the next files that it opens get the same numbers. A socket
-object does not notice: it would send a request, with the key in it, to whatever has its number by then, and closing it
-would close that.
+A program that becomes a daemon closes all descriptors, and files that it opens later get the same numbers. A socket
+object does not notice. It would send a request, with the key, to the other file, and closing it would close that file.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any
 __all__ = ["Identity", "identity_of"]
 
 Identity = tuple[int, int] | None
-"""What tells a file from another one that has its number later; ``None`` where the system does not say."""
+"""Device and inode of a descriptor's file, which differ for another file of the same number; ``None`` if unknown."""
 
 
 def identity_of(sock: Any) -> Identity:
-    """Return the identity of what a socket's descriptor refers to at present."""
+    """Return the identity of the file that a socket's descriptor refers to now."""
     try:
         status = os.fstat(sock.fileno())
-    except (OSError, ValueError, AttributeError):  # closed, or no socket of Python's own
+    except (OSError, ValueError, AttributeError):  # closed, or not a socket object of Python
         return None
     return status.st_dev, status.st_ino

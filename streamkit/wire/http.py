@@ -77,7 +77,7 @@ class ResponseInfo:
 
     @property
     def charset(self) -> str:
-        """The charset of the media type in lower case, "" where none was sent."""
+        """The charset of the media type in lower case; "" if the server sent none."""
         for parameter in self.headers.get("content-type", "").split(";")[1:]:
             name, _, value = parameter.partition("=")
             if name.strip().lower() == "charset":
