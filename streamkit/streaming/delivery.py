@@ -6,12 +6,10 @@ the observers still get a report of what was delivered.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
 
 from streamkit.concurrency.quick_thread import OwnThread, UnawaitedThread
 from streamkit.errors import StreamError
@@ -21,7 +19,7 @@ from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold
 
-__all__ = ["Cursor", "Delivery", "keep", "raise_again"]
+__all__ = ["Cursor", "Delivery", "keep"]
 
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
@@ -270,9 +268,3 @@ def keep(error: BaseException, partial: Completion) -> None:
     with suppress(Exception):
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)  # type: ignore[attr-defined]
-
-
-# Raise the exception that is being handled. It has no docstring, because IPython shows the innermost frame with up to
-# five lines of its function.
-def raise_again() -> NoReturn:  # noqa: D103
-    raise sys.exc_info()[1]  # type: ignore[misc]

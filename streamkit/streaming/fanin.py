@@ -10,7 +10,7 @@ from typing import Any
 
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
-from streamkit.streaming.delivery import raise_again
+from streamkit.streaming.raising import raise_again
 from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk
 

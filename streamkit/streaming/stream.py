@@ -27,7 +27,8 @@ from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
 from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.delivery import Delivery, keep, raise_again
+from streamkit.streaming.delivery import Delivery, keep
+from streamkit.streaming.raising import raise_again
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.worker import read
 from streamkit.values import text
