@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 
-from streamkit.errors import ConfigError, StreamError, StreamkitError
+from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
@@ -42,7 +42,7 @@ def read(state: StreamState, job: Job) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {error!r}"))
+        outcome = Outcome("error", StreamError(f"{state.deadlines.subject}: {_failing(job.provider)}: {error!r}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
         if isinstance(outcome.error, StreamkitError):
@@ -83,13 +83,29 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         else:
             delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
-                return attempt, attempt.failed(failure)
+                return attempt, attempt.failed(failure, _why_no_other_try(failure, state, job, attempt.has_chunks))
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
                 return attempt, Outcome("cancelled")
         attempt.close()
         attempt = Attempt(state, job)
+
+
+def _why_no_other_try(failure: StreamError, state: StreamState, job: Job, has_chunks: bool) -> str:
+    """Return the reason why the request is not sent again, "" if the error's class is the reason."""
+    tries, retry = state.attempts, job.retry
+    tried = "tried once" if tries == 1 else f"tried {tries} times"
+    if not failure.retryable:
+        return tried if isinstance(failure, ConnectError) or tries > 1 else ""
+    if has_chunks:
+        return "not tried again, as chunks had been delivered"
+    if tries >= retry.attempts:
+        return f"{tried}, the limit of Retry(attempts={retry.attempts})"
+    asked = failure.retry_after if isinstance(failure, APIError) else None
+    if asked is not None and asked > retry.max_retry_after:
+        return f"the server asks to wait {asked:g} s, more than Retry(max_retry_after={retry.max_retry_after:g})"
+    return f"{tried}, as Timeout(total={job.timeout.total:g}) leaves no time to try again"
 
 
 def _failing(provider: Provider) -> str:
