@@ -30,7 +30,7 @@ def with_remedy(error: _Error, remedy: str) -> _Error:
         remedy: the imperative, without a full stop.
     """
     if remedy:
-        error.args = (f"{error.message.rstrip(' .')}; {remedy}", *error.args[1:])
+        error.args = (f"{error.message}{_after(error.message, remedy)}", *error.args[1:])
         vars(error)["remedy"] = remedy
     return error
 
@@ -43,8 +43,15 @@ def remedy_of(error: StreamkitError) -> str:
 
 def what_happened(error: StreamkitError) -> str:
     """Return the error's message without what to do."""
-    remedy = remedy_of(error)
-    return error.message.removesuffix(f"; {remedy}") if remedy else error.message
+    message, remedy = error.message, remedy_of(error)
+    if not remedy or not message.lower().endswith(remedy.lower()):  # a long message was cut
+        return message
+    return message[: -len(remedy)].rstrip("; ")
+
+
+def _after(text: str, more: str) -> str:
+    """Return more text as it follows a text: as a sentence of its own, or after a semicolon."""
+    return f" {more[0].upper()}{more[1:]}" if text.endswith((".", "!", "?")) else f"; {more}"
 
 
 @attrs.frozen
@@ -73,8 +80,8 @@ class Subject:
 
     @property
     def host(self) -> str:
-        """Host and port."""
-        return self.address.partition("://")[2].partition("/")[0]
+        """Host and port; the zone of an IPv6 address as people write it."""
+        return self.address.partition("://")[2].partition("/")[0].replace("%25", "%")
 
     def __str__(self) -> str:
         return f"{self.name} at {self.host}" if self.host else self.name
@@ -100,9 +107,8 @@ def explain(error: StreamError, subject: Subject, *, note: str = "", remedy: str
     remedy = remedy_of(error) or remedy
     wrong_address = isinstance(error, APIError) and error.status in _WRONG_ADDRESS
     what = subject.before(what_happened(error), whole_address=wrong_address)
-    rest = "".join(f"; {text}" for text in (note, remedy) if text)
-    if rest:
-        what = what.rstrip(" .")
+    more = "; ".join(text for text in (note, remedy) if text)
+    rest = _after(what, more) if more else ""
     # A server's long text must not displace what to do.
     error.args = (f"{what[: MOST_SHOWN - len(rest)]}{rest}", *error.args[1:])
     if remedy:

@@ -117,8 +117,16 @@ def test_no_limits() -> None:
 @pytest.mark.parametrize(
     ("phase", "enter", "words"),
     [
-        ("connect", "connecting", "no connection within 1.5 s; the limit is the client's: check the network and the provider's base URL, or "),
-        ("first", "sending", "no chunk within 1.5 s of sending the request; the limit is the client's: raise Timeout(first=...)"),
+        (
+            "connect",
+            "connecting",
+            "no connection within 1.5 s; the limit is the client's: check the network and the provider's base URL, or ",
+        ),
+        (
+            "first",
+            "sending",
+            "no chunk within 1.5 s of sending the request; the limit is the client's: raise Timeout(first=...)",
+        ),
         ("idle", "arrived", "no chunk for 1.5 s; the limit is the client's: raise Timeout(idle=...)"),
         ("total", "waiting", "not complete within 1.5 s; the limit is the client's: raise Timeout(total=...)"),
     ],
