@@ -540,7 +540,7 @@ def test_without_standard_output() -> None:
         (
             error_in_stream_reply("Oh\x1b[31m.", after="one two"),
             "one two\n",
-            "500: Oh[31m. Not tried again, as chunks had been delivered; the failure is the server's: ask again in a while",
+            ". Not tried again, as chunks had been delivered; the failure is the server's: ask again in a while",
         ),
         (error_in_stream_reply("No.", code=401, after="one"), "one\n", "401: No; check the key in OPENAI_API_KEY"),
         (error_reply(400, "x" * 5000), "", "x…"),
