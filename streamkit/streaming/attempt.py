@@ -34,7 +34,7 @@ from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
 from streamkit.wire.messages import Subject, explain
-from streamkit.wire.secrets import MAX_ERROR_BODY, mask_error
+from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["Attempt", "Job"]
 
@@ -67,10 +67,9 @@ class Job:
         request = self.request
         return Subject.of(self.provider.name, self.chat.model, request.url, request.secrets)
 
-    def complete(self, error: StreamError, note: str) -> None:
-        """Mask an error's message, and add the provider, the model, the address, the note and what to do."""
+    def explain(self, error: StreamError, note: str) -> None:
+        """Add the provider, the model, the address, a note and what to do to a masked error's message."""
         provider, subject = self.provider, self.subject()
-        mask_error(error, self.request.secrets)
         variable = getattr(provider, "key_variable", None)
         remedy = remedy_for(
             error,
@@ -87,9 +86,13 @@ class Attempt:
     """One try: a request, its response, and a decoder of its own.
 
     Owner of the fields: the worker alone reads and writes them.
+
+    Attributes:
+        why_last: why the request is not sent again after this try; "" if the error's class says so.
     """
 
     def __init__(self, state: StreamState, job: Job) -> None:
+        self.why_last = ""
         self._state = state
         self._job = job
         self._hook = StreamHook(state)
@@ -210,12 +213,13 @@ class Attempt:
                 raise
         return bytes(body[:MAX_ERROR_BODY])
 
-    def failed(self, error: StreamError, note: str = "") -> Outcome:
-        """Hand over the chunks that came before the error, complete its message, and return the outcome.
+    def failed(self, error: StreamError, why_last: str) -> Outcome:
+        """Hand over the chunks that came before the error, and return the outcome.
 
         Args:
-            note: why the request is not sent again; "" if the error's class says so.
+            why_last: why the request is not sent again, for the error's message.
         """
+        self.why_last = why_last
         ready = [*self._hook.ready, *self._decoder.leftover()]
         if ready:
             self._hook.ready = ready
@@ -226,7 +230,6 @@ class Attempt:
         if self._reply is not None and isinstance(error, (BrokenStreamError, TruncatedStreamError)):
             seconds, received = self._hook.seconds_since_sent(), self._state.received
             error.args = (f"{error.message}, after {seconds:.1f} s and {received} bytes",)
-        self._job.complete(error, note)
         if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
             error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 
 from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
@@ -42,13 +43,10 @@ def read(state: StreamState, job: Job) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        outcome = Outcome("error", StreamError(f"{state.deadlines.subject}: {_failing(job.provider)}: {error!r}"))
+        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
-        if isinstance(outcome.error, StreamkitError):
-            mask_error(outcome.error, job.request.secrets)
-            forget_origin(outcome.error)
-            outcome.error.__cause__ = origin
+        outcome = _shown(outcome, job, origin, "" if attempt is None else attempt.why_last)
         state.ended_at = time.monotonic()
         try:
             if attempt is not None and outcome.status == "complete":
@@ -83,7 +81,8 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         else:
             delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
-                return attempt, attempt.failed(failure, _why_no_other_try(failure, state, job, attempt.has_chunks))
+                why = _why_no_other_try(failure, state.attempts, job, delay, has_chunks=attempt.has_chunks)
+                return attempt, attempt.failed(failure, why)
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
@@ -92,9 +91,17 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         attempt = Attempt(state, job)
 
 
-def _why_no_other_try(failure: StreamError, state: StreamState, job: Job, has_chunks: bool) -> str:
-    """Return the reason why the request is not sent again, "" if the error's class is the reason."""
-    tries, retry = state.attempts, job.retry
+def _why_no_other_try(failure: StreamError, tries: int, job: Job, delay: float | None, *, has_chunks: bool) -> str:
+    """Return the reason why the request is not sent again, "" if the error's class is the reason.
+
+    Args:
+        failure: the error of the last try.
+        tries: the number of tries so far.
+        job: the work of the stream.
+        delay: the seconds to wait before another try, for which there is no time; ``None`` if ``Retry`` allows none.
+        has_chunks: whether the last try gave a chunk.
+    """
+    retry = job.retry
     tried = "tried once" if tries == 1 else f"tried {tries} times"
     if not failure.retryable:
         return tried if isinstance(failure, ConnectError) or tries > 1 else ""
@@ -105,7 +112,33 @@ def _why_no_other_try(failure: StreamError, state: StreamState, job: Job, has_ch
     asked = failure.retry_after if isinstance(failure, APIError) else None
     if asked is not None and asked > retry.max_retry_after:
         return f"the server asks to wait {asked:g} s, more than Retry(max_retry_after={retry.max_retry_after:g})"
+    if delay is None or job.timeout.total is None:  # a subclass of Retry decides by itself
+        return tried
     return f"{tried}, as Timeout(total={job.timeout.total:g}) leaves no time to try again"
+
+
+def _shown(outcome: Outcome, job: Job, origin: Origin | None, why_last: str) -> Outcome:
+    """Return the outcome with an error that says what to do, and no secret, and keeps no request; never raises."""
+    error = outcome.error
+    try:
+        if isinstance(error, StreamkitError):
+            mask_error(error, job.request.secrets)
+            if isinstance(error, StreamError):
+                job.explain(error, why_last)
+            forget_origin(error)
+            error.__cause__ = origin
+    except Exception as failure:  # an error of another package's, with fields that are not what they should be
+        text = f"{_failing(job.provider)}: {class_of(error)} cannot be shown: {type(failure).__name__}"
+        return Outcome("error", StreamError(text))
+    return outcome
+
+
+def _words(convert: Callable[[BaseException], str], error: BaseException) -> str:
+    """Return the text of an error, which its class may fail to give."""
+    try:
+        return convert(error)
+    except Exception:
+        return type(error).__name__
 
 
 def _failing(provider: Provider) -> str:
@@ -121,4 +154,4 @@ def _places(error: BaseException) -> str:
         traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES, lookup_lines=False
     )
     places = [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n".join([f"{type(error).__name__}: {error}"[:_MOST_TEXT], *places])
+    return "\n".join([f"{type(error).__name__}: {_words(str, error)}"[:_MOST_TEXT], *places])
