@@ -23,7 +23,7 @@ from streamkit.providers.contract import Provider, class_of
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "factory", "load", "names"]
+__all__ = ["BUILT_IN", "GROUP", "factory", "is_own", "load", "names"]
 
 #: The group of entry points by which a package registers a provider.
 GROUP = "streamkit.providers"
@@ -51,6 +51,11 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 def names() -> list[str]:
     """Return the sorted names of all registered providers, without importing any package."""
     return sorted({*BUILT_IN, *_services(), *(point.name for point in _entry_points())} - {_RESERVED})
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is that of one of the library's own providers."""
+    return name in BUILT_IN or name in _services()
 
 
 def factory(name: str) -> Callable[[], Provider] | None:

@@ -91,11 +91,6 @@ class Delivery:
         self._telling: list[Telling] = []  # the first one counts: a handler may put its own before this thread's
 
     @property
-    def name(self) -> str:
-        """The requested model, as ``provider/model``."""
-        return f"{self._provider}/{self._model}"
-
-    @property
     def status(self) -> Status:
         """The stream's status, as its consumer sees it."""
         return "open" if self._end is None else self._end[0]

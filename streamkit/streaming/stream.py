@@ -87,6 +87,7 @@ class Stream:
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
+        state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
         self._delivery = Delivery(state, number, job.provider.name, model, observers)
@@ -364,8 +365,8 @@ class Stream:
             completion = self.completion
             if self._delivery.status == "cancelled":
                 raise StreamCancelledError(
-                    f"the reply of {self._delivery.name} was stopped before it was whole, by cancel(), close(), a stop "
-                    f"event or the client's end; partial has the {len(completion.text)} characters that came",
+                    f"{self._state.deadlines.subject}: the reply was stopped before it was whole, by cancel(), close(), "
+                    f"a stop event or the client's end; partial has the {len(completion.text)} characters that came",
                     partial=completion,
                 )
         except StreamError:

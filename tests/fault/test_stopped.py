@@ -68,7 +68,10 @@ class TestStopped:
         with nothing_left(), Server(Reply([HELLO, Wait(None)])) as server:
             with client_of(server, observers=[told]) as client:
                 stopper = in_thread(lambda: (wait_until(delivered(client, "Hello")), stop.set()))
-                with pytest.raises(StreamCancelledError, match=r"openai/m was stopped .* 5 characters") as caught:
+                with pytest.raises(
+                    StreamCancelledError,
+                    match=r"^openai/m at 127\.0\.0\.1:\d+: the reply was stopped .* 5 characters that came$",
+                ) as caught:
                     get(client, stop=stop)
                 stopper.join(SOON)
         error = caught.value
