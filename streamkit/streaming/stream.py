@@ -365,8 +365,8 @@ class Stream:
             completion = self.completion
             if self._delivery.status == "cancelled":
                 raise StreamCancelledError(
-                    f"{self._state.deadlines.subject}: the reply was stopped before it was whole, by cancel(), close(), "
-                    f"a stop event or the client's end; partial has the {len(completion.text)} characters that came",
+                    f"{self._state.deadlines.subject}: the reply was stopped before it was whole, by cancel(), close() "
+                    f"or a stop event, or by closing the client; partial has the {len(completion.text)} characters that came",
                     partial=completion,
                 )
         except StreamError:
