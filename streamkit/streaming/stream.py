@@ -366,7 +366,8 @@ class Stream:
             if self._delivery.status == "cancelled":
                 raise StreamCancelledError(
                     f"{self._state.deadlines.subject}: the reply was stopped before it was whole, by cancel(), close() "
-                    f"or a stop event, or by closing the client; partial has the {len(completion.text)} characters that came",
+                    "or a stop event, or by closing the client; "
+                    f"partial has the {len(completion.text)} characters that came",
                     partial=completion,
                 )
         except StreamError:
