@@ -30,10 +30,13 @@ __all__ = ["THEME", "Block", "Line", "blocks_of", "rendered"]
 #: rich's own style of inline code has a black background, which is a stain on a light terminal.
 THEME = Theme({"markdown.code": "bold cyan", "markdown.h1": "bold underline", "markdown.h2": "bold underline"})
 
+_DEEPEST = 20  # levels of a block that is rendered; the parser leaves out what is nested deeper than its own limit
+_COLUMN = 3  # columns of a terminal that a column of a table needs, at the least
+
 # HTML is text here: rich leaves it out. Link definitions are paragraphs, because a block that was printed cannot be
 # changed by a definition that comes later. Images and addresses in <> are shown as they are written.
 _PARSER = (
-    MarkdownIt("commonmark", {"html": False})
+    MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST + 10})
     .enable(["strikethrough", "table"])
     .disable(["reference", "image", "autolink"])
 )
@@ -102,8 +105,11 @@ def blocks_of(source: str, first: Block) -> list[Block]:
 
 def rendered(console: Console, source: str, block: Block, width: int) -> list[Line]:
     """Return the lines of a block. Every visible character of the text is in them, except for the markup."""
+    tokens = _PARSER.parse(source)
+    if not _can_be_rendered(tokens, width):
+        return _written(console, _as_it_is(console, source, width))
     markdown = _Markdown("", hyperlinks=False, code_theme="ansi_dark")
-    markdown.parsed = tokens = _PARSER.parse(source)
+    markdown.parsed = tokens
     if tokens and tokens[0].type == "ordered_list_open":
         tokens[0].attrs["start"] = block.number
     for token in tokens:
@@ -115,10 +121,19 @@ def rendered(console: Console, source: str, block: Block, width: int) -> list[Li
         whole = _visible(_texts(tokens)) <= _visible([segment.text for line in lines for segment in line])
     except Exception:  # a renderer's bug, such as a lexer's, must not lose an answer
         whole = False
-    if not whole:  # for example, a table has more columns than the terminal
-        plain = Text(source.strip("\n"), overflow="fold")
-        lines = _trimmed(console.render_lines(plain, console.options.update(width=width, height=None), pad=False))
-    return _written(console, lines)
+    return _written(console, lines if whole else _as_it_is(console, source, width))
+
+
+def _can_be_rendered(tokens: Sequence[Token], width: int) -> bool:
+    deepest = max((token.level for token in tokens), default=0)
+    columns = sum(token.type == "th_open" for token in tokens)
+    return deepest < _DEEPEST and columns * _COLUMN <= width
+
+
+def _as_it_is(console: Console, source: str, width: int) -> list[list[Segment]]:
+    """Return the lines of a text as the model wrote it."""
+    plain = Text(source.strip("\n"), overflow="fold")
+    return _trimmed(console.render_lines(plain, console.options.update(width=width, height=None), pad=False))
 
 
 def _texts(tokens: Sequence[Token]) -> list[str]:

@@ -77,10 +77,9 @@ class MarkdownScreen(Screen):
         most = max(2, self._console.height - 1)
         gone = 0
         if not final and len(block) > most:
-            if self._first.is_code:
-                gone = len(block) - most
-            else:
-                block = [_ABOVE, *block[1 - most :]]
+            gone = min(len(block) - most, self._unchanging())
+            shown = block[gone:] if len(block) - gone == most else [_ABOVE, *block[1 - most :]]
+            block = [*block[:gone], *shown]
         self._region.draw([*lines, *block], self._console.width, spoiled=spoiled)
         self._region.release(complete + gone)
         self._released += gone
@@ -95,6 +94,7 @@ class MarkdownScreen(Screen):
         if not blocks:
             return []
         rows = whole.split("\n")
+        blocks[0] = attrs.evolve(blocks[0], start=0)
         lines: list[Line] = []
         for block, following in pairwise(blocks):
             lines += self._lines("\n".join(rows[block.start : following.start]), block)
@@ -105,6 +105,13 @@ class MarkdownScreen(Screen):
             self._source = self._source.split("\n", last.start)[last.start]
         self._first = attrs.evolve(last, start=0)
         return lines
+
+    def _unchanging(self) -> int:
+        """Return how many of the first lines of the first block stay as they are, whatever comes later."""
+        if not self._first.is_code:
+            return 0
+        whole = self._source[: self._source.rfind("\n") + 1]  # the rest may be the beginning of another block
+        return max(0, len(self._lines(whole, self._first)) - 1)  # the last one marks the end of the code
 
     def _lines(self, source: str, block: Block) -> list[Line]:
         """Return the lines of a block, without those that have scrolled away."""

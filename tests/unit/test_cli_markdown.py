@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamkit.cli import markdown_screen
@@ -74,21 +74,46 @@ def answers(draw: st.DrawFn) -> list[str]:
     return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
+@settings(max_examples=40)
 @given(answers(), st.sampled_from([(80, 25), (40, 8), (24, 4), (15, 3)]))
 def test_any_pieces_leave_the_same_lines(pieces: list[str], size: tuple[int, int]) -> None:
     """However an answer arrives, and however low the screen is, screen and history have each line once."""
     columns, rows = size
-    whole = lines_on(written(["".join(pieces)], columns, 1000), columns=columns, rows=1000)
+    whole = lines_on(written(["".join(pieces)], columns, 400), columns=columns, rows=400)
     assert whole == lines_on(written(pieces, columns, rows), columns=columns, rows=rows)
 
 
-@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=5), st.sampled_from([80, 30, 9, 3]))
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3), st.sampled_from([80, 30, 9, 3]))
 def test_no_text_is_lost(blocks: list[str], columns: int) -> None:
     """Each letter is on the screen, on a narrow one too."""
     text = "\n\n".join(blocks).replace("&amp;", "&")
-    shown = "".join(lines_on(written([text], columns, 1000), columns=columns, rows=3000))
+    shown = "".join(lines_on(written([text], columns, 1000), columns=columns, rows=700))
     for character in {character for character in text if character.isalpha() and character.isascii()}:
         assert text.count(character) <= shown.count(character)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        (">" * 500 + " deep", 600),
+        ("- " * 300 + "deep", 700),
+        ("|a" * 40 + "|\n" + "|-" * 40 + "|\n" + "|deep" * 40, 90),
+    ],
+)
+def test_what_cannot_be_rendered_is_shown_as_it_is(text: str, columns: int) -> None:
+    """Blocks nested beyond reason, and tables with more columns than fit, are shown as the model wrote them."""
+    assert "deep" in "".join(lines_on(written([text], columns, 40), columns=columns, rows=40))
+    assert text.replace("\n", "")[:80] in "".join(lines_on(written([text], columns, 40), columns=columns, rows=40))
+
+
+@pytest.mark.parametrize("first", ["    code\n\n", "```\na\nb\nc\n```\n"])
+def test_text_after_code_on_a_low_screen(first: str) -> None:
+    """A paragraph of one long line, after code, is there once however low the screen is."""
+    text = first + "some **words** of a paragraph " * 5
+    whole = lines_on(written([text], 12, 100), columns=12, rows=100)
+    pieces = [text[start : start + 5] for start in range(0, len(text), 5)]
+    assert whole == lines_on(written(pieces, 12, 4), columns=12, rows=4)
 
 
 def test_an_answer() -> None:
