@@ -48,7 +48,7 @@ class Screen(Plain):
         if self._waiting_since is None or not self._moves:
             return
         seconds = time.monotonic() - self._waiting_since
-        frame = f"{self._frames[int(seconds * _FRAMES_PER_SECOND) % len(self._frames)]} {seconds:.0f} s"
+        frame = f"{self._frames[int(seconds * _FRAMES_PER_SECOND) % len(self._frames)]} {int(seconds)} s"
         if frame != self._frame:
             self._frame = frame
             self._dim(f"\r{frame}")
