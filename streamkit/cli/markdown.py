@@ -41,8 +41,7 @@ _PARSER = (
     .disable(["reference", "image", "autolink"])
 )
 _LISTS = ("bullet_list_open", "ordered_list_open")
-_NO_NUMBER = 1
-_FEWEST_COLUMNS = 10  # for the numbers of a list: as wide as those up to 99, so that each item can be printed alone
+_TWO_DIGITS = 10  # numbers of a list are as wide as this one, so that items that are printed one by one are in line
 
 
 @attrs.frozen
@@ -76,7 +75,7 @@ class Block:
     start: int
     is_code: bool = False
     follows: bool = False
-    number: int = _NO_NUMBER
+    number: int = 1
 
 
 def blocks_of(source: str, first: Block) -> list[Block]:
@@ -208,7 +207,7 @@ class _List(ListElement):
             return
         start = 1 if self.list_start is None else self.list_start
         for number, item in enumerate(self.items, start):
-            yield from item.render_number(console, options, number, max(number, _FEWEST_COLUMNS))
+            yield from item.render_number(console, options, number, max(number, _TWO_DIGITS))
 
 
 class _Table(TableElement):
