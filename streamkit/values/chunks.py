@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from streamkit.values.attribute_hints import Elsewhere, no_attribute
+from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
 
 __all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
 
@@ -31,12 +31,6 @@ _USAGE_HINTS = {
     "completion_tokens_details": "it is usage.reasoning_tokens here",
     "output_tokens_details": "it is usage.reasoning_tokens here",
     "thoughts_token_count": "it is usage.reasoning_tokens here",
-}
-_CALL_HINTS = {
-    "function": "the call has call.name and call.arguments itself",
-    "input": "it is call.arguments here",
-    "args": "it is call.arguments here",
-    "partial_json": "it is call.arguments here",
 }
 
 
@@ -88,9 +82,12 @@ class ToolCallDelta:
     arguments: str = ""
 
     if not TYPE_CHECKING:
+        function = Elsewhere("the call has call.name and call.arguments itself")
+        input = Elsewhere("it is call.arguments here")
+        partial_json = Elsewhere("it is call.arguments here")
 
-        def __getattr__(self, name: str) -> object:
-            raise no_attribute(self, name, _CALL_HINTS)
+        def __dir__(self) -> list[str]:
+            return dir_of(self)
 
 
 @attrs.define(eq=False, repr=False)
@@ -144,6 +141,9 @@ class Chunk(_ChunkFields):
         delta = Elsewhere("the text is chunk.text")
         content = Elsewhere("the text is chunk.text")
         message = Elsewhere("the text is chunk.text, and the whole message is stream.completion.message")
+
+        def __dir__(self) -> list[str]:
+            return dir_of(self)
 
     def __repr__(self) -> str:
         shown = [

@@ -27,6 +27,7 @@ from streamkit import (
     Completion,
     ConfigError,
     RequestParameters,
+    Stream,
     ToolCall,
     ToolCallDelta,
     Usage,
@@ -35,6 +36,7 @@ from streamkit import (
 )
 from streamkit.providers import ChatRequest, Provider, registry
 from streamkit.providers.request import hints
+from streamkit.values.attribute_hints import Elsewhere
 from streamkit.values.chunks import text_chunk
 from tests.unit.test_golden_requests import PROVIDERS
 
@@ -423,12 +425,13 @@ def test_values_are_as_they_were(kind: type) -> None:
 def hinted() -> Iterable[tuple[type, str]]:
     tables = {
         Usage: values.chunks._USAGE_HINTS,
-        ToolCallDelta: values.chunks._CALL_HINTS,
         ToolCall: values.messages._CALL_HINTS,
         Choice: values.completion._CHOICE_HINTS,
         Completion: values.completion._COMPLETION_HINTS,
         Client: streamkit.client._HINTS,
     }
+    for kind in (Chunk, ToolCallDelta, Stream):
+        tables[kind] = {name: each._hint for name, each in vars(kind).items() if isinstance(each, Elsewhere)}
     for kind, table in tables.items():
         yield from ((kind, f"{name}: {hint}") for name, hint in table.items())
 
@@ -437,8 +440,11 @@ def hinted() -> Iterable[tuple[type, str]]:
 def test_what_a_hint_names_is_there(kind: type, row: str) -> None:
     """Each attribute that a hint names is one of ours, and the one that it is for is none."""
     name, _, hint = row.partition(": ")
-    assert name not in dir(kind)
-    ours = {"call": (ToolCall, ToolCallDelta), "choice": (Choice,), "client": (Client,), "usage": (Usage,)}
+    instance = INSTANCES[kind] if kind in INSTANCES else object.__new__(kind)
+    assert name not in dir(instance)
+    assert not hasattr(instance, name)
+    ours: dict[str, tuple[type, ...]] = {"stream": (Stream,)}
+    ours |= {"call": (ToolCall, ToolCallDelta), "choice": (Choice,), "client": (Client,), "usage": (Usage,)}
     ours |= {"completion": (Completion,), "chunk": (Chunk,)}
-    named = re.findall(r"\b(call|choice|client|usage|completion|chunk)\.(\w+)", hint)
+    named = re.findall(r"\b(call|choice|client|usage|completion|chunk|stream)\.(\w+)", hint)
     assert all(hasattr(each, attribute) for owner, attribute in named for each in ours[owner])
