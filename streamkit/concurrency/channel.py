@@ -239,14 +239,15 @@ class Channel(Queue[T], Generic[T, Outcome]):
         """
         if self._closed or not self.queue:
             raise ChannelClosed("the channel has ended")
-        if most is None or most >= len(self.queue):
-            items = list(self.queue)
-            self.queue.clear()
+        inside, sizes = self.queue, self._sizes  # a close in this thread, at any point, puts others in their place
+        if most is None or most >= len(inside):
+            items = list(inside)
+            inside.clear()
         else:
-            items = [self.queue.popleft() for _ in range(most)]
-        taken = self._put_count - len(self.queue)
-        while self._sizes and self._sizes[0][0] < taken:
-            self._bytes -= self._sizes.popleft()[1]
+            items = [inside.popleft() for _ in range(most)]
+        taken = self._put_count - len(inside)
+        while sizes and sizes[0][0] < taken:
+            self._bytes -= sizes.popleft()[1]
         for waiter in self._senders:
             waiter.wake()
         return items
@@ -265,9 +266,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
 
     def _drop_locked(self) -> None:
         self.unfinished_tasks -= len(self.queue)
-        self.queue.clear()
-        self._sizes.clear()
-        self._bytes = 0
+        self.queue, self._sizes, self._bytes = deque(), deque(), 0  # not emptied: see _remove_locked
         if not self.unfinished_tasks:
             self.all_tasks_done.notify_all()
 

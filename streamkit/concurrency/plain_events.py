@@ -6,7 +6,9 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
+from streamkit.concurrency.quick_thread import OwnThread
 from streamkit.concurrency.stop import ReentrantEvent
 
 __all__ = ["on_set"]
@@ -25,7 +27,7 @@ class _Poller:
         self._lock = threading.RLock()
         self._watched: dict[int, tuple[threading.Event, Callable[[], object]]] = {}
         self._keys = itertools.count()
-        self._running = False
+        self._thread: threading.Thread | None = None
         self._emptied = ReentrantEvent()  # set when the last event was removed, to end the thread's wait
 
     def add(self, event: threading.Event, callback: Callable[[], object]) -> Callable[[], None]:
@@ -33,12 +35,10 @@ class _Poller:
             key = next(self._keys)
             self._watched[key] = event, callback
             self._emptied.clear()
-            if not self._running:
-                self._running = True
-                try:
-                    threading.Thread(target=self._poll, name="streamkit-events", daemon=True).start()
-                except RuntimeError:  # out of threads; each stream also checks its own event at each chunk
-                    self._running = False
+            if self._thread is None or not self._thread.is_alive():  # not alive: its start was interrupted, or failed
+                self._thread = OwnThread(target=self._poll, name="streamkit-events", daemon=True)
+                with suppress(RuntimeError):  # out of threads; each stream also checks its own event at each chunk
+                    self._thread.start()
 
         def remove() -> None:
             with self._lock:
@@ -51,14 +51,21 @@ class _Poller:
     def _poll(self) -> None:
         while True:
             with self._lock:
+                if self._thread is not threading.current_thread():
+                    return  # another one was started before this one had begun
                 watched = list(self._watched.items())
                 if not watched:
-                    self._running = False
+                    self._thread = None
                     return
             for key, (event, callback) in watched:
-                if event.is_set():
+                try:
+                    found = event.is_set()
+                except Exception:  # in a class of the program's; its stream checks it too, and raises that
+                    found = None
+                if found is not False:
                     with self._lock:
                         self._watched.pop(key, None)
+                if found:
                     callback()
             self._emptied.wait(_INTERVAL)
 

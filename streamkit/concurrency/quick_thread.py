@@ -1,26 +1,46 @@
-"""A thread that is started without waiting until it runs."""
+"""The threads of the package: ``OwnThread``, and one that is started without waiting until it runs."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["UnawaitedThread"]
+from streamkit.concurrency.waiting import Waiter
+
+__all__ = ["OwnThread", "UnawaitedThread"]
+
+
+class OwnThread(threading.Thread):
+    """A thread of the package, in which nothing of the program's is to run: see ``Delivery.drop``."""
 
 
 class _StartedEvent(threading.Event):
-    """The event that a new thread sets when it runs. ``Thread.start()`` calls ``wait``, which returns at once here."""
+    """The event that a new thread sets when it runs. ``Thread.start()`` calls ``wait``, which returns at once here.
+
+    ``wait_until_started`` holds no lock that ``set`` needs: a signal handler may call it in the middle of another call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiter = Waiter()
+
+    def set(self) -> None:
+        super().set()
+        self._waiter.wake()
 
     def wait(self, timeout: float | None = None) -> bool:
         return True
 
     def wait_until_started(self, timeout: float | None) -> bool:
-        return super().wait(timeout)
+        if not self.is_set() and self._waiter.wait(math.inf if timeout is None else timeout):
+            self._waiter.wake()  # for other threads that wait
+        return self.is_set()
 
 
-class UnawaitedThread(threading.Thread):
+class UnawaitedThread(OwnThread):
     """A daemon thread whose ``start()`` returns without waiting until the thread runs.
 
     ``threading.Thread.start`` waits until the new thread runs, so that ``ident`` is set. That costs two more thread

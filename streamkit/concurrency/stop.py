@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 
@@ -60,27 +59,22 @@ class ReentrantEvent(threading.Event):
             ConfigError: the timeout is not a number.
         """
         seconds = seconds_of(timeout, "wait(timeout=...)")
-        until = math.inf if seconds is None else time.monotonic() + seconds
-        while not self.is_set():
-            waiter = Waiter()
-            try:
-                with self._lock:
-                    self._waiters.append(waiter)  # before the check, see Waiter
-                    if self.is_set():
-                        break
-                if (left := until - time.monotonic()) <= 0:
-                    break
-                waiter.wait(left)
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-        return self.is_set()
+        if self.is_set():
+            return True
+        waiter = Waiter()
+        try:
+            with self._lock:
+                self._waiters.append(waiter)  # before the check, see Waiter
+            # Only set() wakes it. That counts even if the event is cleared before this thread runs.
+            return self.is_set() or waiter.wait(math.inf if seconds is None else seconds) or self.is_set()
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
     def _after_fork_in_child(self) -> None:
         """Make a new lock: a thread of the parent may have held the old one, and does not run in the child."""
-        self._lock = threading.RLock()
-        self._waiters = []
+        self._lock = threading.RLock()  # the waiters stay: one is this thread's, if a signal handler forked in a wait
 
 
 class StopEvent(ReentrantEvent):

@@ -68,9 +68,10 @@ class Report:
 class Observer:
     """Base class of observers; override the methods you need.
 
-    Each method is called in a thread of the program that uses the streams, never in a reader's. What one
-    raises is logged to the logger ``streamkit`` and does not touch the stream. The garbage collector may end
-    a dropped stream at any point of a program, so a lock that an observer holds has to be an ``RLock``.
+    Each method is called in a thread of the program that uses the streams, never in a reader's; where a reader
+    happens to find a stream that was dropped, in a thread that is started for that. What one raises is logged to the
+    logger ``streamkit`` and does not touch the stream. The garbage collector may end a dropped stream at any point of
+    a program, so a lock that an observer holds has to be an ``RLock``.
     """
 
     def stream_started(self, report: Report) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from streamkit.concurrency.quick_thread import OwnThread, UnawaitedThread
 from streamkit.errors import StreamError
 from streamkit.observing.observers import Observer, Report, Stats, Telling
 from streamkit.observing.status import Status
@@ -85,7 +86,7 @@ class Delivery:
         self._end: tuple[Status, BaseException | None] | None = None
         self._concluding = threading.RLock()
         self._concluded = False
-        self._telling: Telling | None = None
+        self._telling: list[Telling] = []  # the first one counts: a handler may put its own before this thread's
 
     @property
     def status(self) -> Status:
@@ -140,19 +141,20 @@ class Delivery:
 
     def _conclude(self) -> None:
         """Set the error's partial reply and call the observers; finish a call that was interrupted."""
-        if self._end is None or self._concluded or not self._concluding.acquire(blocking=False):
+        concluding = self._concluding  # an observer may fork, and the child gets another one; see inherit
+        if self._end is None or self._concluded or not concluding.acquire(blocking=False):
             return  # another thread does it
         try:
             error = self._end[1]
             if isinstance(error, StreamError):
                 error.partial = self.completion()
-            if self._telling is None:
-                self._telling = self._telling_of("stream_ended")
-            self._telling.go_on()
+            if not self._telling:
+                self._telling.append(self._telling_of("stream_ended"))
+            self._telling[0].go_on()
             self.on_settled()
             self._concluded = True
         finally:
-            self._concluding.release()
+            concluding.release()
 
     def abandon(self) -> None:
         """Cancel an open stream: for ``cancel()`` and for a dropped stream. Must not refer to the ``Stream``.
@@ -171,6 +173,23 @@ class Delivery:
         else:
             self._state.halt()
             self.settle("cancelled")
+
+    def drop(self) -> None:
+        """End the stream, as its last reference has gone.
+
+        Threads: any, and at any point of it, as the garbage collector may have found the stream. Observers are not
+        told in a thread of the package: it may hold a lock, and others wait for it. They get a thread of their own.
+        """
+        try:
+            if self._observers and isinstance(threading.current_thread(), OwnThread):
+                self.halt()
+                UnawaitedThread(self.abandon, (), f"streamkit-{self._number}-dropped").start()
+            else:
+                self.abandon()
+        except BaseException as error:
+            self.abandon()  # as nobody will do it again
+            if not isinstance(error, RuntimeError):  # out of threads
+                raise
 
     def halt(self) -> None:
         """Halt the reader of an open stream without calling observers; the caller calls ``abandon`` later.

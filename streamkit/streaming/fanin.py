@@ -99,7 +99,7 @@ def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
         with _Ready(streams) as ready:
             while running:
                 for stream in ready.wait(running):
-                    chunk = next(stream, None)
+                    chunk = stream.take()
                     if chunk is None:
                         del running[stream]
                     else:

@@ -99,8 +99,10 @@ class Stream:
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
-        _open[number] = weakref.ref(self, lambda _: _open.pop(number, None))
-        finalizer = weakref.finalize(self, self._delivery.abandon)
+        # Two finalizers: the interpreter swallows an interrupt in one of them, and still runs the other.
+        drop = self._delivery.drop
+        _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
+        finalizer = weakref.finalize(self, drop)
         subscriptions: list[Callable[[], None]] = []
 
         def on_settled() -> None:
@@ -181,12 +183,10 @@ class Stream:
         Threads: the consumer's. Woken by a chunk, by the end and by ``cancel()``.
         """
         self._check_use()
-        if not self._receive(seconds_of(timeout, "recv(timeout=...)")):
+        chunk = self.take(seconds_of(timeout, "recv(timeout=...)"))
+        if chunk is None:
             raise ChannelClosed(f"the stream has ended: {self.status}")
-        cursor = self._delivery.cursor
-        position = cursor.position
-        cursor.position = position + 1
-        return cursor.batch[position]
+        return chunk
 
     def _receive(self, timeout: float | None = None) -> bool:
         """Wait until there is a chunk to deliver and return True; return False at the end of the stream."""
@@ -267,6 +267,15 @@ class Stream:
             return False
         except StreamkitError:
             return True  # recv() raises it again
+
+    def take(self, seconds: float | None = None) -> Chunk | None:
+        """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile."""
+        if not self._receive(seconds):
+            return None
+        cursor = self._delivery.cursor
+        position = cursor.position
+        cursor.position = position + 1
+        return cursor.batch[position]
 
     def next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""

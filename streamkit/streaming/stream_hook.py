@@ -145,6 +145,8 @@ class StreamHook:
         if blocked:
             state.blocked += blocked
             self._deadlines.extend_total(blocked)
+            if self._read_until is not None:
+                self._read_until += blocked
         self._had_last_read = False
         return self._deadlines.arrived()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 
 from streamkit.errors import ConfigError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
@@ -42,13 +43,10 @@ def read(state: StreamState, job: Job) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {error!r}"))
+        outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
-        if isinstance(outcome.error, StreamkitError):
-            mask_error(outcome.error, job.request.secrets)
-            forget_origin(outcome.error)
-            outcome.error.__cause__ = origin
+        outcome = _shown(outcome, job, origin)
         state.ended_at = time.monotonic()
         try:
             if attempt is not None and outcome.status == "complete":
@@ -92,6 +90,28 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         attempt = Attempt(state, job)
 
 
+def _shown(outcome: Outcome, job: Job, origin: Origin | None) -> Outcome:
+    """Return the outcome with an error that says no secret and keeps no request; never raises."""
+    error = outcome.error
+    try:
+        if isinstance(error, StreamkitError):
+            mask_error(error, job.request.secrets)
+            forget_origin(error)
+            error.__cause__ = origin
+    except Exception as failure:  # an error of another package's, with fields that are not what they should be
+        text = f"{_failing(job.provider)}: {class_of(error)} cannot be shown: {type(failure).__name__}"
+        return Outcome("error", StreamError(text))
+    return outcome
+
+
+def _words(convert: Callable[[BaseException], str], error: BaseException) -> str:
+    """Return the text of an error, which its class may fail to give."""
+    try:
+        return convert(error)
+    except Exception:
+        return type(error).__name__
+
+
 def _failing(provider: Provider) -> str:
     """Return the text that names the code that failed: streamkit, or another package's provider."""
     if type(provider).__module__.startswith("streamkit."):
@@ -105,4 +125,4 @@ def _places(error: BaseException) -> str:
         traceback.walk_tb(error.__traceback__), limit=-_MOST_PLACES, lookup_lines=False
     )
     places = [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return "\n".join([f"{type(error).__name__}: {error}"[:_MOST_TEXT], *places])
+    return "\n".join([f"{type(error).__name__}: {_words(str, error)}"[:_MOST_TEXT], *places])

@@ -7,15 +7,12 @@ and again if no byte came. It registers the socket with the hook's guard, so tha
 
 from __future__ import annotations
 
-import _socket
 import errno
 import http.client
 import io
 import os
 import socket
 import ssl
-import struct
-import sys
 from typing import Any
 
 import urllib3
@@ -34,13 +31,7 @@ from streamkit.transport.wait_hook import current_hook, last_response, remember_
 __all__ = ["Hooked", "HookedPool", "POOL_CLASSES", "ProxyRefused"]
 
 _LONGEST = 3600.0  # the longest single wait, in seconds: the kernel's time limits have a maximum
-# Whether SO_RCVTIMEO bounds the reads of a plain socket: one system call per read. Python's own time limit adds a
-# poll(), so that the GIL is released and acquired twice. A signal that this thread receives restarts the kernel's time;
-# then the consumer reports the limit. False switches it off.
-_KERNEL_BOUNDS = sys.platform == "linux" and struct.calcsize("l") == 8
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
-
-_PLAIN_RECV_INTO = _socket.socket.recv_into
 
 
 class ProxyRefused(OSError):
@@ -75,8 +66,6 @@ class _Reader(io.RawIOBase):
         if isinstance(sock, ssl.SSLSocket):
             # Before Python 3.11.9 and 3.12.3, it reports a failed connection as the end of the data (gh-115627).
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
-        # Not for TLS, which repeats a read that the kernel's time limit ended, and not for gevent's sockets.
-        self._by_kernel = _KERNEL_BOUNDS and type(sock).recv_into is _PLAIN_RECV_INTO
 
     def readable(self) -> bool:
         return True
@@ -117,13 +106,7 @@ class _Reader(io.RawIOBase):
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
-        seconds = min(limit, _LONGEST)
-        if self._by_kernel:
-            self._sock.settimeout(None)
-            whole, part = divmod(int(seconds * 1e6) or 1, 1_000_000)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", whole, part))
-        else:
-            self._sock.settimeout(seconds)
+        self._sock.settimeout(min(limit, _LONGEST))
 
     def finish(self, file: io.BufferedReader) -> None:
         """Stop reading; shut the connection down if bytes after the end of the response have arrived.

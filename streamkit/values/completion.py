@@ -238,6 +238,8 @@ class Fold:
             number = self.count
         adding, self._adding = self._adding, True
         try:
+            if number < self.count:  # a handler has added some of them by now, and joined their texts
+                chunks, number = list(chunks)[self.count - number :], self.count
             texts = self._first.text.rest
             for chunk in chunks:
                 # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.

@@ -512,7 +512,7 @@ def test_without_standard_output() -> None:
         (html_reply(), "", "text/html, not an event stream; check that the provider's base URL is that of an API"),
         (redirect_reply("http://else/"), "", "redirects are not followed, so set base_url to the right address"),
         (text_reply("one two").first(2).then(Cut()), "one\n", "before the reply was over; ask again"),
-        (text_reply("one\n", finish_reason=None, done=False), "one\n", "that it was over; ask again"),
+        (text_reply("one\n", finish_reason=None, done=False), "one\n", "the provider's terminator; ask again"),
         (error_in_stream_reply("Oh\x1b[31m.", after="one two"), "one two\n", "500: Oh[31m; ask again in a while"),
         (error_in_stream_reply("No.", code=401, after="one"), "one\n", "401: No; check the API key"),
         (error_reply(400, "x" * 5000), "", "x…"),

@@ -17,6 +17,8 @@ import pytest
 
 import streamkit
 from streamkit import Client, ConnectError, MisuseError, Retry, StopEvent, Stream, StreamTimeout, Timeout, providers
+from streamkit.streaming import attempt
+from streamkit.streaming.delivery import Delivery
 from streamkit.testing import (
     Mark,
     Paced,
@@ -341,6 +343,30 @@ def test_dropping_ends_the_stream() -> None:
             assert request.gone.wait(SOON)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a finalizer is lost, as the interpreter has it, but the stream ends and the observers are told."""
+    told: list[str] = []
+    drop, interrupts = Delivery.drop, [KeyboardInterrupt()]
+
+    def interrupted(delivery: Delivery) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        drop(delivery)
+
+    class Listener(streamkit.Observer):
+        def stream_ended(self, report: streamkit.Report) -> None:
+            told.append(report.status)
+
+    monkeypatch.setattr(Delivery, "drop", interrupted)
+    with nothing_left(), Server(Reply([HELLO, Wait(None)])) as server:
+        with client_of(server, observers=[Listener()]) as client:
+            next(client.stream("openai/m", "Hi"))
+            gc.collect()
+            join_readers()
+    assert (told, interrupts) == (["cancelled"], [])
+
+
 def test_the_loop_keeps_its_stream() -> None:
     """A loop over a stream that nothing else refers to runs to the end."""
     with Server(text_reply("One two three", pause=0.01)) as server, client_of(server) as client:
@@ -414,6 +440,20 @@ def test_a_slow_consumer_causes_no_timeout() -> None:
                 go.set()
         assert stream.status == "complete"
         assert stream.stats.blocked > 0.5
+
+
+def test_a_slow_consumer_of_a_reply_that_seems_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for what may come after a finish reason stands as well, and so nothing of a reply is lost."""
+    monkeypatch.setattr(attempt, "_DOUBT_SECONDS", 2.0)
+    go = threading.Event()
+    piece = chunk_event("Hello", finish_reason="stop")  # as servers do that put the reason on every piece
+    with Server(Reply([piece, piece, piece, WaitFor(go), Wait(0.1), piece, b"data: [DONE]\n\n"])) as server:
+        with client_of(server, buffer=1) as client:
+            stream = client.stream("openai/m", "Hi")
+            next(stream)
+            threading.Event().wait(2.5)  # more than that, and the queue is full
+            go.set()
+            assert stream.collect().text == "Hello" * 4
 
 
 @pytest.mark.parametrize("how", ["in a flood", "while the queue is full", "in a batch"])

@@ -1,4 +1,4 @@
-"""Ctrl-C at any bytecode: no delivered chunk is lost or doubled, and each observer is called once."""
+"""A signal handler at any bytecode: no delivered chunk is lost or doubled, and each observer is called once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import streamkit
-from streamkit import Chunk, Observer, Report, Stream
+from streamkit import Chunk, MisuseError, Observer, Report, Stream
 from streamkit.testing import Server, text_reply
 from tests.fault.support import client_of, join_readers
+from tests.unit.support import bounded
 
 PACKAGE = str(Path(streamkit.__file__).parent)
 WORDS = "one two three four five six seven"
@@ -36,12 +37,17 @@ class Told(Observer):
         self.ended.append(report)
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def interrupted_at(number: int, *, by_signals: bool) -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt at a place in what this thread runs of the package.
+def interrupted_at(number: int, *, by_signals: bool, handler: Callable[[], object] = interrupt) -> Iterator[list[int]]:
+    """Call a handler at a place in what this thread runs of the package.
 
     Args:
         number: of the place, from 1.
+        handler: what is called; its own places do not count.
         by_signals: count only places where the interpreter itself may run a signal's handler: at the beginning of a
             function, and at the return of a built-in one; else each bytecode.
 
@@ -53,7 +59,14 @@ def interrupted_at(number: int, *, by_signals: bool) -> Iterator[list[int]]:
         if frame.f_code.co_filename.startswith(PACKAGE):
             count[0] += 1
             if count[0] == number:
-                raise KeyboardInterrupt
+                tracing = sys.gettrace(), sys.getprofile()
+                sys.settrace(None)
+                sys.setprofile(None)
+                try:
+                    handler()
+                finally:
+                    sys.settrace(tracing[0])
+                    sys.setprofile(tracing[1])
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
         if event in ("call", "c_return"):
@@ -174,3 +187,51 @@ def free(stream: Stream) -> None:
         with suppress(RuntimeError):
             while True:
                 lock.release()
+
+
+def by_merge(stream: Stream, seen: list[Chunk]) -> None:
+    for _, chunk in streamkit.merge([stream]):
+        seen.append(chunk)
+
+
+HANDLERS: list[Callable[[Stream], object]] = [
+    lambda stream: stream.completion,
+    lambda stream: stream.cancel(),
+    lambda stream: stream.close(),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("handle", HANDLERS, ids=["looks", "cancels", "closes"])
+@pytest.mark.parametrize("buffer", [256, 2], ids=["one batch", "many batches"])
+@pytest.mark.parametrize("take", [by_for, by_recv, by_with, by_looking, by_merge], ids=lambda take: take.__name__)
+def test_a_handler_that_returns(
+    take: Callable[[Stream, list[Chunk]], None], buffer: int, handle: Callable[[Stream], object]
+) -> None:
+    """A handler may look at the stream, cancel or close it at any bytecode: the loop goes on, or ends in order."""
+    told = Told()
+    with Server(text_reply(WORDS)) as server, client_of(server, observers=[told], buffer=buffer) as client:
+        total, _ = once(client.stream("openai/m", "Hi"), take, 0, by_signals=False)
+        # A close where the reader waits for what this thread has waits for the reader in vain, a quarter of a second.
+        every = EVERY * 7 if handle is HANDLERS[2] else EVERY
+        for number in range(every, total, every):
+            told.ended.clear()
+            stream, seen = client.stream("openai/m", "Hi"), list[Chunk]()
+            if buffer > len(WORDS):
+                join_readers()
+            with (
+                bounded(),
+                interrupted_at(number, by_signals=False, handler=lambda: handle(stream)),  # noqa: B023
+                suppress(MisuseError),  # where it is closed before it is used, or while recv() is called
+            ):
+                take(stream, seen)
+            kept = stream.completion.text
+            assert WORDS.startswith(kept), number
+            assert kept == "".join(chunk.text for chunk in seen) or not seen or take is by_recv, number
+            if handle is HANDLERS[0]:
+                assert (WORDS, "complete") == (kept, stream.status), number
+            assert [stream.status] == [report.status for report in told.ended], number
+            assert stream.status in ("complete", "cancelled")
+            # A chunk that the loop was about to give when the handler ended the stream comes after the report.
+            assert len(kept.removeprefix(told.ended[0].completion.text).split()) <= 1, number
+        join_readers()

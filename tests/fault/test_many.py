@@ -342,6 +342,19 @@ def test_leaving_merge_cancels_all() -> None:
         assert ["cancelled"] * 3 == [stream.status for stream in streams]
 
 
+def test_a_stream_that_is_closed_while_it_is_merged() -> None:
+    """It is over, like one that is cancelled, and the others go on."""
+    with nothing_left(), Server(text_reply("one two three")) as server, client_of(server) as client:
+        streams = [client.stream("openai/m", "Hi") for _ in range(3)]
+        join_readers()
+        seen = []
+        for stream, _ in merge(streams):
+            seen.append(stream)
+            streams[2].close()
+        assert ["complete", "complete", "cancelled"] == [stream.status for stream in streams]
+        assert streams[2] not in seen
+
+
 def test_first_takes_the_quickest() -> None:
     """first returns the stream that has a chunk before the others, whole, and cancels the rest."""
     silent, quick, failing = Reply([Wait(None)]), text_reply("I won"), error_reply(401)

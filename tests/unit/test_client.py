@@ -11,6 +11,7 @@ import pytest
 
 import streamkit
 from streamkit import (
+    APIError,
     Chunk,
     Client,
     ConfigError,
@@ -27,7 +28,7 @@ from streamkit import client as client_module
 from streamkit.providers import ChatRequest, OpenAI, registry
 from streamkit.testing import Reply, Server, error_reply, redirect_reply, text_reply
 from streamkit.wire.http import HttpRequest
-from tests.unit.support import SOON, Task
+from tests.unit.support import SOON, Task, bounded
 
 
 class Stopped(Exception):
@@ -423,6 +424,23 @@ class Decoding:
         return []
 
 
+class Unspeakable(Exception):
+    """An exception that fails to say anything."""
+
+    def __str__(self) -> str:
+        raise OSError("no words")
+
+    __repr__ = __str__
+
+
+def unspeakable() -> None:
+    raise Unspeakable
+
+
+def with_a_strange_body() -> APIError:
+    return APIError("no", status=400, body={1, 2})
+
+
 LACKING = "tests.unit.test_client.Lacking"
 
 
@@ -453,13 +471,15 @@ LACKING = "tests.unit.test_client.Lacking"
             f"the provider lacking, of the class {LACKING}, failed by itself",
         ),
         ("decoder", lambda: Decoding(halt), text_reply("Hi"), StreamError, "failed by itself, please report it: Halt("),
+        ("error", unspeakable, error_reply(400), StreamError, "failed by itself, please report it: Unspeakable"),
+        ("error", with_a_strange_body, error_reply(400), StreamError, "APIError cannot be shown: TypeError"),
     ],
 )
 def test_a_provider_that_is_wrong(
     wrong: str, does: Callable[[], object], reply: Reply, kind: type[StreamkitError], words: str
 ) -> None:
     """The fault of another package's provider is told as its own, with its class."""
-    with Server(reply) as server, Client([Lacking(server.url, wrong, does)], retry=1) as client:
-        with pytest.raises(kind) as caught:
+    with Server(reply) as server, Client([Lacking(server.url, wrong, does)], retry=1, timeout=None) as client:
+        with bounded(), pytest.raises(kind) as caught:
             client.complete("lacking/m", "Hi")
     assert words in str(caught.value)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeout
+from streamkit.concurrency.quick_thread import UnawaitedThread
 from streamkit.observing.observers import Telling
 from streamkit.observing.status import Status
 from streamkit.streaming.delivery import Delivery
@@ -247,6 +248,36 @@ class TestObservers:
             at_end.completion.text,
         )
         assert [(7, "p", "m")] * 2 == [(report.id, report.provider, report.model) for report in (at_start, at_end)]
+
+    def test_a_fork_in_an_observer(self) -> None:
+        """A child whose thread is in the middle of telling goes on with locks of its own."""
+
+        class Forking(Observer):
+            def stream_ended(self, report: Report) -> None:
+                delivery.inherit()
+
+        delivery, _ = made(Forking())
+        assert delivery.settle("complete")
+
+    def test_a_drop_in_a_thread_of_the_package(self) -> None:
+        """The stream is halted at once, and observers, who may wait for anything, are told by another thread."""
+        told, go = threading.Event(), threading.Event()
+        names: list[str] = []
+
+        class Waiting(Observer):
+            def stream_ended(self, report: Report) -> None:
+                assert go.wait(SOON)
+                names.append(threading.current_thread().name)
+                told.set()
+
+        delivery, state = made(Waiting())
+        reader = UnawaitedThread(delivery.drop, (), "reader")
+        reader.start()
+        reader.join(SOON)
+        assert (state.halted, names) == (True, [])
+        go.set()
+        assert told.wait(SOON)
+        assert names != ["reader"]
 
     def test_one_that_fails_does_no_harm(self, caplog: pytest.LogCaptureFixture) -> None:
         """An observer's exception is logged with its name; the others are called, and the end is unchanged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -83,4 +84,45 @@ def test_in_a_forked_child() -> None:
     with bounded(SOON * 2):
         assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     remove()
+    assert gone()
+
+
+def test_an_event_that_fails() -> None:
+    """One whose class raises when it is asked is asked no more, and does no harm to the others."""
+    asked = threading.Event()
+
+    class Failing(threading.Event):
+        def is_set(self) -> bool:
+            asked.set()
+            raise OSError("no connection to the manager")
+
+    remove = on_set(Failing(), lambda: None)
+    assert asked.wait(SOON)
+    event, called = threading.Event(), threading.Event()
+    on_set(event, called.set)
+    event.set()
+    assert called.wait(SOON)
+    remove()
+    assert gone()
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before it runs", "when it runs"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_start_that_fails(monkeypatch: pytest.MonkeyPatch, error: type[BaseException], started: bool) -> None:
+    """Where the thread could not be started, or Ctrl-C came meanwhile, the next event starts another."""
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if started:
+            start(thread)
+        raise error
+
+    event, called = threading.Event(), threading.Semaphore(0)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", fail)
+        on_set(event, called.release)
+    on_set(event, called.release)
+    event.set()
+    for _ in range(2):
+        assert called.acquire(timeout=SOON)
     assert gone()

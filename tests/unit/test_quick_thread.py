@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
 from streamkit.concurrency.quick_thread import UnawaitedThread
-from tests.unit.support import SOON
+from tests.unit.support import SOON, bounded
 
 
 @pytest.fixture
@@ -83,3 +84,31 @@ def test_a_signal_handler_that_raises_while_it_starts(monkeypatch: pytest.Monkey
     monkeypatch.setattr(threading, "_start_new_thread", start_and_raise)
     with pytest.raises(Alarm):
         UnawaitedThread(begun.set, (), "streamkit-test").start()
+
+
+def test_a_handler_that_joins_as_well() -> None:
+    """A handler may join at any point of a join in its own thread: it waits no longer than it says, and both go on."""
+    for number in range(1, 200, 3):
+        thread, count = UnawaitedThread(lambda: None, (), "reader"), [0]
+        thread.start()
+
+        def trace(frame: FrameType, event: str, arg: object, thread=thread, count=count, number=number) -> object:  # type: ignore[no-untyped-def]
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event == "opcode" and (count := _counted(count)) == number:
+                sys.settrace(None)
+                thread.join(0.01)  # in vain where the outer join has the standard library's lock
+            return trace
+
+        outer = sys.gettrace()
+        with bounded():
+            sys.settrace(trace)  # type: ignore[arg-type]
+            try:
+                thread.join(SOON)
+            finally:
+                sys.settrace(outer)
+        assert not thread.is_alive()
+
+
+def _counted(count: list[int]) -> int:
+    count[0] += 1
+    return count[0]

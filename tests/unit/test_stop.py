@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import StopEvent
+from streamkit.concurrency.waiting import Waiter
 from streamkit.transport.guard import SocketGuard
 from tests.unit.support import SOON, Task, bounded
 
@@ -43,6 +46,37 @@ class TestStopEvent:
         waiter = Task(lambda: event.wait(SOON))
         event.set()
         assert waiter.result()
+
+    def test_a_set_that_is_cleared_at_once(self) -> None:
+        """Who waits has been woken, as by any `threading.Event`."""
+        for _ in range(20):
+            event = StopEvent()
+            waiter = Task(lambda event=event: event.wait(SOON))  # type: ignore[misc]
+            while not event._waiters:
+                threading.Event().wait(0.001)
+            event.set()
+            event.clear()
+            assert waiter.result()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+    def test_a_fork_in_the_middle_of_a_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A child that a handler forks while its thread waits goes on waiting, and is woken."""
+        event, children = StopEvent(), []
+
+        class Forking(Waiter):
+            def wait(self, seconds: float = math.inf) -> bool:
+                children.append(os.fork())
+                if children[0] == 0:
+                    threading.Thread(target=event.set, daemon=True).start()
+                return super().wait(seconds if children[0] == 0 else 0.0)
+
+        monkeypatch.setattr("streamkit.concurrency.stop.Waiter", Forking)
+        woken = event.wait(SOON / 2)
+        if children[0] == 0:
+            os._exit(0 if woken else 1)
+        with bounded(SOON * 2):
+            assert 0 == os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
 
     def test_a_callback_that_comes_late_is_called_at_once(self) -> None:
         """Subscribing to one that is set calls back at once, so that no stream starts on it."""
