@@ -309,6 +309,10 @@ class Client:
             server = late_import("streamkit.testing.demo").demo_server()
             demo: Provider = registry.load("openai_chat.demo:Demo")(server.url)
             return demo
+        raise ConfigError(f"unknown provider {name!r} in the model name {model!r}{self._hint_for(name, model)}")
+
+    def _hint_for(self, name: str, model: str) -> str:
+        """Return what an error adds for a provider that this client does not have."""
         known = self._known_names()
         if (made := registry.made_by(name)) is not None:
             hint = f"; add {made} to its providers"
@@ -316,9 +320,7 @@ class Client:
             hint = f"; did you mean {'/'.join([meant, *model.split('/')[1:]])}?"
         else:
             hint = ""
-        raise ConfigError(
-            f"unknown provider {name!r} in the model name {model!r}{hint}; this client knows {', '.join(known)}"
-        )
+        return f"{hint}; this client knows {', '.join(known)}"
 
     def _known_names(self) -> list[str]:
         return sorted({*(registry.names() if self._providers is None else self._providers), "demo"})
@@ -353,7 +355,7 @@ class Client:
         if name is None:
             return {each: self._made(each) for each in names}
         if name not in names and name != "demo":
-            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(self._known_names())}")
+            raise ConfigError(f"unknown provider {name!r}{self._hint_for(name, name)}")
         return {name: self._made(name)}
 
     def _made(self, name: str) -> Callable[[], Provider]:

@@ -28,7 +28,7 @@ _COMPLETION_HINTS = {
     "content": "the text is completion.text, and the calls of tools are completion.tool_calls",
     "output": "the text is completion.text, and the calls of tools are completion.tool_calls",
     "output_text": "it is completion.text here",
-    "output_parsed": "the text is completion.text; json.loads() reads it",
+    "output_parsed": "the text is completion.text",
     "delta": "the text is completion.text",
     "candidates": "they are completion.choices here",
     "stop_reason": "it is completion.finish_reason here",

@@ -8,6 +8,7 @@ import pickle
 import re
 import typing
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -284,7 +285,9 @@ class Weather:
     ("tools", "words"),
     [
         ([weather], r"tools\[0\] is a dict .*, not the function weather itself: describe it as .*'name': 'weather'"),
-        ([Weather], r"tools\[0\] is a dict .*, not the type Weather itself: describe it as .*'name': 'Weather'"),
+        ([Weather], r"tools\[0\] is a dict .*, not the class Weather itself: describe it as .*'name': 'Weather'"),
+        ([print], r"tools\[0\] is a dict .*, not the function print itself: describe it as .*'name': 'print'"),
+        ([partial(weather, "Oslo")], r"tools\[0\] is a dict in the OpenAI shape, not partial$"),
         (weather, r"tools is a list .*, not the function weather itself: describe it as"),
     ],
 )

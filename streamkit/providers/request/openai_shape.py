@@ -207,12 +207,11 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 
 def _kind_of(tool: Any) -> str:
     """Return what a value is that is no tool; for a function or a class, as other libraries take them, what to pass."""
-    kind = type(tool).__name__
-    if not callable(tool):
-        return kind
-    name = getattr(tool, "__name__", kind)
+    name = getattr(tool, "__name__", None)
+    if not callable(tool) or not isinstance(name, str):
+        return type(tool).__name__
     return (
-        f"the {kind} {name} itself: describe it as "
+        f"the {'class' if isinstance(tool, type) else 'function'} {name} itself: describe it as "
         f"{{'type': 'function', 'function': {{'name': {name!r}, 'description': ..., 'parameters': JSON_SCHEMA}}}}"
     )
 
