@@ -160,9 +160,10 @@ def unknown_parameters(provider: str, unknown: Collection[str], known: Collectio
     """
     hints = {name: _hint(_snake_case(name), known) for name in sorted(unknown)}
     texts = [f"{provider} has no parameter {name}: {hint}" for name, hint in hints.items() if hint]
+    texts = [text if text.endswith("?") else f"{text}." for text in texts]
     if rest := [name for name, hint in hints.items() if not hint]:
         texts.append(f"{provider} has no parameter {', '.join(rest)}; if the server does, pass it in extra_body=")
-    return ConfigError("\n".join(texts))
+    return ConfigError(" ".join(texts).removesuffix("."))
 
 
 def _snake_case(name: str) -> str:
