@@ -30,7 +30,9 @@ from streamkit.errors import (
     PermissionDeniedError,
     ProtocolError,
     RateLimitError,
+    RecvTimeout,
     ServerError,
+    StreamCancelledError,
     StreamError,
     StreamkitError,
     StreamTimeout,
@@ -45,10 +47,13 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.plain import refuse_with as _refuse_with
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
-_price_by(_cost_of)  # a call, because the package ``values`` imports no other package of streamkit
+# Calls, because the package ``values`` imports no other package of streamkit.
+_price_by(_cost_of)
+_refuse_with(ConfigError)
 
 if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
@@ -82,6 +87,7 @@ __all__ = [
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
+    "RecvTimeout",
     "Report",
     "RequestParameters",
     "Retry",
@@ -89,6 +95,7 @@ __all__ = [
     "Stats",
     "StopEvent",
     "Stream",
+    "StreamCancelledError",
     "StreamError",
     "StreamTimeout",
     "StreamkitError",

@@ -23,7 +23,7 @@ from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.stream import Stream
+from streamkit.streaming.stream import Stream, drain
 from streamkit.transport.transport import Transport
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.completion import Completion
@@ -252,17 +252,21 @@ class Client:
 
         Raises:
             ConfigError: the call is invalid; nothing was sent.
+            StreamCancelledError: the reply was stopped before it was whole; ``error.partial`` has what came.
             StreamError: the reply failed; ``error.partial`` has what came before.
+
+        An exception that interrupts the reply, such as ``KeyboardInterrupt``, gets ``partial`` too: see
+        ``Stream.collect``.
 
         Threads: any.
         """
+        __tracebackhide__ = True
         options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
         options.update(extra_body=extra_body, extra_headers=extra_headers)
         del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
-        with started:
-            return started.collect()
+        return drain(started)
 
     if not TYPE_CHECKING:
 
@@ -568,14 +572,18 @@ def complete(
 
     Raises:
         ConfigError: the call is invalid; nothing was sent.
+        StreamCancelledError: the reply was stopped before it was whole; ``error.partial`` has what came.
         StreamError: the reply failed; ``error.partial`` has what came before.
+
+    An exception that interrupts the reply, such as ``KeyboardInterrupt``, gets ``partial`` too: see
+    ``Stream.collect``.
 
     Threads: any.
     """
+    __tracebackhide__ = True
     options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
     options.update(extra_body=extra_body, extra_headers=extra_headers)
     del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
-    with started:
-        return started.collect()
+    return drain(started)

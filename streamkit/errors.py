@@ -10,6 +10,7 @@
     |  |- BrokenStreamError        the connection was made and then failed
     |  |- TruncatedStreamError     the bytes ended without the provider's terminator
     |  |- ProtocolError            not an event stream, malformed JSON, a size over its bound; .excerpt
+    |  |- StreamCancelledError     complete() or collect() was stopped before the reply was whole
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -22,13 +23,16 @@
     |        '- OverloadedError    503, 529
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
+    RecvTimeout(queue.Empty)       also a TimeoutError; recv() got no chunk within its timeout, and the stream goes on
 
 ``except StreamError`` catches every failure after a request was sent; ``.partial`` has the reply up to then. It does
-not catch ``MisuseError``: such code needs to be changed, not handled.
+not catch ``MisuseError``: such code needs to be changed, not handled. It does not catch ``RecvTimeout`` either: nothing
+has failed.
 """
 
 from __future__ import annotations
 
+import queue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,7 +54,9 @@ __all__ = [
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
+    "RecvTimeout",
     "ServerError",
+    "StreamCancelledError",
     "StreamError",
     "StreamTimeout",
     "StreamkitError",
@@ -82,7 +88,11 @@ class ChannelClosed(StreamkitError):
 
 
 class MisuseError(RuntimeError):
-    """Use of a stream that can never work, such as after ``close()`` or in a forked child."""
+    """Use of a stream that can never work, such as after ``close()``, after its end, or in a forked child."""
+
+
+class RecvTimeout(queue.Empty, TimeoutError):
+    """``recv(timeout)`` got no chunk in time; the stream stays open, and the next call may get one."""
 
 
 class StreamError(StreamkitError):
@@ -152,6 +162,13 @@ class ProtocolError(StreamError):
     ) -> None:
         super().__init__(message, partial=partial, retryable=retryable)
         self.excerpt = excerpt
+
+
+class StreamCancelledError(StreamError):
+    """``complete()`` or ``collect()`` was stopped before the reply was whole; ``partial`` has what came.
+
+    A loop over a cancelled stream raises nothing: it ends.
+    """
 
 
 class APIError(StreamError):

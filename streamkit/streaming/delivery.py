@@ -6,9 +6,12 @@ the observers still get a report of what was delivered.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from streamkit.concurrency.quick_thread import OwnThread, UnawaitedThread
 from streamkit.errors import StreamError
@@ -18,7 +21,7 @@ from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold
 
-__all__ = ["Cursor", "Delivery"]
+__all__ = ["Cursor", "Delivery", "keep", "raise_again"]
 
 _INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
@@ -26,6 +29,7 @@ _INTERRUPTED: dict[Status, FinishReason] = {
     "timeout": "error",
     "error": "error",
 }
+_SHOWN = 40  # characters of the text's end in a note
 
 
 class Cursor:
@@ -87,6 +91,11 @@ class Delivery:
         self._concluding = threading.RLock()
         self._concluded = False
         self._telling: list[Telling] = []  # the first one counts: a handler may put its own before this thread's
+
+    @property
+    def name(self) -> str:
+        """The requested model, as ``provider/model``."""
+        return f"{self._provider}/{self._model}"
 
     @property
     def status(self) -> Status:
@@ -243,3 +252,27 @@ class Delivery:
             state.channel.peak,
             state.blocked,
         )
+
+
+def keep(error: BaseException, partial: Completion) -> None:
+    """Attach what came of a reply to an exception that interrupted its delivery, such as ``KeyboardInterrupt``.
+
+    The exception gets the attribute ``partial``, and from Python 3.11 a note with the end of the text. One that accepts
+    neither stays as it is.
+    """
+    with suppress(Exception):
+        error.partial = partial  # type: ignore[attr-defined]
+    text = partial.text
+    if not text:
+        return
+    end = f"...{text[-_SHOWN:]}" if len(text) > _SHOWN else text
+    note = f"The reply so far, {len(text)} characters, is in the exception's .partial: {end!r}"
+    with suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)  # type: ignore[attr-defined]
+
+
+# Raise the exception that is being handled. It has no docstring, because IPython shows the innermost frame with up to
+# five lines of its function.
+def raise_again() -> NoReturn:  # noqa: D103
+    raise sys.exc_info()[1]  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import Any
 
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
+from streamkit.streaming.delivery import raise_again
 from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk
 
@@ -55,6 +56,7 @@ class _Ready:
 
     def wait(self, running: Collection[Stream]) -> list[Stream]:
         """Wait until at least one of the streams has a chunk or has ended; return these streams."""
+        __tracebackhide__ = True
         while True:
             while self._noted:
                 self._ready[self._noted.popleft()] = None
@@ -72,9 +74,17 @@ class _Ready:
             if self._noted:
                 continue  # a reader noted a stream before the event was cleared
             left = self._check_at - time.monotonic()
-            if left <= 0 or not self._event.wait(None if left == math.inf else left):
+            if left <= 0 or not self._woken(left):
                 self._check_at = math.inf
                 self._ready = dict.fromkeys(running)
+
+    def _woken(self, seconds: float) -> bool:
+        __tracebackhide__ = True
+        try:
+            return self._event.wait(None if seconds == math.inf else seconds)
+        except KeyboardInterrupt as error:
+            error.__traceback__ = None  # without the frames of the wait a notebook shows few lines
+            raise_again()
 
 
 def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
@@ -94,6 +104,7 @@ def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
 
 
 def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
+    __tracebackhide__ = True
     running = dict.fromkeys(streams)
     try:
         with _Ready(streams) as ready:
@@ -121,6 +132,7 @@ def first(streams: Iterable[Stream]) -> Stream:
 
     Threads: the calling thread waits. The limits of the streams bound the wait.
     """
+    __tracebackhide__ = True
     racing = dict.fromkeys(_distinct(streams))
     if not racing:
         raise ConfigError("first() needs at least one stream")

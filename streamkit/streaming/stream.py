@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING
 from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.quick_thread import UnawaitedThread
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import ChannelClosed, MisuseError, StreamError, StreamkitError
+from streamkit.errors import (
+    ChannelClosed,
+    MisuseError,
+    RecvTimeout,
+    StreamCancelledError,
+    StreamError,
+    StreamkitError,
+)
 from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
 from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.delivery import Delivery
+from streamkit.streaming.delivery import Delivery, keep, raise_again
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.worker import read
 from streamkit.values import text
@@ -30,7 +37,7 @@ from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.wire.http import ResponseInfo
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "drain"]
 
 # Seconds after a limit in which the reader may report it; then the consumer reports it. The consumer first waits for
 # the same time again, because the program may have been suspended or busy, so that the reader could not run.
@@ -61,8 +68,10 @@ class Stream:
     A reader thread fills a bounded queue. It ends, and its socket is closed, when the stream is closed or cancelled,
     when the loop is left, or when the last reference to the stream is dropped.
 
-    Owner of the fields: the consumer's thread alone uses ``_overdue`` and ``_overdue_until``. The others never change
-    after ``__init__``; the objects that they refer to say who owns their fields.
+    Owner of the fields: the consumer's thread alone uses ``_overdue``, ``_overdue_until`` and ``_end_told``. The others
+    never change after ``__init__``; the objects that they refer to say who owns their fields.
+
+    ``__tracebackhide__`` hides a method's frame from the tracebacks of IPython and pytest.
 
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
@@ -99,6 +108,7 @@ class Stream:
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
+        self._end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed
         # Two finalizers: the interpreter swallows an interrupt in one of them, and still runs the other.
         drop = self._delivery.drop
         _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
@@ -135,12 +145,19 @@ class Stream:
         """Iterate the remaining chunks; leaving the loop early cancels the stream.
 
         Raises:
-            StreamError: the stream failed, after all the chunks that came before.
-            MisuseError: the stream was closed before its end, or belongs to the parent process.
+            StreamError: the stream failed, after all the chunks that came before; raised again by each loop.
+            MisuseError: all chunks were taken and the end was reported before, the stream was closed before its end, or
+                it belongs to the parent process.
         """
+        __tracebackhide__ = True
         delivery, state = self._delivery, self._state
         plain = state.plain_stop
         self._check_use()
+        if self._end_told or delivery.status == "complete":
+            raise MisuseError(
+                "this stream has ended, and its chunks were taken: a stream can be iterated once. stream.completion "
+                "has the reply; to go through the chunks again, keep them in a list"
+            )
         try:
             while self._receive():
                 cursor = delivery.cursor
@@ -151,6 +168,7 @@ class Stream:
                         break
                     cursor.position = position + 1
                     yield batch[position]
+            self._end_told = True
         finally:
             if delivery.status == "open":
                 self._leave()
@@ -162,6 +180,7 @@ class Stream:
             StopIteration: the reply has ended, or was cancelled.
             StreamError, MisuseError: as ``recv`` does.
         """
+        __tracebackhide__ = True
         try:
             return self.recv()
         except ChannelClosed:
@@ -175,21 +194,29 @@ class Stream:
 
         Raises:
             ConfigError: the timeout is not a number.
-            queue.Empty: no chunk came within ``timeout``; the stream stays open.
+            RecvTimeout: no chunk came within ``timeout``; the stream stays open. It is a ``queue.Empty`` and a
+                ``TimeoutError``.
             ChannelClosed: the reply has ended, or was cancelled.
             StreamError: the stream failed, after all the chunks that came before; raised again on each call.
             MisuseError: the stream was closed before its end, or belongs to the parent process.
 
         Threads: the consumer's. Woken by a chunk, by the end and by ``cancel()``.
         """
+        __tracebackhide__ = True
         self._check_use()
-        chunk = self.take(seconds_of(timeout, "recv(timeout=...)"))
+        seconds = seconds_of(timeout, "recv(timeout=...)")
+        try:
+            chunk = self.take(seconds)
+        except queue.Empty:
+            raise RecvTimeout(f"no chunk came within {seconds:g} s; the stream is still open") from None
         if chunk is None:
+            self._end_told = True
             raise ChannelClosed(f"the stream has ended: {self.status}")
         return chunk
 
     def _receive(self, timeout: float | None = None) -> bool:
         """Wait until there is a chunk to deliver and return True; return False at the end of the stream."""
+        __tracebackhide__ = True
         delivery, state = self._delivery, self._state
         if state.inherited:
             self._check_use()
@@ -208,12 +235,24 @@ class Stream:
                     raise
             except ChannelClosed:
                 self._settle()
-            except BaseException:  # Ctrl-C or the time limit of a worker process, during the wait
-                self.cancel()
+            except BaseException as error:  # Ctrl-C or the time limit of a worker process, during the wait
+                self._interrupted(error)
                 raise
         if delivery.error is not None:
             raise delivery.error.with_traceback(None)
         return False
+
+    def _interrupted(self, error: BaseException) -> None:
+        """Cancel the stream, and raise Ctrl-C again without the frames of the wait, so that a notebook shows few lines.
+
+        Other exceptions keep their frames: those of the signal handler that raised them.
+        """
+        __tracebackhide__ = True
+        self.cancel()
+        if isinstance(error, KeyboardInterrupt):
+            error.__traceback__ = None
+            del error  # it will refer to this frame
+            raise_again()
 
     def _next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which a waiting consumer checks the clock."""
@@ -269,7 +308,12 @@ class Stream:
             return True  # recv() raises it again
 
     def take(self, seconds: float | None = None) -> Chunk | None:
-        """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile."""
+        """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile.
+
+        Raises:
+            queue.Empty: no chunk came within ``seconds``.
+        """
+        __tracebackhide__ = True
         if not self._receive(seconds):
             return None
         cursor = self._delivery.cursor
@@ -297,6 +341,7 @@ class Stream:
 
     def iter_text(self) -> Iterator[str]:
         """Iterate the answer's text, piece by piece as it arrives."""
+        __tracebackhide__ = True
         for chunk in self:
             if chunk.text and not chunk.index:
                 yield chunk.text
@@ -316,14 +361,34 @@ class Stream:
     def collect(self) -> Completion:
         """Take all remaining chunks and return the completion.
 
+        An exception that interrupts it, such as ``KeyboardInterrupt`` or the time limit of a worker process, cancels
+        the stream. The exception gets the completion so far as its attribute ``partial``, and from Python 3.11 a note
+        with the end of the text.
+
         Raises:
+            StreamCancelledError: the stream was cancelled, before or during this call; ``partial`` has the chunks that
+                came. ``completion`` returns them without an error.
             StreamError: the stream failed; ``partial`` has the chunks that came before.
             MisuseError: the stream belongs to the parent process.
         """
-        if self._delivery.status == "open" or self._delivery.error is not None:
-            for _ in self:
-                pass
-        return self.completion
+        __tracebackhide__ = True
+        try:
+            if self._delivery.status == "open" or self._delivery.error is not None:
+                for _ in self:
+                    pass
+            completion = self.completion
+            if self._delivery.status == "cancelled":
+                raise StreamCancelledError(
+                    f"the reply of {self._delivery.name} was stopped before it was whole, by cancel(), close(), a stop "
+                    f"event or the client's end; partial has the {len(completion.text)} characters that came",
+                    partial=completion,
+                )
+        except StreamError:
+            raise
+        except BaseException as error:
+            keep(error, self.completion)
+            raise
+        return completion
 
     # -- ending ------------------------------------------------------------------------------------------
 
@@ -377,6 +442,11 @@ class Stream:
         return self._delivery.completion()
 
     @property
+    def text(self) -> str:
+        """The answer's text delivered so far: that of ``completion``."""
+        return self._delivery.completion().text
+
+    @property
     def status(self) -> Status:
         """``open``, ``complete``, ``cancelled``, ``truncated``, ``timeout`` or ``error``.
 
@@ -406,6 +476,23 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {self._number} {self.status}, {self._state.chunks} chunks>"
+
+
+def drain(stream: Stream) -> Completion:
+    """Return the completion of a stream, as ``collect`` does, and close the stream.
+
+    Raises:
+        StreamError: as ``collect`` does.
+    """
+    __tracebackhide__ = True
+    try:
+        with stream:
+            return stream.collect()
+    except StreamError:
+        raise
+    except BaseException as error:  # it may have come while the stream was being closed
+        keep(error, stream.completion)
+        raise
 
 
 def _mark_inherited() -> None:

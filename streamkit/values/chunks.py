@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
+from streamkit.values.plain import from_plain, to_plain
 
 __all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
 
@@ -31,6 +32,7 @@ _USAGE_HINTS = {
     "completion_tokens_details": "it is usage.reasoning_tokens here",
     "output_tokens_details": "it is usage.reasoning_tokens here",
     "thoughts_token_count": "it is usage.reasoning_tokens here",
+    "model_dump": "it is usage.to_dict() here",
 }
 
 
@@ -64,6 +66,19 @@ class Usage:
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _USAGE_HINTS)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Usage:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
+
 
 @attrs.frozen
 class ToolCallDelta:
@@ -88,6 +103,19 @@ class ToolCallDelta:
 
         def __dir__(self) -> list[str]:
             return dir_of(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> ToolCallDelta:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
 
 @attrs.define(eq=False, repr=False)
@@ -144,6 +172,23 @@ class Chunk(_ChunkFields):
 
         def __dir__(self) -> list[str]:
             return dir_of(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types.
+
+        ``raw`` is JSON already if a provider sent it. In one that was made otherwise tuples and sets become lists,
+        bytes become base64, and other objects become their ``repr``.
+        """
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Chunk:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: ``type`` is missing, or a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
     def __repr__(self) -> str:
         shown = [

@@ -11,6 +11,7 @@ import attrs
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.values.messages import Message, ToolCall
+from streamkit.values.plain import from_plain, to_plain
 
 __all__ = ["Choice", "Completion", "CostOf", "Fold", "fold", "price_by"]
 
@@ -37,6 +38,8 @@ _COMPLETION_HINTS = {
     "thinking": "it is completion.reasoning here",
     "usage_metadata": "it is completion.usage here",
     "response_cost": "it is completion.cost here",
+    "model_dump": "it is completion.to_dict() here",
+    "dict": "it is completion.to_dict() here",
 }
 
 
@@ -44,6 +47,10 @@ def price_by(cost_of: CostOf) -> None:
     """Have ``Completion.cost`` ask this function where the provider reported no cost."""
     global _cost_of
     _cost_of = cost_of
+
+
+_BY_REASON: Any = None  # means "by the finish reason"; a default that depends on another field is set after __init__
+_NOT_WHOLE: tuple[FinishReason | None, ...] = (None, "cancelled", "error")
 
 
 @attrs.frozen
@@ -62,6 +69,19 @@ class Choice:
 
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _CHOICE_HINTS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Choice:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
 
 @attrs.frozen
@@ -82,6 +102,9 @@ class Completion:
         provider: the name of the provider.
         choices: all choices in order of their index; the first is what the fields above show.
         provider_data: what the provider wants back with the history; see ``Chunk``.
+        complete: whether it is a whole reply: the stream came to its own end, with its ``done`` chunk, and was not
+            cancelled. A reply that reached ``max_tokens`` is whole in this sense; ``finish_reason`` is ``length``. By
+            default it follows from ``finish_reason``.
     """
 
     text: str = ""
@@ -96,6 +119,11 @@ class Completion:
     provider: str = ""
     choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
     provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False, hash=False)
+    complete: bool = attrs.field(default=_BY_REASON, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.complete is _BY_REASON:
+            object.__setattr__(self, "complete", self.finish_reason not in _NOT_WHOLE)
 
     if not TYPE_CHECKING:
 
@@ -104,6 +132,23 @@ class Completion:
 
     def __str__(self) -> str:
         return self.text
+
+    def _repr_markdown_(self) -> str | None:
+        """Return what a notebook shows: the text, or the refusal; the ``repr`` if there is neither."""
+        return self.text or self.refusal or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types; tool calls have ``raw_arguments`` beside ``arguments``."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Completion:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)
 
     @property
     def cost(self) -> float | None:
@@ -224,6 +269,7 @@ class Fold:
         self._usage: Usage | None = None
         self._provider_data: dict[int, tuple[Mapping[str, Any], ...]] = {}
         self._identified = False
+        self._done = False
         self._adding = False  # numbers below ``count`` may be put again by an ``add`` that a handler interrupted
         self._first = _ChoiceParts()
         self._choices: dict[int, _ChoiceParts] = {0: self._first}
@@ -282,6 +328,7 @@ class Fold:
             call.id = call.id or chunk.tool_call.id
             call.name = call.name or chunk.tool_call.name
             call.arguments.rest[number] = chunk.tool_call.arguments
+        self._done = self._done or chunk.finished
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
             choice.raw_finish_reason = chunk.raw_finish_reason
@@ -310,6 +357,7 @@ class Fold:
             self._provider,
             choices,
             tuple(chain.from_iterable(self._provider_data.values())),
+            self._done and interrupted is None and first.finish_reason not in ("cancelled", "error"),
         )
 
 

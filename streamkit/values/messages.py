@@ -6,12 +6,13 @@ import base64
 import mimetypes
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.json_text import decoded
+from streamkit.values.plain import from_plain, refused
 
 __all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
 
@@ -24,6 +25,24 @@ _CALL_HINTS = {
 }
 
 
+_SCHEMES = ("https", "http", "data", "gs", "s3")
+_MOST_SHOWN = 60  # characters of a wrong address
+
+
+def _is_address(url: object) -> bool:
+    return isinstance(url, str) and url.partition(":")[0].lower() in _SCHEMES and ":" in url
+
+
+def _check_address(part: object, _field: object, url: Any) -> None:
+    if not _is_address(url):
+        kind = type(part).__name__
+        given = os.fspath(url) if isinstance(url, os.PathLike) else url
+        shown = repr(given[:_MOST_SHOWN]) if isinstance(given, (str, bytes)) else type(given).__name__
+        raise refused(
+            f"{kind} takes an address (https:, http:, data:, gs: or s3:), not {shown}; {kind}.read(path) reads a file"
+        )
+
+
 @attrs.frozen
 class TextPart:
     """A piece of text in a message of several parts."""
@@ -34,17 +53,30 @@ class TextPart:
         """Return the OpenAI shape."""
         return {"type": "text", "text": self.text}
 
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> TextPart:
+        """Read the OpenAI shape.
+
+        Raises:
+            ConfigError: it is another shape.
+        """
+        return _read(cls, shape)
+
 
 @attrs.frozen
 class ImagePart:
     """An image in a message.
 
     Attributes:
-        url: an ``https:`` address or a ``data:`` URL.
+        url: an ``https:`` or ``http:`` address or a ``data:`` URL; ``gs:`` and ``s3:`` for providers that read them.
+            For a file use ``ImagePart.read(path)``.
         detail: ``low``, ``high`` or ``auto``, for providers that have this setting.
+
+    Raises:
+        ConfigError: ``url`` is something else, such as a path.
     """
 
-    url: str
+    url: str = attrs.field(validator=_check_address)
     detail: str | None = None
 
     @classmethod
@@ -63,17 +95,30 @@ class ImagePart:
             image["detail"] = self.detail
         return {"type": "image_url", "image_url": image}
 
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> ImagePart:
+        """Read the OpenAI shape.
+
+        Raises:
+            ConfigError: it is another shape, or has keys that an ``ImagePart`` has no field for.
+        """
+        return _read(cls, shape)
+
 
 @attrs.frozen
 class FilePart:
     """A document in a message.
 
     Attributes:
-        url: an ``https:`` address, or a ``data:`` URL with the media type and the content.
+        url: an ``https:`` or ``http:`` address, or a ``data:`` URL with the media type and the content; ``gs:`` and
+            ``s3:`` for providers that read them. For a file use ``FilePart.read(path)``.
         filename: the file's name, as the model sees it.
+
+    Raises:
+        ConfigError: ``url`` is something else, such as a path.
     """
 
-    url: str
+    url: str = attrs.field(validator=_check_address)
     filename: str | None = None
 
     @classmethod
@@ -92,11 +137,49 @@ class FilePart:
             file["filename"] = self.filename
         return {"type": "file", "file": file}
 
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> FilePart:
+        """Read the OpenAI shape.
+
+        Raises:
+            ConfigError: it is another shape, or has keys that a ``FilePart`` has no field for.
+        """
+        return _read(cls, shape)
+
 
 def _data_url(path: str | os.PathLike[str]) -> str:
     kind = mimetypes.guess_type(os.fspath(path))[0] or "application/octet-stream"
     with open(path, "rb") as file:
         return f"data:{kind};base64,{base64.b64encode(file.read()).decode('ascii')}"
+
+
+Part = TypeVar("Part", TextPart, ImagePart, FilePart)
+
+
+def _part_of(shape: Any) -> Any:
+    """Return the part for its OpenAI shape; return anything that a part cannot express unchanged."""
+    kind = shape.get("type") if isinstance(shape, Mapping) else None
+    inner = shape.get(kind) if isinstance(kind, str) else None
+    part: TextPart | ImagePart | FilePart | None = None
+    if kind == "text" and isinstance(inner, str):
+        part = TextPart(inner)
+    elif kind == "image_url" and isinstance(inner, Mapping) and _is_address(inner.get("url")):
+        part = ImagePart(inner["url"], inner.get("detail"))
+    elif kind == "file" and isinstance(inner, Mapping):
+        url = inner.get("file_data", inner.get("file_url"))
+        part = FilePart(url, inner.get("filename")) if _is_address(url) else None
+    return part if part is not None and part.to_dict() == shape else shape
+
+
+def _read(kind: type[Part], shape: Any) -> Part:
+    part = _part_of(shape)
+    if not isinstance(part, kind):
+        raise refused(f"{kind.__name__}.from_dict() takes the dict that {kind.__name__}.to_dict() returns")
+    return part
+
+
+def _sent(raw_arguments: str) -> str:
+    return raw_arguments if raw_arguments.strip() else "{}"
 
 
 @attrs.frozen
@@ -108,13 +191,13 @@ class ToolCall:
         name: the tool's name.
         arguments: decoded from JSON; ``{}`` if there are none, ``None`` if the text is not valid JSON (the stream
             ended in the middle of it, or the model made a mistake) or has more than 100,000 values.
-        raw_arguments: the JSON text, unchanged.
+        raw_arguments: the JSON text, unchanged. No text and an empty object are equal, as they are sent alike.
     """
 
     id: str
     name: str
     arguments: Any = attrs.field(hash=False)
-    raw_arguments: str
+    raw_arguments: str = attrs.field(eq=_sent)
 
     if not TYPE_CHECKING:
 
@@ -132,8 +215,34 @@ class ToolCall:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape with unchanged arguments; missing arguments become an empty object."""
-        function = {"name": self.name, "arguments": self.raw_arguments if self.raw_arguments.strip() else "{}"}
+        function = {"name": self.name, "arguments": _sent(self.raw_arguments)}
         return {"id": self.id, "type": "function", "function": function}
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> ToolCall:
+        """Read the OpenAI shape; unknown keys are ignored.
+
+        Raises:
+            ConfigError: it has no function, or a field has a wrong type; the error names its path.
+        """
+        return from_plain(_CallShape, shape, cls.__name__).call()
+
+
+@attrs.frozen
+class _FunctionShape:
+    name: str
+    arguments: str = ""
+
+
+@attrs.frozen
+class _CallShape:
+    """A tool call in the OpenAI shape."""
+
+    function: _FunctionShape
+    id: str = ""
+
+    def call(self) -> ToolCall:
+        return ToolCall.of(self.id, self.function.name, self.function.arguments)
 
 
 def _kept(content: Any) -> Any:
@@ -144,9 +253,31 @@ def _kept(content: Any) -> Any:
 _OURS = (TextPart, ImagePart, FilePart, ToolCall)
 
 
+def plain_parts(items: Any) -> Any:
+    """Return a list of parts or calls as dicts in the OpenAI shape; return anything else unchanged."""
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        return items
+    texts = (TextPart(item) if isinstance(item, str) else item for item in items)
+    return [item.to_dict() if isinstance(item, _OURS) else item for item in texts]
+
+
+@attrs.frozen
+class _MessageShape:
+    """A message in the OpenAI shape."""
+
+    role: Role
+    content: str | list[str | dict[str, Any]] | None = None
+    tool_calls: list[_CallShape] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+    provider_data: list[dict[str, Any]] | None = None
+
+
 @attrs.frozen
 class Message:
     """One message of a conversation; hashable: the hash leaves out ``content`` and ``provider_data``.
+
+    Parts are equal to the dicts of their OpenAI shape.
 
     Attributes:
         role: ``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``.
@@ -161,7 +292,7 @@ class Message:
 
     role: Role
     content: str | Sequence[TextPart | ImagePart | FilePart | Mapping[str, Any]] | None = attrs.field(
-        default=None, converter=_kept, hash=False
+        default=None, converter=_kept, eq=plain_parts, hash=False
     )
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
@@ -181,10 +312,22 @@ class Message:
             shape["provider_data"] = list(self.provider_data)
         return shape
 
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Message:
+        """Read the OpenAI shape, as ``to_dict`` returns it; unknown keys are ignored.
 
-def plain_parts(items: Any) -> Any:
-    """Return a list of parts or calls as dicts in the OpenAI shape; return anything else unchanged."""
-    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
-        return items
-    texts = (TextPart(item) if isinstance(item, str) else item for item in items)
-    return [item.to_dict() if isinstance(item, _OURS) else item for item in texts]
+        Parts of the content that ``TextPart``, ``ImagePart`` and ``FilePart`` cannot express stay dicts.
+
+        Raises:
+            ConfigError: the role is missing or unknown, or a field has a wrong type; the error names its path.
+        """
+        read = from_plain(_MessageShape, shape, cls.__name__)
+        content = read.content
+        return cls(
+            read.role,
+            [_part_of(part) for part in content] if isinstance(content, list) else content,
+            tuple(call.call() for call in read.tool_calls or ()),
+            read.tool_call_id,
+            read.name,
+            tuple(read.provider_data or ()),
+        )

@@ -49,6 +49,7 @@ def _cut(pieces: Iterable[str], end: _End, goes_on: re.Pattern[str] | None = Non
         end: the kind of end.
         goes_on: matches the text up to an end that does not count, such as an abbreviation's full stop.
     """
+    __tracebackhide__ = True  # in the tracebacks of IPython and pytest
     rest, settled = "", 0  # all ends that begin before this position are known
     for piece in chain(pieces, ("",)):
         rest += piece
@@ -74,7 +75,9 @@ def words(pieces: Iterable[str]) -> Iterator[str]:
 
 def lines(pieces: Iterable[str]) -> Iterator[str]:
     """Iterate lines without their line ends; the last line need not have one."""
-    return (line.rstrip("\r\n") for line in _cut(pieces, _LINE))
+    __tracebackhide__ = True
+    for line in _cut(pieces, _LINE):
+        yield line.rstrip("\r\n")
 
 
 def sentences(pieces: Iterable[str]) -> Iterator[str]:
@@ -83,5 +86,7 @@ def sentences(pieces: Iterable[str]) -> Iterator[str]:
     A sentence is complete when the next one begins, so each is yielded when the next one's first letter arrives, and
     the last at the end of the text. Common abbreviations, initials and decimals do not end a sentence.
     """
-    cut = _cut(pieces, _SENTENCE, _ABBREVIATION)
-    return (sentence for piece in cut if (sentence := piece.strip()))
+    __tracebackhide__ = True
+    for piece in _cut(pieces, _SENTENCE, _ABBREVIATION):
+        if sentence := piece.strip():
+            yield sentence

@@ -155,7 +155,7 @@ def test_cancel_after_the_end() -> None:
             stream.close()
             stream.cancel()
             assert stream.status == "complete"
-            assert list(stream) == []
+            assert stream.collect().text == "Hi"
         assert server.connections == 1
 
 

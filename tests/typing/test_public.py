@@ -23,11 +23,13 @@ from streamkit import (
     Observer,
     ProtocolError,
     RateLimitError,
+    RecvTimeout,
     Report,
     Retry,
     Stats,
     StopEvent,
     Stream,
+    StreamCancelledError,
     StreamError,
     StreamTimeout,
     TextPart,
@@ -96,6 +98,7 @@ def a_stream(stream: Stream) -> None:
     assert_type(stream.iter_sentences(), Iterator[str])
     assert_type(stream.collect(), Completion)
     assert_type(stream.completion, Completion)
+    assert_type(stream.text, str)
     assert_type(stream.status, "Status")
     assert_type(stream.stats, Stats)
     assert_type(stream.response, ResponseInfo | None)
@@ -137,6 +140,13 @@ def a_completion(completion: Completion) -> None:
     assert_type(completion.usage.cost, float | None)
     assert_type(completion.choices, tuple[Choice, ...])
     assert_type(completion.message, Message)
+    assert_type(completion.complete, bool)
+    assert_type(completion.to_dict(), dict[str, Any])
+    assert_type(Completion.from_dict({}), Completion)
+    assert_type(Message.from_dict(completion.message.to_dict()), Message)
+    assert_type(Chunk.from_dict(Chunk("text").to_dict()), Chunk)
+    assert_type(Usage.from_dict(completion.usage.to_dict()), Usage)
+    assert_type(ImagePart.from_dict({}), ImagePart)
     assert_type(streamkit.fold([Chunk("text", text="Hi")]), Completion)
 
 
@@ -165,10 +175,14 @@ def the_errors(stream: Stream) -> None:
         assert_type(error.limit, float)
     except ProtocolError as error:
         assert_type(error.excerpt, str)
+    except StreamCancelledError as error:
+        assert_type(error.partial, Completion)
     except StreamError as error:
         assert_type(error.partial, Completion)
         assert_type(error.retryable, bool)
         assert_type(error.message, str)
+    except RecvTimeout as error:
+        assert_type(error, RecvTimeout)
     except queue.Empty:
         pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import queue
 import re
 from typing import Any
 
@@ -24,6 +25,7 @@ from streamkit import (
     PermissionDeniedError,
     ProtocolError,
     RateLimitError,
+    RecvTimeout,
     ServerError,
     StreamError,
     StreamkitError,
@@ -99,6 +101,13 @@ def test_a_timeout_is_a_timeout_error() -> None:
         raise error
 
 
+def test_a_recv_timeout_is_both_of_pythons_own() -> None:
+    """Code that expects a queue's error and code that expects a time limit's both catch it; nothing has failed."""
+    assert issubclass(RecvTimeout, queue.Empty)
+    assert issubclass(RecvTimeout, TimeoutError)
+    assert not issubclass(RecvTimeout, StreamkitError)
+
+
 def test_misuse_is_outside_the_tree() -> None:
     """A mistake in the program is not caught with what can go wrong."""
     assert issubclass(MisuseError, RuntimeError)
@@ -122,6 +131,7 @@ def test_the_tree_is_as_drawn() -> None:
     assert expected == {name: base for name, base in drawn.items() if base} | {
         "StreamkitError": "Exception",
         "MisuseError": "RuntimeError",
+        "RecvTimeout": "Empty",
     }
 
 

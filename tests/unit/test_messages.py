@@ -128,6 +128,42 @@ class TestFold:
         assert ("cancelled", "stop") == (completion.finish_reason, completion.raw_finish_reason)
         assert "stop" == folded.completion().finish_reason
 
+    @pytest.mark.parametrize(
+        ("chunks", "expected"),
+        [
+            ([], False),
+            ([Chunk("text", text="a")], False),
+            ([Chunk("text", text="a", finish_reason="stop")], False),
+            ([Chunk("text", text="a"), DONE], True),
+            ([Chunk("text", text="a"), Chunk("done", finish_reason="length")], True),
+            ([Chunk("text", text="a"), Chunk("done")], True),
+            ([Chunk("text", text="a"), Chunk("done", finish_reason="error")], False),
+            ([Chunk("text", text="a"), Chunk("done", finish_reason="cancelled")], False),
+        ],
+    )
+    def test_a_whole_reply_has_its_done_chunk(self, chunks: list[Chunk], expected: bool) -> None:
+        """A reply is complete with its `done` chunk, unless that says that it was stopped or failed."""
+        assert expected is fold(chunks).complete
+
+    @pytest.mark.parametrize("reason", ["cancelled", "error"])
+    def test_an_interrupted_reply_is_not_whole(self, reason: Any) -> None:
+        """Where the stream was stopped or failed, its `done` chunk does not make the reply complete."""
+        folded = Fold()
+        folded.add([*texts(["a"]), DONE])
+        assert (True, False) == (folded.completion().complete, folded.completion(reason).complete)
+
+    def test_a_completion_of_the_programs_own(self) -> None:
+        """Made by hand, a completion is whole by its finish reason, unless that is said."""
+        made = [Completion(finish_reason=reason).complete for reason in ("stop", "length", "cancelled", "error", None)]
+        assert [True, True, False, False, False] == made
+        assert not Completion(finish_reason="stop", complete=False).complete
+
+    def test_a_notebook_shows_the_text(self) -> None:
+        """A notebook renders the text as Markdown, or the refusal, or nothing of its own."""
+        refused = fold([Chunk("refusal", refusal="I *cannot*.")])
+        shown = [each._repr_markdown_() for each in (fold(texts(["# Hi"])), refused, fold([]))]
+        assert ["# Hi", "I *cannot*.", None] == shown
+
     def test_a_look_in_the_middle_is_right(self) -> None:
         """At any time the completion equals a fold of the chunks so far, and reading it changes nothing."""
         chunks = [*texts(list("Once upon")), call(0, "c1", "f", "{"), call(0, arguments="}"), *texts(["x"], 1), DONE]
