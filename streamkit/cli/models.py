@@ -51,7 +51,8 @@ def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -
     silent = {name for name, error in found.errors.items() if provider is None and not_in_use(name, error)}
     for name, error in sorted(found.errors.items()):
         if name not in silent:
-            tell(f"{name}: {advised(error, 'models')}")
+            text = advised(error, "models")
+            tell(text if text.startswith(name) else f"{name}: {text}")
     able = [model for model in found if set(capabilities) <= model.capabilities]
     for line in _lines(able, as_json):
         put(line, encoding="utf-8" if as_json else None)

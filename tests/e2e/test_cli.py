@@ -499,22 +499,50 @@ def test_without_standard_output() -> None:
 @pytest.mark.parametrize(
     ("answer", "shown", "told"),
     [
-        (error_reply(401, "No such\nkey."), "", "401: No such key.; check the key in OPENAI_API_KEY"),
-        (error_reply(400, "Too long."), "", "400: Too long; change the prompt or the options"),
-        (error_reply(402, "Broke."), "", "402: Broke; check the credit with the provider"),
-        (error_reply(403, "Not you."), "", "403: Not you; check what the key may use"),
+        (error_reply(401, "No such\nkey."), "", "401: No such key; check the key in OPENAI_API_KEY"),
+        (
+            error_reply(400, "Too long."),
+            "",
+            "400: Too long; change the messages or the options, as the same request fails again",
+        ),
+        (
+            error_reply(402, "Broke."),
+            "",
+            "402: Broke; add credit to the account of this key, or raise its spending limit",
+        ),
+        (
+            error_reply(403, "Not you."),
+            "",
+            "403: Not you; check what the key in OPENAI_API_KEY may use, and the provider's base URL",
+        ),
         (
             error_reply(404, "No such model."),
             "",
-            "404: No such model; check the model's name and the provider's base URL",
+            "(`streamkit models --provider openai` lists them) and the provider's base URL",
         ),
-        (error_reply(429, "Slow.", headers={"Retry-After": "900"}), "", "429: Slow; wait 900 s and ask again"),
-        (html_reply(), "", "text/html, not an event stream; check that the provider's base URL is that of an API"),
-        (redirect_reply("http://else/"), "", "redirects are not followed, so set base_url to the right address"),
-        (text_reply("one two").first(2).then(Cut()), "one\n", "before the reply was over; ask again"),
-        (text_reply("one\n", finish_reason=None, done=False), "one\n", "the provider's terminator; ask again"),
-        (error_in_stream_reply("Oh\x1b[31m.", after="one two"), "one two\n", "500: Oh[31m; ask again in a while"),
-        (error_in_stream_reply("No.", code=401, after="one"), "one\n", "401: No; check the API key"),
+        (
+            error_reply(429, "Slow.", headers={"Retry-After": "900"}),
+            "",
+            "more than Retry(max_retry_after=60); wait 900 s and ask again",
+        ),
+        (
+            html_reply(),
+            "",
+            "a web site or a proxy answered, not the API: check the provider's base URL and the proxy settings",
+        ),
+        (redirect_reply("http://else/"), "", "redirects are not followed; set base_url to the right address"),
+        (text_reply("one two").first(2).then(Cut()), "one\n", "the server or a proxy ended it too early: ask again"),
+        (
+            text_reply("one\n", finish_reason=None, done=False),
+            "one\n",
+            "the server or a proxy ended it too early: ask again",
+        ),
+        (
+            error_in_stream_reply("Oh\x1b[31m.", after="one two"),
+            "one two\n",
+            ". Not tried again, as chunks had been delivered; the failure is the server's: ask again in a while",
+        ),
+        (error_in_stream_reply("No.", code=401, after="one"), "one\n", "401: No; check the key in OPENAI_API_KEY"),
         (error_reply(400, "x" * 5000), "", "x…"),
     ],
 )
@@ -532,7 +560,11 @@ def test_an_answer_that_takes_too_long(serve: Serve) -> None:
     result = run("chat", "Hi", "--timeout", "0.5", **at(serve(Reply(before_head=[Wait(None)]))))
 
     assert (1, "") == (result.returncode, result.stdout)
-    assert "streamkit: not complete within 0.5 s; give it more time with --timeout SECONDS\n" == result.stderr
+    shown = re.sub(r":\d+: ", ":PORT: ", result.stderr)
+    assert (
+        "streamkit: openai/m at 127.0.0.1:PORT: not complete within 0.5 s; give it more time with --timeout SECONDS\n"
+        == shown
+    )
 
 
 def test_nobody_there() -> None:
@@ -543,7 +575,7 @@ def test_nobody_there() -> None:
         result = run("chat", "Hi", "-m", "openai/m", OPENAI_BASE_URL=f"http://{host}/v1")
 
     assert (1, "") == (result.returncode, result.stdout)
-    assert re.fullmatch(rf"streamkit: .*{host}: .*; check the network and the provider's base URL\n", result.stderr)
+    assert re.fullmatch(rf"streamkit: .*{host}: .*; is the server running\? start it, or check .*\n", result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -798,7 +830,9 @@ def test_a_question_without_an_answer_is_taken_back(serve: Serve) -> None:
         terminal.expect("^C\n")
         terminal.expect("> ")
         terminal.type("long\n")
-        terminal.expect("streamkit: openai answered 400: Too long; change the prompt or the options\n")
+        terminal.expect(
+            " answered 400: Too long; change the messages or the options, as the same request fails again\n"
+        )
         terminal.expect("> ")
         terminal.type("short\n")
         terminal.expect("fine")
