@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import click
@@ -23,6 +22,7 @@ from streamkit.errors import (
     StreamTimeout,
     TruncatedStreamError,
 )
+from streamkit.wire.messages import remedy_of, what_happened
 
 __all__ = ["Asked", "advised", "tell"]
 
@@ -31,39 +31,22 @@ Asked = Literal["reply", "models", "url", "url without key"]
 
 _LONGEST = 1000  # characters; a server may send 64 KiB of reasons
 
-_Advice = tuple[tuple[type[StreamkitError], str], ...]
+_BASE_URL = "the provider's base URL"
 
-# Advice by class of error; the first match is used. Errors whose message has advice already are not listed.
-_ADVICE: _Advice = (
-    (ConnectError, "check the network and the provider's base URL"),
-    (StreamTimeout, "check the network and the provider's base URL"),
+_SEND_A_KEY = "send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"
+# Advice by class of error for the errors of a probe, whose messages have none; the first match is used.
+_OF_PROBE: tuple[tuple[type[StreamkitError], str], ...] = (
+    (ConnectError, "check the network and the URL"),
     (BrokenStreamError, "ask again"),
     (TruncatedStreamError, "ask again"),
-    (ProtocolError, "check that the provider's base URL is that of an API"),
-    (BadRequestError, "change the prompt or the options"),
-    (PaymentRequiredError, "check the credit with the provider"),
-    (PermissionDeniedError, "check what the key may use"),
-    (NotFoundError, "check the model's name and the provider's base URL"),
-    (ServerError, "ask again in a while"),
-)
-_OF_URL: _Advice = (
-    (ConnectError, "check the network and the URL"),
     (ProtocolError, "check that the URL is that of an API"),
     (BadRequestError, "change what is asked with --model or --data"),
+    (PaymentRequiredError, "check the credit with the provider"),
+    (PermissionDeniedError, "check what the key may use"),
     (NotFoundError, "check the URL and the model's name"),
+    (ServerError, "ask again in a while"),
 )
-_SEND_A_KEY = "send a key with --key-from VARIABLE, or with -H 'NAME: VALUE'"
-# Advice for requests other than for a reply.
-_ADVICE_BY_ASKED: Mapping[Asked, _Advice] = {
-    "reply": (),
-    "models": (
-        (StreamTimeout, "check the network and the provider's base URL"),
-        (BadRequestError, "check the provider's base URL"),
-        (NotFoundError, "check the provider's base URL, such as for a missing /v1"),
-    ),
-    "url": _OF_URL,
-    "url without key": ((AuthenticationError, _SEND_A_KEY), (PermissionDeniedError, _SEND_A_KEY), *_OF_URL),
-}
+_OF_PROBE_WITHOUT_KEY = ((AuthenticationError, _SEND_A_KEY), (PermissionDeniedError, _SEND_A_KEY), *_OF_PROBE)
 
 
 def tell(text: str) -> None:
@@ -76,24 +59,28 @@ def tell(text: str) -> None:
 
 def advised(error: StreamkitError, asked: Asked = "reply") -> str:
     """Return what went wrong and what to do about it."""
-    message = error.message or type(error).__name__
-    if isinstance(error, StreamTimeout):
-        message = message.partition(";")[0]  # the rest advises a Python argument
+    message = what_happened(error) or type(error).__name__
     advice = _advice(error, asked)
     return f"{message.rstrip('.')}; {advice}" if advice else message
 
 
 def _advice(error: StreamkitError, asked: Asked) -> str:
+    """Return what to do: as the error's message has it, or in terms of the command line."""
+    if isinstance(error, StreamTimeout):  # the message advises a Python argument
+        near = error.phase == "connect" or asked == "models"
+        return f"check the network and {_BASE_URL}" if near else "give it more time with --timeout SECONDS"
+    own = remedy_of(error)
+    if asked in ("reply", "models"):
+        return own
+    if own:
+        return own.replace(_BASE_URL, "the URL")
     if isinstance(error, RateLimitError):
-        wait = "a while" if error.retry_after is None else f"{error.retry_after:.0f} s"
-        return f"wait {wait} and ask again"
-    if isinstance(error, ProtocolError) and "redirects" in error.message:
-        return ""  # it says what to do
-    advice = next((advice for kind, advice in _ADVICE_BY_ASKED[asked] if isinstance(error, kind)), "")
-    if advice:
-        return advice
+        return (
+            "wait a while and ask again"
+            if error.retry_after is None
+            else f"wait {error.retry_after:.0f} s and ask again"
+        )
     if isinstance(error, AuthenticationError) and error.in_stream:
         return "check the API key"
-    if isinstance(error, StreamTimeout) and error.phase != "connect":
-        return "give it more time with --timeout SECONDS"
-    return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+    table = _OF_PROBE_WITHOUT_KEY if asked == "url without key" else _OF_PROBE
+    return next((advice for kind, advice in table if isinstance(error, kind)), "")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from streamkit.cli.completing import complete_provider
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
@@ -17,14 +18,15 @@ __all__ = ["models"]
 
 
 @click.command(
+    short_help="List the models, with prices and capabilities.",
     epilog="""\b
 Examples:
   streamkit models
   streamkit models --provider openrouter --capability tools --capability images
   streamkit models --json | jq -r 'select(.input_price < 1) | .model'
-"""
+""",
 )
-@click.option("-p", "--provider", metavar="NAME", help="Ask this provider alone.")
+@click.option("-p", "--provider", metavar="NAME", shell_complete=complete_provider, help="Ask this provider alone.")
 @click.option(
     "-c",
     "--capability",
@@ -51,7 +53,8 @@ def models(provider: str | None, capabilities: tuple[str, ...], as_json: bool) -
     silent = {name for name, error in found.errors.items() if provider is None and not_in_use(name, error)}
     for name, error in sorted(found.errors.items()):
         if name not in silent:
-            tell(f"{name}: {advised(error, 'models')}")
+            text = advised(error, "models")
+            tell(text if text.startswith(name) else f"{name}: {text}")
     able = [model for model in found if set(capabilities) <= model.capabilities]
     for line in _lines(able, as_json):
         put(line, encoding="utf-8" if as_json else None)

@@ -12,17 +12,19 @@ from typing import Any
 
 import attrs
 
-from streamkit.errors import ConfigError, ProtocolError, StreamkitError
+from streamkit.errors import ConfigError, ProtocolError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider
 from streamkit.providers.reply.decoder import MOST_KEPT
 from streamkit.providers.reply.errors import api_error, reports_error
 from streamkit.providers.reply.model_lists import ModelInfo, lists_models, read_models
+from streamkit.providers.reply.remedies import remedy_for, unexpected
 from streamkit.providers.request.model_lists import ListsModels
 from streamkit.transport.small_requests import Deadline, fetch, redirected
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
-from streamkit.wire.secrets import Masked, mask_error
+from streamkit.wire.messages import Subject, explain
+from streamkit.wire.secrets import Masked, mask, mask_error
 
 __all__ = ["Listing", "ask_all"]
 
@@ -80,13 +82,21 @@ def ask_all(
         waiting.clear()
         for hook in hooks.values():
             hook.halt()
-    return {name: found.get(name) or Listing(error=hooks[name].error()) for name in factories}
+    return {name: found.get(name) or _overdue(name, hooks[name]) for name in factories}
+
+
+def _overdue(name: str, hook: Deadline) -> Listing:
+    """Return the listing of a provider whose thread did not report in time, such as during a name lookup."""
+    error = hook.error()
+    explain(error, Subject(name, "", ""), remedy=remedy_for(error, name, "", ""))
+    return Listing(error=error)
 
 
 def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook: Deadline) -> Listing:
     """Return the list of one provider, with any exception as ``error``."""
     found: dict[str, ModelInfo] = {}
     secrets: tuple[Masked, ...] = ()
+    subject, variable = Subject(name, "", ""), None
     page: str | None = None
     seen: set[str] = set()
     try:
@@ -96,6 +106,7 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
         for _ in range(_MOST_PAGES):
             request = provider.models_request(page)
             secrets = request.secrets
+            subject, variable = Subject.of(name, "", request.url, secrets), getattr(provider, "key_variable", None)
             models, following = read_models(name, _answer(provider, request, transport, hook))
             new = {model.id: model for model in models if model.id not in found}
             found.update(new)
@@ -110,6 +121,8 @@ def _ask(name: str, factory: Callable[[], Provider], transport: Transport, hook:
     except BaseException as caught:  # another package's provider may raise anything, SystemExit too
         error = StreamkitError(f"{name} cannot be asked for its models: {type(caught).__name__}: {caught}")
     mask_error(error, secrets)
+    if isinstance(error, StreamError):
+        explain(error, subject, remedy=remedy_for(error, name, "", subject.address, key_variable=variable))
     return Listing(tuple(found.values()), error)
 
 
@@ -123,11 +136,8 @@ def _answer(provider: Any, request: HttpRequest, transport: Transport, hook: Dea
     try:
         decoded = parse_json(body)
     except ValueError:
-        excerpt = body[:MOST_KEPT].decode("utf-8", "replace")
-        kind = info.content_type or "no content type"
-        raise ProtocolError(
-            f"{provider.name} answers with {kind} that is no JSON, not with a list of models", excerpt=excerpt
-        ) from None
+        excerpt = mask(body[:MOST_KEPT].decode("utf-8", "replace"), request.secrets)  # before a title is cut from it
+        raise unexpected(info.content_type, excerpt, "a list of models in JSON") from None
     if isinstance(decoded, dict) and not lists_models(decoded) and reports_error(decoded):
         raise api_error(provider.name, decoded, None, in_stream=True)
     return decoded

@@ -24,7 +24,7 @@ from streamkit.providers.request.hints import closest
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "factory", "load", "made_by", "meant", "names"]
+__all__ = ["BUILT_IN", "GROUP", "factory", "is_own", "load", "made_by", "meant", "names"]
 
 #: The group of entry points by which a package registers a provider.
 GROUP = "streamkit.providers"
@@ -94,6 +94,11 @@ def made_by(name: str) -> str | None:
     if name in _services():
         return f"providers.OpenAICompatible({name!r})"
     return f"providers.{BUILT_IN[name].partition(':')[2]}()" if name in BUILT_IN else None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is that of one of the library's own providers."""
+    return name in BUILT_IN or name in _services()
 
 
 def factory(name: str) -> Callable[[], Provider] | None:

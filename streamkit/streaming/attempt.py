@@ -13,6 +13,7 @@ from streamkit.errors import (
     BrokenStreamError,
     ConfigError,
     ConnectError,
+    NotFoundError,
     ProtocolError,
     StreamError,
     StreamTimeout,
@@ -20,6 +21,8 @@ from streamkit.errors import (
 )
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder, Provider, class_of
+from streamkit.providers.registry import is_own
+from streamkit.providers.reply.remedies import remedy_for, unexpected
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
@@ -30,6 +33,7 @@ from streamkit.transport.transport import Reply, Transport
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
+from streamkit.wire.messages import Subject, explain
 from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["Attempt", "Job"]
@@ -58,14 +62,37 @@ class Job:
     timeout: Timeout
     retry: Retry
 
+    def subject(self) -> Subject:
+        """Return the request as an error's message names it."""
+        request = self.request
+        return Subject.of(self.provider.name, self.chat.model, request.url, request.secrets)
+
+    def explain(self, error: StreamError, note: str) -> None:
+        """Add the provider, the model, the address, a note and what to do to a masked error's message."""
+        provider, subject = self.provider, self.subject()
+        variable = getattr(provider, "key_variable", None)
+        remedy = remedy_for(
+            error,
+            subject.provider,
+            subject.model,
+            subject.address,
+            key_variable=variable if isinstance(variable, str) else None,
+            listed=isinstance(error, NotFoundError) and is_own(provider.name),
+        )
+        explain(error, subject, note=note, remedy=remedy)
+
 
 class Attempt:
     """One try: a request, its response, and a decoder of its own.
 
     Owner of the fields: the worker alone reads and writes them.
+
+    Attributes:
+        why_last: why the request is not sent again after this try; "" if the error's class says so.
     """
 
     def __init__(self, state: StreamState, job: Job) -> None:
+        self.why_last = ""
         self._state = state
         self._job = job
         self._hook = StreamHook(state)
@@ -121,7 +148,7 @@ class Attempt:
             self._consume_whole(reply)
         else:
             excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
-            raise ProtocolError(f"the server sent {content_type}, not an event stream", excerpt=excerpt)
+            raise unexpected(content_type, excerpt, "an event stream")
         enough = getattr(self._decoder, "enough", False) and not guard.torn
         if not (self._decoder.ended or self._decoder.whole or enough):
             raise TruncatedStreamError("the reply ended before the provider's terminator", retryable=True)
@@ -186,8 +213,13 @@ class Attempt:
                 raise
         return bytes(body[:MAX_ERROR_BODY])
 
-    def failed(self, error: StreamError) -> Outcome:
-        """Hand over the chunks that came before the error, and return the outcome."""
+    def failed(self, error: StreamError, why_last: str) -> Outcome:
+        """Hand over the chunks that came before the error, and return the outcome.
+
+        Args:
+            why_last: why the request is not sent again, for the error's message.
+        """
+        self.why_last = why_last
         ready = [*self._hook.ready, *self._decoder.leftover()]
         if ready:
             self._hook.ready = ready
@@ -195,6 +227,9 @@ class Attempt:
                 self._hook.hand_over()
             except Halted:
                 return Outcome("cancelled")
+        if self._reply is not None and isinstance(error, (BrokenStreamError, TruncatedStreamError)):
+            seconds, received = self._hook.seconds_since_sent(), self._state.received
+            error.args = (f"{error.message}, after {seconds:.1f} s and {received} bytes",)
         if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
             error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from streamkit.errors import StreamTimeout
 from streamkit.settings import Timeout
+from streamkit.wire.messages import with_remedy
 
 __all__ = ["Deadlines"]
 
@@ -18,13 +19,20 @@ _MEANING = {
     "idle": "no chunk for {limit:g} s",
     "total": "not complete within {limit:g} s",
 }
+_ABOUT = {
+    "connect": "check the network and the provider's base URL, or raise Timeout(connect=...)",
+    "first": "raise Timeout(first=...) if the model needs longer",
+    "idle": "raise Timeout(idle=...) if the model needs longer",
+    "total": "raise Timeout(total=...) if the model needs longer",
+}
 
 
 class Deadlines:
     """Deadlines of one stream: ``connect``, then ``first``, then ``idle``; ``total`` runs all the time.
 
-    Owner of the fields: the worker alone writes ``_due`` and ``_total_at``, each by a single assignment; the others
-    never change. ``_due`` holds a moment and its phase in one tuple, so that a reader never sees half of a change.
+    Owner of the fields: the worker alone writes ``_due`` and ``_total_at``, each by a single assignment; the stream
+    sets ``subject`` before it starts the worker; the others never change. ``_due`` holds a moment and its phase in one
+    tuple, so that a reader never sees half of a change.
 
     Threads: the worker calls the methods that change it. Any thread may call the others and read the properties.
 
@@ -32,6 +40,9 @@ class Deadlines:
         timeout: the limits.
         now: a monotonic clock, in seconds.
         on_earlier: called when ``earliest_due`` became earlier, to wake a consumer that waits until then.
+
+    Attributes:
+        subject: the request that the limits are for, with which the error's message begins.
     """
 
     def __init__(
@@ -42,6 +53,7 @@ class Deadlines:
     ) -> None:
         self.now = now
         self.started_at = now()
+        self.subject = ""
         self._timeout = timeout
         self._on_earlier = on_earlier
         self._idle = math.inf if timeout.idle is None else timeout.idle
@@ -118,7 +130,8 @@ class Deadlines:
         """Return the error for the limit that runs out next."""
         _, phase, limit = self._due
         text = _MEANING[phase].format(limit=limit)
-        return StreamTimeout(f"{text}; raise Timeout({phase}=...) if the model needs longer", phase=phase, limit=limit)
+        error = StreamTimeout(f"{self.subject}: {text}" if self.subject else text, phase=phase, limit=limit)
+        return with_remedy(error, f"the limit is the client's: {_ABOUT[phase]}")
 
     def __repr__(self) -> str:
         return f"<Deadlines {self._due[1]} in {self.remaining():.3f} s>"

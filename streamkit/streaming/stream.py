@@ -93,6 +93,7 @@ class Stream:
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
+        state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
         self._delivery = Delivery(state, number, job.provider.name, model, observers)

@@ -163,6 +163,10 @@ class StreamHook:
         self._before_waiting = before_waiting
         self._drain_until = time.monotonic() + _DRAIN_SECONDS
 
+    def seconds_since_sent(self) -> float:
+        """Return how long ago the request began to go out."""
+        return time.monotonic() - self.sent_at
+
     def timed_out(self) -> bool:
         """Return whether a limit has passed: then an error of the connection may be its effect."""
         return self._deadlines.remaining() <= 0

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from streamkit.errors import ConfigError, StreamError, StreamkitError
+from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
 from streamkit.streaming.shared_state import Outcome, StreamState
@@ -46,7 +46,7 @@ def read(state: StreamState, job: Job) -> None:
         outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
-        outcome = _shown(outcome, job, origin)
+        outcome = _shown(outcome, job, origin, "" if attempt is None else attempt.why_last)
         state.ended_at = time.monotonic()
         try:
             if attempt is not None and outcome.status == "complete":
@@ -81,7 +81,8 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         else:
             delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
-                return attempt, attempt.failed(failure)
+                why = _why_no_other_try(failure, state.attempts, job, delay, has_chunks=attempt.has_chunks)
+                return attempt, attempt.failed(failure, why)
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
@@ -90,12 +91,40 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
         attempt = Attempt(state, job)
 
 
-def _shown(outcome: Outcome, job: Job, origin: Origin | None) -> Outcome:
-    """Return the outcome with an error that says no secret and keeps no request; never raises."""
+def _why_no_other_try(failure: StreamError, tries: int, job: Job, delay: float | None, *, has_chunks: bool) -> str:
+    """Return the reason why the request is not sent again, "" if the error's class is the reason.
+
+    Args:
+        failure: the error of the last try.
+        tries: the number of tries so far.
+        job: the work of the stream.
+        delay: the seconds to wait before another try, for which there is no time; ``None`` if ``Retry`` allows none.
+        has_chunks: whether the last try gave a chunk.
+    """
+    retry = job.retry
+    tried = "tried once" if tries == 1 else f"tried {tries} times"
+    if not failure.retryable:
+        return tried if isinstance(failure, ConnectError) or tries > 1 else ""
+    if has_chunks:
+        return "not tried again, as chunks had been delivered"
+    if tries >= retry.attempts:
+        return f"{tried}, the limit of Retry(attempts={retry.attempts})"
+    asked = failure.retry_after if isinstance(failure, APIError) else None
+    if asked is not None and asked > retry.max_retry_after:
+        return f"the server asks to wait {asked:g} s, more than Retry(max_retry_after={retry.max_retry_after:g})"
+    if delay is None or job.timeout.total is None:  # a subclass of Retry decides by itself
+        return tried
+    return f"{tried}, as Timeout(total={job.timeout.total:g}) leaves no time to try again"
+
+
+def _shown(outcome: Outcome, job: Job, origin: Origin | None, why_last: str) -> Outcome:
+    """Return the outcome with an error that says what to do, and no secret, and keeps no request; never raises."""
     error = outcome.error
     try:
         if isinstance(error, StreamkitError):
             mask_error(error, job.request.secrets)
+            if isinstance(error, StreamError):
+                job.explain(error, why_last)
             forget_origin(error)
             error.__cause__ = origin
     except Exception as failure:  # an error of another package's, with fields that are not what they should be

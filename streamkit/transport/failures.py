@@ -15,6 +15,7 @@ from streamkit.transport.connection import ProxyRefused
 from streamkit.transport.head import HeadTooLarge
 from streamkit.transport.wait_hook import WaitHook
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.messages import with_remedy
 from streamkit.wire.secrets import mask
 
 __all__ = ["FAILURES", "body_error", "forget_origin", "opening_error"]
@@ -22,6 +23,18 @@ __all__ = ["FAILURES", "body_error", "forget_origin", "opening_error"]
 #: The base classes of these exceptions.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _MOST_FOREIGN = 200  # characters shown of an answer that is not HTTP
+_PROXY_SETTINGS = "check the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts to reach without it"
+# The schemes of SOCKS proxies for which this machine looks names up, and those for which the proxy does.
+_LOCAL_LOOKUP = {"socks5": "socks5h", "socks4": "socks4a"}
+# OpenSSL's reasons for a peer that does not speak TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+# Source: X509_V_ERR_* in OpenSSL's x509_vfy.h.
+_ABOUT_CERTIFICATE = {
+    9: "check the clock of this machine",  # not yet valid
+    10: "check the clock of this machine; if it is right, the server's certificate has expired",
+    62: "check the host in the provider's base URL",  # another host's certificate
+    64: "check the host in the provider's base URL",  # another address's
+}
 
 
 def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, proxy: str) -> StreamError:
@@ -37,23 +50,64 @@ def opening_error(error: BaseException, request: HttpRequest, hook: WaitHook, pr
     host = urllib3.util.parse_url(request.url).netloc or request.url
     if proxy:
         host = f"{host} through the proxy {proxy}"
+    if bundle := _missing_bundle(error):
+        failure = ConnectError(f"no secure connection to {host}: {mask(bundle, request.secrets)}")
+        return with_remedy(failure, "set REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE to a file that exists, or unset it")
     if isinstance(error, requests.exceptions.SSLError):
         passing = not _caused_by(error, ssl.SSLCertVerificationError) and bool(_caused_by(error, ssl.SSLEOFError))
-        return ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
+        failure = ConnectError(f"no secure connection to {host}: {reason}", retryable=passing)
+        return with_remedy(failure, _about_tls(error))
     if bound := _caused_by(error, HeadTooLarge):
         return ProtocolError(f"the response of {host} has {bound}")
     if foreign := _foreign(error):
-        return ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
+        odd = ProtocolError(f"{host} does not speak HTTP: {mask(foreign, request.secrets)[:_MOST_FOREIGN]!r}")
+        return with_remedy(odd, "check scheme and port of the provider's base URL")
+    if (unreached := _unreached(error, host, reason, hook)) is None:
+        return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+    return with_remedy(unreached, _about_lookup(error, reason, proxy) or (_PROXY_SETTINGS if proxy else ""))
+
+
+def _unreached(error: BaseException, host: str, reason: str, hook: WaitHook) -> ConnectError | None:
+    """Return the error of a connection that could not be made, ``None`` if it was made."""
     if refusal := _caused_by(error, ProxyRefused):
         return ConnectError(f"no connection to {host}: {reason}", retryable=refusal.retryable)
     if _caused_by(error, urllib3.exceptions.NameResolutionError):
-        name = f"the proxy {proxy}" if proxy else host  # the proxy looks up the other name
+        # Through a proxy it is the proxy's own name: the proxy looks up the other one.
+        name = host.partition(" through ")[2] or host
         return ConnectError(f"the name of {name} could not be looked up: {reason}", retryable=True)
     if _caused_by(error, urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError):
         return ConnectError(f"no connection to {host}: {reason}", retryable=True)
     if not hook.connected:
         return ConnectError(f"the connection to {host} could not be set up: {reason}", retryable=True)
-    return BrokenStreamError(f"{host} closed the connection before it answered: {reason}", retryable=True)
+    return None
+
+
+def _about_lookup(error: BaseException, reason: str, proxy: str) -> str:
+    """Return what to do about a name that could not be looked up here, "" for another failure or a proxy's name."""
+    scheme = proxy.partition("://")[0]
+    if scheme in _LOCAL_LOOKUP and "could not be looked up" in reason:
+        return f"{_LOCAL_LOOKUP[scheme]}:// in place of {scheme}:// lets the proxy look names up"
+    if not proxy and _caused_by(error, urllib3.exceptions.NameResolutionError):
+        return "check the host in the provider's base URL, and the network"
+    return ""
+
+
+def _missing_bundle(error: BaseException) -> str:
+    """Return the text of requests' error for a file of certificates that does not exist, "" for other errors."""
+    text = str(error)
+    return text if text.startswith("Could not find a suitable TLS CA certificate bundle") else ""
+
+
+def _about_tls(error: BaseException) -> str:
+    """Return what to do about a TLS handshake that failed."""
+    invalid = _caused_by(error, ssl.SSLCertVerificationError)
+    if invalid is not None:
+        other = _ABOUT_CERTIFICATE.get(invalid.verify_code)
+        return other or "if a proxy of your network decrypts TLS, set REQUESTS_CA_BUNDLE to the file of its certificate"
+    failed = _caused_by(error, ssl.SSLError)
+    if failed is not None and failed.reason in _NO_TLS:
+        return "no TLS is spoken there: check scheme and port of the provider's base URL"
+    return "check the network and the proxy settings"
 
 
 def forget_origin(error: BaseException) -> None:

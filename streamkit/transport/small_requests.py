@@ -10,6 +10,7 @@ from streamkit.transport.failures import forget_origin
 from streamkit.transport.guard import SocketGuard
 from streamkit.transport.transport import Transport
 from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.messages import with_remedy
 from streamkit.wire.secrets import mask_error, place_of
 
 __all__ = ["Deadline", "TimeIsUp", "fetch", "redirected"]
@@ -128,6 +129,5 @@ def _fetch(transport: Transport, request: HttpRequest, hook: Deadline, max_body:
 def redirected(info: ResponseInfo, remedy: str, *, excerpt: str = "") -> ProtocolError:
     """Return the error for a redirect, which is not followed because of the key. The caller masks it."""
     where = place_of(info.headers.get("location", ""))
-    return ProtocolError(
-        f"the server redirects ({info.status}) to {where!r}; redirects are not followed, so {remedy}", excerpt=excerpt
-    )
+    text = f"the server redirects ({info.status}) to {where!r}, and redirects are not followed"
+    return with_remedy(ProtocolError(text, excerpt=excerpt), remedy)

@@ -10,6 +10,7 @@ from streamkit.errors import APIError, ProtocolError, StreamkitError
 
 __all__ = [
     "MAX_ERROR_BODY",
+    "MOST_SHOWN",
     "Masked",
     "Unshown",
     "WrongType",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 MAX_ERROR_BODY = 64 * 1024  # bytes read of an error's body, and characters kept
-_MOST_SHOWN = 2048  # characters kept of an error's text
+MOST_SHOWN = 2048  # characters kept of an error's text
 
 
 class Masked(str):
@@ -79,7 +80,7 @@ def mask(text: str, secrets: tuple[str, ...]) -> str:
 def mask_error(error: StreamkitError, secrets: tuple[str, ...]) -> None:
     """Mask the secrets in an error's texts, some of which come from the server, and cut the texts to their bounds."""
     # Mask before cutting: a part of a key would not be found.
-    error.args = tuple(mask(arg, secrets)[:_MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
+    error.args = tuple(mask(arg, secrets)[:MOST_SHOWN] if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, ProtocolError):
         error.excerpt = mask(error.excerpt, secrets)[:512]
     elif isinstance(error, APIError):

@@ -159,11 +159,16 @@ def judge(
     return outcomes
 
 
-def shape(outcome: Outcome) -> tuple[Sequence[Chunk], Completion, str]:
-    """Return what is compared of an outcome: of the failures that end a body all are the same."""
+def shape(outcome: Outcome) -> tuple[Sequence[Chunk], Completion, object]:
+    """Return what is compared of an outcome: of the failures that end a body all are the same.
+
+    Of another error that is its class and its attributes: to its message a stream adds the address, among others.
+    """
     error = outcome.error
-    fails = isinstance(error, (TruncatedStreamError, BrokenStreamError))
-    return outcome.chunks, outcome.completion, "the bytes are over" if fails else repr(error)
+    if isinstance(error, (TruncatedStreamError, BrokenStreamError)):
+        return outcome.chunks, outcome.completion, "the bytes are over"
+    told = {name: value for name, value in vars(error).items() if name not in ("partial", "remedy")} if error else {}
+    return outcome.chunks, outcome.completion, (type(error), told)
 
 
 def check_whole(recording: Recording, outcome: Outcome, compare: Compare | None = None) -> None:

@@ -94,14 +94,17 @@ class TestModels:
         """A provider that rejects the key is named on stderr, in one line, without the key."""
         with Server(error_reply(401)) as server:
             done = streamkit("models", **openai_at(server))
-        assert (1, "", True) == (done.returncode, done.stdout, "openai: " in done.stderr)
+        assert (1, "", True) == (done.returncode, done.stdout, "streamkit: openai at " in done.stderr)
         assert KEY not in done.stdout + done.stderr
 
     @pytest.mark.parametrize(
         ("reply", "told"),
         [
             (error_reply(401, "Who?"), "401: Who?; check the key in LITELLM_API_KEY"),
-            (html_reply(), "text/html that is no JSON, not with a list of models; check that the provider's base URL"),
+            (
+                html_reply(),
+                "text/html ('Hello'), not a list of models in JSON; a web site or a proxy answered, not the API: check",
+            ),
         ],
     )
     def test_a_server_here_that_somebody_set_up(self, reply: Reply, told: str) -> None:
@@ -109,7 +112,7 @@ class TestModels:
         with Server(reply) as server:
             for variables in ({}, {"LITELLM_API_KEY": KEY}):
                 done = streamkit("models", LITELLM_BASE_URL=server.url, **variables)
-                assert (1, True) == (done.returncode, "litellm: litellm answer" in done.stderr)
+                assert (1, True) == (done.returncode, "streamkit: litellm at 127.0.0.1:" in done.stderr)
                 assert told in done.stderr
                 assert "no provider has a key" not in done.stderr
 
@@ -279,7 +282,7 @@ class TestDoctor:
         """A provider that lists nothing answers, and so does one that sends a page."""
         for reply, said in [
             (json_reply({"data": []}), "answers, 0 models"),
-            (html_reply(), "answers, but not as it should: openai answers with text/html"),
+            (html_reply(), "the server sent text/html ('Hello'), not a list of models in JSON"),
         ]:
             with Server(reply) as server:
                 assert said in streamkit("doctor", **openai_at(server)).stdout

@@ -70,7 +70,7 @@ def test_given_up_before_the_answer(writes: int, monkeypatch: pytest.MonkeyPatch
     with Server(Reply(before_head=[Wait(None)])) as server:
         error = failure_of(server)
     assert type(error) is BrokenStreamError
-    assert str(error).endswith(f"closed the connection before it answered: {GIVEN_UP}")
+    assert f"closed the connection before it answered: {GIVEN_UP}; tried once" in str(error)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
@@ -91,7 +91,7 @@ def test_given_up_in_the_middle(
     with Server(Reply([body, Wait(None), body], content_type=content_type, framing=framing, encoding=encoding)) as far:
         error = failure_of(far)
     assert type(error) is BrokenStreamError
-    assert str(error).endswith(GIVEN_UP)
+    assert f": {GIVEN_UP}, after " in str(error)
 
 
 def test_a_reset_under_tls(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,9 @@ class TestLimits:
         """A spending limit says which it is and how far, and is not tried again, also inside a stream."""
         reply = Reply([sse_event(DAILY)]) if in_stream else json_reply(DAILY, 402)
         with Server(reply) as server, Client([Agnic(KEY, server.url)], retry=Retry(3)) as client:
-            with pytest.raises(PaymentRequiredError, match="agnic answered 402: Daily limit exceeded") as caught:
+            with pytest.raises(
+                PaymentRequiredError, match=r"agnic/openai/gpt-4o at \S+ answered 402: Daily limit exceeded"
+            ) as caught:
                 client.complete("agnic/openai/gpt-4o", "Hi")
             assert 1 == len(server.requests)
         error = caught.value

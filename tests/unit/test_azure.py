@@ -273,7 +273,7 @@ def test_its_refusal() -> None:
         with Client([AzureOpenAI(KEY, origin(server))], retry=1) as client:
             with pytest.raises(RateLimitError) as caught:
                 client.complete("azure/m", "Hi")
-            with pytest.raises(Exception, match=re.escape("check the key in AZURE_OPENAI_API_KEY")):
+            with pytest.raises(Exception, match=re.escape("Check the key in AZURE_OPENAI_API_KEY")):
                 client.complete("azure/m", "Hi")
     error = caught.value
     assert ("apim-1", 26.0, "429", 429) == (error.request_id, error.retry_after, error.code, error.status)

@@ -258,7 +258,7 @@ class TestList:
             Server(redirect_reply("https://me:hush@elsewhere.example/a?ticket=hush")) as server,
             Client([local(server)]) as client,
         ):
-            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a';"):
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a', and"):
                 client.models.list("local")
 
     def test_an_empty_list_is_no_error(self) -> None:

@@ -306,7 +306,7 @@ class TestClient:
         """Where a server points is said, without what may be secret there."""
         reply = redirect_reply("https://me:hush@elsewhere.example/a?ticket=hush")
         with Server(reply) as server, Client([OpenAI("key", server.url)]) as client:
-            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a'; .*base_url"):
+            with pytest.raises(ProtocolError, match=r"redirects \(307\) to 'https://elsewhere\.example/a', .*base_url"):
                 client.complete("openai/m", "Hi")
 
     def test_repr(self) -> None:

@@ -117,10 +117,18 @@ def test_no_limits() -> None:
 @pytest.mark.parametrize(
     ("phase", "enter", "words"),
     [
-        ("connect", "connecting", "no connection within 1.5 s; raise Timeout(connect=...)"),
-        ("first", "sending", "no chunk within 1.5 s of sending the request; raise Timeout(first=...)"),
-        ("idle", "arrived", "no chunk for 1.5 s; raise Timeout(idle=...)"),
-        ("total", "waiting", "not complete within 1.5 s; raise Timeout(total=...)"),
+        (
+            "connect",
+            "connecting",
+            "no connection within 1.5 s; the limit is the client's: check the network and the provider's base URL, or ",
+        ),
+        (
+            "first",
+            "sending",
+            "no chunk within 1.5 s of sending the request; the limit is the client's: raise Timeout(first=...)",
+        ),
+        ("idle", "arrived", "no chunk for 1.5 s; the limit is the client's: raise Timeout(idle=...)"),
+        ("total", "waiting", "not complete within 1.5 s; the limit is the client's: raise Timeout(total=...)"),
     ],
 )
 def test_the_error_names_the_limit(phase: str, enter: str, words: str) -> None:
@@ -132,6 +140,7 @@ def test_the_error_names_the_limit(phase: str, enter: str, words: str) -> None:
     assert isinstance(error, StreamTimeout)
     assert (phase, 1.5, False) == (error.phase, error.limit, error.retryable)
     assert words in str(error)
+    assert f"raise Timeout({phase}=...)" in str(error)
 
 
 LIMITS = st.none() | st.floats(0.01, 100)

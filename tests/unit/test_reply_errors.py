@@ -15,6 +15,7 @@ from streamkit import APIError, PaymentRequiredError, errors
 from streamkit.providers import registry
 from streamkit.providers.reply.errors import api_error
 from streamkit.wire.http import ResponseInfo
+from streamkit.wire.messages import what_happened
 
 
 @pytest.mark.parametrize(
@@ -758,7 +759,7 @@ def test_what_each_provider_sends(case: Case, monkeypatch: pytest.MonkeyPatch) -
         error.body,
     )
     assert expected == found
-    said = error.message.partition("; check the key in ")[0]
+    said = what_happened(error)
     assert f"{case.provider} answered {case.status}: {case.message}" == said
 
 

@@ -136,7 +136,9 @@ def test_what_does_not_speak_http(sent: bytes, shown: str, transport: Transport)
     """Another protocol's greeting is said to be none of HTTP, and is no reason to ask again."""
     with Server(Reply(before_head=[Raw(sent), Cut()])) as server, pytest.raises(ProtocolError) as caught:
         fetch(transport, get(server.url), Deadline(10))
-    assert str(caught.value).endswith(f" does not speak HTTP: {shown}")
+    assert str(caught.value).endswith(
+        f" does not speak HTTP: {shown}; check scheme and port of the provider's base URL"
+    )
     assert not caught.value.retryable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-__all__ = ["without_markup"]
+__all__ = ["is_page", "without_markup"]
 
 _PAGE = re.compile(r"\s*(?:\ufeff\s*)?(?:<!--|<(?:!doctype\s+html|html|head|body|title|meta)\b)", re.IGNORECASE)
 _XML = re.compile(r"\s*(?:\ufeff\s*)?<\?xml\b[^<]*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
@@ -15,9 +15,14 @@ _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1[^<>]*>?|\Z)
 _TAG = re.compile(r"<[^<>]*>?")
 
 
+def is_page(text: str) -> bool:
+    """Return whether a text is the beginning of a page of HTML."""
+    return bool(_PAGE.match(text) or _XML.match(text))
+
+
 def without_markup(text: str) -> str:
     """Return the title of a page in one line, without one the beginning of what it shows; other text as it is."""
-    if not (_PAGE.match(text) or _XML.match(text)):
+    if not is_page(text):
         return text
     page = text[:_SEARCHED]
     found = _inside(page, "title") or _inside(page, "h1") or _shown(_UNSEEN.sub(" ", page))

@@ -6,6 +6,7 @@ from streamkit.errors import APIError
 from streamkit.providers.reply.errors import api_error
 from streamkit.wire.http import ResponseInfo
 from streamkit.wire.json import parse_json
+from streamkit.wire.messages import with_remedy
 from streamkit.wire.secrets import MAX_ERROR_BODY
 
 __all__ = ["refusal"]
@@ -31,5 +32,5 @@ def refusal(provider: str, info: ResponseInfo, body: bytes, variable: str | None
     if info.retry_after is not None:
         error.retry_after = info.retry_after
     if info.status == 401 and variable is not None:
-        error.args = (f"{error.message}; check the key in {variable}",)
+        return with_remedy(error, f"check the key in {variable}")
     return error
