@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from streamkit.cli.output import Sink
-from streamkit.errors import StreamError
+from streamkit.errors import ChannelClosed, StreamError
 from streamkit.streaming.stream import Stream
+from streamkit.values.chunks import Chunk
 
 __all__ = ["show"]
 
 
-def show(stream: Stream, to: Sink) -> bool:
+def show(stream: Stream, to: Sink, *, at_once: bool = False) -> bool:
     """Show an answer as it arrives.
+
+    Args:
+        stream: the answer; the caller closes it.
+        to: where to show it.
+        at_once: whether to show it only when it has ended.
 
     Returns:
         Whether the answer is complete; ``False`` after Ctrl-C.
@@ -25,15 +32,39 @@ def show(stream: Stream, to: Sink) -> bool:
         Unwritable: the output cannot be written.
     """
     with _interruptible(stream):
+        to.begin()
+        kept: list[Chunk] = []
         try:
-            for chunk in stream:
-                to.show(chunk)
+            for chunk in _chunks(stream, to):
+                if at_once:
+                    kept.append(chunk)
+                    to.idle()
+                else:
+                    to.show(chunk)
         except StreamError:
+            _show_all(kept, to)
             to.end()
             raise
+        _show_all(kept, to)
         cancelled = stream.status == "cancelled"
         to.end(interrupted=cancelled)
     return not cancelled
+
+
+def _chunks(stream: Stream, to: Sink) -> Iterator[Chunk]:
+    """Iterate the chunks, and call the sink at its interval while none comes."""
+    while True:
+        try:
+            yield stream.recv(to.tick)
+        except queue.Empty:
+            to.idle()
+        except ChannelClosed:
+            return
+
+
+def _show_all(chunks: list[Chunk], to: Sink) -> None:
+    for chunk in chunks:
+        to.show(chunk)
 
 
 @contextmanager

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
-from functools import partial
-from typing import Any
 
 import click
 
 from streamkit.cli.answer import show
-from streamkit.cli.dialogue import hold
+from streamkit.cli.completing import complete_model
+from streamkit.cli.dialogue import Dialogue
 from streamkit.cli.options import Number, json_option
+from streamkit.cli.question import options_of, parts_of, question_of
 from streamkit.cli.sinks import sink
 from streamkit.client import Client
-from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.settings import Timeout
 from streamkit.values.messages import Message
 from streamkit.wire.loose_json import as_word
@@ -25,15 +24,18 @@ _DEFAULT_MODEL = "demo/storyteller"
 
 
 @click.command(
+    short_help="Ask a model, once or in a dialogue.",
     epilog="""\b
 Examples:
   streamkit chat "Tell me a story about a pier"
   streamkit chat -m openai/gpt-4o-mini -s "Be brief." "What is a monad?"
   streamkit chat -m openai/gpt-4o-mini "Summarize this:" < notes.txt
+  streamkit chat -m openai/gpt-4o-mini -a chart.png "What does this show?"
+  streamkit chat -m openai/gpt-4o-mini -o top_p=0.9 -o seed=7 "Hello"
   echo "What is 2 + 2?" | streamkit chat -
   streamkit chat --json "Hello" | jq -j '.text // empty'
   streamkit chat
-"""
+""",
 )
 @click.argument("words", metavar="[PROMPT | -]", nargs=-1)
 @click.option(
@@ -44,9 +46,19 @@ Examples:
     show_envvar=True,
     default=_DEFAULT_MODEL,
     show_default=True,
+    shell_complete=complete_model,
     help="The model, as provider/model.",
 )
 @click.option("-s", "--system", metavar="SYSTEM", help="The system prompt.")
+@click.option(
+    "-a",
+    "--attach",
+    "files",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    multiple=True,
+    help="An image or a document that goes with the PROMPT; may be given more than once.",
+)
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -56,44 +68,62 @@ Examples:
 )
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="The longest answer, in tokens.")
 @click.option("--temperature", metavar="T", type=Number(min=0), help="0 for the likeliest words, more for others.")
+@click.option(
+    "-o",
+    "--option",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Any other option of the request, under the library's name; VALUE is JSON, or else text. May be given "
+    "more than once.",
+)
+@click.option("--no-stream", "at_once", is_flag=True, help="Show the answer at once when it has ended.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    envvar="STREAMKIT_PLAIN",
+    show_envvar=True,
+    help="On a terminal, leave Markdown as the model wrote it.",
+)
 @json_option
 def chat(
     words: tuple[str, ...],
     model: str,
     system: str | None,
+    files: tuple[str, ...],
     timeout: float | None,
     max_tokens: int | None,
     temperature: float | None,
+    pairs: tuple[str, ...],
+    at_once: bool,
+    plain: bool,
     as_json: bool,
 ) -> int:
     """Ask a model, and stream its answer.
 
     A PROMPT of - is read from standard input. What is piped in besides a PROMPT is put after it. Without a
-    PROMPT, on a terminal, this is a dialogue that remembers what was said: /exit or Ctrl-D ends it.
+    PROMPT, on a terminal, this is a dialogue that remembers what was said: /exit or Ctrl-D ends it, /help
+    lists its commands.
 
-    Ctrl-C stops an answer, and what has come of it stays. On a terminal the model's reasoning, where it shows
-    any, comes dimmed before the answer, and control characters are taken out. Into a pipe goes the answer
-    alone, as it is.
+    Ctrl-C stops an answer, and what has come of it stays. On a terminal the answer's Markdown is shown as
+    headings, lists, tables and code, the model's reasoning, where it shows any, comes dimmed before the
+    answer, and control characters are taken out. Into a pipe goes the answer alone, as it is.
     """
+    options = options_of(pairs, {"max_tokens": max_tokens, "temperature": temperature, "timeout": timeout})
+    if timeout is not None:
+        # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
+        options["timeout"] = Timeout(first=None, idle=None, total=timeout)
+    parts = parts_of(files)
     prompt = _prompt(words, as_json)
-    to = sink(as_json=as_json)
-    history = [Message("system", as_word(system))] if system else []
-    # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
-    limits = Timeout() if timeout is None else Timeout(first=None, idle=None, total=timeout)
-    with Client(timeout=limits) as client:
-        ask = partial(client.stream, model, max_tokens=max_tokens, temperature=temperature)
+    to = sink(as_json=as_json, plain=plain)
+    asked = as_word(system)
+    with Client() as client:
         if prompt is None:
-            _check(client, model, history, ask.keywords)  # before anything is typed that could not be sent
-            return hold(ask, history, to, model)
-        with ask([*history, Message("user", prompt)]) as stream:
-            return 0 if show(stream, to) else 130
-
-
-def _check(client: Client, model: str, history: list[Message], options: dict[str, Any]) -> None:
-    """Raise the ConfigError that any question to the model would, such as for a missing key."""
-    provider, name = client.resolve(model)
-    params = {option: value for option, value in options.items() if value is not None}
-    provider.request(ChatRequest(name, messages_of([*history, Message("user", "Hi")]), params))
+            dialogue = Dialogue(client, to, model=model, system=asked, options=options, parts=parts, at_once=at_once)
+            return dialogue.hold()
+        messages = [*([Message("system", asked)] if asked else []), question_of(prompt, parts)]
+        with client.stream(model, messages, **options) as stream:
+            return 0 if show(stream, to, at_once=at_once) else 130
 
 
 def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:

@@ -18,12 +18,13 @@ _PROMPT = "Tell me a story about a robot in a lighthouse."
 
 
 @click.command(
+    short_help="Watch a story arrive; needs no key.",
     epilog="""\b
 Examples:
   streamkit demo
   streamkit demo --tokens-per-second 5
   streamkit demo --json | jq -j '.text // empty'
-"""
+""",
 )
 @click.option(
     "--tokens-per-second",

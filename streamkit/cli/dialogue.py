@@ -1,74 +1,195 @@
-"""A dialogue on a terminal, with its history."""
+"""A dialogue on a terminal, with its history and its commands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
 
+from streamkit.cli import typed_input
 from streamkit.cli.answer import show
 from streamkit.cli.failures import advised, tell
-from streamkit.cli.output import Sink
+from streamkit.cli.output import Sink, one_line
+from streamkit.cli.question import Part, check, question_of
+from streamkit.client import Client
 from streamkit.errors import StreamkitError
-from streamkit.streaming.stream import Stream
-from streamkit.values.messages import Message
-from streamkit.wire.loose_json import as_word
+from streamkit.values.messages import Message, TextPart
 
-__all__ = ["hold"]
+__all__ = ["Dialogue"]
 
-Ask = Callable[[list[Message]], Stream]
+_HELP = {
+    "/help": "show this list",
+    "/model [NAME]": "show the model, or go on with another one, as provider/model",
+    "/system [TEXT]": 'show the system prompt, or set it; "" removes it',
+    "/save FILE": "write the dialogue into a file: as JSON if its name ends in .json, else as Markdown",
+    "/exit": "end the dialogue, as Ctrl-D does",
+}
+_MULTILINE = 'A line that ends in \\ goes on in the next one; """ begins and ends a text of several lines.'
+# What other programs call them.
+_ELSEWHERE = {"/quit": "/exit", "/bye": "/exit", "/q": "/exit", "/?": "/help", "/h": "/help", "/write": "/save"}
+_COMMAND = re.compile(r"/[\w?-]*(?=\s|$)")  # a path, such as /etc/hosts, begins a question
 
-_PROMPT = "> "
-_END = "/exit"
 
-
-def hold(ask: Ask, history: list[Message], to: Sink, model: str) -> int:
-    """Hold a dialogue until the user ends it.
+class Dialogue:
+    """A dialogue with a model, until the user ends it.
 
     Args:
-        ask: starts the answer to a list of messages.
-        history: earlier messages, such as a system prompt; new messages are appended.
+        client: starts the answers.
         to: the terminal.
-        model: its name, for the user.
+        model: the name of the model to begin with.
+        system: the system prompt, or "".
+        options: of each request.
+        parts: files that go with the first question.
+        at_once: whether to show an answer only when it has ended.
 
-    Returns:
-        The exit code.
+    Raises:
+        ConfigError: the model could not be asked anything.
     """
-    with suppress(ImportError):  # not on Windows, whose console edits lines itself
-        import readline  # noqa: F401 - gives input() its keys and its history
-    to.note(f"{model} listens. {_END} or Ctrl-D ends the dialogue, Ctrl-C stops an answer.")
-    warned = False
-    while True:
-        try:
-            line = as_word(input(_PROMPT)).strip()  # bytes that are no text come as half characters
-            warned = False
-            if line == _END:
-                return 0
-            if line:
-                _turn(ask, history, to, line)
-        except EOFError:
-            to.note("")
-            return 0
-        except KeyboardInterrupt:
-            to.note("")
-            if warned:
-                return 0
-            warned = True
-            to.note("Ctrl-C once more, or Ctrl-D, ends the dialogue.")
 
+    def __init__(
+        self,
+        client: Client,
+        to: Sink,
+        *,
+        model: str,
+        system: str,
+        options: Mapping[str, Any],
+        parts: list[Part],
+        at_once: bool,
+    ) -> None:
+        self._client = client
+        self._to = to
+        self._model = model
+        self._system = system
+        self._options = options
+        self._parts = parts
+        self._at_once = at_once
+        self._said: list[Message] = []
+        self._saved: set[str] = set()  # the files that this dialogue wrote, which it may write again
+        self._check(model)  # before anything is typed that could not be sent
+        self._commands = {
+            "/help": self._help,
+            "/model": self._change_model,
+            "/system": self._change_system,
+            "/save": self._save,
+        }
 
-def _turn(ask: Ask, history: list[Message], to: Sink, line: str) -> None:
-    """Ask, and append the question and the answer received so far to the history.
-
-    A question without any answer, or one that could not be sent, is not appended, so that it may be asked again.
-    """
-    question = Message("user", line)
-    try:
-        with ask([*history, question]) as stream:
+    def hold(self) -> int:
+        """Hold the dialogue, and return the exit code."""
+        typed_input.prepare()
+        self._to.note(f"{one_line(self._model)} listens. /help lists commands, Ctrl-C stops an answer, /exit ends.")
+        warned = False
+        while True:
             try:
-                show(stream, to)
-            finally:
-                said = stream.completion.text or stream.completion.refusal
-                if said:
-                    history += [question, Message("assistant", said)]
-    except StreamkitError as error:
-        tell(advised(error))
+                typed = typed_input.read()
+                warned = False
+                command = None if typed.quoted else _COMMAND.match(typed.text)
+                if command is not None:
+                    if command[0] == "/exit":
+                        return 0
+                    self._obey(command[0], typed.text[command.end() :].strip())
+                elif typed.text.strip():
+                    self._ask(typed.text)
+            except EOFError:
+                self._to.note("")
+                return 0
+            except KeyboardInterrupt:
+                self._to.note("")
+                if warned:
+                    return 0
+                warned = True
+                self._to.note("Ctrl-C once more, or Ctrl-D, ends the dialogue.")
+
+    def _ask(self, text: str) -> None:
+        """Ask, and keep the question and the answer received so far.
+
+        A question without any answer, or one that could not be sent, is not kept, so that it may be asked again.
+        """
+        question = question_of(text, self._parts)
+        try:
+            with self._client.stream(self._model, self._messages(question), **self._options) as stream:
+                try:
+                    show(stream, self._to, at_once=self._at_once)
+                finally:
+                    said = stream.completion.text or stream.completion.refusal
+                    if said:
+                        self._said += [question, Message("assistant", said)]
+                        self._parts = []
+        except StreamkitError as error:
+            tell(advised(error))
+
+    def _messages(self, *more: Message) -> list[Message]:
+        return [*([Message("system", self._system)] if self._system else []), *self._said, *more]
+
+    def _check(self, model: str) -> None:
+        check(self._client, model, self._messages(question_of("Hi", self._parts)), self._options)
+
+    # -- commands ----------------------------------------------------------------------------------------
+
+    def _obey(self, name: str, argument: str) -> None:
+        command = self._commands.get(name)
+        if command is not None:
+            command(argument)
+            return
+        near = _ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name, [*self._commands, "/exit"], 1)), "")
+        hint = f"did you mean {near}? " if near else ""
+        tell(f"there is no command {name}; {hint}/help lists the commands")
+
+    def _help(self, _: str) -> None:
+        width = max(map(len, _HELP))
+        self._to.note("\n".join([*(f"{usage:<{width}}  {what}" for usage, what in _HELP.items()), _MULTILINE]))
+
+    def _change_model(self, name: str) -> None:
+        if name:
+            try:
+                self._check(name)
+            except StreamkitError as error:
+                tell(f"{advised(error).rstrip('.')}; going on with {self._model}")
+                return
+            self._model = name
+        self._to.note(f"the model is {one_line(self._model)}")
+
+    def _change_system(self, text: str) -> None:
+        if text:
+            self._system = "" if text in ('""', "''") else text
+        self._to.note(f"the system prompt is: {self._system}" if self._system else "there is no system prompt")
+
+    def _save(self, name: str) -> None:
+        if not name:
+            tell("name the file: /save FILE")
+            return
+        path = os.path.expanduser(name)
+        real = os.path.realpath(path)
+        text = _as_json(self._messages()) if path.endswith(".json") else _as_markdown(self._messages())
+        try:
+            # A file that was there before is not replaced.
+            with open(path, "w" if real in self._saved else "x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            tell(f"{name} is there already; name another file")
+        except (OSError, ValueError) as error:  # a ValueError for a zero byte in the name
+            tell(f"cannot write {name}: {getattr(error, 'strerror', None) or error}; name another file")
+        else:
+            self._saved.add(real)
+            self._to.note(f"saved in {one_line(name)}")
+
+
+def _as_json(messages: list[Message]) -> str:
+    return f"{json.dumps([message.to_dict() for message in messages], ensure_ascii=False, indent=2)}\n"
+
+
+def _as_markdown(messages: list[Message]) -> str:
+    return "\n".join(f"## {message.role.capitalize()}\n\n{_text_of(message).strip()}\n" for message in messages)
+
+
+def _text_of(message: Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "\n\n".join(part.text if isinstance(part, TextPart) else _name_of(part) for part in message.content or ())
+
+
+def _name_of(part: object) -> str:
+    return f"[{getattr(part, 'filename', None) or 'image'}]"

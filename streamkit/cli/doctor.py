@@ -40,12 +40,13 @@ _OF_A_PROBE = ("model", "method", "data", "headers", "key_from", "timeout")
 
 
 @click.command(
+    short_help="Say which providers answer, or how a stream arrives.",
     epilog="""\b
 Examples:
   streamkit doctor
   streamkit doctor https://gateway.example/v1/chat/completions --key-from GATEWAY_KEY -m gpt-4o-mini
   streamkit doctor http://localhost:5000/stream --method GET
-"""
+""",
 )
 @click.argument("url", required=False)
 @click.option("-m", "--model", metavar="MODEL", help=f"Named in the request; by default {DEFAULT_MODEL}.")
@@ -153,6 +154,6 @@ def _answer(count: int, error: StreamkitError | None) -> str:
 def _show(result: Probe) -> None:
     for name, value in result.lines():
         put(f"{one_line(name):<17} {one_line(value)}")
-    put(f"{'verdict':<17} {one_line(verdict(result))}")
+    put(f"{'verdict':<17} {one_line(verdict(result, with_error=False))}")  # the error itself goes to stderr
     if result.error is not None:
         tell(advised(result.error, "url" if result.keyed else "url without key"))

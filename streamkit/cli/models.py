@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from streamkit.cli.completing import complete_provider
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import one_line, put, to_json
 from streamkit.client import Client
@@ -17,14 +18,15 @@ __all__ = ["models"]
 
 
 @click.command(
+    short_help="List the models, with prices and capabilities.",
     epilog="""\b
 Examples:
   streamkit models
   streamkit models --provider openrouter --capability tools --capability images
   streamkit models --json | jq -r 'select(.input_price < 1) | .model'
-"""
+""",
 )
-@click.option("-p", "--provider", metavar="NAME", help="Ask this provider alone.")
+@click.option("-p", "--provider", metavar="NAME", shell_complete=complete_provider, help="Ask this provider alone.")
 @click.option(
     "-c",
     "--capability",

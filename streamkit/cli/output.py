@@ -71,7 +71,19 @@ class Unwritable(Exception):
 
 
 class Sink(Protocol):
-    """Takes the chunks of one answer after another."""
+    """Takes the chunks of one answer after another.
+
+    Attributes:
+        tick: seconds after which to call ``idle``, if no chunk came; ``None`` for never.
+    """
+
+    tick: float | None
+
+    def begin(self) -> None:
+        """Begin an answer that was asked for just now."""
+
+    def idle(self) -> None:
+        """Show that time passes, and whatever is not shown yet."""
 
     def show(self, chunk: Chunk) -> None:
         """Write one chunk, flushed.
@@ -96,8 +108,15 @@ class Plain:
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # a locale without the model's letters is no reason to stop
+        self.tick: float | None = None
         self._file = file
         self._in_line = False
+
+    def begin(self) -> None:
+        pass
+
+    def idle(self) -> None:
+        pass
 
     def show(self, chunk: Chunk) -> None:
         if not chunk.index:
@@ -119,7 +138,15 @@ class Plain:
         """
         if text:
             self._in_line = not text.endswith("\n")
-            _write(self._file, text)
+            self.emit(text)
+
+    def emit(self, text: str) -> None:
+        """Write text, flushed, that is not a piece of the answer, such as a movement of the cursor.
+
+        Raises:
+            Unwritable: the output cannot be written.
+        """
+        _write(self._file, text)
 
 
 class Lines:
@@ -128,7 +155,14 @@ class Lines:
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(encoding="utf-8", newline="\n")
+        self.tick: float | None = None
         self._file = file
+
+    def begin(self) -> None:
+        pass
+
+    def idle(self) -> None:
+        pass
 
     def show(self, chunk: Chunk) -> None:
         _write(self._file, f"{to_json(_object(chunk))}\n")

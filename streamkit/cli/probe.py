@@ -211,15 +211,29 @@ def _error_in(kind: str, data: str | bytes, *, api: bool) -> APIError | None:
     return api_error(_SERVER, decoded, None, in_stream=True) if failed else None
 
 
-def verdict(seen: Probe) -> str:
-    """Return in words whether the response was streamed, and what to do if not."""
+def verdict(seen: Probe, *, with_error: bool = True) -> str:
+    """Return in words whether the response was streamed, and what to do if not.
+
+    Args:
+        seen: the observations.
+        with_error: whether to say which error there was.
+    """
     if seen.error is not None:
-        told = judge(seen.arrivals) if seen.events else "no event came"
-        return f"failed: {seen.error.message.rstrip('.')}. Until then: {told}"
+        failed = f"failed: {seen.error.message.rstrip('.')}" if with_error else _failed(seen)
+        if seen.connected is None:
+            return failed
+        return f"{failed}. Until then: {judge(seen.arrivals) if seen.events else 'no event came'}"
     if framing_of(seen.content_type) is None or not seen.content_type:
         return f"not a stream: the server sends {seen.content_type or 'no content type'}"
     torn = "" if _ends_whole(seen) else ". The last event has no empty line after it: it may have been cut off"
     return f"{judge(seen.arrivals)}{torn}"
+
+
+def _failed(seen: Probe) -> str:
+    """Return in a few words how far it went."""
+    if isinstance(seen.error, APIError):
+        return f"failed: the server answered {seen.error.status or 'with an error'}"
+    return "failed: nothing was sent" if seen.connected is None else "failed"
 
 
 def _ends_whole(seen: Probe) -> bool:

@@ -9,6 +9,7 @@ import attrs
 import click
 
 from streamkit.cli.answer import show
+from streamkit.cli.completing import complete_model
 from streamkit.cli.sinks import sink
 from streamkit.client import Client
 from streamkit.errors import ConfigError
@@ -24,15 +25,18 @@ __all__ = ["record"]
 
 
 @click.command(
+    short_help="Write real traffic into a file for tests.",
     epilog="""\b
 Examples:
   streamkit record hello.jsonl -m openai/gpt-4o-mini "Say hello"
   streamkit record session.jsonl --upstream https://api.openai.com/v1
-"""
+""",
 )
 @click.argument("path", metavar="FILE", type=click.Path(dir_okay=False, writable=True))
 @click.argument("prompt", required=False)
-@click.option("-m", "--model", metavar="MODEL", help="The model to ask, as provider/model.")
+@click.option(
+    "-m", "--model", metavar="MODEL", shell_complete=complete_model, help="The model to ask, as provider/model."
+)
 @click.option("--upstream", metavar="URL", help="Listen, and pass on to this base URL what any client asks.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; by default any free port.")
 def record(path: str, prompt: str | None, model: str | None, upstream: str | None, port: int) -> int:

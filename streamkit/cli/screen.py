@@ -2,56 +2,93 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
 
 from streamkit.cli.output import Plain, without_controls
 from streamkit.values.chunks import Chunk
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["Screen"]
+__all__ = ["Screen", "can_move"]
 
 _CUT = {
     "length": "[cut off at the token limit]",
     "content_filter": "[cut off by the provider's content filter]",
 }
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_SIMPLE_FRAMES = "|/-\\"
+_FRAMES_PER_SECOND = 10
+_ERASE_LINE = "\r\x1b[K"
 
 
 class Screen(Plain):
-    """Plain text without control characters, after the reasoning, which is dimmed.
+    """Plain text without control characters, after the reasoning, which is dimmed. Until the first text, the seconds.
 
     rich writes the dimmed text, as it knows whether and how each terminal can dim. The answer is written directly: it
     is not markup, and must not be wrapped at a width that may change.
     """
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, console: Console | None = None) -> None:
         super().__init__(file)
+        self._console = console or Console(file=file)
+        self._moves = can_move(self._console)
+        self.tick = 1 / _FRAMES_PER_SECOND if self._moves else None
+        self._frames = _FRAMES if "utf" in (file.encoding or "").lower() else _SIMPLE_FRAMES
+        self._frame = ""  # the frame of the spinner that is on the screen
+        self._waiting_since: float | None = None  # on time.monotonic; None once there is text
         self._reasons = False  # whether the last text shown is reasoning
 
-    @cached_property
-    def _console(self) -> Console:
-        from rich.console import Console
+    def begin(self) -> None:
+        self._waiting_since = time.monotonic()
 
-        return Console(file=self._file)
+    def idle(self) -> None:
+        if self._waiting_since is None or not self._moves:
+            return
+        seconds = time.monotonic() - self._waiting_since
+        frame = f"{self._frames[int(seconds * _FRAMES_PER_SECOND) % len(self._frames)]} {int(seconds)} s"
+        if frame != self._frame:
+            self._frame = frame
+            self._dim(f"\r{frame}")
 
     def show(self, chunk: Chunk) -> None:
         if chunk.index:
             return
         if chunk.reasoning:
+            self._stop_waiting()
             self._reasons = True
             self.dim(chunk.reasoning)
         elif text := chunk.text or chunk.refusal:
+            self._stop_waiting()
             if self._reasons:
-                self._reasons = False
-                self.end()
-                self.write("\n")
-            self.write(text)
+                self._end_reasoning()
+            self.answer(without_controls(text))
         elif note := _CUT.get(chunk.finish_reason or ""):
             self.note(note)
 
+    def answer(self, text: str) -> None:
+        """Write a piece of the answer, which has no control characters."""
+        self.write(text)
+
+    def _end_reasoning(self) -> None:
+        self.end()
+        self.write("\n")
+
+    def _stop_waiting(self) -> bool:
+        """Take the spinner away; return whether there was one."""
+        self._waiting_since = None
+        if not self._frame:
+            return False
+        self._frame = ""
+        self.write(_ERASE_LINE)
+        self._in_line = False
+        return True
+
     def end(self, *, interrupted: bool = False) -> None:
+        if self._stop_waiting() and interrupted:
+            self.write("^C")  # the terminal has shown it behind the spinner
         self._reasons = False
         self._in_line = self._in_line or interrupted  # the terminal has shown ^C
         super().end()
@@ -60,18 +97,22 @@ class Screen(Plain):
         self.end()
         self.dim(f"{text}\n")
 
-    def write(self, text: str) -> None:
-        super().write(without_controls(text))
-
     def dim(self, text: str) -> None:
         """Write a piece, dimmed.
 
         Raises:
             Unwritable: the terminal was closed.
         """
-        from rich.segment import Segment, Segments
-        from rich.style import Style
-
-        # Segments are written as they stand: no markup, no wrapping, no white space lost at the edges.
-        self._console.print(Segments([Segment(without_controls(text), Style(dim=True))]), end="", crop=False)
+        self._dim(without_controls(text))
         self._in_line = not text.endswith("\n")
+
+    def _dim(self, text: str) -> None:
+        # Segments are written as they stand: no markup, no wrapping, no white space lost at the edges.
+        with self._console.capture() as captured:
+            self._console.print(Segments([Segment(text, Style(dim=True))]), end="", crop=False)
+        self.emit(captured.get())
+
+
+def can_move(console: Console) -> bool:
+    """Return whether the terminal can move its cursor."""
+    return console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows

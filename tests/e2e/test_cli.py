@@ -35,6 +35,7 @@ from streamkit.testing import (
     text_reply,
     tool_call_reply,
 )
+from tests.terminals import lines_on
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
@@ -216,6 +217,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
         # Character by character is good enough: what is expected is ASCII.
         self.shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
         return bool(data)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on the screen and in its history."""
+        return lines_on(self.shown)
 
     def __enter__(self) -> Terminal:
         return self
@@ -694,16 +700,16 @@ def test_a_terminal_shows_reasoning_dimmed_and_obeys_nothing(serve: Serve) -> No
         chunk_event("line\n\tand :smile:"),
         *text_reply("").steps,
     ]
-    with Terminal("chat", "Hi", **at(serve(Reply(pieces)))) as terminal:
+    with Terminal("chat", "--plain", "Hi", **at(serve(Reply(pieces)))) as terminal:
         assert 0 == terminal.wait()
 
-    assert ["2", "2"] == [code for code, _ in STYLED.findall(terminal.shown)]
-    plain = STYLED.sub(r"\2", terminal.shown).expandtabs()  # some terminals are set to expand them
-    assert "  think [bold]hard[/bold]\n[5m and".expandtabs() in plain
-    assert "long\n\na [31m[red]line\n" in plain
-    assert plain.endswith("and :smile:\n")
-    assert "\x1b" not in plain
-    assert plain.isascii()
+    assert {"2"} == {code for code, _ in STYLED.findall(terminal.shown)}
+    assert ["  think [bold]hard[/bold]", "[5m and long", "", "a [31m[red]line", "        and :smile:"] == [
+        re.sub("and +long", "and long", line) for line in terminal.lines
+    ]
+    assert not set("\x07\x00\x08\x9b\u202e\u2066\u200f\u061c\u206a") & set(terminal.shown)
+    assert "\x1b[5m" not in terminal.shown
+    assert "\x1b[31m" not in terminal.shown
 
 
 def test_a_terminal_that_can_show_text_only(serve: Serve) -> None:
@@ -720,7 +726,7 @@ def test_a_terminal_is_told_of_an_answer_that_was_cut_off(serve: Serve) -> None:
     with Terminal("chat", "Hi", **at(serve(text_reply("one two", finish_reason="length")))) as terminal:
         assert 0 == terminal.wait()
 
-    assert "one two\n[cut off at the token limit]\n" == STYLED.sub(r"\2", terminal.shown)
+    assert ["one two", "[cut off at the token limit]"] == terminal.lines
 
 
 def test_json_on_a_terminal_obeys_nothing_either(serve: Serve) -> None:
@@ -737,21 +743,23 @@ def test_an_error_on_a_terminal_has_a_line_of_its_own(serve: Serve) -> None:
     with Terminal("chat", "Hi", **at(serve(text_reply("one two").first(2).then(Cut())))) as terminal:
         assert 1 == terminal.wait()
 
-    assert terminal.shown.startswith("one\nstreamkit: ")
-    assert 2 == terminal.shown.count("\n")
+    assert "one" == terminal.lines[0]
+    assert terminal.lines[1].startswith("streamkit: ")
 
 
-@pytest.mark.parametrize("came", ["", "one "])
-def test_ctrl_c_on_a_terminal(serve: Serve, came: str) -> None:
+@pytest.mark.parametrize("came", ["", "one"])
+@pytest.mark.parametrize("plain", [[], ["--plain"]])
+def test_ctrl_c_on_a_terminal(serve: Serve, came: str, plain: list[str]) -> None:
     """Ctrl-C during the one answer leaves with 130, and the shell's prompt has a line of its own."""
     server = serve(Reply([chunk_event(came), Wait(None)]))
-    with Terminal("chat", "Hi", **at(server)) as terminal:
+    with Terminal("chat", "Hi", *plain, **at(server)) as terminal:
         server.wait_for_requests(1, SECONDS)
         terminal.expect(came)
         terminal.type(CTRL_C)
 
         assert 130 == terminal.wait()
-    assert f"{came}^C\n" == terminal.shown
+    assert [f"{came}^C"] == terminal.lines
+    assert terminal.shown.endswith("^C\n")
     assert server.requests[0].gone.wait(SECONDS)
 
 
