@@ -48,6 +48,7 @@ from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.values.plain import refuse_with as _refuse_with
+from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
 # Calls, because the package ``values`` imports no other package of streamkit.
@@ -75,6 +76,7 @@ __all__ = [
     "FilePart",
     "ImagePart",
     "Message",
+    "MessageDict",
     "MisuseError",
     "ModelInfo",
     "ModelList",
@@ -87,6 +89,7 @@ __all__ = [
     "RateLimitError",
     "RecvTimeout",
     "Report",
+    "RequestParameters",
     "Retry",
     "ServerError",
     "Stats",
@@ -113,6 +116,17 @@ __all__ = [
     "stream",
 ]
 
+_COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
+_SYNCHRONOUS = "streamkit is synchronous; streamkit.stream() and streamkit.complete() work in any thread"
+_HINTS = {
+    **{name: f"it is streamkit.providers.{name}" for name in providers.__all__},
+    "chat": _COMPLETE,
+    "completion": _COMPLETE,
+    "responses": _COMPLETE,
+    "acompletion": _SYNCHRONOUS,
+    "AsyncClient": _SYNCHRONOUS,
+}
+
 # Imported on first access, because most programs do not use them.
 _MODULES = {
     "ModelInfo": "providers.reply.model_lists",
@@ -122,11 +136,16 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        found = globals()[name] = getattr(_late_import(f"{__name__}.{_MODULES[name]}"), name)
-        return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for one of this module's
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            found = globals()[name] = getattr(_late_import(f"{__name__}.{_MODULES[name]}"), name)
+            return found
+        text = f"module {__name__!r} has no attribute {name!r}"
+        if name in _HINTS:
+            raise AttributeError(f"{text}: {_HINTS[name]}", name=name)  # which keeps Python from adding a guess
+        raise AttributeError(text)
 
 
 def __dir__() -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
@@ -22,20 +25,40 @@ from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.stream import Stream, drain
 from streamkit.transport.transport import Transport
+from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
+from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Unshown, WrongType
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from streamkit.models.catalog import Catalog
+elif sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+
+    class Unpack:  # ``typing.get_type_hints`` evaluates the annotations
+        def __class_getitem__(cls, item: Any) -> Any:
+            return item
+
 
 __all__ = ["Client", "complete", "default_client", "stream"]
 
-Messages = str | Iterable[Message | Mapping[str, Any]]
+Messages = str | Iterable[Message | MessageDict]
 Stop = StopEvent | threading.Event
 
-_DEFAULT: Any = object()  # means "the client's own timeout", because None means "no limits"
+
+class _OfTheClient:
+    """The default of an argument that the client has a setting for, where ``None`` means something else."""
+
+    def __repr__(self) -> str:
+        return "<the client's>"
+
+
+_OF_THE_CLIENT: Any = _OfTheClient()
 
 # Providers of bare model names, by prefix; the longest prefix wins.
 _PREFIXES = {
@@ -61,6 +84,17 @@ _PREFIXES = {
     "sonar": "perplexity",
 }
 
+_ASK = "client.stream(model, messages) and client.complete(model, messages) ask a model"
+_HINTS = {
+    "chat": _ASK,
+    "completions": _ASK,
+    "messages": _ASK,
+    "responses": _ASK,
+    "completion": "it is client.complete here",
+    "generate_content": _ASK,
+    "with_options": "timeout= and retry= are options of each call",
+}
+
 
 class Client:
     """Starts streams. Share one between threads; it keeps connections for the next stream.
@@ -70,7 +104,7 @@ class Client:
             other packages (see ``streamkit.providers.registry``). Each reads its key from the environment when it is
             called.
         timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits.
-        retry: a ``Retry``, or a number of tries.
+        retry: a ``Retry``, or a number of tries, the first included; ``None`` for ``Retry()``.
         buffer: how many chunks wait for a slow consumer before the reader stops reading, from 1.
         buffer_bytes: the same in bytes of the events' text, from 1; the reader stops where either is reached. One
             chunk always fits, however large.
@@ -84,8 +118,8 @@ class Client:
         self,
         providers: Iterable[Provider] | None = None,
         *,
-        timeout: Timeout | float | None = _DEFAULT,
-        retry: Retry | int | None = None,
+        timeout: Timeout | float | None = Timeout(),
+        retry: Retry | int | None = Retry(),
         buffer: int = 256,
         buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
@@ -94,7 +128,7 @@ class Client:
         del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
         self._providers: dict[str, Provider] | None = None if known is None else _by_name(known)
         self._factories: dict[str, Callable[[], Provider]] = {}  # by provider name, for the registered ones used so far
-        self._timeout = Timeout() if timeout is _DEFAULT else Timeout.of(timeout)
+        self._timeout = Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
         self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
@@ -114,25 +148,32 @@ class Client:
         messages: Messages,
         *,
         stop: Stop | None = None,
-        timeout: Timeout | float | None = _DEFAULT,
+        timeout: Timeout | float | None = _OF_THE_CLIENT,
         retry: Retry | int | None = None,
         buffer: int | None = None,
         buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        **params: Any,
+        **params: Unpack[RequestParameters],
     ) -> Stream:
         """Start a request, and return its stream at once.
 
         Args:
-            model: ``provider/model``; only the first segment is ours. A bare name such as ``gpt-4o-mini``
-                is resolved by its prefix.
-            messages: a string (one user message), or a list of ``Message`` or dicts in the OpenAI shape.
-            stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which
-                is looked at every 50 ms.
-            timeout, retry, buffer, buffer_bytes: override the client's.
-            extra_body, extra_headers: added to the request unchanged.
-            params: the request's parameters in OpenAI's names; ``None`` leaves one out.
+            model: ``provider/model``; only the first segment is streamkit's, the rest goes on the wire as it is. A bare
+                name such as ``gpt-4o-mini`` is resolved by its prefix.
+            messages: a string (one user message), or a list of ``Message`` or dicts in OpenAI's shape.
+            stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which is looked
+                at every 50 ms. Texts that end the reply go in ``stop_sequences``.
+            timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits; by default the client's.
+            retry: a ``Retry``, or a number of tries, the first included; ``None`` for the client's.
+            buffer: how many chunks wait for a slow consumer, from 1; ``None`` for the client's.
+            buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
+            extra_body: fields that are added to the body of the request unchanged, and replace others.
+            extra_headers: headers that are added to the request, and replace others.
+            params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
+                ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
+                ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
+                leaves one out.
 
         Raises:
             ConfigError: the call is invalid; nothing was sent.
@@ -160,7 +201,7 @@ class Client:
             request,
             provider,
             self._transport,
-            self._timeout if timeout is _DEFAULT else Timeout.of(timeout),
+            self._timeout if timeout is _OF_THE_CLIENT else Timeout.of(timeout),
             self._retry if retry is None else Retry.of(retry),
         )
         started = Stream(
@@ -176,20 +217,61 @@ class Client:
         self._remember(started)
         return started
 
-    def complete(self, model: str, messages: Messages, **options: Any) -> Completion:
-        """Return a whole reply: ``stream()`` drained, with the same arguments, limits and errors.
+    def complete(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stop: Stop | None = None,
+        timeout: Timeout | float | None = _OF_THE_CLIENT,
+        retry: Retry | int | None = None,
+        buffer: int | None = None,
+        buffer_bytes: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[RequestParameters],
+    ) -> Completion:
+        """Send a request, wait, and return the whole reply: ``stream()`` drained.
+
+        Args:
+            model: ``provider/model``; only the first segment is streamkit's, the rest goes on the wire as it is. A bare
+                name such as ``gpt-4o-mini`` is resolved by its prefix.
+            messages: a string (one user message), or a list of ``Message`` or dicts in OpenAI's shape.
+            stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which is looked
+                at every 50 ms. Texts that end the reply go in ``stop_sequences``.
+            timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits; by default the client's.
+            retry: a ``Retry``, or a number of tries, the first included; ``None`` for the client's.
+            buffer: how many chunks wait for a slow consumer, from 1; ``None`` for the client's.
+            buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
+            extra_body: fields that are added to the body of the request unchanged, and replace others.
+            extra_headers: headers that are added to the request, and replace others.
+            params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
+                ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
+                ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
+                leaves one out.
 
         Raises:
-            StreamCancelledError: the reply was stopped before it was whole; ``partial`` has what came.
+            ConfigError: the call is invalid; nothing was sent.
+            StreamCancelledError: the reply was stopped before it was whole; ``error.partial`` has what came.
+            StreamError: the reply failed; ``error.partial`` has what came before.
 
         An exception that interrupts the reply, such as ``KeyboardInterrupt``, gets ``partial`` too: see
         ``Stream.collect``.
+
+        Threads: any.
         """
         __tracebackhide__ = True
-        options = Unshown(options)
+        options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+        options.update(extra_body=extra_body, extra_headers=extra_headers)
+        del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
         return drain(started)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _HINTS)
 
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
@@ -205,21 +287,47 @@ class Client:
         """
         segment, slash, rest = model.partition("/")
         if not slash:
-            segment, rest = _provider_by_prefix(model), model
+            segment, rest = self._provider_of_bare(model), model
         if not rest:
             raise ConfigError(f"{model!r} names no model; write it as {segment}/MODEL")
         return self._provider(segment, model), rest
 
+    def _provider_of_bare(self, model: str) -> str:
+        """Return the name of the provider of a model's name without a slash."""
+        matching = [prefix for prefix in _PREFIXES if model.startswith(prefix)]
+        if matching:
+            return _PREFIXES[max(matching, key=len)]
+        known = self._known_names()
+        if model in known:
+            raise ConfigError(f"{model!r} is a provider, not a model; write a model's name as {model}/MODEL")
+        segment, colon, rest = model.partition(":")  # as some libraries write it; other names have a colon too
+        if colon and segment in known:
+            raise ConfigError(f"{model!r} is not the name of a model; did you mean {segment}/{rest}?")
+        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model}")
+
     def _provider(self, name: str, model: str) -> Provider:
-        known = self._registered(name) if self._providers is None else self._providers.get(name)
-        if known is not None:
-            return known
+        provider = self._registered(name) if self._providers is None else self._providers.get(name)
+        if provider is not None:
+            return provider
         if name == "demo":
             server = late_import("streamkit.testing.demo").demo_server()
             demo: Provider = registry.load("openai_chat.demo:Demo")(server.url)
             return demo
-        names = ", ".join(sorted({*(registry.names() if self._providers is None else self._providers), "demo"}))
-        raise ConfigError(f"unknown provider {name!r} in the model name {model!r}; this client knows {names}")
+        raise ConfigError(f"unknown provider {name!r} in the model name {model!r}{self._hint_for(name, model)}")
+
+    def _hint_for(self, name: str, model: str) -> str:
+        """Return what an error adds for a provider that this client does not have."""
+        known = self._known_names()
+        if (made := registry.made_by(name)) is not None:
+            hint = f"; add {made} to its providers"
+        elif (meant := registry.meant(name, known)) is not None:
+            hint = f"; did you mean {'/'.join([meant, *model.split('/')[1:]])}?"
+        else:
+            hint = ""
+        return f"{hint}; this client knows {', '.join(known)}"
+
+    def _known_names(self) -> list[str]:
+        return sorted({*(registry.names() if self._providers is None else self._providers), "demo"})
 
     def _registered(self, name: str) -> Provider | None:
         """Return a new instance of a registered provider, as the environment's key may have changed."""
@@ -251,7 +359,7 @@ class Client:
         if name is None:
             return {each: self._made(each) for each in names}
         if name not in names and name != "demo":
-            raise ConfigError(f"unknown provider {name!r}; this client knows {', '.join(sorted({*names, 'demo'}))}")
+            raise ConfigError(f"unknown provider {name!r}{self._hint_for(name, name)}")
         return {name: self._made(name)}
 
     def _made(self, name: str) -> Callable[[], Provider]:
@@ -292,22 +400,45 @@ class Client:
         return f"<Client {state}, {names or 'no providers'}>"
 
 
-def _listed(providers: Iterable[Provider]) -> list[Provider | WrongType] | WrongType:
-    """Return the providers, and for what is none the name of its type: it may be a key, which must not show."""
+@attrs.frozen
+class _NoProvider:
+    """Replaces what was passed in place of a provider: it may be a key, which must not show.
+
+    Attributes:
+        what: what an error says that it is; of a name, only one that is a provider's is shown.
+        instead: what to pass, such as ``providers.OpenAI()``.
+    """
+
+    what: str
+    instead: str
+
+    @classmethod
+    def of(cls, value: object) -> _NoProvider:
+        if isinstance(value, str) and (made := registry.made_by(value)) is not None:
+            return cls(f"the name {value!r}", made)
+        if isinstance(value, type) and hasattr(value, "decoder"):
+            place = "providers." if value.__module__.startswith("streamkit.providers.") else ""
+            return cls(f"the class {value.__name__}", f"{place}{value.__name__}()")
+        return cls(f"a value of the type {type(value).__name__}", "providers.OpenAI()")
+
+
+def _listed(providers: Iterable[Provider]) -> list[Provider | _NoProvider] | _NoProvider:
+    """Return the providers, with a ``_NoProvider`` in the place of anything else."""
     if isinstance(providers, (Provider, str)) or not isinstance(providers, Iterable):
-        return WrongType.of(providers)
-    return [each if isinstance(each, Provider) else WrongType.of(each) for each in providers]
+        return _NoProvider.of(providers)
+    return [each if isinstance(each, Provider) else _NoProvider.of(each) for each in providers]
 
 
-def _by_name(providers: list[Provider | WrongType] | WrongType) -> dict[str, Provider]:
-    if isinstance(providers, WrongType):
-        raise ConfigError(f"providers is a list of providers, not {providers}; put a single one into a list")
+def _by_name(providers: list[Provider | _NoProvider] | _NoProvider) -> dict[str, Provider]:
+    if isinstance(providers, _NoProvider):
+        raise ConfigError(
+            f"providers is a list of providers, not {providers.what}: pass a list such as [{providers.instead}], or "
+            "nothing for all that the environment has keys for"
+        )
     by_name: dict[str, Provider] = {}
     for provider in providers:
-        if isinstance(provider, WrongType):
-            raise ConfigError(
-                f"a value of the type {provider} is not a provider; pass instances such as providers.OpenAI()"
-            )
+        if isinstance(provider, _NoProvider):
+            raise ConfigError(f"{provider.what} is not a provider; pass instances such as {provider.instead}")
         if not isinstance(provider.name, str) or not provider.name:
             raise ConfigError(f"{class_of(provider)} has no name: its attribute name is {provider.name!r}")
         if provider.name in by_name:
@@ -346,13 +477,6 @@ def _checked_buffer(name: str, unit: str, given: int) -> int:
     return given
 
 
-def _provider_by_prefix(model: str) -> str:
-    matching = [prefix for prefix in _PREFIXES if model.startswith(prefix)]
-    if not matching:
-        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model}")
-    return _PREFIXES[max(matching, key=len)]
-
-
 _default: Client | None = None
 
 
@@ -367,16 +491,99 @@ def default_client() -> Client:
     return client
 
 
-def stream(model: str, messages: Messages, **options: Any) -> Stream:
-    """Start a reply with the default client; see ``Client.stream``."""
-    options = Unshown(options)
+def stream(
+    model: str,
+    messages: Messages,
+    *,
+    stop: Stop | None = None,
+    timeout: Timeout | float | None = _OF_THE_CLIENT,
+    retry: Retry | int | None = None,
+    buffer: int | None = None,
+    buffer_bytes: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    **params: Unpack[RequestParameters],
+) -> Stream:
+    """Start a request, and return its stream at once.
+
+    The client is the module's own, with the default settings: ``Timeout()``, ``Retry()``.
+
+    Args:
+        model: ``provider/model``; only the first segment is streamkit's, the rest goes on the wire as it is. A bare
+            name such as ``gpt-4o-mini`` is resolved by its prefix.
+        messages: a string (one user message), or a list of ``Message`` or dicts in OpenAI's shape.
+        stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which is looked
+            at every 50 ms. Texts that end the reply go in ``stop_sequences``.
+        timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits; by default the client's.
+        retry: a ``Retry``, or a number of tries, the first included; ``None`` for the client's.
+        buffer: how many chunks wait for a slow consumer, from 1; ``None`` for the client's.
+        buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
+        extra_body: fields that are added to the body of the request unchanged, and replace others.
+        extra_headers: headers that are added to the request, and replace others.
+        params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
+            ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
+            ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
+            leaves one out.
+
+    Raises:
+        ConfigError: the call is invalid; nothing was sent.
+
+    Threads: any.
+    """
+    options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+    options.update(extra_body=extra_body, extra_headers=extra_headers)
+    del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
     return default_client().stream(model, messages, **options)
 
 
-def complete(model: str, messages: Messages, **options: Any) -> Completion:
-    """Return a whole reply with the default client; see ``Client.complete``."""
+def complete(
+    model: str,
+    messages: Messages,
+    *,
+    stop: Stop | None = None,
+    timeout: Timeout | float | None = _OF_THE_CLIENT,
+    retry: Retry | int | None = None,
+    buffer: int | None = None,
+    buffer_bytes: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    **params: Unpack[RequestParameters],
+) -> Completion:
+    """Send a request, wait, and return the whole reply: ``stream()`` drained.
+
+    The client is the module's own, with the default settings: ``Timeout()``, ``Retry()``.
+
+    Args:
+        model: ``provider/model``; only the first segment is streamkit's, the rest goes on the wire as it is. A bare
+            name such as ``gpt-4o-mini`` is resolved by its prefix.
+        messages: a string (one user message), or a list of ``Message`` or dicts in OpenAI's shape.
+        stop: a ``StopEvent``, which ends any number of streams at once, or a ``threading.Event``, which is looked
+            at every 50 ms. Texts that end the reply go in ``stop_sequences``.
+        timeout: a ``Timeout``, or seconds in total, or ``None`` for no limits; by default the client's.
+        retry: a ``Retry``, or a number of tries, the first included; ``None`` for the client's.
+        buffer: how many chunks wait for a slow consumer, from 1; ``None`` for the client's.
+        buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
+        extra_body: fields that are added to the body of the request unchanged, and replace others.
+        extra_headers: headers that are added to the request, and replace others.
+        params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
+            ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
+            ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
+            leaves one out.
+
+    Raises:
+        ConfigError: the call is invalid; nothing was sent.
+        StreamCancelledError: the reply was stopped before it was whole; ``error.partial`` has what came.
+        StreamError: the reply failed; ``error.partial`` has what came before.
+
+    An exception that interrupts the reply, such as ``KeyboardInterrupt``, gets ``partial`` too: see
+    ``Stream.collect``.
+
+    Threads: any.
+    """
     __tracebackhide__ = True
-    options = Unshown(options)
+    options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+    options.update(extra_body=extra_body, extra_headers=extra_headers)
+    del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
     return drain(started)

@@ -52,12 +52,14 @@ _CLASSES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a name when it is first used."""
-    if name in _CLASSES:
-        found = globals()[name] = registry.load(_CLASSES[name])
-        return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for one of this module's
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first used."""
+        if name in _CLASSES:
+            found = globals()[name] = registry.load(_CLASSES[name])
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

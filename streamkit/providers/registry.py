@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
 from streamkit.providers.contract import Provider, class_of
+from streamkit.providers.request.hints import closest
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "factory", "is_own", "load", "names"]
+__all__ = ["BUILT_IN", "GROUP", "factory", "is_own", "load", "made_by", "meant", "names"]
 
 #: The group of entry points by which a package registers a provider.
 GROUP = "streamkit.providers"
@@ -44,6 +45,34 @@ BUILT_IN = {
     "openai-responses": "openai_responses:OpenAIResponses",
 }
 
+# Names that other libraries give to providers.
+_OTHER_NAMES = {
+    "aws": "bedrock",
+    "azure_openai": "azure",
+    "bedrock_converse": "bedrock",
+    "claude": "anthropic",
+    "cohere_chat": "cohere",
+    "dashscope": "alibaba",
+    "fireworks_ai": "fireworks",
+    "google": "gemini",
+    "google-gla": "gemini",
+    "google-vertex": "gemini",
+    "google_genai": "gemini",
+    "google_vertexai": "gemini",
+    "grok": "xai",
+    "hf": "huggingface",
+    "hosted_vllm": "vllm",
+    "kimi": "moonshot",
+    "litellm_proxy": "litellm",
+    "llama.cpp": "llamacpp",
+    "lm_studio": "lmstudio",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "qwen": "alibaba",
+    "text-completion-openai": "openai-completions",
+    "together_ai": "together",
+    "vertex_ai": "gemini",
+}
 
 _RESERVED = "demo"  # the model that is always there, which the client makes
 
@@ -51,6 +80,20 @@ _RESERVED = "demo"  # the model that is always there, which the client makes
 def names() -> list[str]:
     """Return the sorted names of all registered providers, without importing any package."""
     return sorted({*BUILT_IN, *_services(), *(point.name for point in _entry_points())} - {_RESERVED})
+
+
+def meant(name: str, known: Collection[str]) -> str | None:
+    """Return the known provider that an unknown name stands for: one misspelt, or another library's; else ``None``."""
+    name = name.lower()
+    ours = _OTHER_NAMES.get(name, name)
+    return ours if ours in known else closest(name, known)
+
+
+def made_by(name: str) -> str | None:
+    """Return the code that makes a provider of the library, such as ``providers.OpenAI()``; ``None`` for any other."""
+    if name in _services():
+        return f"providers.OpenAICompatible({name!r})"
+    return f"providers.{BUILT_IN[name].partition(':')[2]}()" if name in BUILT_IN else None
 
 
 def is_own(name: str) -> bool:

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.quick_thread import UnawaitedThread
@@ -32,6 +33,7 @@ from streamkit.streaming.raising import raise_again
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.worker import read
 from streamkit.values import text
+from streamkit.values.attribute_hints import Elsewhere, dir_of
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.wire.http import ResponseInfo
@@ -74,6 +76,20 @@ class Stream:
 
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
+
+    if not TYPE_CHECKING:  # the names of anthropic's and openai's streams and replies
+        text_stream = Elsewhere("stream.iter_text() has the pieces of the text")
+        get_final_message = Elsewhere("stream.collect() reads the rest, and returns the completion")
+        get_final_text = Elsewhere("stream.collect() reads the rest; its text is stream.completion.text")
+        get_final_completion = Elsewhere("stream.collect() reads the rest, and returns the completion")
+        get_final_response = Elsewhere("stream.collect() reads the rest, and returns the completion")
+        until_done = Elsewhere("stream.collect() reads the rest, and returns the completion")
+        choices = Elsewhere("a chunk has chunk.text, and the whole reply is stream.completion")
+        content = Elsewhere("a chunk has chunk.text, and the whole reply is stream.completion")
+        usage = Elsewhere("it is stream.completion.usage here")
+
+        def __dir__(self) -> list[str]:
+            return dir_of(self)
 
     def __init__(
         self,

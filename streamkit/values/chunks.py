@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
 from streamkit.values.plain import from_plain, to_plain
 
 __all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
 
 ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_result", "done"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error", "other"]
+
+_CACHED = "it is usage.cached_tokens, and usage.cache_write_tokens for those written"
+_USAGE_HINTS = {
+    "prompt_tokens": "it is usage.input_tokens here",
+    "prompt_token_count": "it is usage.input_tokens here",
+    "input": "it is usage.input_tokens here",
+    "completion_tokens": "it is usage.output_tokens here",
+    "candidates_token_count": "it is usage.output_tokens here",
+    "output": "it is usage.output_tokens here",
+    "total_token_count": "it is usage.total_tokens here",
+    "prompt_tokens_details": _CACHED,
+    "input_tokens_details": _CACHED,
+    "cache_read_input_tokens": "it is usage.cached_tokens here",
+    "cached_content_token_count": "it is usage.cached_tokens here",
+    "cache_creation_input_tokens": "it is usage.cache_write_tokens here",
+    "completion_tokens_details": "it is usage.reasoning_tokens here",
+    "output_tokens_details": "it is usage.reasoning_tokens here",
+    "thoughts_token_count": "it is usage.reasoning_tokens here",
+    "model_dump": "it is usage.to_dict() here",
+}
 
 
 @attrs.frozen
@@ -39,6 +60,11 @@ class Usage:
     cost: float | None = None
     cache_write_tokens: int | None = None
     cached_apart: bool = False
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _USAGE_HINTS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -69,6 +95,14 @@ class ToolCallDelta:
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+    if not TYPE_CHECKING:
+        function = Elsewhere("the call has call.name and call.arguments itself")
+        input = Elsewhere("it is call.arguments here")
+        partial_json = Elsewhere("it is call.arguments here")
+
+        def __dir__(self) -> list[str]:
+            return dir_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -129,6 +163,15 @@ class Chunk(_ChunkFields):
     def finished(self) -> bool:
         """Whether this is the ``done`` chunk, the last of a stream that completed."""
         return self.type == "done"
+
+    if not TYPE_CHECKING:
+        choices = Elsewhere("the text is chunk.text, and chunk.index says of which choice it is")
+        delta = Elsewhere("the text is chunk.text")
+        content = Elsewhere("the text is chunk.text")
+        message = Elsewhere("the text is chunk.text, and the whole message is stream.completion.message")
+
+        def __dir__(self) -> list[str]:
+            return dir_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.values.messages import Message, ToolCall
 from streamkit.values.plain import from_plain, to_plain
@@ -17,6 +18,29 @@ __all__ = ["Choice", "Completion", "CostOf", "Fold", "fold", "price_by"]
 #: Takes a provider's name, a model and a usage; returns USD by list prices, ``None`` if unknown.
 CostOf = Callable[[str, str, Usage], "float | None"]
 _cost_of: CostOf | None = None  # set once, when the package is imported
+
+_CHOICE_HINTS = {
+    "message": "the text is choice.text, and the calls of tools are choice.tool_calls",
+    "delta": "the text is choice.text, and the calls of tools are choice.tool_calls",
+    "content": "the text is choice.text",
+    "stop_reason": "it is choice.finish_reason here",
+}
+_COMPLETION_HINTS = {
+    "content": "the text is completion.text, and the calls of tools are completion.tool_calls",
+    "output": "the text is completion.text, and the calls of tools are completion.tool_calls",
+    "output_text": "it is completion.text here",
+    "output_parsed": "the text is completion.text",
+    "delta": "the text is completion.text",
+    "candidates": "they are completion.choices here",
+    "stop_reason": "it is completion.finish_reason here",
+    "done_reason": "it is completion.finish_reason here",
+    "reasoning_content": "it is completion.reasoning here",
+    "thinking": "it is completion.reasoning here",
+    "usage_metadata": "it is completion.usage here",
+    "response_cost": "it is completion.cost here",
+    "model_dump": "it is completion.to_dict() here",
+    "dict": "it is completion.to_dict() here",
+}
 
 
 def price_by(cost_of: CostOf) -> None:
@@ -40,6 +64,11 @@ class Choice:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
     raw_finish_reason: str | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _CHOICE_HINTS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -95,6 +124,11 @@ class Completion:
     def __attrs_post_init__(self) -> None:
         if self.complete is _BY_REASON:
             object.__setattr__(self, "complete", self.finish_reason not in _NOT_WHOLE)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _COMPLETION_HINTS)
 
     def __str__(self) -> str:
         return self.text

@@ -6,16 +6,23 @@ import base64
 import mimetypes
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.json_text import decoded
 from streamkit.values.plain import from_plain, refused
 
 __all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+_CALL_HINTS = {
+    "function": "the call has call.name and call.arguments itself",
+    "input": "it is call.arguments here",
+    "args": "it is call.arguments here",
+}
 
 
 _SCHEMES = ("https", "http", "data", "gs", "s3")
@@ -191,6 +198,11 @@ class ToolCall:
     name: str
     arguments: Any = attrs.field(hash=False)
     raw_arguments: str = attrs.field(eq=_sent)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _CALL_HINTS)
 
     @classmethod
     def of(cls, id: str, name: str, raw_arguments: str) -> ToolCall:

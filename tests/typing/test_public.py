@@ -6,7 +6,6 @@ If a type becomes wider, or `Any`, the type checker fails here.
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from streamkit import (
     Completion,
     ImagePart,
     Message,
+    MessageDict,
     Observer,
     ProtocolError,
     RateLimitError,
@@ -40,11 +40,7 @@ from streamkit import (
     providers,
 )
 from streamkit.wire.http import ResponseInfo
-
-if sys.version_info >= (3, 11):
-    from typing import assert_type
-else:
-    from typing_extensions import assert_type
+from tests.typing.support import assert_type
 
 if TYPE_CHECKING:
     Status = Literal["open", "complete", "cancelled", "truncated", "timeout", "error"]
@@ -71,7 +67,7 @@ def a_client(stop: threading.Event) -> None:
     Client(timeout=None)
     with client as entered:
         assert_type(entered, Client)
-    messages: list[Message | dict[str, str]] = [Message("user", "Hi"), {"role": "assistant", "content": "Ho"}]
+    messages: list[Message | MessageDict] = [Message("user", "Hi"), {"role": "assistant", "content": "Ho"}]
     with client.stream("openai/m", messages, stop=stop, max_tokens=1024, extra_body={"a": 1}) as stream:
         assert_type(stream, Stream)
     assert_type(client.stream("openai/m", "Hi", stop=StopEvent(), timeout=3.5, retry=Retry(2)), Stream)
@@ -80,16 +76,16 @@ def a_client(stop: threading.Event) -> None:
 
 
 def wrong_calls(client: Client) -> None:
-    client.stream("openai/m", 3)  # type: ignore[arg-type]
-    client.stream(3, "Hi")  # type: ignore[arg-type]
-    client.stream("openai/m", "Hi", stop=["END"])  # type: ignore[arg-type]
-    client.stream("openai/m", "Hi", timeout="30")  # type: ignore[arg-type]
-    Client("openai")  # type: ignore[arg-type]
-    Message("bot", "Hi")  # type: ignore[arg-type]
-    Timeout(30)  # type: ignore[call-arg]
+    client.stream("openai/m", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.stream(3, "Hi")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.stream("openai/m", "Hi", stop=["END"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.stream("openai/m", "Hi", timeout="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Message("bot", "Hi")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Timeout(30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Chunk("text").text = "frozen"  # type: ignore[misc]
-    Completion().text = "frozen"  # type: ignore[misc]
-    streamkit.merge(client)  # type: ignore[arg-type]
+    Completion().text = "frozen"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    streamkit.merge(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def a_stream(stream: Stream) -> None:
@@ -207,3 +203,10 @@ def a_stop(stop: StopEvent) -> None:
     as_event: threading.Event = stop
     as_event.set()
     assert_type(stop.wait(1.0), bool)
+
+
+def each_provider() -> None:
+    Client([providers.Agnic(), providers.Anthropic(), providers.AzureOpenAI(), providers.Bedrock(), providers.Cohere()])
+    Client([providers.Gemini(), providers.GeminiInteractions(), providers.Mistral(), providers.Ollama()])
+    Client([providers.OpenAI(), providers.OpenAICompatible("groq"), providers.OpenAICompletions()])
+    Client((providers.OpenAIResponses(),))

@@ -231,7 +231,9 @@ class TestCall:
             ("groq/m", "api_key", r"pass providers\.OpenAICompatible\(name='groq', api_key=\.\.\.\) to a Client"),
             ("anthropic/m", "api_key", r"pass providers\.Anthropic\(api_key=\.\.\.\) to a Client"),
             ("ollama/m", "stream", "is no parameter"),
-            ("azure/m", "base_url", "AzureOpenAI takes none; leave it out"),
+            ("azure/m", "base_url", r"pass providers\.AzureOpenAI\(endpoint=\.\.\.\) to a Client"),
+            ("openai/m", "api_base", r"pass providers\.OpenAI\(base_url=\.\.\.\) to a Client"),
+            ("azure/m", "api_base", r"pass providers\.AzureOpenAI\(endpoint=\.\.\.\) to a Client"),
         ],
     )
     def test_what_is_no_parameter_of_a_call(self, model: str, option: str, words: str, nothing_starts: None) -> None:

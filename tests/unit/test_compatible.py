@@ -130,8 +130,9 @@ class TestTable:
         """A service's own parameter is sent under its own name, and rejected for other services."""
         sent = body_of(OpenAICompatible(name, api_key=KEY), chat(**own))
         assert own == {field: sent[field] for field in own}
-        with pytest.raises(ConfigError, match=f"has no parameter {', '.join(sorted(own))}"):
+        with pytest.raises(ConfigError, match="has no parameter") as caught:
             OpenAICompatible("sambanova", api_key=KEY).request(chat(**own))
+        assert all(parameter in str(caught.value) for parameter in own)
 
     def test_one_parameter_twice(self) -> None:
         """Both names of one parameter are one too many."""

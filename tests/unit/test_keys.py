@@ -180,7 +180,7 @@ def test_options_of_a_call(name: str, how: str, options: Any) -> None:
     assert (False, False) == (KEY in shown(caught.value), "another-key-456" in shown(caught.value))
 
 
-@pytest.mark.parametrize("options", CALLS[:4])
+@pytest.mark.parametrize("options", CALLS)
 @pytest.mark.parametrize("how", [streamkit.stream, streamkit.complete])
 def test_options_of_the_default_client(how: Any, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No key appears in the frames of the package's own functions."""

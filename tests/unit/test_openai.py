@@ -104,7 +104,8 @@ class TestRequest:
 
     def test_unknown_parameters_are_refused(self) -> None:
         """A parameter that the provider has no word for is a `ConfigError` that names it and the way out."""
-        with pytest.raises(ConfigError, match=r"openai has no parameter nonsense, temprature; .*extra_body="):
+        words = r"no parameter temprature: did you mean temperature\? openai has no parameter nonsense; .*extra_body="
+        with pytest.raises(ConfigError, match=words):
             sent(temprature=1, nonsense=2, seed=1)
 
     @pytest.mark.parametrize(

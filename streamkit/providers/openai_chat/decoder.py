@@ -56,7 +56,7 @@ class ChatDecoder(ReplyDecoder):
 
     finish_reasons = _FINISH_REASONS
     done_marker = True
-    whole = False  # until every choice that was begun, and as many as were asked for, has its finish reason
+    whole: bool = False  # until every choice that was begun, and as many as were asked for, has its finish reason
 
     def __init__(self, provider: str, choices: int = 1) -> None:
         super().__init__(provider)

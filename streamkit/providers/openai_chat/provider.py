@@ -19,6 +19,7 @@ from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.remembering_decoder import RememberingDecoder
 from streamkit.providers.request.call_ids import messages_with_ids
 from streamkit.providers.request.credentials import name_of
+from streamkit.providers.request.hints import unknown_parameters
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.openai_shape import (
     answered_call_of,
@@ -162,11 +163,9 @@ class ChatCompletions(KeyedProvider):
         for name, instead in quirks.refused.items():
             if name in params:
                 raise ConfigError(f"{self.name} has no {name}: {instead}")
-        unknown = sorted(set(params) - _PARAMETERS - quirks.own)
-        if unknown:
-            raise ConfigError(
-                f"{self.name} has no parameter {', '.join(unknown)}; if the server does, pass it in extra_body="
-            )
+        known = (_PARAMETERS | quirks.own) - set(quirks.refused)
+        if unknown := set(params) - known:
+            raise unknown_parameters(self.name, unknown, known)
         check_tool_choice(chat)
         normalise(params)
         _free(params, "max_tokens", "max_completion_tokens")

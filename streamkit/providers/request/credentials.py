@@ -67,10 +67,18 @@ def name_of(name: str) -> str:
     return name
 
 
-def made_with(kind: type, name: str, argument: str) -> str:
-    """Return where an argument of a provider goes: ``pass providers.OpenAI(api_key=...) to a Client``."""
+def made_with(kind: type, name: str, *arguments: str) -> str:
+    """Return where an argument of a provider goes: ``pass providers.OpenAI(api_key=...) to a Client``.
+
+    Args:
+        kind: the provider's class.
+        name: the provider's name.
+        arguments: the names that the argument may have; the first that the class takes counts.
+    """
     own = inspect.signature(kind).parameters
-    if argument not in own and not any(each.kind is each.VAR_KEYWORD for each in own.values()):
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in own.values())
+    argument = next((argument for argument in arguments if argument in own), arguments[0] if takes_any else None)
+    if argument is None:
         return f"{kind.__name__} takes none; leave it out"
     given = f"{argument}=..."
     if "name" in own and own["name"].default != name:

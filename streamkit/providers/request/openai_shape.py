@@ -32,7 +32,12 @@ __all__ = [
 
 # Parameters that may add tools, so that tool_choice makes sense without tools=.
 _BRING_TOOLS = ("tools", "mcp_servers", "prompt")
-_OF_A_PROVIDER = ("api_key", "base_url")
+# What belongs to a provider: the names in a call, and those of the provider's argument, which differ by provider.
+_OF_A_PROVIDER = {
+    "api_key": ("api_key",),
+    "base_url": ("base_url", "endpoint"),
+    "api_base": ("base_url", "endpoint"),
+}
 
 
 def content_of(where: str, message: Mapping[str, Any]) -> str | Sequence[Any] | None:
@@ -184,11 +189,11 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
         ConfigError: it is no list, or a function has no name, or parameters that are no object.
     """
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
-        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {type(tools).__name__}")
+        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {_kind_of(tools)}")
     listed = list(tools)
     for position, tool in enumerate(listed):
         if not isinstance(tool, Mapping):
-            raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {type(tool).__name__}")
+            raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {_kind_of(tool)}")
         if tool.get("type") != "function":
             continue
         function = as_dict(tool.get("function"))
@@ -198,6 +203,17 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
         if given is not None and not isinstance(given, Mapping):
             raise ConfigError(f"tools[{position}].function.parameters is a JSON schema, not {type(given).__name__}")
     return listed
+
+
+def _kind_of(tool: Any) -> str:
+    """Return what a value is that is no tool; for a function or a class, as other libraries take them, what to pass."""
+    name = getattr(tool, "__name__", None)
+    if not callable(tool) or not isinstance(name, str):
+        return type(tool).__name__
+    return (
+        f"the {'class' if isinstance(tool, type) else 'function'} {name} itself: describe it as "
+        f"{{'type': 'function', 'function': {{'name': {name!r}, 'description': ..., 'parameters': JSON_SCHEMA}}}}"
+    )
 
 
 def check_tool_choice(chat: ChatRequest) -> None:
@@ -214,10 +230,10 @@ def has_tools(chat: ChatRequest) -> bool:
 
 def check_parameters(provider: Provider, params: Mapping[str, Any]) -> None:
     """Raise a ConfigError for a name that is no provider's call parameter; its value is not shown, it may be a key."""
-    for name in _OF_A_PROVIDER:
+    for name, arguments in _OF_A_PROVIDER.items():
         if params.get(name) is not None:
             raise ConfigError(
-                f"{name} belongs to a provider, not to a call: {made_with(type(provider), provider.name, name)}"
+                f"{name} belongs to a provider, not to a call: {made_with(type(provider), provider.name, *arguments)}"
             )
     if params.get("stream") is not None:
         raise ConfigError("stream is no parameter: stream() streams, complete() returns the whole reply; leave it out")

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
+from streamkit.providers.request.hints import unknown_parameters
 from streamkit.providers.request.openai_shape import check_tool_choice, has_tools, stops_of
 
 __all__ = ["Parameters"]
@@ -30,6 +31,8 @@ class Parameters:
         self.has_tools = has_tools(chat)
         self._provider = provider
         self._left = {name: value for name, value in chat.params.items() if value is not None}
+        self._known = {"max_completion_tokens"}  # the names that were asked for, for hints
+        self._refused: set[str] = set()
         for name, other in self._SAME:
             if other in self._left:
                 if name in self._left:
@@ -41,6 +44,7 @@ class Parameters:
 
     def take(self, name: str, default: Any = None) -> Any:
         """Return a parameter, or the default; ``max_tokens`` and ``stop_sequences`` also cover their aliases."""
+        self._known.add(name)
         return self._left.pop(name, default)
 
     def take_object(self, name: str, *fields: str, **renamed: str) -> dict[str, Any]:
@@ -96,6 +100,7 @@ class Parameters:
     def copy(self, body: dict[str, Any], *names: str, **renamed: str) -> None:
         """Copy given parameters into a body, under their own names or, with ``wire_name="name"``, under another."""
         for wire, name in (*((name, name) for name in names), *renamed.items()):
+            self._known.add(name)
             if name in self._left:
                 body[wire] = self._left.pop(name)
 
@@ -120,13 +125,11 @@ class Parameters:
 
     def refuse(self, name: str, why: str) -> None:
         """Raise if a parameter was given that cannot be honoured."""
+        self._refused.add(name)
         if name in self._left:
             raise ConfigError(f"{self._provider} has no {name}: {why}")
 
     def finish(self) -> None:
         """Raise a ConfigError if any are left."""
         if self._left:
-            raise ConfigError(
-                f"{self._provider} has no parameter {', '.join(sorted(self._left))}; if the server does, pass it "
-                "in extra_body="
-            )
+            raise unknown_parameters(self._provider, self._left, self._known - self._refused)
