@@ -150,7 +150,8 @@ class Channel(Queue[T], Generic[T, Outcome]):
             self._bytes += size
         self._put_count += len(items)
         self.unfinished_tasks += len(items)
-        self.peak = max(self.peak, len(self.queue))
+        if len(self.queue) > self.peak:
+            self.peak = len(self.queue)
         self._wake_receivers_locked()
         if self._closed:  # by a signal handler or the garbage collector, in this thread, after the check for room
             self._drop_locked()
@@ -211,22 +212,25 @@ class Channel(Queue[T], Generic[T, Outcome]):
         return self._take(None, deadline)
 
     def _take(self, most: int | None, deadline: float | Callable[[], float]) -> list[T]:
+        waiter: Waiter | None = None
         while True:
             with self.mutex:
+                if waiter is not None and waiter in self._receivers:
+                    self._receivers.remove(waiter)
                 if self._ready_locked():
                     return self._remove_locked(most)
-            waiter = self._new_waiter()
+                waiter = self._new_waiter()
+                self._receivers.append(waiter)  # before the second check, see Waiter
+                if self._ready_locked():
+                    continue
             try:
-                with self.mutex:
-                    self._receivers.append(waiter)  # before the check, see Waiter
-                    if self._ready_locked():
-                        continue
                 moment = deadline() if callable(deadline) else deadline
                 if (wait := moment - time.monotonic()) <= 0:
                     raise queue.Empty
                 waiter.wait(wait)
-            finally:
+            except BaseException:
                 self._forget(self._receivers, waiter)
+                raise
 
     def _ready_locked(self) -> bool:
         return bool(self.queue) or self._closed or self._finished
