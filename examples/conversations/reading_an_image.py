@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as folder:
     question = Message("user", [TextPart("Which colour is this?"), ImagePart.read(path)])
 
 with Server(reply_in("openai", "Red.")) as openai, Server(reply_in("anthropic", "It is red.")) as anthropic:
-    known = [
+    known: list[providers.Provider] = [
         providers.OpenAI(api_key="", base_url=openai.url),
         providers.Anthropic(api_key="", base_url=anthropic.url),
     ]
