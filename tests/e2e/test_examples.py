@@ -12,6 +12,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py")}
+WITHOUT_PROGRAMS = ["coming_from/README.md", "recipes/README.md", "testing/README.md"]
 SECONDS = 120  # for one example; none takes six on an idle machine
 
 LAST_WORDS = 'I only kept talking until you were here."'
@@ -194,7 +195,7 @@ def test_every_example_is_tested_and_listed() -> None:
         assert sorted(links_of(folder / "README.md")) == sorted(path.name for path in folder.glob("*.py"))
     programs = [path.relative_to(EXAMPLES).as_posix() for path in PROGRAMS.values()]
     readmes = [f"{folder.name}/README.md" for folder in folders]
-    assert sorted(links_of(EXAMPLES / "README.md")) == sorted([*programs, *readmes])
+    assert sorted(links_of(EXAMPLES / "README.md")) == sorted([*programs, *readmes, *WITHOUT_PROGRAMS])
 
 
 def test_usage_and_cost(tmp_path: Path) -> None:
@@ -213,3 +214,50 @@ def test_one_conversation_many_providers(tmp_path: Path) -> None:
     assert [f"{name}: I will look. Take a coat." for name in ("openai", "anthropic", "gemini", "mistral")] == (
         output.splitlines()
     )
+
+
+def test_thread_pool(tmp_path: Path) -> None:
+    """The calls before the stop are whole, those after it are not taken for whole, and none is missing."""
+    output = output_of("thread_pool.py", tmp_path)
+
+    ends = re.findall(r"^(.*): (whole|stopped), (\d+) words( kept)?$", output, re.MULTILINE)
+    assert [topic for topic, *_ in ends] == ["a fox", "an owl", "a lighthouse", "the moon", "the sea", "a robot"]
+    assert {kept for _, end, kept, _ in ends if end == "whole"} <= {"60"}
+    assert [end for _, end, kept, _ in ends if int(kept) < 60] == [end for _, end, *_ in ends if end == "stopped"]
+    assert ends[-1][1:3] == ("stopped", "0")
+
+
+def test_saving_replies(tmp_path: Path) -> None:
+    """What is read is equal to what was written, and the conversation goes on."""
+    assert output_of("saving_replies.py", tmp_path) == shown_output("conversations", "saving_replies.py")
+
+
+def test_reading_an_image(tmp_path: Path) -> None:
+    """Both providers get the bytes of the file."""
+    output = output_of("reading_an_image.py", tmp_path)
+
+    sent = re.findall(r"\b(iVBOR[\w+/]+=*)", output)
+    assert len(sent) == 2
+    assert len({*sent}) == 1
+
+
+def test_typed_wrapper(tmp_path: Path) -> None:
+    """The wrapper's own default holds until the caller gives another, and a misspelt name is refused."""
+    assert output_of("typed_wrapper.py", tmp_path) == shown_output("conversations", "typed_wrapper.py")
+
+
+def shown_output(folder: str, name: str) -> str:
+    """Return the output of a program as the README of its folder shows it."""
+    page = (EXAMPLES / folder / "README.md").read_text("utf-8")
+    shown = re.search(rf"^## \[{name}\]\({name}\)\n(?:(?!^## ).)*?^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert shown, f"{folder}/README.md shows no output of {name}"
+    return shown[1]
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_a_readme_shows_what_comes_out(name: str, tmp_path: Path) -> None:
+    """The output is the one shown, but for its numbers; ``[...]`` stands for anything."""
+    pattern = re.escape(shown_output(PROGRAMS[name].parent.name, name)).replace(re.escape("[...]"), "(?s:.*)")
+    result = run(str(PROGRAMS[name]), cwd=tmp_path)
+
+    assert re.fullmatch(re.sub(r"\d+", lambda _: r"\d+", pattern), result.stdout + result.stderr)

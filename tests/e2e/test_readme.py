@@ -1,4 +1,4 @@
-"""README.md is correct: every Python block runs and prints the text block that follows it."""
+"""README.md and the pages beside it are correct: every Python block runs and prints the text block that follows it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The pages with programs in them; the outputs in the others of examples/ are tested with the programs there.
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "examples/coming_from/README.md",
+        "examples/recipes/README.md",
+        "examples/testing/README.md",
+    )
+}
 SECONDS = 120  # for one block; the longest takes about three
 
 # Warnings are errors, but for Python's own about forking a process with threads, which is what that block does.
@@ -29,7 +39,7 @@ _BLOCK = re.compile(
 
 @attrs.frozen
 class Block:
-    """A Python block of the README.
+    """A Python block of a page.
 
     Attributes:
         name: its heading and its number under it.
@@ -57,7 +67,7 @@ def read_blocks(text: str) -> Iterator[Block]:
         yield Block(f"{heading}-{seen[heading]}", match["code"], match["mark"] or "", match["output"])
 
 
-BLOCKS = list(read_blocks(README))
+BLOCKS = [block for page in PAGES.values() for block in read_blocks(page)]
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -121,17 +131,18 @@ def test_a_block_of_tests_passes(block: Block, tmp_path: Path) -> None:
 
 def test_every_python_block_is_among_the_blocks() -> None:
     """None escapes by the way it is written, nearly all run, and each comment is one that is understood."""
-    assert len(BLOCKS) == len(re.findall(r"^\s*(?:```|~~~)\s*(?:python|py)\b", README, re.MULTILINE))
+    text = "\n".join(PAGES.values())
+    assert len(BLOCKS) == len(re.findall(r"^\s*(?:```|~~~)\s*(?:python|py)\b", text, re.MULTILINE))
     assert len(BLOCKS) >= 15
     assert sum(block.mark.startswith(("skip", "raises")) for block in BLOCKS) <= 2
     marks = re.compile(r"skip, .+|needs \w+|raises \w+, .+|")
     assert [block.mark for block in BLOCKS if not marks.fullmatch(block.mark)] == []
-    assert README.count("<!-- test:") == sum(bool(block.mark) for block in BLOCKS)
+    assert text.count("<!-- test:") == sum(bool(block.mark) for block in BLOCKS)
 
 
 def test_every_text_block_is_the_output_of_a_block() -> None:
     """An output that is shown is an output that is checked."""
-    assert README.count("```text\n") == sum(block.output is not None for block in BLOCKS)
+    assert sum(page.count("```text\n") for page in PAGES.values()) == sum(block.output is not None for block in BLOCKS)
 
 
 def test_the_extras_to_install_exist() -> None:
@@ -159,7 +170,8 @@ def test_the_commands_it_shows_exist(tmp_path: Path) -> None:
 
 
 def test_the_files_it_links_to_exist() -> None:
-    linked = re.findall(r"\]\(([^)#:]+)\)", README)
-
-    assert linked
-    assert [path for path in linked if not (ROOT / path).exists()] == []
+    """On the page itself and on the pages beside it."""
+    for name, page in PAGES.items():
+        linked = re.findall(r"\]\(([^)#:]+)\)", page)
+        assert [path for path in linked if not (ROOT / name).parent.joinpath(path).exists()] == []
+    assert "](examples/" in README

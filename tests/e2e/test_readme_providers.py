@@ -20,7 +20,7 @@ from streamkit.testing import FORMATS, Server, reply_in
 from tests.unit.calls import PIXEL
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-ROWS = re.findall(r"^\| `([a-z-]+)` \| `([A-Z_]+)` \| (.*) \|$", README, re.MULTILINE)
+ROWS = re.findall(r"^\| `([a-z-]+)` \| `([A-Z_]+)` \| (\S+) \|$", README, re.MULTILINE)
 # Who says what a reply cost, and how: in dollars, as a part of an object, or in 10**10 to the dollar.
 REPORTED = {
     "agnic": b'"cost":0.25',
@@ -29,7 +29,9 @@ REPORTED = {
     "perplexity": b'"cost":{"input_tokens_cost":0.05,"total_cost":0.25}',
     "xai": b'"cost_in_usd_ticks":2500000000',
 }
-HEAD = ("text", "reasoning", "tools", "images", "usage", "cost")
+# What the text above the table says of every provider, and of one that is the exception.
+ALL = ["text", "reasoning", "tools", "images", "usage"]
+EXCEPTIONS = {"openai-completions": ["text", "usage"]}
 MODELS = {"openai-completions": "gpt-3.5-turbo-instruct"}
 KEY = "sk-secret-of-the-table"
 
@@ -53,8 +55,8 @@ def key_variable(name: str) -> str:
     return str(variables[0] if variables else provider.key_variable)
 
 
-def cells(name: str) -> list[str]:
-    """Return what a provider does, found out by having it done."""
+def features(name: str) -> list[str]:
+    """Return what a provider has, found out by having it done."""
     format = name if name in FORMATS else "openai"
     call = [("get_weather", {"city": "Paris"})]
     if format == "openai-completions":
@@ -70,7 +72,7 @@ def cells(name: str) -> list[str]:
             takes_images(provider_at(name, server.url)),
             completion.usage.total_tokens == 18,
         ]
-    return ["yes" if each else "-" for each in found] + [cost(name)]
+    return [feature for feature, each in zip(ALL, found, strict=True) if each]
 
 
 def takes_tools(client: Client, name: str) -> bool:
@@ -103,11 +105,19 @@ def test_the_table_names_every_provider() -> None:
     assert names() == [name for name, _, _ in ROWS]
 
 
-@pytest.mark.parametrize(("name", "variable", "claims"), ROWS, ids=[name for name, _, _ in ROWS])
-def test_a_row_says_what_happens(name: str, variable: str, claims: str) -> None:
-    """The key's variable is the one that is read, and every cell is what a stream from such a server shows."""
+@pytest.mark.parametrize(("name", "variable", "claim"), ROWS, ids=[name for name, _, _ in ROWS])
+def test_a_row_says_what_happens(name: str, variable: str, claim: str) -> None:
+    """The key's variable is the one that is read, the cost is known as it says, and the features are those claimed."""
     assert key_variable(name) == variable
-    assert cells(name) == claims.split(" | ")
+    assert cost(name) == claim
+    assert features(name) == EXCEPTIONS.get(name, ALL)
+
+
+def test_the_text_says_the_same_of_all_providers() -> None:
+    """The sentences above the table name the features that the tests of its rows look for, and how many there are."""
+    assert "Every provider has text, reasoning, tools, images and usage, as tests show" in README
+    assert "Only `openai-completions` has text and usage alone." in README
+    assert f"of {len(ROWS)} providers" in README
 
 
 @pytest.mark.parametrize("name", REPORTED)
@@ -123,6 +133,6 @@ def test_a_cost_that_is_reported(name: str) -> None:
 
 
 if __name__ == "__main__":
-    print(f"| provider | key | {' | '.join(HEAD)} |\n|{'---|' * (len(HEAD) + 2)}")
+    print("| provider | key | cost |\n|---|---|---|")
     for each in names():
-        print(f"| `{each}` | `{key_variable(each)}` | {' | '.join(cells(each))} |")
+        print(f"| `{each}` | `{key_variable(each)}` | {cost(each)} |")
