@@ -12,6 +12,10 @@ __all__ = ["Waiter"]
 # The longest wait in one call, in seconds. On Windows before Python 3.14 Ctrl-C does not interrupt a wait for a lock.
 _LONGEST = 0.2 if sys.platform == "win32" and sys.version_info < (3, 14) else threading.TIMEOUT_MAX
 
+# The same in the main thread, where signal handlers run. A signal that arrives just before the wait does not end it:
+# the interpreter runs the handler after the wait.
+_LONGEST_IN_MAIN = 1.0
+
 
 class Waiter:
     """A wait that any thread may end, before it begins as well.
@@ -45,10 +49,13 @@ class Waiter:
 
         Threads: one at a time.
         """
-        if seconds > _LONGEST:
+        longest = _LONGEST
+        if threading.get_ident() == threading.main_thread().ident:
+            longest = min(longest, _LONGEST_IN_MAIN)
+        if seconds > longest:
             until = time.monotonic() + seconds
-            while seconds > _LONGEST:
-                if self._lock.acquire(timeout=_LONGEST):
+            while seconds > longest:
+                if self._lock.acquire(timeout=longest):
                     return True
                 seconds = until - time.monotonic()
         return self._lock.acquire(timeout=max(seconds, 0.0))
