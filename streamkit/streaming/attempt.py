@@ -236,6 +236,12 @@ class Attempt:
             return Outcome("timeout", error)
         return Outcome("truncated" if isinstance(error, TruncatedStreamError) else "error", error)
 
+    def hand_over_rest(self) -> None:
+        """Hand over the chunks that were decoded before the provider's own code failed; there are none after others."""
+        if self._hook.ready:
+            with suppress(Halted):
+                self._hook.hand_over()
+
     @property
     def has_chunks(self) -> bool:
         """Whether a chunk was decoded, handed over or not."""

@@ -35,17 +35,19 @@ class Origin(Exception):
 def read(state: StreamState, job: Job) -> None:
     """Read one stream from its request to its outcome: the body of the worker thread."""
     outcome = Outcome("error", StreamError("the reader thread ended without an outcome"))
-    attempt: Attempt | None = None
+    tries: list[Attempt] = []  # the response of the last one may be open
     origin: Origin | None = None
     try:
-        attempt = Attempt(state, job)
-        attempt, outcome = _read(state, job, attempt)
+        outcome = _read(state, job, tries)
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
         outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
+        attempt = tries[-1] if tries else None
+        if attempt is not None:
+            attempt.hand_over_rest()
         outcome = _shown(outcome, job, origin, "" if attempt is None else attempt.why_last)
         state.ended_at = time.monotonic()
         try:
@@ -58,22 +60,28 @@ def read(state: StreamState, job: Job) -> None:
             state.guard.release()
 
 
-def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outcome]:
-    """Try until one try gives an outcome; return that try too, because its response is still open."""
+def _read(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome:
+    """Try until one try gives an outcome.
+
+    Args:
+        tries: each try is appended to it; all but the last are closed.
+    """
     free = True  # one try on a pooled connection that proves to be dead does not count
     while True:
+        attempt = Attempt(state, job)
+        tries.append(attempt)
         state.attempts += 1
         failure: StreamError
         try:
-            return attempt, attempt.run()
+            return attempt.run()
         except Halted:
-            return attempt, Outcome("cancelled")
+            return Outcome("cancelled")
         except LimitReached as reached:
             failure = reached.error
         except StreamError as error:
             failure = error
         if state.stop_requested():
-            return attempt, Outcome("cancelled")
+            return Outcome("cancelled")
         if attempt.found_dead_connection and free:
             free = False
             state.attempts -= 1
@@ -82,13 +90,12 @@ def _read(state: StreamState, job: Job, attempt: Attempt) -> tuple[Attempt, Outc
             delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
                 why = _why_no_other_try(failure, state.attempts, job, delay, has_chunks=attempt.has_chunks)
-                return attempt, attempt.failed(failure, why)
+                return attempt.failed(failure, why)
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
-                return attempt, Outcome("cancelled")
+                return Outcome("cancelled")
         attempt.close()
-        attempt = Attempt(state, job)
 
 
 def _why_no_other_try(failure: StreamError, tries: int, job: Job, delay: float | None, *, has_chunks: bool) -> str:
