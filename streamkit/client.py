@@ -138,8 +138,8 @@ class Client:
         self._transport = Transport()
         self._catalog: Catalog | None = None
         self._closed = False
-        # The streams that may be open. No lock, for a forked child could inherit it locked; each step on a
-        # dict is one step under the interpreter's lock.
+        # The streams that may be open. No lock, as a forked child could inherit it locked. Each single operation on a
+        # dict is atomic, with and without the GIL.
         self._streams: dict[int, weakref.ref[Stream]] = {}
 
     def stream(
@@ -275,7 +275,7 @@ class Client:
 
     def _remember(self, started: Stream) -> None:
         key, streams = id(started), self._streams
-        streams[key] = weakref.ref(started, lambda _: streams.pop(key, None))
+        streams[key] = weakref.ref(started, partial(streams.pop, key))
         if self._closed:  # another thread closed the client before this stream was in the list
             started.cancel()
 

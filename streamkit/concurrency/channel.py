@@ -84,7 +84,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
 
         Threads: any. Woken by room and by ``close()``.
         """
-        self._put((item,), 0, _deadline(block, timeout))
+        self._put_items((item,), 0, _deadline(block, timeout))
 
     def put_many(self, items: Sequence[T], size: int = 0) -> float:
         """Put items in order: as many as fit at once, the rest as room becomes free.
@@ -101,9 +101,9 @@ class Channel(Queue[T], Generic[T, Outcome]):
 
         Threads: any. Woken by room and by ``close()``.
         """
-        return self._put(items, size, math.inf)
+        return self._put_items(items, size, math.inf)
 
-    def _put(self, items: Sequence[T], size: int, deadline: float) -> float:  # type: ignore[override]
+    def _put_items(self, items: Sequence[T], size: int, deadline: float) -> float:
         with self.mutex:
             if self._room_locked(size) >= len(items):
                 self._add_locked(items, size)

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 from streamkit.concurrency.waiting import Waiter
 from streamkit.settings import seconds_of
@@ -141,7 +142,7 @@ _events: dict[int, weakref.ref[ReentrantEvent]] = {}
 
 def _remember(event: ReentrantEvent) -> None:
     key, events = id(event), _events
-    events[key] = weakref.ref(event, lambda _: events.pop(key, None))
+    events[key] = weakref.ref(event, partial(events.pop, key))
 
 
 def _after_fork_in_child() -> None:

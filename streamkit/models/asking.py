@@ -57,7 +57,7 @@ def ask_all(
         timeout: seconds for all of it.
 
     Threads: one for each provider, at most 64, all daemons: neither Ctrl-C nor the end of the program waits for them.
-    Their connections are shut down at the end. Nothing can end a name lookup.
+    Their connections and name lookups are ended at the end; only code of another package's provider may go on.
     """
     hooks = {name: Deadline(timeout) for name in factories}
     waiting = deque(factories)
@@ -86,7 +86,7 @@ def ask_all(
 
 
 def _overdue(name: str, hook: Deadline) -> Listing:
-    """Return the listing of a provider whose thread did not report in time, such as during a name lookup."""
+    """Return the listing of a provider whose thread did not report in time: its own code does not return."""
     error = hook.error()
     explain(error, Subject(name, "", ""), remedy=remedy_for(error, name, "", ""))
     return Listing(error=error)

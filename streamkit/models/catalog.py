@@ -81,8 +81,8 @@ class Catalog:
         self._ttl = ttl
         self._timeout = timeout
         self._now = now
-        # No lock, which a forked child could inherit locked: each step on a dict is one step under the
-        # interpreter's lock, and two threads that fetch the same list at once do no harm.
+        # No lock, as a forked child could inherit it locked. Each single operation on a dict is atomic, with and
+        # without the GIL, and two threads that fetch the same list at once do no harm.
         self._known: dict[str, _Known] = {}
 
     def list(self, provider: str | None = None, *, refresh: bool = False) -> ModelList:

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import attrs
@@ -250,8 +251,8 @@ def _json(totals: UsageTotals) -> dict[str, Any]:
 
 # -- forks -----------------------------------------------------------------------------------------------
 
-# All trackers there are. No lock, for a forked child could inherit it locked; each step on a dict is one step
-# under the interpreter's lock.
+# All trackers. No lock, as a forked child could inherit it locked. Each single operation on a dict is atomic, with and
+# without the GIL.
 _trackers: dict[int, weakref.ref[UsageTracker]] = {}
 _held: dict[int, list[threading.RLock]] = {}  # their locks, by the thread that forks
 _FORK_WAIT = 1.0  # seconds for each lock, which is held for microseconds
@@ -259,7 +260,7 @@ _FORK_WAIT = 1.0  # seconds for each lock, which is held for microseconds
 
 def _remember(tracker: UsageTracker) -> None:
     key, trackers = id(tracker), _trackers
-    trackers[key] = weakref.ref(tracker, lambda _: trackers.pop(key, None))
+    trackers[key] = weakref.ref(tracker, partial(trackers.pop, key))
 
 
 def _existing() -> list[UsageTracker]:

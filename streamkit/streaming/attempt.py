@@ -41,7 +41,7 @@ __all__ = ["Attempt", "Job"]
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
 _MOST_READY = 1024  # chunks that collect before they are handed over; one compressed read may hold any number
-_REFUSAL_SECONDS = 2.0  # for the body of an error response; the status usually suffices
+_SHORT_SECONDS = 2.0  # for the body of a response that is no reply; the status usually suffices
 _LINGER_SECONDS = 5.0  # for usage and terminator, after every choice has its finish reason
 # The same if the finish reason came together with text, or before any text. Some servers put a finish reason on every
 # chunk, so more text may follow.
@@ -147,7 +147,7 @@ class Attempt:
         elif content_type == "application/json" or content_type.endswith("+json"):
             self._consume_whole(reply)
         else:
-            excerpt = reply.excerpt(reply.read(MAX_ERROR_BODY))
+            excerpt = reply.excerpt(self._short_body(reply))
             raise unexpected(content_type, excerpt, "an event stream")
         enough = getattr(self._decoder, "enough", False) and not guard.torn
         if not (self._decoder.ended or self._decoder.whole or enough):
@@ -186,7 +186,7 @@ class Attempt:
         self._hook.ready += self._decoder.decode_whole(decoded)
 
     def _refusal(self, reply: Reply) -> StreamError:
-        body = self._refusal_body(reply)
+        body = self._short_body(reply)
         if 300 <= reply.info.status < 400:
             return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
         provider = self._job.provider
@@ -197,9 +197,9 @@ class Attempt:
             )
         return error
 
-    def _refusal_body(self, reply: Reply) -> bytes:
-        """Return the body of an error response: at most 64 KiB, and what arrives within 2 s."""
-        self._hook.limit_reading(_REFUSAL_SECONDS)
+    def _short_body(self, reply: Reply) -> bytes:
+        """Return the body of a response that is no reply: at most 64 KiB, and what arrives within 2 s."""
+        self._hook.limit_reading(_SHORT_SECONDS)
         body = bytearray()
         try:
             for data in reply.pieces():

@@ -28,7 +28,7 @@ from streamkit.transport.idle_connections import IdleConnections
 from streamkit.transport.lookups import look_up
 from streamkit.transport.wait_hook import current_hook, last_response, remember_response
 
-__all__ = ["Hooked", "HookedPool", "POOL_CLASSES", "ProxyRefused"]
+__all__ = ["Hooked", "POOL_CLASSES", "ProxyRefused", "pool_classes"]
 
 _LONGEST = 3600.0  # the longest single wait, in seconds: the kernel's time limits have a maximum
 _BUFFER = 65536  # bytes taken from the kernel at once: many small HTTP chunks in one system call
@@ -286,7 +286,7 @@ class Hooked:
             if refusal is None or not isinstance(refusal.status, int):
                 raise  # the proxy sent no response
             raise ProxyRefused(str(error), retryable=APIError.is_retryable(refusal.status)) from error
-        self.sock.settimeout(current_hook().limit())  # for the handshake; the reader used the kernel's limit
+        self.sock.settimeout(current_hook().limit())  # for the handshake; the reader set another one
         # Reading the proxy's response released the socket from the guard; the TLS handshake follows.
         if self._handshaking is not None:
             current_hook().guard.register(self._handshaking)
@@ -318,7 +318,7 @@ class _TLSConnection(Hooked, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class HookedPool:
+class _HookedPool:
     """The common part of pools of plain and TLS connections, mixed into urllib3's classes.
 
     Owner of the fields: ``pool`` has its own lock; urllib3's ``close`` sets it to ``None`` by a single assignment.
@@ -343,12 +343,16 @@ class HookedPool:
             raise
 
 
-class _PlainPool(HookedPool, HTTPConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _PlainConnection
+def pool_classes(plain: type, tls: type) -> dict[str, type]:
+    """Return the classes of pools, by scheme, for classes of plain and of TLS connections."""
+
+    class PlainPool(_HookedPool, HTTPConnectionPool):  # type: ignore[misc]
+        ConnectionCls = plain
+
+    class TLSPool(_HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
+        ConnectionCls = tls
+
+    return {"http": PlainPool, "https": TLSPool}
 
 
-class _TLSPool(HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _TLSConnection
-
-
-POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}
+POOL_CLASSES = pool_classes(_PlainConnection, _TLSConnection)

@@ -11,10 +11,9 @@ from typing import Any
 
 import socks
 import urllib3
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
 
-from streamkit.transport.connection import Hooked, HookedPool, ProxyRefused
+from streamkit.transport.connection import Hooked, ProxyRefused, pool_classes
 from streamkit.transport.lookups import look_up
 from streamkit.transport.wait_hook import current_hook
 
@@ -109,12 +108,4 @@ class _TLSConnection(_Socks, SOCKSHTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _PlainPool(HookedPool, HTTPConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _PlainConnection
-
-
-class _TLSPool(HookedPool, HTTPSConnectionPool):  # type: ignore[misc]
-    ConnectionCls = _TLSConnection
-
-
-SOCKS_POOL_CLASSES = {"http": _PlainPool, "https": _TLSPool}
+SOCKS_POOL_CLASSES = pool_classes(_PlainConnection, _TLSConnection)

@@ -276,18 +276,6 @@ class Reply:
             return partial(self._raw.read1, decode_content=True)
         return self._below.read1
 
-    def read(self, limit: int) -> bytes:
-        """Return the body up to ``limit`` bytes; after a failure, the part that arrived before it."""
-        body = b""
-        try:
-            for data in self.pieces():
-                body += data
-                if len(body) >= limit:
-                    break
-        except StreamError:
-            pass  # a part of an error's body is useful too
-        return body[:limit]
-
     def read_whole(self, limit: int) -> bytes:
         """Return the whole body.
 

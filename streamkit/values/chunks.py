@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
-from streamkit.values.plain import from_plain, to_plain
+from streamkit.values.plain import Plain
 
 __all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
 
@@ -37,7 +37,7 @@ _USAGE_HINTS = {
 
 
 @attrs.frozen
-class Usage:
+class Usage(Plain):
     """The tokens and the cost of a reply, as the provider counts them; ``None`` is unknown, never 0.
 
     Attributes:
@@ -66,22 +66,9 @@ class Usage:
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _USAGE_HINTS)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return to_plain(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, shape: Mapping[str, Any]) -> Usage:
-        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
-
-        Raises:
-            ConfigError: a field has a wrong type; the error names its path.
-        """
-        return from_plain(cls, shape, cls.__name__)
-
 
 @attrs.frozen
-class ToolCallDelta:
+class ToolCallDelta(Plain):
     """A piece of a tool call.
 
     Attributes:
@@ -104,22 +91,9 @@ class ToolCallDelta:
         def __dir__(self) -> list[str]:
             return dir_of(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return to_plain(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, shape: Mapping[str, Any]) -> ToolCallDelta:
-        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
-
-        Raises:
-            ConfigError: a field has a wrong type; the error names its path.
-        """
-        return from_plain(cls, shape, cls.__name__)
-
 
 @attrs.define(eq=False, repr=False)
-class _ChunkFields:
+class _ChunkFields(Plain):
     """The fields of a ``Chunk``, writable; ``text_chunk`` says why this class is separate."""
 
     type: ChunkType
@@ -172,23 +146,6 @@ class Chunk(_ChunkFields):
 
         def __dir__(self) -> list[str]:
             return dir_of(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types.
-
-        ``raw`` is JSON already if a provider sent it. In one that was made otherwise tuples and sets become lists,
-        bytes become base64, and other objects become their ``repr``.
-        """
-        return to_plain(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, shape: Mapping[str, Any]) -> Chunk:
-        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
-
-        Raises:
-            ConfigError: ``type`` is missing, or a field has a wrong type; the error names its path.
-        """
-        return from_plain(cls, shape, cls.__name__)
 
     def __repr__(self) -> str:
         shown = [

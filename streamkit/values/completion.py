@@ -11,7 +11,7 @@ import attrs
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.values.messages import Message, ToolCall
-from streamkit.values.plain import from_plain, to_plain
+from streamkit.values.plain import Plain
 
 __all__ = ["Choice", "Completion", "CostOf", "Fold", "fold", "price_by"]
 
@@ -54,7 +54,7 @@ _NOT_WHOLE: tuple[FinishReason | None, ...] = (None, "cancelled", "error")
 
 
 @attrs.frozen
-class Choice:
+class Choice(Plain):
     """One of several replies to one request; see ``Completion`` for the fields."""
 
     index: int = 0
@@ -70,22 +70,9 @@ class Choice:
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _CHOICE_HINTS)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return to_plain(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, shape: Mapping[str, Any]) -> Choice:
-        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
-
-        Raises:
-            ConfigError: a field has a wrong type; the error names its path.
-        """
-        return from_plain(cls, shape, cls.__name__)
-
 
 @attrs.frozen
-class Completion:
+class Completion(Plain):
     """A reply as a whole, or as much of it as there is; ``str()`` is its text.
 
     Attributes:
@@ -136,19 +123,6 @@ class Completion:
     def _repr_markdown_(self) -> str | None:
         """Return what a notebook shows: the text, or the refusal; the ``repr`` if there is neither."""
         return self.text or self.refusal or None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types; tool calls have ``raw_arguments`` beside ``arguments``."""
-        return to_plain(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, shape: Mapping[str, Any]) -> Completion:
-        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
-
-        Raises:
-            ConfigError: a field has a wrong type; the error names its path.
-        """
-        return from_plain(cls, shape, cls.__name__)
 
     @property
     def cost(self) -> float | None:

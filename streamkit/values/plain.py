@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-__all__ = ["from_plain", "refuse_with", "refused", "to_plain"]
+__all__ = ["Plain", "from_plain", "refuse_with", "refused", "to_plain"]
 
 T = TypeVar("T")
 
@@ -70,3 +70,26 @@ def from_plain(kind: type[T], shape: object, of: str) -> T:
         problem = problem[0].lower() + problem[1:].replace("`", "")
         where = path.rstrip("`").lstrip(".")
     raise refused(f"{of}.from_dict(): {where}: {problem}" if where else f"{of}.from_dict(): {problem}")
+
+
+class Plain:
+    """Base of the attrs classes that can be written as JSON: ``to_dict`` and ``from_dict``."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types.
+
+        The provider's own data are JSON already. In data that were made otherwise tuples and sets become lists, bytes
+        become base64, and other objects become their ``repr``.
+        """
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls: type[T], shape: Mapping[str, Any]) -> T:
+        """Read what ``to_dict`` returned; unknown keys, such as those of a newer version, are ignored.
+
+        Raises:
+            ConfigError: a field is missing or has a wrong type; the error names its path.
+        """
+        return from_plain(cls, shape, cls.__name__)

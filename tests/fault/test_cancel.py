@@ -244,7 +244,7 @@ def test_a_stop_event_ends_all_its_streams() -> None:
     """One StopEvent ends streams that wait, stream, back off or have not begun, and serves no new one."""
     stop = StopEvent()
     with nothing_left(), Server(Reply([HELLO, Wait(None)])) as server, Server(error_reply(503)) as busy:
-        with client_of(server) as client, client_of(busy, retry=Retry(3, backoff=60, max_backoff=60)) as other:
+        with client_of(server) as client, client_of(busy, retry=Retry(3, backoff=6000, max_backoff=6000)) as other:
             streams = [client.stream("openai/m", "Hi", stop=stop) for _ in range(5)]
             for stream in streams[:3]:
                 next(stream)
@@ -264,7 +264,7 @@ def test_a_stop_event_ends_all_its_streams() -> None:
 def test_a_plain_event_is_looked_at(reply: Reply, waiting: bool) -> None:
     """A threading.Event ends a stream within moments, whether its consumer waits or is busy elsewhere."""
     stop = threading.Event()
-    retry = Retry(3, backoff=60, max_backoff=60)
+    retry = Retry(3, backoff=6000, max_backoff=6000)
     with nothing_left(), Server(reply) as server, client_of(server, retry=retry) as client:
         stream = client.stream("openai/m", "Hi", stop=stop)
         server.wait_for_requests(1)

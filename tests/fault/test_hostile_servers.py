@@ -54,7 +54,7 @@ from streamkit.testing import (
     text_reply,
     whole_reply,
 )
-from tests.fault.support import LATE, NEVER, NOISE, client_of, nothing_left
+from tests.fault.support import LATE, NEVER, NOISE, SOON, client_of, nothing_left
 
 HELLO = chunk_event("Hello", role="assistant")
 
@@ -170,7 +170,9 @@ def test_a_refusal_is_its_own_class_and_not_retried(status: int, kind: type[APIE
 def test_a_rate_limit_is_waited_for(header: str, value: str) -> None:
     """429 is tried again after the time that the server asks for, in seconds, milliseconds or as a date."""
     with Server(error_reply(429, headers={header: value}), text_reply("Well.")) as server:
-        with client_of(server, retry=Retry(2, backoff=60)) as client, client.stream("openai/m", "Hi") as stream:
+        # Without the server's word the back-off would be longer than the limit, and the error be raised at once.
+        retry, timeout = Retry(2, backoff=6000, max_backoff=6000), Timeout(total=SOON)
+        with client_of(server, retry=retry, timeout=timeout) as client, client.stream("openai/m", "Hi") as stream:
             assert stream.collect().text == "Well."
             assert stream.stats.attempts == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from streamkit.errors import APIError, ConfigError
@@ -26,7 +27,7 @@ def first_key(api_key: Masked | None, variables: Sequence[str]) -> tuple[Masked 
     return next(found, (None, variables[0]))
 
 
-class KeyedProvider:
+class KeyedProvider(ABC):
     """Base of providers; see ``Provider`` for the contract.
 
     Args:
@@ -62,13 +63,13 @@ class KeyedProvider:
             raise missing_key(type(self), self.name, " or ".join(self.key_variables), self._key_argument)
         return self._key
 
+    @abstractmethod
     def headers(self) -> Mapping[str, str | None]:
         """Return the headers that identify the caller; those that are ``None`` are left out.
 
         Raises:
             ConfigError: the key is missing.
         """
-        raise NotImplementedError
 
     @property
     def models_url(self) -> str:
