@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from streamkit.concurrency.quick_thread import OwnThread
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.stop import ReentrantEvent
 
 __all__ = ["on_set"]
@@ -36,7 +36,7 @@ class _Poller:
             self._watched[key] = event, callback
             self._emptied.clear()
             if self._thread is None or not self._thread.is_alive():  # not alive: its start was interrupted, or failed
-                self._thread = OwnThread(target=self._poll, name="streamkit-events", daemon=True)
+                self._thread = OwnThread(self._poll, (), "streamkit-events")
                 with suppress(RuntimeError):  # out of threads; each stream also checks its own event at each chunk
                     self._thread.start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.errors import ConfigError, ProtocolError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider
 from streamkit.providers.reply.decoder import MOST_KEPT
@@ -73,7 +73,7 @@ def ask_all(
     until = time.monotonic() + timeout + _GRACE
     try:
         for number in range(min(_AT_ONCE, len(factories))):
-            threading.Thread(target=work, name=f"streamkit-models-{number}", daemon=True).start()
+            OwnThread(work, (), f"streamkit-models-{number}").start()
         while len(found) < len(factories) and (left := until - time.monotonic()) > 0:
             with suppress(queue.Empty):
                 name, listing = answers.get(timeout=min(left, _SLICE))

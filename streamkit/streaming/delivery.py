@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from streamkit.concurrency.quick_thread import OwnThread, UnawaitedThread
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.errors import StreamError
 from streamkit.observing.observers import Observer, Report, Stats, Telling
 from streamkit.observing.status import Status
@@ -185,7 +185,7 @@ class Delivery:
         try:
             if self._observers and isinstance(threading.current_thread(), OwnThread):
                 self.halt()
-                UnawaitedThread(self.abandon, (), f"streamkit-{self._number}-dropped").start()
+                OwnThread(self.abandon, (), f"streamkit-{self._number}-dropped").start()
             else:
                 self.abandon()
         except BaseException as error:

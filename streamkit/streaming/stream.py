@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
-from streamkit.concurrency.quick_thread import UnawaitedThread
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import (
     ChannelClosed,
@@ -134,7 +134,7 @@ class Stream:
         if self._delivery.status != "open":
             on_settled()
             return
-        self._worker = UnawaitedThread(read, (state, job), f"streamkit-{number}")
+        self._worker = OwnThread(read, (state, job), f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down

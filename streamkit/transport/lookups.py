@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from streamkit.concurrency.quick_thread import UnawaitedThread
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.waiting import Waiter
 from streamkit.transport.wait_hook import WaitHook
 
@@ -128,7 +128,7 @@ class _Lookups:
             lookup.waiters.append(waiter)
         if starts:
             try:
-                UnawaitedThread(self._run, (), "name-lookup").start()
+                OwnThread(self._run, (), "name-lookup").start()
             except RuntimeError as error:  # out of threads, or the interpreter is shutting down
                 with self._lock:
                     self._threads -= 1

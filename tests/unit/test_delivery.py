@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamkit import Chunk, Observer, Report, StreamError, StreamTimeout, Timeout
-from streamkit.concurrency.quick_thread import UnawaitedThread
+from streamkit.concurrency.own_thread import OwnThread
 from streamkit.observing.observers import Telling
 from streamkit.observing.status import Status
 from streamkit.streaming.delivery import Delivery
@@ -271,7 +271,7 @@ class TestObservers:
                 told.set()
 
         delivery, state = made(Waiting())
-        reader = UnawaitedThread(delivery.drop, (), "reader")
+        reader = OwnThread(delivery.drop, (), "reader")
         reader.start()
         reader.join(SOON)
         assert (state.halted, names) == (True, [])

@@ -202,7 +202,7 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lookups.UnawaitedThread, "start", refuse)
+        patch.setattr(lookups.OwnThread, "start", refuse)
         with pytest.raises(OSError, match="no thread could be started to look the name up"):
             look_up("localhost", 80, 0, Deadline(SOON))
     assert look_up("localhost", 80, socket.AF_INET, Deadline(SOON))[0][4] == ("127.0.0.1", 80)

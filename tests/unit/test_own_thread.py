@@ -1,51 +1,22 @@
-"""A thread that is started without waiting until it runs, and joined like any other."""
+"""The package's threads are daemons, and a signal handler may raise or join while one starts or is joined."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from types import FrameType
 
 import pytest
 
-from streamkit.concurrency.quick_thread import UnawaitedThread
+from streamkit.concurrency.own_thread import OwnThread
 from tests.unit.support import SOON, bounded
 
 
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """No other thread runs unless this one waits for something."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SOON)
-    yield
-    sys.setswitchinterval(interval)
-
-
-class TestUnawaitedThread:
-    @pytest.mark.usefixtures("alone")
-    def test_start_waits_for_nothing(self) -> None:
-        """start() returns before the thread runs; join() waits for its end."""
-        done: list[int] = []
-        thread = UnawaitedThread(done.append, (1,), "reader")
-        thread.start()
-        assert (None, []) == (thread.ident, done)
-        thread.join(SOON)
-        assert ([1], False) == (done, thread.is_alive())
-
-    @pytest.mark.usefixtures("alone")
-    def test_joined_for_no_time(self) -> None:
-        """Joining one that has not begun ends with the time given, and is no error."""
-        thread = UnawaitedThread(lambda: None, (), "reader")
-        thread.start()
-        thread.join(0)
-        thread.join(SOON)
-        assert not thread.is_alive()
-
+class TestOwnThread:
     def test_joined_while_it_runs(self) -> None:
         """The time given bounds the wait for a thread that runs on."""
         go = threading.Event()
-        thread = UnawaitedThread(go.wait, (SOON,), "reader")
+        thread = OwnThread(go.wait, (SOON,), "reader")
         thread.start()
         thread.join(0.01)
         assert thread.is_alive()
@@ -62,7 +33,7 @@ class TestUnawaitedThread:
             seen.append((thread.name, thread.daemon))
 
         for number in range(200):
-            thread = UnawaitedThread(look, (), f"reader-{number}")
+            thread = OwnThread(look, (), f"reader-{number}")
             thread.start()
             thread.join()
         assert [(f"reader-{number}", True) for number in range(200)] == seen
@@ -83,13 +54,13 @@ def test_a_signal_handler_that_raises_while_it_starts(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(threading, "_start_new_thread", start_and_raise)
     with pytest.raises(Alarm):
-        UnawaitedThread(begun.set, (), "streamkit-test").start()
+        OwnThread(begun.set, (), "streamkit-test").start()
 
 
 def test_a_handler_that_joins_as_well() -> None:
     """A handler may join at any point of a join in its own thread: it waits no longer than it says, and both go on."""
     for number in range(1, 200, 3):
-        thread, count = UnawaitedThread(lambda: None, (), "reader"), [0]
+        thread, count = OwnThread(lambda: None, (), "reader"), [0]
         thread.start()
 
         def trace(frame: FrameType, event: str, arg: object, thread=thread, count=count, number=number) -> object:  # type: ignore[no-untyped-def]
