@@ -10,15 +10,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import ConfigError, StreamkitError
+from streamkit.errors import ConfigError
 from streamkit.observing.observers import Observer
-from streamkit.providers import registry
 from streamkit.providers.call import ChatRequest, messages_of
 from streamkit.providers.contract import Provider, class_of
+from streamkit.providers.known import KnownProviders, listed
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
@@ -60,30 +58,6 @@ class _OfTheClient:
 
 _OF_THE_CLIENT: Any = _OfTheClient()
 
-# Providers of bare model names, by prefix; the longest prefix wins.
-_PREFIXES = {
-    "chatgpt-": "openai",
-    "claude-": "anthropic",
-    "codestral-": "mistral",
-    "command-": "cohere",
-    "deepseek-": "deepseek",
-    "devstral-": "mistral",
-    "gemini-": "gemini",
-    "glm-": "zai",
-    "gpt-": "openai",
-    "grok-": "xai",
-    "kimi-": "moonshot",
-    "magistral-": "mistral",
-    "ministral-": "mistral",
-    "mistral-": "mistral",
-    "o1": "openai",
-    "o3": "openai",
-    "o4": "openai",
-    "pixtral-": "mistral",
-    "qwen": "alibaba",
-    "sonar": "perplexity",
-}
-
 _ASK = "client.stream(model, messages) and client.complete(model, messages) ask a model"
 _HINTS = {
     "chat": _ASK,
@@ -124,10 +98,9 @@ class Client:
         buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
     ) -> None:
-        known = None if providers is None else _listed(providers)
+        given = None if providers is None else listed(providers)
         del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
-        self._providers: dict[str, Provider] | None = None if known is None else _by_name(known)
-        self._factories: dict[str, Callable[[], Provider]] = {}  # by provider name, for the registered ones used so far
+        self._providers = KnownProviders(given, demo_url=_demo_url)
         self._timeout = Timeout.of(timeout)
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
@@ -279,64 +252,6 @@ class Client:
         if self._closed:  # another thread closed the client before this stream was in the list
             started.cancel()
 
-    def resolve(self, model: str) -> tuple[Provider, str]:
-        """Return the provider of a model's name, and the rest of the name.
-
-        Raises:
-            ConfigError: no provider is known for it.
-        """
-        segment, slash, rest = model.partition("/")
-        if not slash:
-            segment, rest = self._provider_of_bare(model), model
-        if not rest:
-            raise ConfigError(f"{model!r} names no model; write it as {segment}/MODEL")
-        return self._provider(segment, model), rest
-
-    def _provider_of_bare(self, model: str) -> str:
-        """Return the name of the provider of a model's name without a slash."""
-        matching = [prefix for prefix in _PREFIXES if model.startswith(prefix)]
-        if matching:
-            return _PREFIXES[max(matching, key=len)]
-        known = self._known_names()
-        if model in known:
-            raise ConfigError(f"{model!r} is a provider, not a model; write a model's name as {model}/MODEL")
-        segment, colon, rest = model.partition(":")  # as some libraries write it; other names have a colon too
-        if colon and segment in known:
-            raise ConfigError(f"{model!r} is not the name of a model; did you mean {segment}/{rest}?")
-        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model}")
-
-    def _provider(self, name: str, model: str) -> Provider:
-        provider = self._registered(name) if self._providers is None else self._providers.get(name)
-        if provider is not None:
-            return provider
-        if name == "demo":
-            server = late_import("streamkit.testing.demo").demo_server()
-            demo: Provider = registry.load("openai_chat.demo:Demo")(server.url)
-            return demo
-        raise ConfigError(f"unknown provider {name!r} in the model name {model!r}{self._hint_for(name, model)}")
-
-    def _hint_for(self, name: str, model: str) -> str:
-        """Return what an error adds for a provider that this client does not have."""
-        known = self._known_names()
-        if (made := registry.made_by(name)) is not None:
-            hint = f"; add {made} to its providers"
-        elif (meant := registry.meant(name, known)) is not None:
-            hint = f"; did you mean {'/'.join([meant, *model.split('/')[1:]])}?"
-        else:
-            hint = ""
-        return f"{hint}; this client knows {', '.join(known)}"
-
-    def _known_names(self) -> list[str]:
-        return sorted({*(registry.names() if self._providers is None else self._providers), "demo"})
-
-    def _registered(self, name: str) -> Provider | None:
-        """Return a new instance of a registered provider, as the environment's key may have changed."""
-        make = self._factories.get(name) or registry.factory(name)
-        if make is None:
-            return None
-        self._factories[name] = make
-        return make()
-
     @property
     def models(self) -> Catalog:
         """The models of this client's providers."""
@@ -345,28 +260,17 @@ class Client:
             self._catalog = catalog.Catalog(self._factories_of, self._transport)
         return self._catalog
 
-    def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
-        """Return a factory for each provider, or for the named one; the demo provider is included only by name.
-
-        The providers are made here, in the caller's thread, because making one may import its module. The factory of a
-        provider that cannot be made raises the error.
+    def resolve(self, model: str) -> tuple[Provider, str]:
+        """Return the provider of a model's name, and the rest of the name.
 
         Raises:
-            ConfigError: the name is unknown, or this client is closed.
+            ConfigError: no provider is known for it.
         """
-        self._check_open()
-        names = registry.names() if self._providers is None else list(self._providers)
-        if name is None:
-            return {each: self._made(each) for each in names}
-        if name not in names and name != "demo":
-            raise ConfigError(f"unknown provider {name!r}{self._hint_for(name, name)}")
-        return {name: self._made(name)}
+        return self._providers.resolve(model)
 
-    def _made(self, name: str) -> Callable[[], Provider]:
-        try:
-            return partial(_itself, self._provider(name, name))
-        except StreamkitError as error:
-            return partial(_raise, error)
+    def _factories_of(self, name: str | None) -> dict[str, Callable[[], Provider]]:
+        self._check_open()
+        return self._providers.factories(name)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -393,66 +297,13 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        known = vars(self)  # not all of it where the constructor raised
-        state = "closed" if known.get("_closed") else "open"
-        providers = known.get("_providers")
-        names = "the environment's providers" if providers is None else ", ".join(providers)
-        return f"<Client {state}, {names or 'no providers'}>"
+        fields = vars(self)  # not all of them where the constructor raised
+        return f"<Client {'closed' if fields.get('_closed') else 'open'}, {fields.get('_providers', 'no providers')}>"
 
 
-@attrs.frozen
-class _NoProvider:
-    """Replaces what was passed in place of a provider: it may be a key, which must not show.
-
-    Attributes:
-        what: what an error says that it is; of a name, only one that is a provider's is shown.
-        instead: what to pass, such as ``providers.OpenAI()``.
-    """
-
-    what: str
-    instead: str
-
-    @classmethod
-    def of(cls, value: object) -> _NoProvider:
-        if isinstance(value, str) and (made := registry.made_by(value)) is not None:
-            return cls(f"the name {value!r}", made)
-        if isinstance(value, type) and hasattr(value, "decoder"):
-            place = "providers." if value.__module__.startswith("streamkit.providers.") else ""
-            return cls(f"the class {value.__name__}", f"{place}{value.__name__}()")
-        return cls(f"a value of the type {type(value).__name__}", "providers.OpenAI()")
-
-
-def _listed(providers: Iterable[Provider]) -> list[Provider | _NoProvider] | _NoProvider:
-    """Return the providers, with a ``_NoProvider`` in the place of anything else."""
-    if isinstance(providers, (Provider, str)) or not isinstance(providers, Iterable):
-        return _NoProvider.of(providers)
-    return [each if isinstance(each, Provider) else _NoProvider.of(each) for each in providers]
-
-
-def _by_name(providers: list[Provider | _NoProvider] | _NoProvider) -> dict[str, Provider]:
-    if isinstance(providers, _NoProvider):
-        raise ConfigError(
-            f"providers is a list of providers, not {providers.what}: pass a list such as [{providers.instead}], or "
-            "nothing for all that the environment has keys for"
-        )
-    by_name: dict[str, Provider] = {}
-    for provider in providers:
-        if isinstance(provider, _NoProvider):
-            raise ConfigError(f"{provider.what} is not a provider; pass instances such as {provider.instead}")
-        if not isinstance(provider.name, str) or not provider.name:
-            raise ConfigError(f"{class_of(provider)} has no name: its attribute name is {provider.name!r}")
-        if provider.name in by_name:
-            raise ConfigError(f"two providers are called {provider.name!r}; give one of them another name=")
-        by_name[provider.name] = provider
-    return by_name
-
-
-def _itself(provider: Provider) -> Provider:
-    return provider
-
-
-def _raise(error: StreamkitError) -> Provider:
-    raise error
+def _demo_url() -> str:
+    url: str = late_import("streamkit.testing.demo").demo_server().url
+    return url
 
 
 def _check_types(model: object, stop: object) -> None:

@@ -25,7 +25,7 @@ from streamkit import (
     providers,
 )
 from streamkit import client as client_module
-from streamkit.providers import ChatRequest, OpenAI, registry
+from streamkit.providers import ChatRequest, OpenAI, known, registry
 from streamkit.testing import Reply, Server, error_reply, redirect_reply, text_reply
 from streamkit.wire.http import HttpRequest
 from tests.unit.support import SOON, Task, bounded
@@ -92,7 +92,7 @@ class TestNames:
 
     def test_the_longest_beginning_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of two beginnings that fit a bare name, the longer one names the provider."""
-        monkeypatch.setitem(client_module._PREFIXES, "gpt-oss-", "other")
+        monkeypatch.setitem(known._PREFIXES, "gpt-oss-", "other")
         openai, other = Recorder(), Recorder("other")
         asked(Client([openai, other]), "gpt-oss-20b")
         assert (0, 1) == (len(openai.asked), len(other.asked))
@@ -151,10 +151,10 @@ class TestNames:
         known = str(caught.value).partition("this client knows ")[2].split(", ")
         assert sorted([*registry.names(), "demo"]) == known
 
-    @pytest.mark.parametrize("prefix", sorted(client_module._PREFIXES))
+    @pytest.mark.parametrize("prefix", sorted(known._PREFIXES))
     def test_each_beginning_names_a_provider(self, prefix: str) -> None:
         """A bare name leads to a provider that there is."""
-        assert client_module._PREFIXES[prefix] in registry.names()
+        assert known._PREFIXES[prefix] in registry.names()
 
     def test_a_missing_key(self, nothing_starts: None) -> None:
         """Without a key in the environment the call is a `ConfigError` that names the variable to set."""

@@ -121,3 +121,14 @@ def test_parameters_of_ones_own_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigError, match="enough"):
             call("acme/m", "Hi", warp=9, system="x", headers=1)
     assert [{"warp": 9, "system": "x", "headers": 1}] * 2 == seen
+
+
+def test_the_four_calls_explain_their_options_alike() -> None:
+    """Each has its own docstring, because editors show no other; what they say of the options is the same."""
+
+    def options(call: Any) -> str:
+        return (inspect.getdoc(call) or "").partition("Args:")[2].partition("Raises:")[0]
+
+    texts = {options(call) for call in CALLS.values()}
+    assert 1 == len(texts)
+    assert "buffer_bytes:" in texts.pop()
