@@ -24,6 +24,7 @@ MAX_EVENT = 16 * 1024 * 1024  # bytes; the longest real event seen, an encrypted
 _MAX_COPIED = 2**30
 _MANY_PIECES = 4096
 _LONG = 64 * 1024  # bytes that are decoded in one call
+_LONGEST_ERROR = 1024 * 1024  # bytes of an error outside any ``data``; a longer one takes too long in one call
 _BOM = b"\xef\xbb\xbf"
 # Four times as fast as an anchor with re.MULTILINE. A false alarm, such as a field called "idea", only costs time.
 _MAYBE_SPECIAL = re.compile(rb"\n(?:[ir{\[]|er)")
@@ -190,6 +191,10 @@ def _bare_error(event: bytes) -> bytes | None:
     if event.startswith(b"data") or b"\ndata" in event:
         return None
     field, text = _error_field(event)
+    if len(text) > _LONGEST_ERROR:
+        if not field:
+            return None  # nobody sends an error of that length; without its terminator the reply counts as truncated
+        text = text.lstrip()[:_LONGEST_ERROR].decode("utf-8", "ignore").encode()  # not in the middle of a character
     try:
         told = parse_json(text) if text else None
     except TooDeepError:

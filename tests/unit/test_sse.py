@@ -291,6 +291,14 @@ class TestErrorsOutsideData:
         deep = b'{"error":' + b"[" * depth + b"]" * depth + b"}"
         assert ("error", deep.decode()) == self.told(deep + b"\n\n", [])[0]
 
+    @pytest.mark.parametrize("letter", ["x", "漢", "\N{GRINNING FACE}"])
+    def test_a_field_of_many_megabytes(self, letter: str) -> None:
+        """It is an error none the less; the beginning of its text is enough."""
+        ((kind, told),) = self.told(b"error: " + b" " * 2_000_000 + (letter * 2_000_000).encode() + b"\n\n", [])
+        assert "error" == kind
+        assert {letter} == set(told)
+        assert 1_000_000 <= len(told.encode()) <= 1_100_000
+
     @pytest.mark.parametrize("value", [b"", b" ", b" null", b" false", b" {}", b" 0"])
     def test_a_field_that_says_nothing(self, value: bytes) -> None:
         """A field without an error in it is passed over, as the standard has it."""
