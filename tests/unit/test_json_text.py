@@ -78,10 +78,11 @@ def test_within_the_bounds(text: str) -> None:
         ('["a' + "\\" * 400_000 + '",' + "[]," * MAX_STRUCTURE, "structural"),
         ('"' + "A" * MAX_TEXT + '"', "bytes"),
         ('"' + "漢" * (MAX_TEXT // 3) + '"', "bytes"),
+        ('"' + "\\n" * (5 * 2**20) + '"', "escaped"),
         ("1" * 2_000_000, "outside strings"),
         ("[" + ",".join(["9" * 4300] * 1000) + "]", "outside strings"),
     ],
-    ids=["flat", "deep", "not strict", "backslashes", "size", "size in bytes", "one number", "numbers"],
+    ids=["flat", "deep", "not strict", "backslashes", "size", "size in bytes", "escapes", "one number", "numbers"],
 )
 def test_over_the_bounds(text: str, words: str) -> None:
     """What would take long is refused before it is parsed, with the bound and the beginning of it."""
