@@ -10,10 +10,21 @@ import attrs
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
 from streamkit.values.plain import Plain
 
-__all__ = ["Chunk", "ChunkType", "FinishReason", "ToolCallDelta", "Usage", "text_chunk"]
+__all__ = [
+    "CallState",
+    "Chunk",
+    "ChunkType",
+    "FinishReason",
+    "ToolCallDelta",
+    "ToolResult",
+    "Usage",
+    "set_round",
+    "text_chunk",
+]
 
-ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_result", "done"]
+ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_approval", "tool_result", "done"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error", "other"]
+CallState = Literal["not begun", "waiting", "running", "finished", "unknown"]
 
 _CACHED = "it is usage.cached_tokens, and usage.cache_write_tokens for those written"
 _USAGE_HINTS = {
@@ -92,6 +103,32 @@ class ToolCallDelta(Plain):
             return dir_of(self)
 
 
+@attrs.frozen
+class ToolResult(Plain):
+    """The result of a tool call, as the model is told it.
+
+    Attributes:
+        call_id: the id of the call.
+        name: the tool's name.
+        content: the text for the model: what the function returned, or what went wrong.
+        error: what went wrong, in a word or two, such as ``invalid arguments``; ``None`` for a result.
+        seconds: how long the function ran; 0.0 if it did not.
+        preliminary: whether it is a report of a function that still runs. The model is not told these.
+        state: how far the call has come: ``finished``, ``not begun``, ``waiting`` for a decision, ``running`` (in a
+            thread that was left, or that a cancel did not wait for), or ``unknown`` (its process died meanwhile).
+        value: what the function returned or reported, as it was; ``None`` where only the text is known.
+    """
+
+    call_id: str
+    name: str
+    content: str
+    error: str | None = None
+    seconds: float = 0.0
+    preliminary: bool = False
+    state: CallState = "finished"
+    value: Any = attrs.field(default=None, eq=False, repr=False)
+
+
 @attrs.define(eq=False, repr=False)
 class _ChunkFields(Plain):
     """The fields of a ``Chunk``, writable; ``text_chunk`` says why this class is separate."""
@@ -109,6 +146,8 @@ class _ChunkFields(Plain):
     model: str = ""
     raw_finish_reason: str | None = None
     provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), hash=False)
+    round: int = 0
+    tool_result: ToolResult | None = None
 
 
 @attrs.frozen(repr=False)
@@ -116,12 +155,12 @@ class Chunk(_ChunkFields):
     """One increment of a reply; frozen, and hashable: the hash leaves out ``raw`` and ``provider_data``.
 
     Attributes:
-        type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_result`` or ``done``.
+        type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_approval``, ``tool_result`` or ``done``.
         text: answer text; "" for every other type, so that it can be printed for every chunk.
         reasoning: a piece of the model's reasoning, if the provider sends it.
         refusal: a piece of a refusal.
         index: the choice that it belongs to; 0 unless several were requested.
-        tool_call: a piece of a tool call.
+        tool_call: a piece of a tool call; on a ``tool_approval`` chunk the whole call, which waits for a decision.
         finish_reason: why the reply ended: on the ``done`` chunk for choice 0; for each further choice on a
             ``text`` chunk of that index with empty text.
         usage: the usage so far, on chunks whose event contains it, and on the ``done`` chunk.
@@ -131,6 +170,8 @@ class Chunk(_ChunkFields):
         raw_finish_reason: the finish reason as the provider sent it.
         provider_data: data that the provider wants back with the history and only it can read, such as the
             signature of a thought: single-entry mappings of a wire format's name to a value of that format.
+        round: the number of the request in a run with tools, from 0; 0 for a plain stream.
+        tool_result: the result of a tool call, on a ``tool_result`` chunk of a run.
     """
 
     @property
@@ -165,3 +206,8 @@ def text_chunk(text: str, index: int, raw: Any, id: str, model: str, usage: Usag
     chunk = _ChunkFields("text", text, "", "", index, None, None, usage, raw, id, model, None, ())
     chunk.__class__ = Chunk
     return chunk  # type: ignore[return-value]
+
+
+def set_round(chunk: Chunk, number: int) -> None:
+    """Set the round of a chunk that nobody has seen yet: a copy would cost more than the rest of its way."""
+    object.__setattr__(chunk, "round", number)

@@ -1,0 +1,1 @@
+"""Functions that a model calls: schemas, arguments, runs, approval, typed output."""
