@@ -47,11 +47,13 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.partial_json import import_by as _import_by
 from streamkit.values.plain import refuse_with as _refuse_with
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
 # Calls, because the package ``values`` imports no other package of streamkit.
+_import_by(_late_import)
 _price_by(_cost_of)
 _refuse_with(ConfigError)
 
