@@ -11,7 +11,7 @@
 from typing import TYPE_CHECKING
 
 from streamkit import providers
-from streamkit.client import Client, complete, stream
+from streamkit.client import Client, complete, extract, stream
 from streamkit.concurrency.late_import import late_import as _late_import
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import (
@@ -23,6 +23,7 @@ from streamkit.errors import (
     ConfigError,
     ConflictError,
     ConnectError,
+    InvalidOutputError,
     MisuseError,
     NotFoundError,
     OverloadedError,
@@ -77,6 +78,7 @@ __all__ = [
     "ConnectError",
     "FilePart",
     "ImagePart",
+    "InvalidOutputError",
     "Message",
     "MessageDict",
     "MisuseError",
@@ -111,6 +113,7 @@ __all__ = [
     "UsageTracker",
     "__version__",
     "complete",
+    "extract",
     "first",
     "fold",
     "merge",

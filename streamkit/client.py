@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
@@ -22,6 +22,7 @@ from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.stream import Stream, drain
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.completion import Completion
@@ -43,8 +44,9 @@ else:
             return item
 
 
-__all__ = ["Client", "complete", "default_client", "stream"]
+__all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
+T = TypeVar("T")
 Messages = str | Iterable[Message | MessageDict]
 Stop = StopEvent | threading.Event
 
@@ -68,6 +70,18 @@ _HINTS = {
     "generate_content": _ASK,
     "with_options": "timeout= and retry= are options of each call",
 }
+
+
+class CallOptions(RequestParameters, total=False):
+    """The keyword arguments of ``Client.complete``."""
+
+    stop: Stop | None
+    timeout: Timeout | float | None
+    retry: Retry | int | None
+    buffer: int | None
+    buffer_bytes: int | None
+    extra_body: Mapping[str, Any] | None
+    extra_headers: Mapping[str, str] | None
 
 
 class Client:
@@ -163,6 +177,7 @@ class Client:
         if isinstance(headers, WrongType):
             raise ConfigError(f"extra_headers is a dict, not {headers}")
         provider, name = self.resolve(model)
+        output = _typed_output(given)
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
         chat = ChatRequest(name, messages_of(messages), given, body, headers)
@@ -186,6 +201,7 @@ class Client:
             ),
             stop=stop,
             observers=self._observers,
+            output=output,
         )
         self._remember(started)
         return started
@@ -240,6 +256,44 @@ class Client:
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
         return drain(started)
+
+    @overload
+    def extract(
+        self, model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[CallOptions]
+    ) -> T: ...
+
+    @overload
+    def extract(
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+    ) -> Any: ...
+
+    def extract(
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Ask for a type, and return the instance that the model filled in.
+
+        A model that answered with something else is told what is wrong with it, and answers again.
+
+        Args:
+            model, messages: see ``stream``.
+            kind: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model, ``list[...]`` of them, any other type
+                that JSON can say, or a JSON schema.
+            attempts: how often the model may answer, from 1. Each is a request of its own, with tries of its own.
+            options: the arguments of ``complete``.
+
+        Raises:
+            ConfigError: the call is invalid, or JSON cannot say the type; nothing was sent.
+            InvalidOutputError: the last answer does not fit either; or an answer is a refusal, or was cut off, which is
+                not tried again. ``error.partial`` is the reply, ``error.problems`` says what is wrong.
+            StreamError: as ``complete`` does.
+
+        Threads: any.
+        """
+        __tracebackhide__ = True
+        given = Unshown(options)
+        del options
+        fill_in = late_import("streamkit.tools.extraction").extract
+        return fill_in(self.complete, model, messages, kind, attempts, given)
 
     if not TYPE_CHECKING:
 
@@ -314,6 +368,17 @@ def _check_types(model: object, stop: object) -> None:
             f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
             "texts that end the reply go in stop_sequences="
         )
+
+
+def _typed_output(given: Unshown) -> TypedOutput | None:
+    """Replace a type that was asked for by its shape in OpenAI's form, and return it."""
+    wanted = given.get("response_format")
+    if wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") in ("text", "json_object")):
+        return None
+    output: TypedOutput | None = late_import("streamkit.tools.output").output_of(wanted)
+    if output is not None:
+        given["response_format"] = output.response_format
+    return output
 
 
 def _unshown(extra_body: object) -> Unshown | WrongType:
@@ -438,3 +503,42 @@ def complete(
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
     return drain(started)
+
+
+@overload
+def extract(
+    model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[CallOptions]
+) -> T: ...
+
+
+@overload
+def extract(
+    model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+) -> Any: ...
+
+
+def extract(model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]) -> Any:
+    """Ask for a type, and return the instance that the model filled in: ``Client.extract`` of the module's client.
+
+    ::
+
+        invoice = streamkit.extract("openai/gpt-4o-mini", text, Invoice)
+
+    Args:
+        model, messages: see ``stream``.
+        kind: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model, ``list[...]`` of them, any other type
+            that JSON can say, or a JSON schema.
+        attempts: how often the model may answer, from 1; it is told what is wrong with an answer that does not fit.
+        options: the arguments of ``complete``.
+
+    Raises:
+        ConfigError: the call is invalid, or JSON cannot say the type; nothing was sent.
+        InvalidOutputError: the last answer does not fit either, or an answer is a refusal or was cut off.
+        StreamError: as ``complete`` does.
+
+    Threads: any.
+    """
+    __tracebackhide__ = True
+    given = Unshown(options)
+    del options
+    return default_client().extract(model, messages, kind, attempts=attempts, **given)

@@ -17,7 +17,7 @@ from streamkit.observing.observers import Observer, Report, Stats, Telling
 from streamkit.observing.status import Status
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
-from streamkit.values.completion import Completion, Fold
+from streamkit.values.completion import Completion, Fold, Parse
 
 __all__ = ["Cursor", "Delivery", "keep"]
 
@@ -71,7 +71,13 @@ class Delivery:
     """
 
     def __init__(
-        self, state: StreamState, number: int, provider: str, model: str, observers: Sequence[Observer]
+        self,
+        state: StreamState,
+        number: int,
+        provider: str,
+        model: str,
+        observers: Sequence[Observer],
+        parse: Parse | None = None,
     ) -> None:
         self.cursor = Cursor()
         # It detaches the stream's finalizer, which refers to this object. Otherwise a stream whose error has a
@@ -84,7 +90,7 @@ class Delivery:
         self._model = model
         self._observers = observers
         self._lock = threading.RLock()
-        self._fold = Fold(provider, model)
+        self._fold = Fold(provider, model, parse)
         self._end: tuple[Status, BaseException | None] | None = None
         self._concluding = threading.RLock()
         self._concluded = False

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
@@ -31,6 +31,7 @@ from streamkit.streaming.attempt import Job
 from streamkit.streaming.delivery import Delivery, keep
 from streamkit.streaming.raising import raise_again
 from streamkit.streaming.shared_state import Outcome, StreamState
+from streamkit.streaming.typed_output import TypedOutput, partial_values, whole_items
 from streamkit.streaming.worker import read
 from streamkit.values import text
 from streamkit.values.attribute_hints import Elsewhere, dir_of
@@ -100,13 +101,15 @@ class Stream:
         buffer_bytes: int,
         stop: StopEvent | threading.Event | None = None,
         observers: Sequence[Observer] = (),
+        output: TypedOutput | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
-        self._delivery = Delivery(state, number, job.provider.name, model, observers)
+        self._delivery = Delivery(state, number, job.provider.name, model, observers, None if output is None else output.parsed)
+        self._output = output
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
@@ -359,6 +362,23 @@ class Stream:
     def iter_sentences(self) -> Iterator[str]:
         """Iterate sentences, each as soon as the next one begins."""
         return text.sentences(self.iter_text())
+
+    def iter_partial(self) -> Iterator[Any]:
+        """Iterate the value of the answer's JSON as it grows: plain dicts and lists, each time that it has changed.
+
+        It is the list itself where ``response_format`` is a list type. Nothing is validated: ``completion.parsed`` is.
+        """
+        return partial_values(self, self._output)
+
+    def iter_items(self) -> Iterator[Any]:
+        """Iterate the elements of a list type, each once it is whole and valid, as an instance of its type.
+
+        Raises:
+            ConfigError: ``response_format`` was no list type.
+            InvalidOutputError: an element is not valid, after all those before it; the stream is cancelled. Or the
+                reply as a whole is not, after all elements.
+        """
+        return whole_items(self, self._output)
 
     def collect(self) -> Completion:
         """Take all remaining chunks and return the completion.
