@@ -44,7 +44,7 @@ from streamkit.observing.observers import Observer, Report, Stats
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.fanin import first, merge
 from streamkit.streaming.stream import Stream
-from streamkit.values.chunks import Chunk, ToolCallDelta, Usage
+from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.providers.reply.model_lists import ModelInfo
+    from streamkit.tools.context import ToolContext
+    from streamkit.tools.tool import Tool, tool
 
 __all__ = [
     "APIError",
@@ -105,8 +107,11 @@ __all__ = [
     "StreamkitError",
     "TextPart",
     "Timeout",
+    "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolContext",
+    "ToolResult",
     "TruncatedStreamError",
     "Usage",
     "UsageTotals",
@@ -119,6 +124,7 @@ __all__ = [
     "merge",
     "providers",
     "stream",
+    "tool",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
@@ -136,8 +142,11 @@ _HINTS = {
 _MODULES = {
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
+    "Tool": "tools.tool",
+    "ToolContext": "tools.context",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
+    "tool": "tools.tool",
 }
 
 
