@@ -11,6 +11,8 @@
     |  |- TruncatedStreamError     the bytes ended without the provider's terminator
     |  |- ProtocolError            not an event stream, malformed JSON, a size over its bound; .excerpt
     |  |- StreamCancelledError     complete() or collect() was stopped before the reply was whole
+    |  |- ToolError                a tool's function failed, or the decision on a call; .call
+    |  |- RunLimitError            a run with tools reached one of its limits; .limit
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -21,6 +23,7 @@
     |     |- RateLimitError        429
     |     '- ServerError           5xx
     |        '- OverloadedError    503, 529
+    |- StoreConflictError          somebody else went on from the same saved state
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
     RecvTimeout(queue.Empty)       also a TimeoutError; recv() got no chunk within its timeout, and the stream goes on
@@ -37,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamkit.values.completion import Completion
+    from streamkit.values.messages import ToolCall
 
 __all__ = [
     "APIError",
@@ -55,11 +59,14 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "RunLimitError",
     "ServerError",
+    "StoreConflictError",
     "StreamCancelledError",
     "StreamError",
     "StreamTimeout",
     "StreamkitError",
+    "ToolError",
     "TruncatedStreamError",
 ]
 
@@ -85,6 +92,10 @@ class ConfigError(StreamkitError):
 
 class ChannelClosed(StreamkitError):
     """No more items will come: the channel's end was reached, or its receiving end was closed."""
+
+
+class StoreConflictError(StreamkitError):
+    """Somebody else went on from the same saved state, such as a suspension that is resumed twice; nothing was done."""
 
 
 class MisuseError(RuntimeError):
@@ -169,6 +180,41 @@ class StreamCancelledError(StreamError):
 
     A loop over a cancelled stream raises nothing: it ends.
     """
+
+
+class ToolError(StreamError):
+    """A tool's function raised an exception, or its arguments were wrong, in a run with ``on_error="raise"``.
+
+    Also a failure of ``approve=`` or ``needs_approval=``, in any run: a call never runs undecided.
+
+    Args:
+        call: the call. The function's own exception is the ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        call: ToolCall | None = None,
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.call = call
+
+
+class RunLimitError(StreamError):
+    """A run with tools reached one of its ``RunLimits``, while the model still asked for tools.
+
+    Args:
+        limit: the name of the limit, such as ``rounds``.
+    """
+
+    def __init__(
+        self, message: str = "", *, limit: str = "", partial: Completion | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.limit = limit
 
 
 class APIError(StreamError):

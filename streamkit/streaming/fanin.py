@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
@@ -133,7 +133,7 @@ def first(streams: Iterable[S]) -> S:
     Threads: the calling thread waits. The limits of the streams bound the wait.
     """
     __tracebackhide__ = True
-    racing = dict.fromkeys(_distinct(streams))
+    racing: dict[S, None] = dict.fromkeys(_distinct(streams))
     if not racing:
         raise ConfigError("first() needs at least one stream")
     everyone, failure = list(racing), None

@@ -69,13 +69,14 @@ class Stream(ChunkStream):
         buffer_bytes: int,
         stop: StopEvent | threading.Event | None = None,
         observers: Sequence[Observer] = (),
+        part_of: tuple[int, int] | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
-        self._delivery = Delivery(state, number, job.provider.name, model, observers)
+        self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of)
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
