@@ -21,7 +21,8 @@ from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.stream import Stream, drain
+from streamkit.streaming.chunk_stream import drain
+from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
 from streamkit.values.attribute_hints import no_attribute

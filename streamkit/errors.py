@@ -12,6 +12,8 @@
     |  |- ProtocolError            not an event stream, malformed JSON, a size over its bound; .excerpt
     |  |- StreamCancelledError     complete() or collect() was stopped before the reply was whole
     |  |- InvalidOutputError       the reply does not fit the type that was asked for; .problems .text
+    |  |- ToolError                a tool's function failed, or the decision on a call; .call
+    |  |- RunLimitError            a run with tools reached one of its limits; .limit
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -22,6 +24,7 @@
     |     |- RateLimitError        429
     |     '- ServerError           5xx
     |        '- OverloadedError    503, 529
+    |- StoreConflictError          somebody else went on from the same saved state
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
     RecvTimeout(queue.Empty)       also a TimeoutError; recv() got no chunk within its timeout, and the stream goes on
@@ -40,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamkit.tools.problems import Problem
     from streamkit.values.completion import Completion
+    from streamkit.values.messages import ToolCall
 
 __all__ = [
     "APIError",
@@ -59,11 +63,14 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "RunLimitError",
     "ServerError",
+    "StoreConflictError",
     "StreamCancelledError",
     "StreamError",
     "StreamTimeout",
     "StreamkitError",
+    "ToolError",
     "TruncatedStreamError",
 ]
 
@@ -89,6 +96,10 @@ class ConfigError(StreamkitError):
 
 class ChannelClosed(StreamkitError):
     """No more items will come: the channel's end was reached, or its receiving end was closed."""
+
+
+class StoreConflictError(StreamkitError):
+    """Somebody else went on from the same saved state, such as a suspension that is resumed twice; nothing was done."""
 
 
 class MisuseError(RuntimeError):
@@ -195,6 +206,41 @@ class InvalidOutputError(StreamError):
         super().__init__(message, partial=partial, retryable=retryable)
         self.problems = tuple(problems)
         self.text = text
+
+
+class ToolError(StreamError):
+    """A tool's function raised an exception, or its arguments were wrong, in a run with ``on_error="raise"``.
+
+    Also a failure of ``approve=`` or ``needs_approval=``, in any run: a call never runs undecided.
+
+    Args:
+        call: the call. The function's own exception is the ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        call: ToolCall | None = None,
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.call = call
+
+
+class RunLimitError(StreamError):
+    """A run with tools reached one of its ``RunLimits``, while the model still asked for tools.
+
+    Args:
+        limit: the name of the limit, such as ``rounds``.
+    """
+
+    def __init__(
+        self, message: str = "", *, limit: str = "", partial: Completion | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.limit = limit
 
 
 class APIError(StreamError):

@@ -12,7 +12,7 @@ import attrs
 from streamkit.observing.status import Status
 from streamkit.values.completion import Completion
 
-__all__ = ["Observer", "Report", "Stats", "Telling"]
+__all__ = ["Observer", "Report", "RunReport", "Stats", "Telling"]
 
 _log = logging.getLogger("streamkit")
 
@@ -53,6 +53,8 @@ class Report:
         completion: what was delivered.
         error: the error that ended it, ``None`` if none did.
         request_id: the provider's id of the request, ``None`` if it sent none.
+        run: the id of the run with tools that the stream is a part of, ``None`` for a stream of its own.
+        round: the number of the request in its run, from 0.
     """
 
     id: int
@@ -63,6 +65,33 @@ class Report:
     completion: Completion
     error: BaseException | None = None
     request_id: str | None = None
+    run: int | None = None
+    round: int = 0
+
+
+@attrs.frozen
+class RunReport:
+    """The state of a run with tools, passed to observers. The streams of its rounds have reports of their own.
+
+    Attributes:
+        id: of the run, unique in the process.
+        provider: the provider's name.
+        model: the requested model, without the provider's segment.
+        status: ``open`` at the start, and the way the run ended at the end.
+        stats: the figures of its streams together. ``duration`` includes the time that functions took.
+        completion: the last round's reply, with the usage of all rounds.
+        rounds: the completion of each round so far.
+        error: the error that ended it, ``None`` if none did.
+    """
+
+    id: int
+    provider: str
+    model: str
+    status: Status
+    stats: Stats
+    completion: Completion
+    rounds: tuple[Completion, ...] = ()
+    error: BaseException | None = None
 
 
 class Observer:
@@ -80,6 +109,12 @@ class Observer:
     def stream_ended(self, report: Report) -> None:
         """Called exactly once for each stream, however it ends, in the thread that notices the end first."""
 
+    def run_started(self, report: RunReport) -> None:
+        """Called once for each run with tools, when it starts. Each of its streams is reported as well."""
+
+    def run_ended(self, report: RunReport) -> None:
+        """Called exactly once for each run with tools, however it ends. Its usage is that of its streams, summed."""
+
 
 class Telling:
     """Calls one method of all observers, each exactly once, also where that is interrupted and gone on with.
@@ -92,7 +127,7 @@ class Telling:
         report: what it is called with; ``None`` where there are no observers.
     """
 
-    def __init__(self, observers: Sequence[Observer], method: str, report: Report | None) -> None:
+    def __init__(self, observers: Sequence[Observer], method: str, report: Report | RunReport | None) -> None:
         self._observers = tuple(observers)
         self._method = method
         self._left = iter(self._observers)

@@ -6,4 +6,4 @@ from typing import Literal
 
 __all__ = ["Status"]
 
-Status = Literal["open", "complete", "cancelled", "truncated", "timeout", "error"]
+Status = Literal["open", "complete", "suspended", "cancelled", "truncated", "timeout", "error"]

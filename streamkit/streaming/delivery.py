@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from streamkit.concurrency.own_thread import OwnThread
-from streamkit.errors import StreamError
-from streamkit.observing.observers import Observer, Report, Stats, Telling
+from streamkit.observing.observers import Observer, Report, Stats
 from streamkit.observing.status import Status
+from streamkit.streaming.ending import Ending
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold, Parse
@@ -52,22 +52,24 @@ class Cursor:
         self.position = 0
 
 
-class Delivery:
+class Delivery(Ending):
     """The receiving half of one stream: the current batch, the fold, the end.
 
-    Owner of the fields: ``_lock`` guards ``_fold``, the replacement of ``cursor`` (by the consumer's thread alone) and
-    the change of ``_end`` from ``None``, which happens once. ``_concluding`` guards ``_telling`` and ``_concluded``,
-    which goes from False to True once. ``cursor``, ``_end`` and ``_concluded`` may be read without a lock, each by a
-    single read. The stream's constructor sets ``on_settled`` before the worker runs; the thread that closes the stream
-    sets ``closed_early``. The others never change. In a forked child ``inherit`` replaces both locks. The locks are
-    reentrant, because a signal handler or the garbage collector may cancel a stream in a thread that holds one.
+    Owner of the fields: ``_lock`` guards ``_fold`` and the replacement of ``cursor`` (by the consumer's thread alone);
+    ``cursor`` may be read without a lock, by a single read. The stream's constructor sets ``on_settled`` before the
+    worker runs; the thread that closes the stream sets ``closed_early``. The others never change, or are those of
+    ``Ending``.
 
-    An exception may interrupt every method at any bytecode: Ctrl-C, or the time limit of a worker process. So state
-    changes after the work, never before it, and the next call finishes what an interrupted one left.
+    Args:
+        state: what the worker shares.
+        number: of the stream.
+        provider: its name.
+        model: the requested model, without the provider's segment.
+        observers: what was passed as ``observers=``.
+        part_of: the number of the run that the stream is a part of, and that of the round; ``None`` for neither.
 
     Attributes:
         closed_early: whether the stream was closed, or a loop over it was left, before its end.
-        on_settled: called once the end was reported.
     """
 
     def __init__(
@@ -77,34 +79,23 @@ class Delivery:
         provider: str,
         model: str,
         observers: Sequence[Observer],
+        part_of: tuple[int, int] | None = None,
         parse: Parse | None = None,
     ) -> None:
+        super().__init__(observers, "stream_started", "stream_ended")
         self.cursor = Cursor()
-        # It detaches the stream's finalizer, which refers to this object. Otherwise a stream whose error has a
-        # traceback would stay alive for ever: finalizer -> this object -> error -> traceback -> stream.
-        self.on_settled: Callable[[], object] = lambda: None
         self.closed_early = False
         self._state = state
         self._number = number
         self._provider = provider
         self._model = model
-        self._observers = observers
-        self._lock = threading.RLock()
+        self._part_of = part_of
         self._fold = Fold(provider, model, parse)
-        self._end: tuple[Status, BaseException | None] | None = None
-        self._concluding = threading.RLock()
-        self._concluded = False
-        self._telling: list[Telling] = []  # the first one counts: a handler may put its own before this thread's
 
     @property
-    def status(self) -> Status:
-        """The stream's status, as its consumer sees it."""
-        return "open" if self._end is None else self._end[0]
-
-    @property
-    def error(self) -> BaseException | None:
-        """The error that ended the stream, or ``None``."""
-        return None if self._end is None else self._end[1]
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy of its parent's stream."""
+        return self._state.inherited
 
     def take(self, batch: Sequence[Chunk]) -> None:
         """Replace the current batch, all of which was delivered, by a new one; do nothing after the end."""
@@ -125,44 +116,6 @@ class Delivery:
         with self._lock:
             self._catch_up_locked()
             return self._fold.completion(_INTERRUPTED.get(self.status))
-
-    def settle(self, status: Status, error: BaseException | None = None) -> bool:
-        """End the stream for its consumer; only the first call has an effect.
-
-        Returns:
-            Whether this call was the first.
-
-        Threads: any. The observers are called in the calling thread.
-        """
-        first = False
-        try:
-            with self._lock:
-                if self._end is None and not self._state.inherited:
-                    self._end = status, error
-                    first = True
-            if first:
-                self._conclude()
-        except BaseException:
-            self._conclude()
-            raise
-        return first
-
-    def _conclude(self) -> None:
-        """Set the error's partial reply and call the observers; finish a call that was interrupted."""
-        concluding = self._concluding  # an observer may fork, and the child gets another one; see inherit
-        if self._end is None or self._concluded or not concluding.acquire(blocking=False):
-            return  # another thread does it
-        try:
-            error = self._end[1]
-            if isinstance(error, StreamError):
-                error.partial = self.completion()
-            if not self._telling:
-                self._telling.append(self._telling_of("stream_ended"))
-            self._telling[0].go_on()
-            self.on_settled()
-            self._concluded = True
-        finally:
-            concluding.release()
 
     def abandon(self) -> None:
         """Cancel an open stream: for ``cancel()`` and for a dropped stream. Must not refer to the ``Stream``.
@@ -214,16 +167,9 @@ class Delivery:
         return bool(last) and last[0].finished
 
     def inherit(self) -> None:
-        """Replace the locks in a forked child: threads of the parent may have held them at the time of the fork."""
-        self._lock, self._concluding = threading.RLock(), threading.RLock()
+        """Make this a forked child's copy, with locks of its own and nothing to deliver."""
+        self.renew_locks()
         self.cursor = Cursor((), self._fold.count)
-
-    def started(self) -> None:
-        """Report the start to the observers."""
-        self._telling_of("stream_started").go_on()
-
-    def _telling_of(self, method: str) -> Telling:
-        return Telling(self._observers, method, self._report()) if self._observers else Telling((), method, None)
 
     def _report(self) -> Report:
         response = self._state.response
@@ -236,6 +182,7 @@ class Delivery:
             self.completion(),
             self.error,
             response.request_id if response else None,
+            *(self._part_of or (None, 0)),
         )
 
     def stats(self) -> Stats:

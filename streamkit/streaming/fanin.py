@@ -6,18 +6,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.errors import ConfigError, StreamError
+from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.raising import raise_again
-from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk
 
 __all__ = ["first", "merge"]
 
+S = TypeVar("S", bound=ChunkStream)
 
-class _Ready:
+
+class _Ready(Generic[S]):
     """Waits until one of several streams has a chunk or has ended.
 
     Each stream's reader notes its stream when it puts something. So the cost of a chunk does not depend on the number
@@ -27,16 +29,14 @@ class _Ready:
     operations, with and without the GIL. ``_event`` has its own lock. The consumer's thread alone uses the others.
     """
 
-    def __init__(self, streams: Iterable[Stream]) -> None:
-        self._noted: deque[Stream] = deque()
+    def __init__(self, streams: Iterable[S]) -> None:
+        self._noted: deque[S] = deque()
         self._event = ReentrantEvent()
         self._listeners = {stream: self._listener(stream) for stream in streams}
-        self._ready: dict[Stream, None] = dict.fromkeys(
-            streams
-        )  # streams to poll, in order; all of them the first time
+        self._ready: dict[S, None] = dict.fromkeys(streams)  # streams to poll, in order; all of them the first time
         self._check_at = math.inf  # when a limit may have passed without the reader reporting it
 
-    def _listener(self, stream: Stream) -> Callable[[], object]:
+    def _listener(self, stream: S) -> Callable[[], object]:
         noted, event = self._noted, self._event
 
         def note() -> None:
@@ -45,7 +45,7 @@ class _Ready:
 
         return note
 
-    def __enter__(self) -> _Ready:
+    def __enter__(self) -> _Ready[S]:
         for stream, listener in self._listeners.items():
             stream.listen(listener)
         return self
@@ -54,7 +54,7 @@ class _Ready:
         for stream, listener in self._listeners.items():
             stream.unlisten(listener)
 
-    def wait(self, running: Collection[Stream]) -> list[Stream]:
+    def wait(self, running: Collection[S]) -> list[S]:
         """Wait until at least one of the streams has a chunk or has ended; return these streams."""
         __tracebackhide__ = True
         while True:
@@ -87,7 +87,7 @@ class _Ready:
             raise_again()
 
 
-def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
+def merge(streams: Iterable[S]) -> Iterator[tuple[S, Chunk]]:
     """Iterate the chunks of several streams as they arrive, each with its stream.
 
     The chunks of one stream stay in order. Streams that have chunks take turns, so that a fast stream does not delay
@@ -103,7 +103,7 @@ def merge(streams: Iterable[Stream]) -> Iterator[tuple[Stream, Chunk]]:
     return _merge(_distinct(streams))
 
 
-def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
+def _merge(streams: list[S]) -> Iterator[tuple[S, Chunk]]:
     __tracebackhide__ = True
     running = dict.fromkeys(streams)
     try:
@@ -120,7 +120,7 @@ def _merge(streams: list[Stream]) -> Iterator[tuple[Stream, Chunk]]:
             stream.cancel()
 
 
-def first(streams: Iterable[Stream]) -> Stream:
+def first(streams: Iterable[S]) -> S:
     """Return the first stream that has a chunk, and cancel the others.
 
     The chunk is not taken: iterate the returned stream to get it. Streams that fail, or end without a chunk, are
@@ -133,7 +133,7 @@ def first(streams: Iterable[Stream]) -> Stream:
     Threads: the calling thread waits. The limits of the streams bound the wait.
     """
     __tracebackhide__ = True
-    racing = dict.fromkeys(_distinct(streams))
+    racing: dict[S, None] = dict.fromkeys(_distinct(streams))
     if not racing:
         raise ConfigError("first() needs at least one stream")
     everyone, failure = list(racing), None
@@ -153,12 +153,12 @@ def first(streams: Iterable[Stream]) -> Stream:
     raise failure
 
 
-def _distinct(streams: Any) -> list[Stream]:
-    if isinstance(streams, Stream) or not isinstance(streams, Iterable):
+def _distinct(streams: Any) -> list[Any]:
+    if isinstance(streams, ChunkStream) or not isinstance(streams, Iterable):
         raise ConfigError(f"merge() and first() take a list of streams, not {type(streams).__name__}")
     given = list(streams)
     for position, stream in enumerate(given):
-        if not isinstance(stream, Stream):
+        if not isinstance(stream, ChunkStream):
             raise ConfigError(
                 f"merge() and first() take streams, as client.stream() returns them; item {position} is "
                 f"{type(stream).__name__}"

@@ -10,36 +10,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import (
-    ChannelClosed,
-    MisuseError,
-    RecvTimeout,
-    StreamCancelledError,
-    StreamError,
-    StreamkitError,
-)
+from streamkit.errors import ChannelClosed, StreamError, StreamkitError
 from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
-from streamkit.settings import seconds_of
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.delivery import Delivery, keep
-from streamkit.streaming.raising import raise_again
+from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.streaming.delivery import Delivery
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.typed_output import TypedOutput, partial_values, whole_items
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.streaming.worker import read
-from streamkit.values import text
-from streamkit.values.attribute_hints import Elsewhere, dir_of
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.wire.http import ResponseInfo
 
-__all__ = ["Stream", "drain"]
+__all__ = ["Stream"]
 
 # Seconds after a limit in which the reader may report it; then the consumer reports it. The consumer first waits for
 # the same time again, because the program may have been suspended or busy, so that the reader could not run.
@@ -53,7 +41,7 @@ _numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal han
 _open: dict[int, weakref.ref[Stream]] = {}
 
 
-class Stream:
+class Stream(ChunkStream):
     """A reply as it arrives: an iterator of ``Chunk``, and a context manager.
 
     ::
@@ -63,34 +51,15 @@ class Stream:
                 print(chunk.text, end="", flush=True)
         print(stream.completion.usage)
 
-    The loop yields the chunks in order. It ends at the end of the reply or after ``cancel()``. After any other end it
-    raises a ``StreamError``, after the chunks that came before. Leaving the loop early, by ``break`` or an exception,
-    cancels the stream. To take a few chunks and continue later, use ``next(stream)`` or ``recv()``.
+    ``ChunkStream`` has the methods that take chunks or text. A reader thread fills a bounded queue. It ends, and its
+    socket is closed, when the stream is closed or cancelled, when the loop is left, or when the last reference to the
+    stream is dropped.
 
-    A reader thread fills a bounded queue. It ends, and its socket is closed, when the stream is closed or cancelled,
-    when the loop is left, or when the last reference to the stream is dropped.
-
-    Owner of the fields: the consumer's thread alone uses ``_overdue``, ``_overdue_until`` and ``_end_told``. The others
-    never change after ``__init__``; the objects that they refer to say who owns their fields.
-
-    ``__tracebackhide__`` hides a method's frame from the tracebacks of IPython and pytest.
+    Owner of the fields: the consumer's thread alone uses ``_overdue`` and ``_overdue_until``. The others never change
+    after ``__init__``; the objects that they refer to say who owns their fields.
 
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
-
-    if not TYPE_CHECKING:  # the names of anthropic's and openai's streams and replies
-        text_stream = Elsewhere("stream.iter_text() has the pieces of the text")
-        get_final_message = Elsewhere("stream.collect() reads the rest, and returns the completion")
-        get_final_text = Elsewhere("stream.collect() reads the rest; its text is stream.completion.text")
-        get_final_completion = Elsewhere("stream.collect() reads the rest, and returns the completion")
-        get_final_response = Elsewhere("stream.collect() reads the rest, and returns the completion")
-        until_done = Elsewhere("stream.collect() reads the rest, and returns the completion")
-        choices = Elsewhere("a chunk has chunk.text, and the whole reply is stream.completion")
-        content = Elsewhere("a chunk has chunk.text, and the whole reply is stream.completion")
-        usage = Elsewhere("it is stream.completion.usage here")
-
-        def __dir__(self) -> list[str]:
-            return dir_of(self)
 
     def __init__(
         self,
@@ -101,6 +70,7 @@ class Stream:
         buffer_bytes: int,
         stop: StopEvent | threading.Event | None = None,
         observers: Sequence[Observer] = (),
+        part_of: tuple[int, int] | None = None,
         output: TypedOutput | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
@@ -108,12 +78,12 @@ class Stream:
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
-        self._delivery = Delivery(state, number, job.provider.name, model, observers, None if output is None else output.parsed)
+        parse = None if output is None else output.parsed
+        self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of, parse)
         self._output = output
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
-        self._end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed
         # Two finalizers: the interpreter swallows an interrupt in one of them, and still runs the other.
         drop = self._delivery.drop
         _open[number] = weakref.ref(self, lambda _: (_open.pop(number, None), drop()))
@@ -146,78 +116,19 @@ class Stream:
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[Chunk]:
-        """Iterate the remaining chunks; leaving the loop early cancels the stream.
-
-        Raises:
-            StreamError: the stream failed, after all the chunks that came before; raised again by each loop.
-            MisuseError: all chunks were taken and the end was reported before, the stream was closed before its end, or
-                it belongs to the parent process.
-        """
+    def _chunks(self) -> Iterator[Chunk]:
         __tracebackhide__ = True
         delivery, state = self._delivery, self._state
         plain = state.plain_stop
-        self._check_use()
-        if self._end_told or delivery.status == "complete":
-            raise MisuseError(
-                "this stream has ended, and its chunks were taken: a stream can be iterated once. stream.completion "
-                "has the reply; to go through the chunks again, keep them in a list"
-            )
-        try:
-            while self._receive():
-                cursor = delivery.cursor
-                batch = cursor.batch
-                while not state.halted and (plain is None or not plain.is_set()):
-                    position = cursor.position
-                    if position >= len(batch):
-                        break
-                    cursor.position = position + 1
-                    yield batch[position]
-            self._end_told = True
-        finally:
-            if delivery.status == "open":
-                self._leave()
-
-    def __next__(self) -> Chunk:
-        """Return the next chunk; unlike leaving a loop, this does not cancel the stream.
-
-        Raises:
-            StopIteration: the reply has ended, or was cancelled.
-            StreamError, MisuseError: as ``recv`` does.
-        """
-        __tracebackhide__ = True
-        try:
-            return self.recv()
-        except ChannelClosed:
-            raise StopIteration from None
-
-    def recv(self, timeout: float | None = None) -> Chunk:
-        """Return the next chunk.
-
-        Args:
-            timeout: seconds to wait; ``None`` for no limit but the stream's own.
-
-        Raises:
-            ConfigError: the timeout is not a number.
-            RecvTimeout: no chunk came within ``timeout``; the stream stays open. It is a ``queue.Empty`` and a
-                ``TimeoutError``.
-            ChannelClosed: the reply has ended, or was cancelled.
-            StreamError: the stream failed, after all the chunks that came before; raised again on each call.
-            MisuseError: the stream was closed before its end, or belongs to the parent process.
-
-        Threads: the consumer's. Woken by a chunk, by the end and by ``cancel()``.
-        """
-        __tracebackhide__ = True
-        self._check_use()
-        seconds = seconds_of(timeout, "recv(timeout=...)")
-        try:
-            chunk = self.take(seconds)
-        except queue.Empty:
-            raise RecvTimeout(f"no chunk came within {seconds:g} s; the stream is still open") from None
-        if chunk is None:
-            self._end_told = True
-            raise ChannelClosed(f"the stream has ended: {self.status}")
-        return chunk
+        while self._receive():
+            cursor = delivery.cursor
+            batch = cursor.batch
+            while not state.halted and (plain is None or not plain.is_set()):
+                position = cursor.position
+                if position >= len(batch):
+                    break
+                cursor.position = position + 1
+                yield batch[position]
 
     def _receive(self, timeout: float | None = None) -> bool:
         """Wait until there is a chunk to deliver and return True; return False at the end of the stream."""
@@ -246,18 +157,6 @@ class Stream:
         if delivery.error is not None:
             raise delivery.error.with_traceback(None)
         return False
-
-    def _interrupted(self, error: BaseException) -> None:
-        """Cancel the stream, and raise Ctrl-C again without the frames of the wait, so that a notebook shows few lines.
-
-        Other exceptions keep their frames: those of the signal handler that raised them.
-        """
-        __tracebackhide__ = True
-        self.cancel()
-        if isinstance(error, KeyboardInterrupt):
-            error.__traceback__ = None
-            del error  # it will refer to this frame
-            raise_again()
 
     def _next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which a waiting consumer checks the clock."""
@@ -291,15 +190,6 @@ class Stream:
             self._delivery.settle("cancelled")
         else:
             self._delivery.settle(outcome.status, outcome.error)
-
-    def _check_use(self) -> None:
-        if self._state.inherited:
-            raise MisuseError("this stream belongs to the parent process; start a stream of its own in a forked child")
-        if self._delivery.closed_early:
-            raise MisuseError(
-                "this stream was closed before its end. Leaving a loop over a stream closes it too: "
-                "to take single chunks, use next() or recv()"
-            )
 
     # -- several at once; see fanin ----------------------------------------------------------------------
 
@@ -342,77 +232,6 @@ class Stream:
         """Stop calling ``listener``."""
         self._state.channel.unlisten(listener)
 
-    # -- text --------------------------------------------------------------------------------------------
-
-    def iter_text(self) -> Iterator[str]:
-        """Iterate the answer's text, piece by piece as it arrives."""
-        __tracebackhide__ = True
-        for chunk in self:
-            if chunk.text and not chunk.index:
-                yield chunk.text
-
-    def iter_words(self) -> Iterator[str]:
-        """Iterate words with the white space around them, each as soon as it is whole."""
-        return text.words(self.iter_text())
-
-    def iter_lines(self) -> Iterator[str]:
-        """Iterate lines without their ends, each as soon as it is whole."""
-        return text.lines(self.iter_text())
-
-    def iter_sentences(self) -> Iterator[str]:
-        """Iterate sentences, each as soon as the next one begins."""
-        return text.sentences(self.iter_text())
-
-    def iter_partial(self) -> Iterator[Any]:
-        """Iterate the value of the answer's JSON as it grows: plain dicts and lists, each time that it has changed.
-
-        It is the list itself where ``response_format`` is a list type. Nothing is validated: ``completion.parsed`` is.
-        """
-        return partial_values(self, self._output)
-
-    def iter_items(self) -> Iterator[Any]:
-        """Iterate the elements of a list type, each once it is whole and valid, as an instance of its type.
-
-        Raises:
-            ConfigError: ``response_format`` was no list type.
-            InvalidOutputError: an element is not valid, after all those before it; the stream is cancelled. Or the
-                reply as a whole is not, after all elements.
-        """
-        return whole_items(self, self._output)
-
-    def collect(self) -> Completion:
-        """Take all remaining chunks and return the completion.
-
-        An exception that interrupts it, such as ``KeyboardInterrupt`` or the time limit of a worker process, cancels
-        the stream. The exception gets the completion so far as its attribute ``partial``, and from Python 3.11 a note
-        with the end of the text.
-
-        Raises:
-            StreamCancelledError: the stream was cancelled, before or during this call; ``partial`` has the chunks that
-                came. ``completion`` returns them without an error.
-            StreamError: the stream failed; ``partial`` has the chunks that came before.
-            MisuseError: the stream belongs to the parent process.
-        """
-        __tracebackhide__ = True
-        try:
-            if self._delivery.status == "open" or self._delivery.error is not None:
-                for _ in self:
-                    pass
-            completion = self.completion
-            if self._delivery.status == "cancelled":
-                raise StreamCancelledError(
-                    f"{self._state.deadlines.subject}: the reply was stopped before it was whole, by cancel(), close() "
-                    "or a stop event, or by closing the client; "
-                    f"partial has the {len(completion.text)} characters that came",
-                    partial=completion,
-                )
-        except StreamError:
-            raise
-        except BaseException as error:
-            keep(error, self.completion)
-            raise
-        return completion
-
     # -- ending ------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
@@ -444,18 +263,13 @@ class Stream:
         if self._worker is not None and self._worker is not threading.current_thread():
             self._worker.join(_JOIN)
 
-    def __enter__(self) -> Stream:
-        return self
+    @property
+    def _closed_early(self) -> bool:
+        return self._delivery.closed_early
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self._state.inherited:
-            self.close()
-
-    def _check_owner(self) -> None:
-        if self._state.inherited:
-            self._check_use()
+    @property
+    def _subject(self) -> str:
+        return str(self._state.deadlines.subject)
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -463,11 +277,6 @@ class Stream:
     def completion(self) -> Completion:
         """The completion of the chunks delivered so far, at any time, also after a failure."""
         return self._delivery.completion()
-
-    @property
-    def text(self) -> str:
-        """The answer's text delivered so far: that of ``completion``."""
-        return self._delivery.completion().text
 
     @property
     def status(self) -> Status:
@@ -499,23 +308,6 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {self._number} {self.status}, {self._state.chunks} chunks>"
-
-
-def drain(stream: Stream) -> Completion:
-    """Return the completion of a stream, as ``collect`` does, and close the stream.
-
-    Raises:
-        StreamError: as ``collect`` does.
-    """
-    __tracebackhide__ = True
-    try:
-        with stream:
-            return stream.collect()
-    except StreamError:
-        raise
-    except BaseException as error:  # it may have come while the stream was being closed
-        keep(error, stream.completion)
-        raise
 
 
 def _mark_inherited() -> None:

@@ -14,7 +14,7 @@ from streamkit.values.completion import Completion
 from streamkit.values.partial_json import PartialJson
 
 if TYPE_CHECKING:
-    from streamkit.streaming.stream import Stream
+    from streamkit.streaming.chunk_stream import ChunkStream
 
 __all__ = ["NOTHING", "GrowingOutput", "TypedOutput", "partial_values", "whole_items"]
 
@@ -97,12 +97,15 @@ class GrowingOutput:
         self._json.add(text)
 
 
-def partial_values(stream: Stream, output: TypedOutput | None) -> Iterator[Any]:
+def partial_values(stream: ChunkStream, output: TypedOutput | None) -> Iterator[Any]:
     """Iterate the value of a reply as it grows."""
     __tracebackhide__ = True
-    growing, shown, last = GrowingOutput(output.wrapped if output else None), 0, NOTHING
+    wrapped = output.wrapped if output else None
+    growing, number, shown, last = GrowingOutput(wrapped), 0, 0, NOTHING
     for chunk in stream:
         if chunk.text and not chunk.index:
+            if chunk.round != number:  # text before calls of tools is no answer
+                growing, number, shown = GrowingOutput(wrapped), chunk.round, 0
             growing.add(chunk.text)
             if growing.version > shown:
                 shown, value = growing.version, growing.value
@@ -116,7 +119,7 @@ def partial_values(stream: Stream, output: TypedOutput | None) -> Iterator[Any]:
             yield value
 
 
-def whole_items(stream: Stream, output: TypedOutput | None) -> Iterator[Any]:
+def whole_items(stream: ChunkStream, output: TypedOutput | None) -> Iterator[Any]:
     """Iterate the elements of a reply's list."""
     if output is None or not output.is_list:
         raise ConfigError(
@@ -125,12 +128,14 @@ def whole_items(stream: Stream, output: TypedOutput | None) -> Iterator[Any]:
     return _whole_items(stream, output)
 
 
-def _whole_items(stream: Stream, output: TypedOutput) -> Iterator[Any]:
+def _whole_items(stream: ChunkStream, output: TypedOutput) -> Iterator[Any]:
     __tracebackhide__ = True
-    growing, taken = GrowingOutput(output.wrapped), 0
+    growing, number, taken = GrowingOutput(output.wrapped), 0, 0
     try:
         for chunk in stream:
             if chunk.text and not chunk.index:
+                if chunk.round != number:  # text before calls of tools is no answer
+                    growing, number, taken = GrowingOutput(output.wrapped), chunk.round, 0
                 growing.add(chunk.text)
                 for value in growing.items(taken):
                     item = output.item(value, taken)
