@@ -73,7 +73,7 @@ _HINTS = {
 }
 
 
-class CallOptions(RequestParameters, total=False):
+class _CallOptions(RequestParameters, total=False):
     """The keyword arguments of ``Client.complete``."""
 
     stop: Stop | None
@@ -260,16 +260,16 @@ class Client:
 
     @overload
     def extract(
-        self, model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[CallOptions]
+        self, model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> T: ...
 
     @overload
     def extract(
-        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> Any: ...
 
     def extract(
-        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> Any:
         """Ask for a type, and return the instance that the model filled in.
 
@@ -508,17 +508,17 @@ def complete(
 
 @overload
 def extract(
-    model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[CallOptions]
+    model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
 ) -> T: ...
 
 
 @overload
 def extract(
-    model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]
+    model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
 ) -> Any: ...
 
 
-def extract(model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[CallOptions]) -> Any:
+def extract(model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]) -> Any:
     """Ask for a type, and return the instance that the model filled in: ``Client.extract`` of the module's client.
 
     ::

@@ -7,6 +7,7 @@ object as ``{"value": ...}``; the program sees neither.
 from __future__ import annotations
 
 import collections.abc
+import functools
 import json
 import re
 import types
@@ -67,7 +68,16 @@ def output_of(wanted: Any) -> Output | None:
             f"response_format is a class such as a dataclass, a type such as list[Invoice], a JSON schema, or a dict "
             f"such as {{'type': 'json_object'}}, not {wanted.__name__ if isinstance(wanted, type) else shown(wanted)}"
         )
-    return Output(wanted, _Form.of_type(wanted), _named(_name(wanted)))
+    try:
+        hash(wanted)
+    except TypeError:  # ``Annotated`` with a dict, for example
+        return _output_of_type.__wrapped__(wanted)
+    return _output_of_type(wanted)
+
+
+@functools.lru_cache(maxsize=256)  # a list type takes 1 ms
+def _output_of_type(hint: Any) -> Output:
+    return Output(hint, _Form.of_type(hint), _named(_name(hint)))
 
 
 @attrs.frozen
@@ -180,7 +190,7 @@ class Output:
             why = "the model called tools instead of answering"
         else:
             return
-        raise InvalidOutputError(f"the reply is no {self.name}: {why}", text=completion.text)
+        raise InvalidOutputError(f"the reply has no {self.name}: {why}", text=completion.text)
 
     def plain(self, text: str) -> Any:
         """Return the value of a whole text as JSON types, repaired but not validated; ``NOTHING`` if it is no JSON."""
@@ -208,7 +218,7 @@ class Output:
 
     def _invalid(self, problems: collections.abc.Sequence[Problem], text: str) -> InvalidOutputError:
         told = "; ".join(map(str, problems))
-        return InvalidOutputError(f"the reply is no {self.name}: {told}", problems=problems, text=text)
+        return InvalidOutputError(f"the reply does not fit {self.name}: {told}", problems=problems, text=text)
 
 
 def _asked(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -236,9 +246,9 @@ def _element(hint: Any) -> Any:
     """Return the type of a list's elements; ``None`` for what is no list."""
     while get_origin(hint) is Annotated:
         hint = hint.__origin__
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in _LISTS and arguments:
-        return arguments[0]
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin in _LISTS:
+        return arguments[0] if arguments else Any
     return arguments[0] if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis else None
 
 
@@ -270,4 +280,4 @@ def _named(name: object) -> str:
 
 def _inside(place: str, problem: Problem) -> Problem:
     path = problem.path
-    return Problem(place + path if not path or path.startswith("[") else f"{place}.{path}", problem.text)
+    return attrs.evolve(problem, path=place + path if not path or path.startswith("[") else f"{place}.{path}")
