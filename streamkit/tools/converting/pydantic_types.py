@@ -11,7 +11,7 @@ import msgspec
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.tools.converting.converter import KINDS, Converter, Walk
 from streamkit.tools.problems import NOTHING, Finding, Refused
-from streamkit.tools.repairs import ExactFloat, changed, inside
+from streamkit.tools.repairs import changed, inside
 
 __all__ = ["PydanticType", "is_pydantic"]
 
@@ -70,7 +70,7 @@ class PydanticType(Converter):
 
     def _validated(self, value: Any, walk: Walk) -> Any:
         # As JSON, not as Python values: a strict model takes the text of a date from JSON only.
-        text = msgspec.json.encode(_numbers_as_written(value) if walk.exact else value)
+        text = msgspec.json.encode(value)
         try:
             return self._validate(text, strict=None if walk.lax else True)
         except ValueError as error:
@@ -127,6 +127,10 @@ def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
         return Finding("value", str(error.get("ctx", {}).get("error", "")) or "is not valid", came, path)
     if kind == "json_invalid":
         return Finding("value", "is not valid", NOTHING, path)
+    if kind == "decimal_type":
+        return Finding("type", "must be a decimal number", came, path)
+    if "instance of" in error["msg"] or kind.startswith(("is_", "needs_", "callable")):  # names of Python's
+        return Finding("type", "is not valid", came, path)
     ours = "constraint" if _CONSTRAINT.search(kind) else "value" if kind in _VALUES else "type"
     text = _SUBJECT.sub("must ", error["msg"]).replace("must be a valid ", "must be a ")
     return Finding(ours, text.replace("a integer", "an integer"), came, path)
@@ -150,12 +154,3 @@ def _repaired(
             continue
         paths.add(path)
     return value, paths
-
-
-def _numbers_as_written(value: Any) -> Any:
-    """Return a value whose exact numbers are written with the digits that came."""
-    if isinstance(value, dict):
-        return {key: _numbers_as_written(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers_as_written(item) for item in value]
-    return msgspec.Raw(value.text.encode()) if isinstance(value, ExactFloat) else value

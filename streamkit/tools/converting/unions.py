@@ -99,9 +99,10 @@ class Union(Converter):
         """Return the error of the member that was meant, where that is plain; else one of them all."""
         kind = kind_of(value)
         meant = [refused for member, refused in refusals if kind in member.kinds]
-        if len(meant) > 1:  # of classes with a key that names the class, the one that it names
-            named = [refused for refused in meant if not any(_is_wrong_name(each) for each in refused.findings)]
-            meant = named if len(named) == 1 else meant
+        for is_against in (_is_wrong_name, _is_wrong_key):
+            if len(meant) > 1:
+                left = [refused for refused in meant if not any(is_against(each) for each in refused.findings)]
+                meant = left if len(left) == 1 else meant
         if len(meant) == 1 and any(each.path or each.kind == "constraint" for each in meant[0].findings):
             return meant[0]
         is_value = bool(meant) and all(each.kind == "value" for refused in meant for each in refused.findings)
@@ -109,4 +110,10 @@ class Union(Converter):
 
 
 def _is_wrong_name(finding: Finding) -> bool:
+    """Return whether it is about a key that names the class, such as a Literal."""
     return finding.kind == "value" and len(finding.path) == 1
+
+
+def _is_wrong_key(finding: Finding) -> bool:
+    """Return whether the class has other keys than those that came."""
+    return finding.kind in ("missing", "unexpected") and len(finding.path) == 1
