@@ -59,7 +59,10 @@ class Docstring:
 
 def parse_docstring(docstring: str | None) -> Docstring:
     """Read a docstring in any of the three styles; what no style knows is text."""
-    text = inspect.cleandoc(docstring or "").strip()
+    text = (docstring or "").replace("\r\n", "\n")
+    if _HEADER.match(text.partition("\n")[0].strip() + "\n    _"):
+        text = f"\n{text}"  # cleandoc() does not count the first line, and would take the indentation of the next ones
+    text = inspect.cleandoc(text).strip()
     headers = list(_HEADER.finditer(text))
     if not headers:
         return Docstring(text)
@@ -69,7 +72,7 @@ def parse_docstring(docstring: str | None) -> Docstring:
         for names, description in _entries_of(header, text[header.end() : end]):
             for name in names.split(","):
                 if description:
-                    entries[name.strip().lstrip("*\\")] = _SOFT_BREAK.sub(" ", description).strip()
+                    entries[name.strip("*\\-` ")] = _SOFT_BREAK.sub(" ", description).strip()
     return Docstring(text[: headers[0].start()].rstrip(), entries)
 
 

@@ -18,7 +18,9 @@ import datetime as dt
 import enum
 import inspect
 import json
+import math
 import re
+import sys
 import types
 import weakref
 from collections import abc
@@ -32,7 +34,7 @@ import msgspec
 from streamkit.errors import ConfigError
 from streamkit.tools.defaults import json_of
 from streamkit.tools.fields import docstring_of, fields_of, is_named_tuple
-from streamkit.tools.hints import bare
+from streamkit.tools.hints import bare, resolve
 from streamkit.tools.metadata import read_metadata
 from streamkit.tools.pydantic_types import is_pydantic_type, schema_by_pydantic
 from streamkit.tools.signature import Parameter, Signature
@@ -162,10 +164,9 @@ class _Writer:
             return self.write(hint.__supertype__, path)
         origin, arguments = get_origin(hint) or hint, get_args(hint)
         if hasattr(origin, "__value__") and hasattr(origin, "__type_params__"):  # a ``type`` statement
-            value = origin.__value__[arguments] if arguments else origin.__value__
-            return self._defined(hint, _name(hint), lambda: self.write(value, path))
+            return self._defined(hint, _name(hint), lambda: self.write(_aliased(origin, arguments, path), path))
         if origin is Literal:
-            return _enumeration([_json_or_fail(value, path) for value in arguments])
+            return _enumeration([_single(value, path) for value in arguments])
         if origin in (Union, types.UnionType):
             return self._union(arguments, path)
         return self._class(hint, origin, arguments, path)
@@ -226,16 +227,16 @@ class _Writer:
         except Exception as error:  # pydantic has several, and types of users may raise any
             raise _cannot_write(path, cls, f"pydantic has no schema for it ({type(error).__name__})") from error
         inner = schema.pop("$defs", {})
-        names: dict[str, str] = {}
-        for name, definition in inner.items():
-            # Two classes of one name: of one schema they are the same, otherwise one gets another name.
-            names[name] = name if self.definitions.get(name, definition) == definition else self._free(name)
-        renamed = {names[name]: _renamed(definition, names) for name, definition in inner.items()}
-        self.definitions.update(renamed)
-        schema = dict(_renamed(schema, names))
-        if set(schema) == {"$ref"} or schema.get("type") != "object":
-            return schema
-        return self._defined(cls, _name(cls), lambda: schema)
+        own = _definition_name(cls.__name__)
+        if schema.get("type") == "object":  # a recursive model's is among the definitions already
+            schema = {"$ref": _REFERENCE + own} if inner.setdefault(own, schema) is schema else schema
+        # Two classes of one name: of one schema they are the same, otherwise one gets another name.
+        names = {
+            name: name if self.definitions.get(name, definition) == definition else self._free(name)
+            for name, definition in inner.items()
+        }
+        self.definitions |= {names[name]: _renamed(definition, names) for name, definition in inner.items()}
+        return dict(_renamed(schema, names))
 
     def _variable(self, variable: Any, path: str) -> dict[str, Any]:
         if variable.__constraints__:
@@ -291,6 +292,15 @@ def _value(hint: Any, origin: Any, path: str) -> dict[str, Any]:
     return schema
 
 
+def _aliased(alias: Any, arguments: tuple[Any, ...], path: str) -> Any:
+    """Return what a type alias stands for; it may name itself in quotes."""
+    value = alias.__value__[arguments] if arguments else alias.__value__
+    try:
+        return resolve(value, [vars(sys.modules[alias.__module__])])
+    except NameError as error:
+        raise _cannot_write(path, alias, f"it cannot be read: {error}") from error
+
+
 def _fields(origin: Any, arguments: tuple[Any, ...], path: str) -> Sequence[Any] | None:
     try:
         return fields_of(origin, arguments)
@@ -299,7 +309,7 @@ def _fields(origin: Any, arguments: tuple[Any, ...], path: str) -> Sequence[Any]
 
 
 def _enum(cls: type[enum.Enum], path: str) -> dict[str, Any]:
-    schema = _enumeration([_json_or_fail(member.value, path) for member in cls])
+    schema = _enumeration([_single(member.value, path) for member in cls])
     return _finished(schema, description=docstring_of(cls).text)
 
 
@@ -312,13 +322,10 @@ def _enumeration(values: list[Any]) -> dict[str, Any]:
     return schema
 
 
-def _json_or_fail(value: Any, path: str) -> Any:
-    try:
-        found = json_of(value)
-    except ValueError:
-        found = ()
-    if not isinstance(found, tuple(_JSON_TYPES)):
-        raise _cannot_write(path, value, "only texts, numbers, booleans and None can be a value of a Literal or Enum")
+def _single(value: Any, path: str) -> Any:
+    found = value.value if isinstance(value, enum.Enum) else value
+    if type(found) not in _JSON_TYPES or found in (math.inf, -math.inf):
+        raise _cannot_write(path, value, "a Literal or an Enum may have texts, numbers, booleans and None")
     return found
 
 
@@ -362,9 +369,13 @@ def _name(hint: Any) -> str:
     arguments = get_args(hint)
     own = getattr(get_origin(hint) or hint, "__name__", None) or str(hint)
     whole = own + "".join(f"_{_name(argument)}" for argument in arguments)
-    return re.sub(r"[^A-Za-z0-9_]+", "_", whole)
+    return _definition_name(whole)
+
+
+def _definition_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name)
 
 
 def _cannot_write(path: str, hint: Any, why: str) -> _CannotWriteError:
     shown = hint.__name__ if isinstance(hint, type) else repr(hint)
-    return _CannotWriteError(f"{path!r} has the type {shown}: {why}" if path else f"{shown}: {why}")
+    return _CannotWriteError(f"{path!r} takes {shown}: {why}" if path else f"{shown}: {why}")

@@ -8,7 +8,7 @@ import inspect
 import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import attrs
 
@@ -26,9 +26,18 @@ __all__ = ["Tool", "tool", "tools_of"]
 
 # What every provider takes.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}\Z")
-_FOREIGN = ("args_schema", "params_json_schema", "function_schema", "input_schema", "inputSchema", "tool_def")
+# What the tools of other libraries have beside a name.
+_FOREIGN = (
+    "args_schema",
+    "params_json_schema",
+    "function_schema",
+    "input_schema",
+    "inputSchema",
+    "parameters",
+    "inputs",
+)
 
-NeedsApproval = bool | Callable[..., bool]
+NeedsApproval: TypeAlias = bool | Callable[..., bool]
 
 
 class Tool:
@@ -122,6 +131,7 @@ class Tool:
         """
         if isinstance(function, Tool):
             raise ConfigError(f"{function.name} is a tool already")
+        _refuse_foreign(function)
         require_function(function)
         return cls(
             name_of(function) if name is None else name,
@@ -186,6 +196,8 @@ class Tool:
                 f"{self.name}: needs_approval is True, False or a function of the arguments, "
                 f"not {self.needs_approval!r:.80}"
             )
+        if inspect.iscoroutinefunction(self.needs_approval):
+            raise ConfigError(f"{self.name}: needs_approval is an async function, and streamkit is synchronous")
         if not isinstance(self.idempotent, bool):
             raise ConfigError(f"{self.name}: idempotent is True or False, not {self.idempotent!r:.80}")
         if self.strict is not None and not isinstance(self.strict, bool):
@@ -284,13 +296,16 @@ def _tool_or_dict(value: Any) -> Tool | Mapping[str, Any]:
         return value
     if isinstance(value, Mapping):
         return _of_dict(value) if value.get("type") == "function" else value
-    foreign = [name for name in _FOREIGN if hasattr(value, name)]
-    if foreign and not isinstance(value, type):
+    return Tool.of(value)
+
+
+def _refuse_foreign(value: Any) -> None:
+    named = not isinstance(value, type) and isinstance(getattr(value, "name", None), str)
+    if named and any(hasattr(value, attribute) for attribute in _FOREIGN):
         raise ConfigError(
             f"{type(value).__module__.partition('.')[0]}'s {type(value).__name__} is another library's tool: pass the "
             "function that it was made of, or streamkit.Tool(name, description, parameters, function)"
         )
-    return Tool.of(value)
 
 
 def _of_dict(value: Mapping[str, Any]) -> Tool:
