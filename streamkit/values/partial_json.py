@@ -63,7 +63,10 @@ class PartialJson:
         version: grows each time that the value changes.
     """
 
-    __slots__ = ("_from_json", "_held", "_key", "_keys", "_open", "_read", "_root", "_text", "broken", "version")
+    __slots__ = (
+        *("_former", "_from_json", "_held", "_key", "_keys", "_missing", "_open", "_read", "_root", "_shown", "_text"),
+        *("broken", "version"),
+    )
 
     _read: Callable[[PartialJson, str, int], int]
 
@@ -77,6 +80,9 @@ class PartialJson:
         self._keys: list[str] = []  # where each of them stands in the one around it; "" in a list
         self._key = ""  # of the value that comes next, or of the open string
         self._text: str | None = None  # of the open string; it is not in its container yet
+        self._shown = False  # whether it was, since it became longer
+        self._former = ""  # an earlier state of it,
+        self._missing = ""  # and what that lacks
         # Reads one token of a text from a position on, and returns the position behind it: what is expected next.
         self._read = PartialJson._read_value
 
@@ -92,6 +98,7 @@ class PartialJson:
         The containers that are still open are copied, so that the caller's value does not grow. Others are shared by
         all values that this object returns: do not change them.
         """
+        self._shown = True
         if not self._open:
             if self._text is not None:
                 return self._text
@@ -142,7 +149,8 @@ class PartialJson:
         position = _after_space(text, position)
         mark = text[position : position + 1]
         if mark == '"':
-            self._text = ""
+            self._text = self._former = self._missing = ""
+            self._shown = False
             self.version += 1
             self._read = PartialJson._read_string
             return position + 1
@@ -190,13 +198,9 @@ class PartialJson:
     def _read_string(self, text: str, position: int) -> int:
         end = _end_of(_STRING, text, position)
         if end > position:
-            # Python lengthens a text in place if nothing else refers to it: see that nothing does.
-            whole, self._text = self._text or "", None
-            whole += self._unescaped(text[position:end])
-            self._text = whole
-            self.version += 1
+            self._lengthen(self._unescaped(text[position:end]))
         if text.startswith('"', end):
-            value, self._text = self._text, None
+            value, self._text, self._former = self._text, None, ""
             self._put(value, change=0)
             return end + 1
         return self._read_half(text, end)
@@ -275,6 +279,25 @@ class PartialJson:
         else:
             container.append(value)
         self._read = PartialJson._read_next
+
+    def _lengthen(self, more: str) -> None:
+        """Make the open string longer.
+
+        Python lengthens a text in place if a local variable is all that refers to it. The caller may still have the
+        text that was shown last, but hardly the one before. So there are two, and what was shown gives way to the other.
+        """
+        self.version += 1
+        missing, self._missing = self._missing + more, more
+        if self._shown:
+            self._shown = False
+            whole, self._former = self._former, self._text or ""
+            self._text = None
+            whole += missing
+        else:
+            whole, self._text = self._text or "", None
+            whole += more
+            self._missing = missing
+        self._text = whole
 
     def _close(self, position: int) -> int:
         self._open.pop()

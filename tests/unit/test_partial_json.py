@@ -56,7 +56,7 @@ def value_of(*pieces: str) -> Any:
 def settled(text: str) -> str:
     """Leave out a number at the end of a text, which may grow."""
     in_string = text.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
-    return text if in_string else re.sub(r"(-|-?[0-9][-+.eE0-9]*)$", "", text)
+    return text if in_string else re.sub(r"(-|-?[0-9][-+.eE0-9]*)\Z", "", text)
 
 
 def by_jiter(text: str) -> Any:
