@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from streamkit.values.json_text import MAX_STRUCTURE, MAX_TEXT
+
 __all__ = ["GrowingText", "PartialJson", "import_by"]
 
 _DEEPEST = 201  # levels; jiter's own limit
@@ -52,8 +54,9 @@ class PartialJson:
     A string shows as far as it has come, a key once its value begins, a number once something follows that ends it:
     1 may become 12. Half an escape and half a word are not shown. The value does not depend on how the text was cut.
 
-    A text that is no JSON, or is nested deeper than 201 levels, leaves the value as it was before the first wrong
-    character. What follows a whole value is not looked at.
+    A text that is no JSON, or passes a bound, leaves the value as it was before the first wrong character. The bounds
+    are those of a whole text, see ``json_text``: 100,000 values and 16 Mi characters; and 201 levels. What follows a
+    whole value is not looked at.
 
     Not locked: one thread at a time.
 
@@ -65,7 +68,7 @@ class PartialJson:
 
     __slots__ = (
         *("_former", "_from_json", "_held", "_key", "_keys", "_missing", "_open", "_read", "_root", "_shown", "_text"),
-        *("broken", "version"),
+        *("_size", "_values", "broken", "version"),
     )
 
     _read: Callable[[PartialJson, str, int], int]
@@ -74,6 +77,8 @@ class PartialJson:
         self.broken = False
         self.version = 0
         self._from_json: Callable[..., Any] = _import("jiter").from_json
+        self._size = 0  # characters so far
+        self._values = 0  # values so far
         self._held = ""  # the beginning of a token whose rest has not come
         self._root: Any = None
         self._open: list[dict[str, Any] | list[Any]] = []  # containers, from the root inwards
@@ -135,6 +140,9 @@ class PartialJson:
 
     def add(self, text: str) -> None:
         """Take in the next piece of the text; never raises for what is no JSON."""
+        self._size += len(text)
+        if self._size > MAX_TEXT:
+            self._give_up(text)
         for start in range(0, len(text), _SLICE):
             piece = text[start : start + _SLICE]
             if self._held:
@@ -146,6 +154,8 @@ class PartialJson:
     # -- what is expected next -----------------------------------------------------------------------------
 
     def _read_value(self, text: str, position: int) -> int:
+        if self._values > MAX_STRUCTURE:
+            return self._give_up(text)
         position = _after_space(text, position)
         mark = text[position : position + 1]
         if mark == '"':
@@ -269,6 +279,7 @@ class PartialJson:
     def _put(self, value: Any, change: int = 1) -> None:
         """Put a value where one was expected."""
         self.version += change
+        self._values += 1
         if not self._open:
             self._root = value
             self._read = PartialJson._skip
@@ -284,7 +295,8 @@ class PartialJson:
         """Make the open string longer.
 
         Python lengthens a text in place if a local variable is all that refers to it. The caller may still have the
-        text that was shown last, but hardly the one before. So there are two, and what was shown gives way to the other.
+        text that was shown last, but hardly the one before. So there are two, and one that was shown gives way to the
+        other.
         """
         self.version += 1
         missing, self._missing = self._missing + more, more

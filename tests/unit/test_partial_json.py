@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from streamkit.providers.reply.decoder import ReplyDecoder
 from streamkit.values.chunks import Chunk, ToolCallDelta, link, link_delta
+from streamkit.values.json_text import MAX_STRUCTURE, MAX_TEXT
 from streamkit.values.partial_json import GrowingText, PartialJson
 
 _CASES = Path(__file__).parent.parent / "tool_cases" / "partial.jsonl"
@@ -168,6 +169,22 @@ def test_what_is_too_large_is_broken_off(text: str) -> None:
     """Nesting and numbers beyond what jiter reads end the value, without an error."""
     assert value_of(text) == value_of(*text)
     assert _is_broken(text) == (text != "[" * 201)
+
+
+def test_what_passes_the_bounds_of_a_text_is_broken_off() -> None:
+    """More values or characters than a whole text may have are not shown, however they come."""
+    partial = PartialJson()
+    partial.add("[")
+    for _ in range(11):
+        partial.add("1," * 10_000)
+    assert partial.broken
+    assert MAX_STRUCTURE <= len(partial.value) <= MAX_STRUCTURE + 1
+    partial = PartialJson()
+    partial.add('["')
+    for _ in range(16):
+        partial.add("x" * 1024 * 1024)
+    assert partial.broken
+    assert MAX_TEXT - 1024 * 1024 == len(partial.value[0])
 
 
 @pytest.mark.parametrize(
