@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from streamkit.values.attribute_hints import no_attribute
-from streamkit.values.chunks import Chunk, FinishReason, Usage
+from streamkit.values.chunks import Chunk, FinishReason, ToolResult, Usage, summed
 from streamkit.values.messages import Message, ToolCall
 from streamkit.values.plain import Plain
 
@@ -92,6 +92,7 @@ class Completion(Plain):
         complete: whether it is a whole reply: the stream came to its own end, with its ``done`` chunk, and was not
             cancelled. A reply that reached ``max_tokens`` is whole in this sense; ``finish_reason`` is ``length``. By
             default it follows from ``finish_reason``.
+        tool_results: of a run with tools: a result for each of the calls, which says how far the call has come.
     """
 
     text: str = ""
@@ -107,6 +108,7 @@ class Completion(Plain):
     choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
     provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False, hash=False)
     complete: bool = attrs.field(default=_BY_REASON, repr=False)
+    tool_results: tuple[ToolResult, ...] = attrs.field(default=(), repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.complete is _BY_REASON:
@@ -245,6 +247,9 @@ class Fold:
         self._identified = False
         self._done = False
         self._adding = False  # numbers below ``count`` may be put again by an ``add`` that a handler interrupted
+        self._round = 0
+        self._earlier: Usage | None = None  # of the rounds of a run before this one
+        self._results: dict[str, ToolResult] = {}
         self._first = _ChoiceParts()
         self._choices: dict[int, _ChoiceParts] = {0: self._first}
 
@@ -260,7 +265,7 @@ class Fold:
         try:
             if number < self.count:  # a handler has added some of them by now, and joined their texts
                 chunks, number = list(chunks)[self.count - number :], self.count
-            texts = self._first.text.rest
+            texts, round = self._first.text.rest, self._round
             for chunk in chunks:
                 # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
                 if (
@@ -269,10 +274,12 @@ class Fold:
                     and chunk.usage is None
                     and not chunk.provider_data
                     and self._identified
+                    and chunk.round == round
                 ):
                     texts[number] = chunk.text
                 else:
                     self._add_any(chunk, number)
+                    texts, round = self._first.text.rest, self._round
                 number += 1
             self.count = max(number, self.count)
         finally:
@@ -281,11 +288,17 @@ class Fold:
             self._first.text.join()
 
     def _add_any(self, chunk: Chunk, number: int) -> None:
+        if chunk.round != self._round:
+            if chunk.round < self._round:
+                return  # added before an interrupt, and again
+            self._begin_round(chunk.round)
         self._id = chunk.id or self._id
         self._model = chunk.model or self._model
         self._identified = bool(self._id)
         if chunk.usage is not None:
             self._usage = chunk.usage
+            if chunk.finished:
+                self._earlier = None  # the last chunk of a run has the usage of all rounds
         if chunk.provider_data:
             self._provider_data[number] = tuple(chunk.provider_data)
         choice = self._choices.get(chunk.index)
@@ -297,15 +310,28 @@ class Fold:
             choice.reasoning.rest[number] = chunk.reasoning
         elif chunk.refusal:
             choice.refusal.rest[number] = chunk.refusal
-        elif chunk.tool_call is not None:
+        elif chunk.tool_call is not None and chunk.type == "tool_call":
             call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
             call.id = call.id or chunk.tool_call.id
             call.name = call.name or chunk.tool_call.name
             call.arguments.rest[number] = chunk.tool_call.arguments
+        elif chunk.tool_result is not None and not chunk.tool_result.preliminary:
+            self._results[chunk.tool_result.call_id] = chunk.tool_result
         self._done = self._done or chunk.finished
         if chunk.finish_reason is not None:
             choice.finish_reason = chunk.finish_reason
             choice.raw_finish_reason = chunk.raw_finish_reason
+
+    def _begin_round(self, round: int) -> None:
+        """Begin the reply of the next round of a run: the completion of a run is that of its last round."""
+        self._earlier = summed(usage for usage in (self._earlier, self._usage) if usage is not None)
+        self._usage = None
+        self._provider_data = {}
+        self._results = {}
+        self._first = _ChoiceParts()
+        self._choices = {0: self._first}
+        self._id, self._identified = "", False
+        self._round = round
 
     def completion(self, interrupted: FinishReason | None = None) -> Completion:
         """Return the reply so far.
@@ -325,13 +351,14 @@ class Fold:
             first.tool_calls,
             first.finish_reason,
             first.raw_finish_reason,
-            self._usage or Usage(),
+            summed(usage for usage in (self._earlier, self._usage) if usage is not None),
             self._id,
             self._model,
             self._provider,
             choices,
             tuple(chain.from_iterable(self._provider_data.values())),
             self._done and interrupted is None and first.finish_reason not in ("cancelled", "error"),
+            tuple(self._results.values()),
         )
 
 

@@ -24,12 +24,14 @@ from streamkit import (
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
+    RunLimitError,
     RateLimitError,
     RecvTimeout,
     ServerError,
     StreamError,
     StreamkitError,
     StreamTimeout,
+    ToolError,
     Usage,
     errors,
 )
@@ -55,6 +57,8 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (APIError, API),
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
         (ProtocolError, {"excerpt": "<html>"}),
+        (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
+        (RunLimitError, {"limit": "rounds"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
         attributes |= own if issubclass(kind, base) else {}
