@@ -1,0 +1,161 @@
+"""pydantic's models and types, by pydantic, if the program has imported it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import msgspec
+
+from streamkit.concurrency.late_import import forks_wait, late_import
+from streamkit.tools.converting.converter import KINDS, Converter, Walk
+from streamkit.tools.problems import NOTHING, Finding, Refused
+from streamkit.tools.repairs import ExactFloat, changed, inside
+
+__all__ = ["PydanticType", "is_pydantic"]
+
+_ARRAYS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
+_OBJECTS = frozenset({"model_type", "model_attributes_type", "dataclass_type", "dict_type", "mapping_type"})
+_VALUES = frozenset({"enum", "literal_error", "value_error", "assertion_error", "union_tag_invalid"})
+_CONSTRAINT = re.compile(
+    r"greater_than|less_than|multiple_of|too_short|too_long|pattern_mismatch|finite_number|decimal_"
+)
+_SUBJECT = re.compile(r"^[\w ]{1,40}? should ")
+
+
+def is_pydantic(hint: Any, metadata: tuple[Any, ...] = ()) -> bool:
+    """Return whether a type, or an object of its ``Annotated``, has a schema of pydantic's."""
+    if "pydantic" not in sys.modules:
+        return False
+    return any(hasattr(each, "__get_pydantic_core_schema__") for each in (hint, *metadata)) or (
+        isinstance(hint, type) and hasattr(hint, "__is_pydantic_dataclass__")
+    )
+
+
+class PydanticType(Converter):
+    """A type that pydantic converts, by its own configuration: unknown keys, names, strictness.
+
+    The repairs are ours: null for a key with a default, JSON text in a string where pydantic wants an array or object.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        with forks_wait():
+            self._validate = late_import("pydantic").TypeAdapter(hint).validate_json
+        base = late_import("pydantic").BaseModel
+        is_model = (
+            isinstance(hint, type) and issubclass(hint, base) and not getattr(hint, "__pydantic_root_model__", False)
+        )
+        self.kinds = frozenset({"object"}) if is_model else KINDS - {"null"}
+        self.wanted = "an object" if is_model else "a valid value"
+
+    def convert(self, value: Any, walk: Walk) -> Any:
+        """Return what pydantic makes of the value."""
+        try:
+            return self._validated(value, walk)
+        except _Invalid as invalid:
+            if not walk.lax:
+                raise Refused(invalid.findings()) from None
+            first = invalid.findings()
+            repaired, paths = _repaired(value, invalid.errors)
+            if not paths:
+                raise Refused(first) from None
+        try:
+            return self._validated(repaired, walk)
+        except _Invalid as again:
+            # Null where nothing was wanted either: the key is required.
+            lost = {path for path in again.missing() if path in paths}
+            kept = [each for each in first if each.path in lost]
+            raise Refused(kept + [each for each in again.findings() if each.path not in lost]) from None
+
+    def _validated(self, value: Any, walk: Walk) -> Any:
+        # As JSON, not as Python values: a strict model takes the text of a date from JSON only.
+        text = msgspec.json.encode(_numbers_as_written(value) if walk.exact else value)
+        try:
+            return self._validate(text, strict=None if walk.lax else True)
+        except ValueError as error:
+            errors = getattr(error, "errors", None)
+            if errors is None:
+                raise Refused.of("value", "is not valid") from error
+            raise _Invalid(value, errors(include_url=False)) from None
+        except Exception as error:  # a validator of the user's
+            raise Refused.of("value", "is not valid") from error
+
+
+class _Invalid(Exception):
+    """pydantic's errors for a value."""
+
+    def __init__(self, value: Any, errors: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.errors = [(_path(value, each), each) for each in errors]
+
+    def findings(self) -> list[Finding]:
+        """Return the errors in our words, each once."""
+        findings = [_finding(path, each) for path, each in self.errors]
+        return [each for index, each in enumerate(findings) if each not in findings[:index]] if findings else findings
+
+    def missing(self) -> set[tuple[str | int, ...]]:
+        """Return the paths of missing keys."""
+        return {path for path, each in self.errors if each["type"] == "missing"}
+
+
+def _path(value: Any, error: dict[str, Any]) -> tuple[str | int, ...]:
+    """Return the path of an error in the value: pydantic's also names members of unions and validators."""
+    path: list[str | int] = []
+    location = error["loc"]
+    for position, key in enumerate(location):
+        is_index = isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if is_index or (isinstance(value, dict) and key in value):
+            value = value[key]
+        elif position + 1 < len(location) or error["type"] != "missing":
+            continue
+        path.append(key)
+    return tuple(path)
+
+
+def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
+    kind, came = error["type"], error.get("input", NOTHING)
+    if kind == "missing":
+        return Finding("missing", "is required and missing", path=path)
+    if kind == "extra_forbidden":
+        return Finding("unexpected", "is unexpected", path=path)
+    if kind in _ARRAYS:
+        return Finding("type", "must be an array", came, path)
+    if kind in _OBJECTS:
+        return Finding("type", "must be an object", came, path)
+    if kind in ("value_error", "assertion_error"):
+        return Finding("value", str(error.get("ctx", {}).get("error", "")) or "is not valid", came, path)
+    if kind == "json_invalid":
+        return Finding("value", "is not valid", NOTHING, path)
+    ours = "constraint" if _CONSTRAINT.search(kind) else "value" if kind in _VALUES else "type"
+    text = _SUBJECT.sub("must ", error["msg"]).replace("must be a valid ", "must be a ")
+    return Finding(ours, text.replace("a integer", "an integer"), came, path)
+
+
+def _repaired(
+    value: Any, errors: list[tuple[tuple[str | int, ...], dict[str, Any]]]
+) -> tuple[Any, set[tuple[str | int, ...]]]:
+    """Return a copy of the value with repairs, and their paths."""
+    paths: set[tuple[str | int, ...]] = set()
+    for path, error in errors:
+        came = error.get("input", NOTHING)
+        if came is None and path and isinstance(path[-1], str):
+            value = changed(value, path, NOTHING)
+        elif isinstance(came, str) and error["type"] in _ARRAYS | _OBJECTS:
+            held = inside(came)
+            if not isinstance(held, list if error["type"] in _ARRAYS else dict):
+                continue
+            value = changed(value, path, held)
+        else:
+            continue
+        paths.add(path)
+    return value, paths
+
+
+def _numbers_as_written(value: Any) -> Any:
+    """Return a value whose exact numbers are written with the digits that came."""
+    if isinstance(value, dict):
+        return {key: _numbers_as_written(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers_as_written(item) for item in value]
+    return msgspec.Raw(value.text.encode()) if isinstance(value, ExactFloat) else value

@@ -1,0 +1,235 @@
+"""The JSON text that a model wrote -> its value, exactly. Repairs that lose nothing, and no others.
+
+========================================  =====================================================================
+repaired                                  why nothing is lost
+========================================  =====================================================================
+a byte order mark, one Markdown fence     they stand around the text, which is whole
+raw line breaks and tabs in a string      each can mean itself only
+a comma after the last element            the container is closed, so it is whole
+JSON in a JSON string, once               the caller asks for it where no string is wanted
+========================================  =====================================================================
+
+What was cut off is never closed: half a path, or half a list of commands, may be valid and wrong. JSON is not searched
+for in other text, and of two values none is chosen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+from streamkit.tools.problems import NOTHING, Refused, short
+from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
+
+__all__ = ["MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
+
+MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
+_MAX_REPAIRED = 4 * 1024 * 1024  # characters, some 50 ms for each repair
+
+_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)\s*```", re.DOTALL)
+_OPENED_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?")
+# A string, also one without its end, so that no place in it is taken for a beginning; or a comma before a bracket.
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
+_STRING_OR_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
+# An escape, which stays as it is, also a wrong one; or a raw control character.
+_ESCAPE_OR_CONTROL = re.compile(r"\\.|[\x00-\x1f]", re.DOTALL)
+_PLACE = re.compile(r" \(byte (\d+)\)$| - at `\$.*`$")
+
+
+class ExactFloat(float):
+    """A number with a fraction or an exponent, and the text that it was read from."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> ExactFloat:
+        """Make it of its text."""
+        self = super().__new__(cls, text)
+        if math.isinf(self):  # what the plain decoder refuses: it could not be sent back
+            raise ValueError("Number out of range")
+        self.text = text
+        return self
+
+
+_decode_exact = msgspec.json.Decoder(float_hook=ExactFloat).decode
+
+
+def value_of(text: str, *, exact: bool = False, subject: str = "The text") -> Any:
+    """Return the value of a JSON text, repaired where that loses nothing.
+
+    Args:
+        text: as the model wrote it.
+        exact: numbers with a fraction become ``ExactFloat``, which keep their digits for a Decimal.
+        subject: what the text is, for the error: ``The arguments``.
+
+    Raises:
+        Refused: with one finding, ``invalid_json``.
+    """
+    try:
+        return _decoded(text, exact)
+    except _NoJson as error:
+        if error.final or len(text) > _MAX_REPAIRED:
+            raise _refusal(text, error, subject) from None
+    repaired = _repaired(text)
+    try:
+        return _decoded(repaired, exact)
+    except _NoJson as error:
+        raise _refusal(repaired, error, subject) from None
+
+
+def inside(text: str, *, exact: bool = False) -> Any:
+    """Return the value of a JSON string that holds JSON itself; ``NOTHING`` where it does not."""
+    if text.lstrip(" \t\r\n\ufeff`")[:1] not in _BEGINNINGS:
+        return NOTHING
+    try:
+        return value_of(text, exact=exact)
+    except Refused:
+        return NOTHING
+
+
+_BEGINNINGS = frozenset("{[-0123456789tfj")  # j: the word json after a fence
+
+
+def plain(value: Any) -> Any:
+    """Return decoded JSON with a plain float for each ``ExactFloat``."""
+    kind = type(value)
+    if kind is dict:
+        return {key: plain(item) for key, item in value.items()}
+    if kind is list:
+        return [plain(item) for item in value]
+    return float(value) if kind is ExactFloat else value
+
+
+def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """Return a copy with another value at a path, or without the key there."""
+    if not path:
+        return new
+    key, rest = path[0], path[1:]
+    if isinstance(value, list) and isinstance(key, int):
+        return [*value[:key], changed(value[key], rest, new), *value[key + 1 :]]
+    if not isinstance(value, dict) or key not in value:  # another error at this place has changed it
+        return value
+    copy = dict(value)
+    if not rest and new is NOTHING:
+        del copy[key]
+    else:
+        copy[key] = changed(value[key], rest, new)
+    return copy
+
+
+class _NoJson(Exception):
+    """The text is no JSON.
+
+    Args:
+        text: why.
+        final: no repair can help.
+        place: the byte where the decoder gave up; ``None`` at the end of the text.
+    """
+
+    def __init__(self, text: str, *, final: bool = False, place: int | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.final = final
+        self.place = place
+
+
+def _decoded(text: str, exact: bool) -> Any:
+    decode = _decode_exact if exact else decode_strict
+    try:
+        value = decode(checked(text) if len(text) > MAX_STRUCTURE else text)
+    except PassedBoundError as error:
+        raise _NoJson(f"too large: {error}", final=True) from None
+    except RecursionError:
+        raise _NoJson(_TOO_DEEP, final=True) from None
+    except UnicodeEncodeError:
+        raise _NoJson("it has half of a surrogate pair", final=True) from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        place = _PLACE.search(str(error))
+        raise _NoJson(_PLACE.sub("", str(error)), place=int(place[1]) if place and place[1] else None) from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value):
+        raise _NoJson(_TOO_DEEP, final=True)
+    return value
+
+
+_TOO_DEEP = f"nested too deep, at most {MAX_DEPTH} levels are read"
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether a value has more levels than are read, without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for each in level
+            if isinstance(each, (dict, list))
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _repaired(text: str) -> str:
+    """Return a text without mark and fence, its strings without raw control characters, without last commas."""
+    text = text.removeprefix("\ufeff").strip(" \t\r\n")
+    fence = _FENCE.fullmatch(text)
+    # Without the opening line of a fence that is not closed, the text still ends too early: see _refusal.
+    text = fence[1] if fence else text
+    return _STRING_OR_LAST_COMMA.sub(_repaired_token, text.removeprefix("\ufeff"))
+
+
+def _repaired_token(match: re.Match[str]) -> str:
+    if match[0] != ",":
+        return _ESCAPE_OR_CONTROL.sub(_escaped, match[0])
+    before = match.start() - 1
+    while before >= 0 and match.string[before] in " \t\r\n":
+        before -= 1
+    return "" if before >= 0 and match.string[before] not in "[{,:" else ","
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0][0] == "\\" else f"\\u{ord(match[0]):04x}"
+
+
+def _refusal(text: str, error: _NoJson, subject: str) -> Refused:
+    return Refused.of("invalid_json", f"{subject} cannot be read as JSON: {_reason(text, error)}")
+
+
+def _reason(text: str, error: _NoJson) -> str:
+    if error.final:
+        return error.text
+    if not text.strip():
+        return "there is no text"
+    fence = _OPENED_FENCE.match(text)
+    rest = text[fence.end() :] if fence else text
+    if fence:
+        try:
+            _decoded(_repaired(rest), exact=False)
+        except _NoJson as inner:
+            error = inner
+        else:
+            return "it is incomplete, its Markdown fence was never closed. Send it again, whole"
+    if _is_cut(rest, error):
+        return "it is incomplete, it ends too early. Send it again, whole"
+    if error.text.endswith("truncated"):  # all is closed: this is the decoder's word for half of a pair as well
+        return "it has half of a surrogate pair" if "\\u" in rest else "it is incomplete"
+    if error.text.endswith("trailing characters"):
+        return "more text follows the first value. Send one JSON object and nothing else"
+    what = error.text.removeprefix("JSON is malformed: ").lower()
+    if error.place is None:
+        return what
+    near = rest.encode(errors="replace")[max(0, error.place - 12) : error.place + 28].decode(errors="ignore")
+    return f"{what}, near {short(near, 40)}"
+
+
+def _is_cut(text: str, error: _NoJson) -> bool:
+    """Return whether the text is the beginning of a JSON text: the decoder came to its end without an objection."""
+    at_end = error.text.endswith("truncated") or (error.place or 0) >= len(text.rstrip(" \t\r\n").encode())
+    if not at_end:
+        return False
+    structure = Structure()
+    structure.add(text)
+    return structure.in_string or structure.depth > 0
