@@ -1,7 +1,8 @@
 """How far each call of a suspended run has come, shared by whoever may resume it: ``Claims``.
 
-A call is ``waiting``, then ``approved``, then ``running``, then ``done``. Each step is written before what it announces,
-by compare-and-swap: so a function never runs twice, however often its suspension is resumed, in one process or several.
+A call is ``waiting``, then ``approved``, then ``running``, then ``done``. Each step is written before what it
+announces, by compare-and-swap: so a function never runs twice, however often its suspension is resumed, in one process
+or several.
 """
 
 from __future__ import annotations

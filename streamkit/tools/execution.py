@@ -218,7 +218,8 @@ class Execution:
             if self._stopped() or not (pending in self._jobs or pending.runs):
                 return
             left = min(self._deadline(), self.next_check) - time.monotonic()
-            if not self._news.wait(None if left == math.inf else max(left, 0.0)) and self._deadline() <= time.monotonic():
+            woken = self._news.wait(None if left == math.inf else max(left, 0.0))
+            if not woken and self._deadline() <= time.monotonic():
                 yield None
 
     def _start(self, waiting: deque[PendingCall]) -> None:

@@ -10,8 +10,9 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from types import GeneratorType
+from typing import Any, Protocol, cast
 
 import attrs
 
@@ -33,7 +34,7 @@ from streamkit.tools.limits import RunLimits
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
-from streamkit.values.chunks import Chunk, set_round, summed
+from streamkit.values.chunks import Chunk, FinishReason, set_round, summed
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message, ToolCall
 
@@ -168,7 +169,7 @@ class Loop(Ending):
         self._until = math.inf
         if resumed is not None:
             self._go_on_from(*resumed)
-        self._steps = self._play()
+        self._steps = cast("GeneratorType[Any, None, None]", self._play())
         self._unsubscribe: list[Callable[[], None]] = []
         self.on_settled = self._settled
 
@@ -224,7 +225,8 @@ class Loop(Ending):
         """Return the last round's reply, with the usage of all rounds and how far each call has come."""
         rounds, status = self._rounds, self.status
         if not rounds:
-            return Completion(provider=self._plan.provider, finish_reason="cancelled" if status == "cancelled" else None)
+            reason: FinishReason | None = "cancelled" if status == "cancelled" else None
+            return Completion(provider=self._plan.provider, finish_reason=reason)
         last = rounds[-1]
         reply = last.completion
         fields: dict[str, Any] = {
@@ -291,7 +293,7 @@ class Loop(Ending):
             except (StreamkitError, MisuseError) as error:
                 self._fail(error)
                 break
-            if self.status != "open":
+            if self._end is not None:
                 break  # cancelled meanwhile, for example by the function that was called
             if chunk is _NOTHING:
                 raise queue.Empty
@@ -310,7 +312,7 @@ class Loop(Ending):
         self.settle(status, error)
         self.stop.set()
 
-    def _play(self) -> Iterator[Any]:
+    def _play(self) -> Generator[Any, None, None]:
         __tracebackhide__ = True
         if self._suspended is not None:
             yield from self._answer()

@@ -53,7 +53,7 @@ def content_of(value: Any, media: frozenset[str]) -> Content:
     for part in parts:
         kind = _KINDS.get(part.get("type", ""))
         if kind is not None and kind not in media:
-            raise ResultError(f"the result has {_with_article(kind)}, which this provider does not take in a result")
+            raise ResultError(f"its result has {_with_article(kind)}, which this provider does not take in a result")
     return Content("".join(part["text"] for part in parts if part.get("type") == "text"), tuple(parts))
 
 
@@ -81,7 +81,8 @@ def _json_of(value: Any) -> str:
         return msgspec.json.encode(value, enc_hook=_plain).decode()
     except (TypeError, ValueError, OverflowError, RecursionError, UnicodeError):
         pass
-    raise ResultError(f"a result of type {type(value).__name__} cannot be written as JSON; return text, or plain values")
+    kind = type(value).__name__
+    raise ResultError(f"its result, of type {kind}, cannot be written as JSON: it should return text, or plain values")
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,6 @@ from streamkit.wire.http import ResponseInfo
 __all__ = ["Run"]
 
 
-
 class Run(ChunkStream):
     """A reply with tools: one stream of chunks over all rounds.
 

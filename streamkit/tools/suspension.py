@@ -124,7 +124,8 @@ class Suspension:
                 )
             return _read(shape)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ConfigError(f"this is no suspension as to_json() writes it: {type(error).__name__}: {error}") from None
+            what = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"this is no suspension as to_json() writes it: {what}") from None
 
 
 def _read(shape: Mapping[str, Any]) -> Suspension:

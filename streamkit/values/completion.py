@@ -208,6 +208,22 @@ class _ChoiceParts:
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
 
+    def add(self, chunk: Chunk, number: int) -> None:
+        if chunk.text:
+            self.text.rest[number] = chunk.text
+        elif chunk.reasoning:
+            self.reasoning.rest[number] = chunk.reasoning
+        elif chunk.refusal:
+            self.refusal.rest[number] = chunk.refusal
+        elif chunk.tool_call is not None and chunk.type == "tool_call":
+            call = self.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
+            call.id = call.id or chunk.tool_call.id
+            call.name = call.name or chunk.tool_call.name
+            call.arguments.rest[number] = chunk.tool_call.arguments
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+            self.raw_finish_reason = chunk.raw_finish_reason
+
     def join(self) -> None:
         for pieces in (self.text, self.reasoning, self.refusal, *(call.arguments for call in self.tool_calls.values())):
             pieces.join()
@@ -304,23 +320,10 @@ class Fold:
         choice = self._choices.get(chunk.index)
         if choice is None:
             choice = self._choices[chunk.index] = _ChoiceParts()
-        if chunk.text:
-            choice.text.rest[number] = chunk.text
-        elif chunk.reasoning:
-            choice.reasoning.rest[number] = chunk.reasoning
-        elif chunk.refusal:
-            choice.refusal.rest[number] = chunk.refusal
-        elif chunk.tool_call is not None and chunk.type == "tool_call":
-            call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
-            call.id = call.id or chunk.tool_call.id
-            call.name = call.name or chunk.tool_call.name
-            call.arguments.rest[number] = chunk.tool_call.arguments
-        elif chunk.tool_result is not None and not chunk.tool_result.preliminary:
+        choice.add(chunk, number)
+        if chunk.tool_result is not None and not chunk.tool_result.preliminary:
             self._results[chunk.tool_result.call_id] = chunk.tool_result
         self._done = self._done or chunk.finished
-        if chunk.finish_reason is not None:
-            choice.finish_reason = chunk.finish_reason
-            choice.raw_finish_reason = chunk.raw_finish_reason
 
     def _begin_round(self, round: int) -> None:
         """Begin the reply of the next round of a run: the completion of a run is that of its last round."""
