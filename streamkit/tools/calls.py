@@ -147,21 +147,26 @@ class PendingCall:
             state: how far the call has come; by default as the error says.
             value: what the function returned.
         """
-        if self.edited:
-            note = f"(The arguments were changed before the call ran: {self.edited})\n"
-            parts = ({"type": "text", "text": note}, *content.parts) if content.parts else ()
-            content = Content(note + content.text, parts)
         if state is None:
             state = "not begun" if error in _NOT_CALLED else "finished"
-        self.message = message_of(self.call, content)
-        self.result = ToolResult(
-            self.call.id, self.call.name, content.text, error, seconds, False, state, value, content.parts
+        self.restore(
+            ToolResult(
+                self.call.id,
+                self.call.name,
+                content.text,
+                error,
+                seconds,
+                False,
+                state,
+                value,
+                content.parts,
+                self.edited,
+            )
         )
-        self.state = state
 
     def restore(self, result: ToolResult) -> None:
-        """Take the result that a suspension or a ``Claims`` has kept."""
-        self.message = message_of(self.call, Content(result.content, tuple(result.parts)))
+        """Take a result, such as one that a suspension or a ``Claims`` has kept."""
+        self.message = message_of(result)
         self.result = result
         self.state = result.state
 
@@ -180,7 +185,7 @@ class PendingCall:
 
     def message_so_far(self, unanswered: str = "") -> Message:
         """Return the message with the result, for a history that providers accept at any time."""
-        return self.message or message_of(self.call, Content(self.so_far(unanswered).content))
+        return self.message or message_of(self.so_far(unanswered))
 
     def approval_chunk(self, index: int, round: int) -> Chunk:
         """Return the chunk that asks for a decision.

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall, plain_parts
+from streamkit.values.chunks import ToolResult
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 
 __all__ = ["Content", "ResultError", "content_of", "message_of"]
 
@@ -99,7 +100,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def message_of(call: ToolCall, content: Content) -> Message:
+def message_of(result: ToolResult) -> Message:
     """Return the message with the result of a call, never empty, as several providers refuse that."""
-    told: Any = content.parts or (content.text if content.text.strip() else _NOTHING)
-    return Message("tool", told, tool_call_id=call.id)
+    content = result.content if result.content.strip() else _NOTHING
+    note = f"(The arguments were changed before the call was made: {result.edited})\n" if result.edited else ""
+    if not result.parts:
+        return Message("tool", note + content, tool_call_id=result.call_id)
+    parts = ({"type": "text", "text": note}, *result.parts) if note else result.parts
+    return Message("tool", parts, tool_call_id=result.call_id)

@@ -138,6 +138,7 @@ class ToolResult(Plain):
             thread that was left, or that a cancel did not wait for), or ``unknown`` (its process died meanwhile).
         value: what the function returned or reported, as it was; ``None`` where only the text is known.
         parts: the result in OpenAI's shape, where it has an image or a file; ``content`` is its text alone.
+        edited: the arguments by which a person replaced the model's, as JSON text; "" for none. The model is told.
     """
 
     call_id: str
@@ -149,6 +150,7 @@ class ToolResult(Plain):
     state: CallState = "finished"
     value: Any = attrs.field(default=None, eq=False, repr=False, metadata=NOT_PLAIN)
     parts: tuple[Mapping[str, Any], ...] = attrs.field(default=(), hash=False)
+    edited: str = ""
 
 
 @attrs.define(eq=False, repr=False)
