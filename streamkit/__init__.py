@@ -43,8 +43,9 @@ from streamkit.errors import (
     TruncatedStreamError,
 )
 from streamkit.models.prices import cost_of as _cost_of
-from streamkit.observing.observers import Observer, Report, Stats
+from streamkit.observing.observers import Observer, Report, RunReport, Stats
 from streamkit.settings import Retry, Timeout
+from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.fanin import first, merge
 from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
@@ -65,25 +66,36 @@ if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.providers.reply.model_lists import ModelInfo
+    from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
+    from streamkit.tools.decisions import Answered, Approved, Rejected
+    from streamkit.tools.limits import RunLimits
+    from streamkit.tools.run import Run
+    from streamkit.tools.suspension import Suspension
     from streamkit.tools.tool import Tool, tool
 
 __all__ = [
     "APIError",
+    "Answered",
+    "Approved",
     "AuthenticationError",
     "BadRequestError",
     "BrokenStreamError",
     "ChannelClosed",
     "Choice",
     "Chunk",
+    "ChunkStream",
+    "Claims",
     "Client",
     "Completion",
     "ConfigError",
     "ConflictError",
     "ConnectError",
+    "FileClaims",
     "FilePart",
     "ImagePart",
     "InvalidOutputError",
+    "MemoryClaims",
     "Message",
     "MessageDict",
     "MisuseError",
@@ -97,10 +109,14 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "Rejected",
     "Report",
     "RequestParameters",
     "Retry",
+    "Run",
     "RunLimitError",
+    "RunLimits",
+    "RunReport",
     "ServerError",
     "Stats",
     "StopEvent",
@@ -110,6 +126,7 @@ __all__ = [
     "StreamError",
     "StreamTimeout",
     "StreamkitError",
+    "Suspension",
     "TextPart",
     "Timeout",
     "Tool",
@@ -146,8 +163,17 @@ _HINTS = {
 
 # Imported on first access, because most programs do not use them.
 _MODULES = {
+    "Answered": "tools.decisions",
+    "Approved": "tools.decisions",
+    "Claims": "tools.claims",
+    "FileClaims": "tools.claims",
+    "MemoryClaims": "tools.claims",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
+    "Rejected": "tools.decisions",
+    "Run": "tools.run",
+    "RunLimits": "tools.limits",
+    "Suspension": "tools.suspension",
     "Tool": "tools.tool",
     "ToolContext": "tools.context",
     "UsageTotals": "observing.usage",

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
@@ -21,7 +21,7 @@ from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
-from streamkit.streaming.chunk_stream import drain
+from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from streamkit.models.catalog import Catalog
+    from streamkit.tools.claims import Claims
+    from streamkit.tools.decisions import Decision
+    from streamkit.tools.limits import RunLimits
+    from streamkit.tools.loop import Approve
+    from streamkit.tools.run import Run
+    from streamkit.tools.suspension import Suspension
 elif sys.version_info >= (3, 11):
     from typing import Unpack
 else:
@@ -126,9 +132,9 @@ class Client:
         self._transport = Transport()
         self._catalog: Catalog | None = None
         self._closed = False
-        # The streams that may be open. No lock, as a forked child could inherit it locked. Each single operation on a
-        # dict is atomic, with and without the GIL.
-        self._streams: dict[int, weakref.ref[Stream]] = {}
+        # The streams and runs that may be open. No lock, as a forked child could inherit it locked. Each single
+        # operation on a dict is atomic, with and without the GIL.
+        self._streams: dict[int, weakref.ref[ChunkStream]] = {}
 
     def stream(
         self,
@@ -169,22 +175,51 @@ class Client:
         Threads: any.
         """
         # Before anything can fail: what was passed would stand in the clear among the locals of the traceback.
-        given, body, headers = Unshown(params), _unshown(extra_body), hidden_headers(extra_headers)
+        options = Unshown(timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+        options.update(extra_body=_unshown(extra_body), extra_headers=hidden_headers(extra_headers))
+        given = Unshown(params)
         del params, extra_body, extra_headers
+        return self._start(model, messages, given, options, stop=stop)
+
+    def _start(
+        self,
+        model: str,
+        messages: Any,
+        given: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        stop: Stop | None,
+        part_of: tuple[int, int] | None = None,
+    ) -> Stream:
+        """Start a stream.
+
+        Args:
+            given: parameters of the request.
+            options: ``timeout``, ``retry``, ``buffer``, ``buffer_bytes``, and ``extra_body`` and ``extra_headers``,
+                which are hidden.
+            part_of: the numbers of the run and of its round, where the stream is a part of one.
+        """
         self._check_open()
         _check_types(model, stop)
+        body, headers = options["extra_body"], options["extra_headers"]
         if isinstance(body, WrongType):
             raise ConfigError(f"extra_body is a dict, not {body}")
         if isinstance(headers, WrongType):
             raise ConfigError(f"extra_headers is a dict, not {headers}")
         provider, name = self.resolve(model)
-        output = _typed_output(given)
+        output = _typed_output(given.get("response_format"))
+        if output is not None:
+            given = Unshown(given, response_format=output.response_format)
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
+        if _has_functions(given.get("tools")):
+            given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
         chat = ChatRequest(name, messages_of(messages), given, body, headers)
         request = provider.request(chat)
         if not isinstance(request, HttpRequest):
             raise ConfigError(f"{class_of(provider)}.request() returned {type(request).__name__}, not an HttpRequest")
+        timeout, retry = options["timeout"], options["retry"]
+        buffer, buffer_bytes = options["buffer"], options["buffer_bytes"]
         job = Job(
             chat,
             request,
@@ -202,6 +237,7 @@ class Client:
             ),
             stop=stop,
             observers=self._observers,
+            part_of=part_of,
             output=output,
         )
         self._remember(started)
@@ -296,12 +332,154 @@ class Client:
         fill_in = late_import("streamkit.tools.extraction").extract
         return fill_in(self.complete, model, messages, kind, attempts, given)
 
+    def run(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        approve: Approve | Decision | bool | None = None,
+        parallel: int = 1,
+        limits: RunLimits | None = None,
+        on_error: Literal["tell", "raise"] = "tell",
+        context: Any = None,
+        claims: Claims | None = None,
+        stop: Stop | None = None,
+        timeout: Timeout | float | None = _OF_THE_CLIENT,
+        retry: Retry | int | None = None,
+        buffer: int | None = None,
+        buffer_bytes: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[RequestParameters],
+    ) -> Run:
+        """Start a run with tools: ask the model, make the calls that it asks for, and ask again, in one stream.
+
+        Args:
+            model: as in ``stream``.
+            messages: as in ``stream``.
+            approve: decides on calls that need approval: a function that gets the ``ToolCall`` and returns ``True``,
+                ``False``, ``Approved(...)``, ``Rejected(...)``, ``Answered(...)``, or ``None`` to leave it open; or one
+                of these for all calls.
+            parallel: how many functions of one reply run at once, in threads. With 1 they run in the loop's thread.
+            limits: a ``RunLimits``; by default 10 requests, 64 calls, and 3 calls with equal arguments.
+            on_error: what becomes of a function's exception and of wrong arguments: ``tell`` the model, or ``raise`` a
+                ``ToolError``.
+            context: anything; functions find it as ``context.context``.
+            claims: where the states of calls are kept, such as a ``FileClaims``, so that no call runs twice however
+                often a suspension is resumed.
+            stop: as in ``stream``; it also sets the functions' stop event.
+            timeout: as in ``stream``, for each request.
+            retry: as in ``stream``, for each request.
+            buffer: as in ``stream``.
+            buffer_bytes: as in ``stream``.
+            extra_body: as in ``stream``, for each request.
+            extra_headers: as in ``stream``, for each request.
+            params: the request's parameters, as in ``stream``. ``tools`` are functions, ``Tool``, and dicts in OpenAI's
+                shape: of tools that somebody else carries out, or of the provider's own.
+
+        Raises:
+            ConfigError: the call is invalid; nothing was sent.
+
+        Threads: any.
+        """
+        options = Unshown(timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+        options.update(extra_body=_unshown(extra_body), extra_headers=hidden_headers(extra_headers))
+        given = Unshown(params)
+        del params, extra_body, extra_headers
+        _check_types(model, stop)
+        starting = late_import("streamkit.tools.starting")
+        asked = starting.Asked(
+            approve=approve, parallel=parallel, limits=limits, on_error=on_error, context=context, claims=claims
+        )
+        provider, name = self.resolve(model)
+        started: Run = starting.start_run(
+            self._rounds_of(model, options), provider, name, model, messages, given, asked, stop, self._observers
+        )
+        self._remember(started)
+        return started
+
+    def resume(
+        self,
+        suspension: Suspension,
+        decisions: Mapping[str, Decision | bool | None],
+        *,
+        approve: Approve | Decision | bool | None = None,
+        parallel: int = 1,
+        limits: RunLimits | None = None,
+        on_error: Literal["tell", "raise"] = "tell",
+        context: Any = None,
+        claims: Claims | None = None,
+        stop: Stop | None = None,
+        timeout: Timeout | float | None = _OF_THE_CLIENT,
+        retry: Retry | int | None = None,
+        buffer: int | None = None,
+        buffer_bytes: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[RequestParameters],
+    ) -> Run:
+        """Go on with a suspended run, in any process and at any time.
+
+        The calls that are decided run now. A call without a decision goes on waiting: the run suspends again. With the
+        same ``claims`` in all processes that may resume it, no call runs twice; without, none runs twice in this one.
+
+        Args:
+            suspension: ``run.suspension``, or ``Suspension.from_json(text)``.
+            decisions: ``Approved(...)`` or ``True``, ``Rejected(...)`` or ``False``, or ``Answered(...)``, by the id of
+                the call.
+            approve: as in ``run``, also for the calls that wait.
+            parallel: as in ``run``.
+            limits: as in ``run``; what was used up before counts.
+            on_error: as in ``run``.
+            context: as in ``run``.
+            claims: as in ``run``; by default in the memory of this process.
+            stop: as in ``run``.
+            timeout: as in ``run``.
+            retry: as in ``run``.
+            buffer: as in ``run``.
+            buffer_bytes: as in ``run``.
+            extra_body: as in ``run``.
+            extra_headers: as in ``run``.
+            params: as in ``run``. ``tools`` are given again; parameters such as ``max_tokens`` are kept.
+
+        Raises:
+            ConfigError: the call is invalid, or a decision does not fit its call; nothing was done.
+            MisuseError: a decision is on a call that does not wait.
+            StoreConflictError: somebody else resumes this suspension, or has done so; nothing was done.
+
+        Threads: any.
+        """
+        options = Unshown(timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
+        options.update(extra_body=_unshown(extra_body), extra_headers=hidden_headers(extra_headers))
+        given = Unshown(params)
+        del params, extra_body, extra_headers
+        starting = late_import("streamkit.tools.starting")
+        asked = starting.Asked(
+            approve=approve, parallel=parallel, limits=limits, on_error=on_error, context=context, claims=claims
+        )
+        model = getattr(suspension, "model", "")
+        _check_types(model, stop)
+        provider, name = self.resolve(model) if model else (None, "")
+        started: Run = starting.resume_run(
+            self._rounds_of(model, options), provider, name, suspension, decisions, given, asked, stop, self._observers
+        )
+        self._remember(started)
+        return started
+
+    def _rounds_of(self, model: str, options: Mapping[str, Any]) -> Callable[..., Stream]:
+        def stream_of(
+            messages: Sequence[Any], params: Mapping[str, Any], *, stop: StopEvent, part_of: tuple[int, int]
+        ) -> Stream:
+            return self._start(model, messages, params, options, stop=stop, part_of=part_of)
+
+        return stream_of
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _HINTS)
 
-    def _remember(self, started: Stream) -> None:
+    def _remember(self, started: ChunkStream) -> None:
         key, streams = id(started), self._streams
         streams[key] = weakref.ref(started, partial(streams.pop, key))
         if self._closed:  # another thread closed the client before this stream was in the list
@@ -371,15 +549,17 @@ def _check_types(model: object, stop: object) -> None:
         )
 
 
-def _typed_output(given: Unshown) -> TypedOutput | None:
-    """Replace a type that was asked for by its shape in OpenAI's form, and return it."""
-    wanted = given.get("response_format")
+def _typed_output(wanted: Any) -> TypedOutput | None:
+    """Return the type that ``response_format=`` asks for, if it does."""
     if wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") in ("text", "json_object")):
         return None
     output: TypedOutput | None = late_import("streamkit.tools.output").output_of(wanted)
-    if output is not None:
-        given["response_format"] = output.response_format
     return output
+
+
+def _has_functions(tools: object) -> bool:
+    """Return whether there is a function or a ``Tool`` among the tools; a wrong value is for the provider to refuse."""
+    return isinstance(tools, (list, tuple)) and any(callable(each) for each in tools)
 
 
 def _unshown(extra_body: object) -> Unshown | WrongType:

@@ -97,14 +97,45 @@ class StopEvent(ReentrantEvent):
 
     def set(self) -> None:
         """Set the event and cancel every stream that was started with it."""
+        self.halt()
+        self._tell()
+
+    def halt(self) -> None:
+        """Do the part of ``set()`` that runs no code of the program: observers are not called."""
         super().set()
-        with self._lock:
-            subscribers = list(self._callbacks.values())
-        for callback, *_ in subscribers:
+        for callback, *_ in self._subscribers():
             callback()
-        for _, *later in subscribers:
+
+    def _tell(self) -> None:
+        for _, *later in self._subscribers():
             for callback in later:
                 callback()
+
+    def _subscribers(self) -> list[tuple[Callable[[], object], ...]]:
+        with self._lock:
+            return list(self._callbacks.values())
+
+    def child(self) -> StopEvent:
+        """Return an event that is set when this one is, and that may be set alone.
+
+        This event does not keep it alive.
+
+        Threads: any.
+        """
+        child = StopEvent()
+        unsubscribe: list[Callable[[], None]] = []
+        reference = weakref.ref(child, lambda _: [each() for each in unsubscribe])
+
+        def halt() -> None:
+            if (event := reference()) is not None:
+                event.halt()
+
+        def tell() -> None:
+            if (event := reference()) is not None:
+                event._tell()
+
+        unsubscribe.append(self.subscribe(halt, tell))
+        return child
 
     def subscribe(self, *callbacks: Callable[[], object]) -> Callable[[], None]:
         """Call the callbacks in the thread of each ``set()``; at once if the event is set already.

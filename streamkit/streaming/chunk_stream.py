@@ -55,7 +55,6 @@ class ChunkStream(ABC):
             return dir_of(self)
 
     _end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed; the consumer's thread writes it
-    _output: TypedOutput | None = None  # the type that was asked for; never changes
 
     # -- for subclasses ----------------------------------------------------------------------------------
 
@@ -148,6 +147,11 @@ class ChunkStream(ABC):
     @abstractmethod
     def _subject(self) -> str:
         """The provider, the model and the address, as error messages name them."""
+
+    @property
+    def _output(self) -> TypedOutput | None:
+        """The type that was asked for, or ``None``."""
+        return None
 
     def _chunks(self) -> Iterator[Chunk]:
         __tracebackhide__ = True

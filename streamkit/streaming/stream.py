@@ -80,7 +80,7 @@ class Stream(ChunkStream):
             self._number = number = next(_numbers)
         parse = None if output is None else output.parsed
         self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of, parse)
-        self._output = output
+        self._typed = output
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
@@ -272,6 +272,10 @@ class Stream(ChunkStream):
         return str(self._state.deadlines.subject)
 
     # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def _output(self) -> TypedOutput | None:
+        return self._typed
 
     @property
     def completion(self) -> Completion:

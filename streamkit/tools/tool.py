@@ -167,6 +167,14 @@ class Tool:
             bound = arguments.bind_by_schema(self.schema, text)
         return bound
 
+    def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments by name, with the defaults of those that are missing."""
+        if self._signature is None:
+            return dict(arguments)
+        empty = inspect.Parameter.empty
+        defaults = {each.name: each.default for each in self._signature.parameters if each.default is not empty}
+        return {**defaults, **arguments}
+
     def call(self, bound: Bound, context: ToolContext | None = None) -> Any:
         """Call the function with bound arguments, and with the context where it takes one.
 

@@ -9,7 +9,7 @@ import attrs
 
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
 from streamkit.values.partial_json import GrowingText, PartialJson
-from streamkit.values.plain import Plain
+from streamkit.values.plain import NOT_PLAIN, Plain
 
 __all__ = [
     "CallState",
@@ -22,6 +22,7 @@ __all__ = [
     "link",
     "link_delta",
     "set_round",
+    "summed",
     "text_chunk",
 ]
 
@@ -79,6 +80,25 @@ class Usage(Plain):
 
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _USAGE_HINTS)
+
+
+def summed(usages: Iterable[Usage]) -> Usage:
+    """Return the sum of usages; a field that is unknown in all of them stays unknown."""
+    total: Usage | None = None
+    for usage in usages:
+        total = usage if total is None else _added(total, usage)
+    return total or Usage()
+
+
+def _added(one: Usage, other: Usage) -> Usage:
+    fields = {}
+    for field in attrs.fields(Usage):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if field.name == "cached_apart":
+            fields[field.name] = a or b
+        else:
+            fields[field.name] = b if a is None else a if b is None else a + b
+    return Usage(**fields)
 
 
 class _Linked(Plain):
@@ -150,6 +170,8 @@ class ToolResult(Plain):
         state: how far the call has come: ``finished``, ``not begun``, ``waiting`` for a decision, ``running`` (in a
             thread that was left, or that a cancel did not wait for), or ``unknown`` (its process died meanwhile).
         value: what the function returned or reported, as it was; ``None`` where only the text is known.
+        parts: the result in OpenAI's shape, where it has an image or a file; ``content`` is its text alone.
+        edited: the arguments by which a person replaced the model's, as JSON text; "" for none. The model is told.
     """
 
     call_id: str
@@ -159,7 +181,9 @@ class ToolResult(Plain):
     seconds: float = 0.0
     preliminary: bool = False
     state: CallState = "finished"
-    value: Any = attrs.field(default=None, eq=False, repr=False)
+    value: Any = attrs.field(default=None, eq=False, repr=False, metadata=NOT_PLAIN)
+    parts: tuple[Mapping[str, Any], ...] = attrs.field(default=(), hash=False)
+    edited: str = ""
 
 
 @attrs.define(eq=False, repr=False)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from streamkit.values.attribute_hints import no_attribute
-from streamkit.values.chunks import Chunk, FinishReason, Usage
+from streamkit.values.chunks import Chunk, FinishReason, ToolResult, Usage, summed
 from streamkit.values.messages import Message, ToolCall
 from streamkit.values.plain import Plain, refused
 
-__all__ = ["Choice", "Completion", "CostOf", "Fold", "Parse", "fold", "parse_by", "price_by"]
+__all__ = ["Choice", "Completion", "CostOf", "Fold", "Parse", "changed", "fold", "parse_by", "price_by"]
 
 #: Takes a provider's name, a model and a usage; returns USD by list prices, ``None`` if unknown.
 CostOf = Callable[[str, str, Usage], "float | None"]
@@ -73,13 +73,27 @@ class Choice(Plain):
             raise no_attribute(self, name, _CHOICE_HINTS)
 
 
+class _Parsing:
+    """How a reply is parsed, and what came of it. Completions that differ in their usage alone share one."""
+
+    __slots__ = ("parse", "parsed")
+
+    def __init__(self, parse: Parse) -> None:
+        self.parse = parse
+        self.parsed: tuple[Any] | None = None
+
+    def value(self, completion: Completion) -> Any:
+        if self.parsed is None:
+            self.parsed = (self.parse(completion),)
+        return self.parsed[0]
+
+
 class _Typed(Plain):
-    """Places beside the fields: they are neither compared, hashed, shown nor written. Empty where no type was asked."""
+    """A place beside the fields: it is neither compared, hashed, shown nor written. Empty where no type was asked."""
 
-    __slots__ = ("_parse", "_parsed")
+    __slots__ = ("_parsing",)
 
-    _parse: Parse
-    _parsed: Any
+    _parsing: _Parsing
 
 
 @attrs.frozen
@@ -103,6 +117,7 @@ class Completion(_Typed):
         complete: whether it is a whole reply: the stream came to its own end, with its ``done`` chunk, and was not
             cancelled. A reply that reached ``max_tokens`` is whole in this sense; ``finish_reason`` is ``length``. By
             default it follows from ``finish_reason``.
+        tool_results: of a run with tools: a result for each of the calls, which says how far the call has come.
     """
 
     text: str = ""
@@ -118,6 +133,7 @@ class Completion(_Typed):
     choices: tuple[Choice, ...] = attrs.field(default=(Choice(),), repr=False)
     provider_data: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False, hash=False)
     complete: bool = attrs.field(default=_BY_REASON, repr=False)
+    tool_results: tuple[ToolResult, ...] = attrs.field(default=(), repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.complete is _BY_REASON:
@@ -130,14 +146,14 @@ class Completion(_Typed):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {field.name: getattr(self, field.name) for field in attrs.fields(Completion)}
-        parse = getattr(self, "_parse", None)
-        if parse is not None:
-            state["_parse"] = parse if _pickles(parse) else _left_behind
+        parsing = getattr(self, "_parsing", None)
+        if parsing is not None:
+            state["_parsing"] = parsing.parse if _pickles(parsing.parse) else _left_behind
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, _Parsing(value) if name == "_parsing" else value)
 
     def __str__(self) -> str:
         return self.text
@@ -169,10 +185,8 @@ class Completion(_Typed):
         Raises:
             InvalidOutputError: the reply does not fit the type, is a refusal, was cut off, or is not whole yet.
         """
-        parse = getattr(self, "_parse", None)
-        if parse is not None and not hasattr(self, "_parsed"):
-            object.__setattr__(self, "_parsed", parse(self))
-        return getattr(self, "_parsed", None)
+        parsing = getattr(self, "_parsing", None)
+        return None if parsing is None else parsing.value(self)
 
     @property
     def message(self) -> Message:
@@ -185,10 +199,20 @@ class Completion(_Typed):
 
 
 def parse_by(completion: Completion, parse: Parse | None) -> Completion:
-    """Have ``completion.parsed`` ask this function, and return the completion; ``attrs.evolve`` does not copy it."""
+    """Have ``completion.parsed`` ask this function, and return the completion."""
     if parse is not None:
-        object.__setattr__(completion, "_parse", parse)
+        object.__setattr__(completion, "_parsing", _Parsing(parse))
     return completion
+
+
+def changed(completion: Completion, **fields: Any) -> Completion:
+    """Return a completion with other fields, as ``attrs.evolve`` does, and with what was asked for."""
+    new = attrs.evolve(completion, **fields)
+    parsing = getattr(completion, "_parsing", None)
+    if parsing is not None:
+        same = fields.keys() <= {"usage", "provider", "tool_results"}
+        object.__setattr__(new, "_parsing", parsing if same else _Parsing(parsing.parse))
+    return new
 
 
 def _pickles(parse: Parse) -> bool:
@@ -266,6 +290,22 @@ class _ChoiceParts:
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
 
+    def add(self, chunk: Chunk, number: int) -> None:
+        if chunk.text:
+            self.text.rest[number] = chunk.text
+        elif chunk.reasoning:
+            self.reasoning.rest[number] = chunk.reasoning
+        elif chunk.refusal:
+            self.refusal.rest[number] = chunk.refusal
+        elif chunk.tool_call is not None and chunk.type == "tool_call":
+            call = self.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
+            call.id = call.id or chunk.tool_call.id
+            call.name = call.name or chunk.tool_call.name
+            call.arguments.rest[number] = chunk.tool_call.arguments
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+            self.raw_finish_reason = chunk.raw_finish_reason
+
     def join(self) -> None:
         for pieces in (self.text, self.reasoning, self.refusal, *(call.arguments for call in self.tool_calls.values())):
             pieces.join()
@@ -313,6 +353,9 @@ class Fold:
         self._identified = False
         self._done = False
         self._adding = False  # numbers below ``count`` may be put again by an ``add`` that a handler interrupted
+        self._round = 0
+        self._earlier: Usage | None = None  # of the rounds of a run before this one
+        self._results: dict[str, ToolResult] = {}
         self._first = _ChoiceParts()
         self._choices: dict[int, _ChoiceParts] = {0: self._first}
 
@@ -328,7 +371,7 @@ class Fold:
         try:
             if number < self.count:  # a handler has added some of them by now, and joined their texts
                 chunks, number = list(chunks)[self.count - number :], self.count
-            texts = self._first.text.rest
+            texts, round = self._first.text.rest, self._round
             for chunk in chunks:
                 # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
                 if (
@@ -337,10 +380,12 @@ class Fold:
                     and chunk.usage is None
                     and not chunk.provider_data
                     and self._identified
+                    and chunk.round == round
                 ):
                     texts[number] = chunk.text
                 else:
                     self._add_any(chunk, number)
+                    texts, round = self._first.text.rest, self._round
                 number += 1
             self.count = max(number, self.count)
         finally:
@@ -349,31 +394,37 @@ class Fold:
             self._first.text.join()
 
     def _add_any(self, chunk: Chunk, number: int) -> None:
+        if chunk.round != self._round:
+            if chunk.round < self._round:
+                return  # added before an interrupt, and again
+            self._begin_round(chunk.round)
         self._id = chunk.id or self._id
         self._model = chunk.model or self._model
         self._identified = bool(self._id)
         if chunk.usage is not None:
             self._usage = chunk.usage
+            if chunk.finished:
+                self._earlier = None  # the last chunk of a run has the usage of all rounds
         if chunk.provider_data:
             self._provider_data[number] = tuple(chunk.provider_data)
         choice = self._choices.get(chunk.index)
         if choice is None:
             choice = self._choices[chunk.index] = _ChoiceParts()
-        if chunk.text:
-            choice.text.rest[number] = chunk.text
-        elif chunk.reasoning:
-            choice.reasoning.rest[number] = chunk.reasoning
-        elif chunk.refusal:
-            choice.refusal.rest[number] = chunk.refusal
-        elif chunk.tool_call is not None:
-            call = choice.tool_calls.setdefault(chunk.tool_call.index, _ToolCallParts())
-            call.id = call.id or chunk.tool_call.id
-            call.name = call.name or chunk.tool_call.name
-            call.arguments.rest[number] = chunk.tool_call.arguments
+        choice.add(chunk, number)
+        if chunk.tool_result is not None and not chunk.tool_result.preliminary:
+            self._results[chunk.tool_result.call_id] = chunk.tool_result
         self._done = self._done or chunk.finished
-        if chunk.finish_reason is not None:
-            choice.finish_reason = chunk.finish_reason
-            choice.raw_finish_reason = chunk.raw_finish_reason
+
+    def _begin_round(self, round: int) -> None:
+        """Begin the reply of the next round of a run: the completion of a run is that of its last round."""
+        self._earlier = summed(usage for usage in (self._earlier, self._usage) if usage is not None)
+        self._usage = None
+        self._provider_data = {}
+        self._results = {}
+        self._first = _ChoiceParts()
+        self._choices = {0: self._first}
+        self._id, self._identified = "", False
+        self._round = round
 
     def completion(self, interrupted: FinishReason | None = None) -> Completion:
         """Return the reply so far.
@@ -396,13 +447,14 @@ class Fold:
             first.tool_calls,
             first.finish_reason,
             first.raw_finish_reason,
-            self._usage or Usage(),
+            summed(usage for usage in (self._earlier, self._usage) if usage is not None),
             self._id,
             self._model,
             self._provider,
             choices,
             tuple(chain.from_iterable(self._provider_data.values())),
             self._done and interrupted is None and first.finish_reason not in ("cancelled", "error"),
+            tuple(self._results.values()),
         )
         if self._parse is not None:
             parse_by(completion, self._parse)

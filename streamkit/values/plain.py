@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-__all__ = ["Plain", "from_plain", "refuse_with", "refused", "to_plain"]
+__all__ = ["NOT_PLAIN", "Plain", "from_plain", "refuse_with", "refused", "to_plain"]
 
 T = TypeVar("T")
+
+#: The metadata of a field that is not written: what a program holds in it need not be JSON.
+NOT_PLAIN = {"plain": False}
 
 _DEEPEST = 200  # levels; the JSON of a provider's event has few, and json.dumps takes some hundreds
 
@@ -42,7 +45,8 @@ def to_plain(value: Any, depth: int = 0) -> Any:
         return None
     depth += 1
     if attrs.has(type(value)):
-        return {field.name: to_plain(getattr(value, field.name), depth) for field in attrs.fields(type(value))}
+        fields = (field for field in attrs.fields(type(value)) if field.metadata.get("plain", True))
+        return {field.name: to_plain(getattr(value, field.name), depth) for field in fields}
     if isinstance(value, Mapping):
         return {key if isinstance(key, str) else str(key): to_plain(each, depth) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

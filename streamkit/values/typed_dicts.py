@@ -5,7 +5,7 @@ At run time these are plain dicts, which nothing here checks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from streamkit.values.messages import FilePart, ImagePart, Role, TextPart, ToolCall
@@ -187,7 +187,7 @@ class RequestParameters(_OfSingleProviders, total=False):
         max_tokens, max_completion_tokens: the most tokens of the reply; both are the same.
         stop_sequences: a text or texts that end the reply.
         n: how many replies to give, from 1.
-        tools: what the model may call, in OpenAI's shape; functions cannot be passed.
+        tools: what the model may call: functions, ``Tool``, or dicts in OpenAI's shape.
         tool_choice: ``auto``, ``none``, ``required``, or a dict that names a tool.
         parallel_tool_calls: whether several tools may be called at once.
         response_format: the type of the reply: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model,
@@ -226,7 +226,7 @@ class RequestParameters(_OfSingleProviders, total=False):
     stream_options: Mapping[str, Any] | None
     temperature: float | None
     tool_choice: str | Mapping[str, Any] | None
-    tools: Iterable[Mapping[str, Any]] | None
+    tools: Iterable[Mapping[str, Any] | Callable[..., Any]] | None
     top_k: int | None
     top_logprobs: int | None
     top_p: float | None

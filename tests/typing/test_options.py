@@ -91,7 +91,7 @@ def errors_on_a_client(client: Client) -> None:
     client.stream("openai/m", "Hi", max_tokens="lots")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stream("openai/m", [{"role": "usr"}])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     client.stream("openai/m", "Hi", api_key="k")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    client.stream("openai/m", "Hi", tools=[weather])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    client.stream("openai/m", "Hi", tools=["weather"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     client.stream("openai/m", "Hi", stop="END")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stream("openai/m", "Hi", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stream("openai/m", "Hi", retry="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -27,10 +27,13 @@ from streamkit import (
     ProtocolError,
     RateLimitError,
     RecvTimeout,
+    RunLimitError,
     ServerError,
     StreamError,
     StreamkitError,
     StreamTimeout,
+    ToolCall,
+    ToolError,
     Usage,
     errors,
 )
@@ -58,6 +61,8 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
         (InvalidOutputError, {"problems": (Problem("total", "is required and missing"),), "text": "{}"}),
         (ProtocolError, {"excerpt": "<html>"}),
+        (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
+        (RunLimitError, {"limit": "rounds"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
         attributes |= own if issubclass(kind, base) else {}

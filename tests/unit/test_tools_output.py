@@ -465,6 +465,41 @@ def test_only_lists_have_elements(wanted: Any, serve: Serve) -> None:
     assert "{}" == stream.collect().text
 
 
+# -- in a run with tools -----------------------------------------------------------------------------------
+
+
+def stock(kind: str) -> str:
+    """Look up what there is."""
+    return f"two of {kind}"
+
+
+def asks_then(text: str) -> tuple[Reply, Reply]:
+    return tool_call_reply("stock", {"kind": "rope"}, text='I look it up: ["'), pieces(text)
+
+
+def test_a_run_ends_with_an_instance(serve: Serve) -> None:
+    """The type is that of the last reply; each request asks for it, and text beside calls is not taken for it."""
+    client, server = serve(*asks_then(LINES_TEXT))
+    run = client.run("openai/m", "Hi", tools=[stock], response_format=list[Line])
+    run.collect()
+    assert LINES == run.completion.parsed
+    assert run.completion.parsed is run.completion.parsed
+    assert LINES == run.rounds[-1].parsed
+    formats = [request.json()["response_format"] for request in server.requests]
+    assert [output(list[Line]).response_format] * 2 == formats
+
+
+def test_the_last_reply_of_a_run_grows(serve: Serve) -> None:
+    """The iterators of a run begin anew with each round."""
+    for method, expected in (
+        ("iter_items", LINES[1]),
+        ("iter_partial", [attrs.asdict(LINES[0]), {"name": "Sail", "price": None}]),
+    ):
+        client, _ = serve(*asks_then(LINES_TEXT))
+        run = client.run("openai/m", "Hi", tools=[stock], response_format=list[Line])
+        assert expected == list(getattr(run, method)())[-1]
+
+
 def test_nothing_is_imported_without_a_type() -> None:
     """A stream without a type loads none of the libraries for tools."""
     code = """

@@ -1,0 +1,253 @@
+"""Run the functions of one reply's calls: in the thread of the loop, or in threads of their own."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from streamkit.concurrency.stop import ReentrantEvent, StopEvent
+from streamkit.tools.calls import PendingCall, failure_text
+from streamkit.tools.context import ToolContext
+from streamkit.tools.results import Content, ResultError, content_of
+from streamkit.values.chunks import ToolResult
+
+__all__ = ["Execution"]
+
+_log = logging.getLogger("streamkit")
+
+
+class _Job:
+    """One call of a function, in whichever thread.
+
+    Owner of the fields: the thread that runs the function writes ``ended``, once; the loop's thread ``left``, once.
+    ``_lock`` guards the two, so that a result is taken either in time or never.
+    """
+
+    def __init__(self, pending: PendingCall, context: ToolContext, media: frozenset[str]) -> None:
+        self.pending = pending
+        self.context = context
+        self.started_at = time.monotonic()
+        self.ended = False
+        self.left = False
+        self._media = media
+        self._lock = threading.RLock()
+
+    def run(self) -> None:
+        """Call the function and keep what comes of it; an exception that is no ``Exception`` goes through."""
+        pending = self.pending
+        assert pending.tool is not None
+        assert pending.bound is not None
+        try:
+            value = pending.tool.call(pending.bound, self.context)
+            content = content_of(value, self._media)
+        except ResultError as error:
+            text = f"The function was called and has returned, but {error}."
+            self._end(error, lambda seconds: pending.answer(Content(text), error="exception", seconds=seconds))
+        except Exception as error:
+            text = failure_text(error)
+            self._end(error, lambda seconds: pending.answer(Content(text), error="exception", seconds=seconds))
+        else:
+            self._end(None, lambda seconds: pending.answer(content, seconds=seconds, value=value))
+
+    def _end(self, error: Exception | None, answer: Callable[[float], None]) -> None:
+        seconds = time.monotonic() - self.started_at
+        with self._lock:
+            if self.left:
+                _log.info(
+                    "the tool %s, which had been left running, has ended after %.1f s: %s",
+                    self.pending.call.name,
+                    seconds,
+                    "it returned" if error is None else f"it raised {type(error).__name__}",
+                )
+            else:
+                self.pending.exception = error
+                answer(seconds)
+            self.ended = True
+
+    def leave(self, limit: float) -> bool:
+        """Go on without the function, as its time is over; return False if it has ended meanwhile."""
+        with self._lock:
+            if self.ended:
+                return False
+            text = (
+                f"The function has not ended after {limit:g} seconds. It is still running, and may have taken effect "
+                "or take effect later."
+            )
+            self.pending.answer(Content(text), error="timeout", seconds=limit, state="running")
+            self.left = True
+        self.context.stop.set()
+        return True
+
+
+class _ToolThread(threading.Thread):
+    """A daemon thread for one function of the program, which may never end. It has the caller's context variables."""
+
+    def __init__(self, job: _Job, on_end: Callable[[], object]) -> None:
+        context = contextvars.copy_context()
+        super().__init__(target=context.run, args=(job.run,), name=f"streamkit-tool-{job.pending.call.name}")
+        self.daemon = True
+        self._job = job
+        self._on_end = on_end
+
+    def run(self) -> None:
+        """Run the function; what it raises beyond an ``Exception`` ends the thread, and counts as a failure."""
+        try:
+            super().run()
+        except BaseException as error:  # such as SystemExit
+            pending = self._job.pending
+            if pending.result is None:
+                pending.answer(Content(failure_text(error)), error="exception")
+            self._job.ended = True
+        finally:
+            self._on_end()
+
+
+class Execution:
+    """Runs the calls of one reply, each at most once, and yields results in the order of the calls.
+
+    Threads: the consumer's thread iterates; ``wake`` may be called by any thread.
+
+    Args:
+        parallel: how many functions run at once, in threads, if more than one.
+        call_seconds: the limit for each, or ``None``.
+        media: what the provider takes in a result.
+        context: makes the context for a call: takes the call, its stop event and a function for reports.
+        begin: called before a function; what it raises ends the run, and the function is not called.
+        end: called after a function has returned or was left.
+        stopped: whether nothing new may begin.
+        deadline: the moment, on ``time.monotonic``, until which the consumer waits.
+        stop: the run's event; a call with a limit has a child of it.
+        news: is set when a function has ended or has reported something, and when the run is cancelled.
+
+    Attributes:
+        next_check: the moment, on ``time.monotonic``, at which the time of a call is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        parallel: int,
+        call_seconds: float | None,
+        media: frozenset[str],
+        context: Callable[[PendingCall, StopEvent, Callable[[Any], object]], ToolContext],
+        begin: Callable[[PendingCall], object],
+        end: Callable[[PendingCall], object],
+        stopped: Callable[[], bool],
+        deadline: Callable[[], float],
+        stop: StopEvent,
+        news: ReentrantEvent,
+    ) -> None:
+        self._parallel = parallel
+        self._call_seconds = call_seconds
+        self._media = media
+        self._context = context
+        self._begin = begin
+        self._end = end
+        self._stopped = stopped
+        self._deadline = deadline
+        self._stop = stop
+        self._news = news
+        self._reports: deque[ToolResult] = deque()
+        self._jobs: dict[PendingCall, _Job] = {}
+        self.next_check = math.inf
+
+    def results(self, calls: Sequence[PendingCall]) -> Iterator[ToolResult | None]:
+        """Run the calls that may run, and yield what comes: preliminary results, and one result a call.
+
+        Yields:
+            A result; ``None`` where nothing came until the deadline.
+        """
+        __tracebackhide__ = True
+        in_threads = self._parallel > 1 or self._call_seconds is not None
+        waiting = deque(pending for pending in calls if pending.runs)
+        for pending in calls:
+            if in_threads:
+                yield from self._wait_for(pending, waiting)
+            elif pending.runs:
+                if self._stopped():
+                    return
+                self._run_here(pending)
+                yield from self._reported()
+            if pending.result is not None:
+                yield pending.result
+
+    def _run_here(self, pending: PendingCall) -> None:
+        __tracebackhide__ = True
+        self._begin(pending)
+        self._job(pending, self._stop).run()
+        self._end(pending)
+
+    def _job(self, pending: PendingCall, stop: StopEvent) -> _Job:
+        call, reports, news = pending.call, self._reports, self._news
+
+        def report(value: Any) -> None:
+            if job.ended or job.left:
+                return
+            content = content_of(value, self._media)
+            seconds = time.monotonic() - job.started_at
+            reports.append(
+                ToolResult(call.id, call.name, content.text, None, seconds, True, "running", value, content.parts)
+            )
+            news.set()
+
+        pending.state = "running"
+        job = _Job(pending, self._context(pending, stop, report), self._media)
+        return job
+
+    def _reported(self) -> Iterator[ToolResult]:
+        while self._reports:
+            yield self._reports.popleft()
+
+    def _wait_for(self, pending: PendingCall, waiting: deque[PendingCall]) -> Iterator[ToolResult | None]:
+        """Start functions as others end, until this call has its result or can have none."""
+        __tracebackhide__ = True
+        while True:
+            self._news.clear()
+            self._settle()
+            self._start(waiting)
+            yield from self._reported()
+            if pending.result is not None and pending not in self._jobs:
+                return
+            if self._stopped() or not (pending in self._jobs or pending.runs):
+                return
+            left = min(self._deadline(), self.next_check) - time.monotonic()
+            woken = self._news.wait(None if left == math.inf else max(left, 0.0))
+            if not woken and self._deadline() <= time.monotonic():
+                yield None
+
+    def _start(self, waiting: deque[PendingCall]) -> None:
+        """Start as many functions as may run at once."""
+        while waiting and len(self._jobs) < self._parallel and not self._stopped():
+            pending = waiting.popleft()
+            self._begin(pending)
+            stop = self._stop if self._call_seconds is None else self._stop.child()
+            job = self._job(pending, stop)
+            self._jobs[pending] = job
+            try:
+                _ToolThread(job, self._news.set).start()
+            except RuntimeError as error:  # out of threads
+                del self._jobs[pending]
+                pending.answer(Content(f"The function was not called: {error}."), error="exception")
+                self._end(pending)
+        limit = self._call_seconds
+        if limit is not None:
+            self.next_check = min((job.started_at + limit for job in self._jobs.values()), default=math.inf)
+
+    def _settle(self) -> None:
+        """Take functions that have ended, or whose time is over, out of those that run."""
+        now, limit = time.monotonic(), self._call_seconds
+        for pending, job in list(self._jobs.items()):
+            late = limit is not None and now >= job.started_at + limit and not job.ended
+            if late and limit is not None:
+                job.leave(limit)
+            if job.ended or job.left:
+                self._end(pending)
+                with suppress(KeyError):
+                    del self._jobs[pending]
