@@ -148,9 +148,9 @@ def _iso_date(text: str) -> str:
 
 
 def _word_before(text: str, start: int) -> str:
-    words = re.findall(r"[^\W\d_]+", text[max(0, start - 40) : start])
-    spoken = [word.lower() for word in words if word.lower() not in ("the", "a", "an")]
-    return spoken[-1] if spoken and not re.search(r"[,;:.]\s*$", text[:start]) else ""
+    near = re.sub(r"\b(?:the|a|an|my|our|your)\s+$", "", text[max(0, start - 40) : start], flags=re.IGNORECASE)
+    match = re.search(r"(?<![\w-])([^\W\d_]+)[\s\"“(]*$", near)
+    return match.group(1).lower() if match else ""
 
 
 def _word_after(text: str, end: int) -> str:

@@ -10,6 +10,7 @@ import attrs
 
 from streamkit.testing.assistant.facts import Fact, facts_of, mention_of
 from streamkit.testing.assistant.inventing import invent, samples_for
+from streamkit.testing.assistant.results import in_words
 from streamkit.testing.assistant.schemas import Schema, allows_null, branches, fits, kind_of, resolve
 from streamkit.testing.assistant.wants import COUNT_WORDS, MONEY_WORDS, free_text, is_about, want_of
 from streamkit.testing.assistant.words import STOP_WORDS, shared, stem, stems, words_of
@@ -34,12 +35,14 @@ class Source:
     Attributes:
         text: what the user wrote.
         facts: in it.
-        known: values by name, from the results of tools.
+        known: values by name, from the results of tools, for what the text leaves out.
+        fixed: values by name that are settled.
     """
 
     text: str
     facts: tuple[Fact, ...]
     known: Mapping[str, Any] = attrs.field(factory=dict)
+    fixed: Mapping[str, Any] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, text: str, ordinary: frozenset[str] = frozenset(), known: Mapping[str, Any] | None = None) -> Source:
@@ -81,9 +84,18 @@ class Filling:
             depth: how many objects and arrays are around it.
         """
         schema = resolve(schema, self.root)
-        known = self._known(schema, name)
-        if known is not MISSING or depth > _DEEPEST:
-            return known
+        if depth > _DEEPEST or (name in self.source.fixed and fits(self.source.fixed[name], schema, self.root)):
+            return self.source.fixed.get(name, MISSING)
+        if not self.source.known:
+            return self._find_in_text(schema, name, needed, depth)
+        value = MISSING
+        if not needed or kind_of(schema) not in ("object", "array"):
+            value = self._find_in_text(schema, name, False, depth)
+        if value is MISSING:
+            value = self._known(schema, name)
+        return self._find_in_text(schema, name, True, depth) if value is MISSING and needed else value
+
+    def _find_in_text(self, schema: Schema, name: str, needed: bool, depth: int) -> Any:
         before = set(self.used)
         for branch in branches(schema, self.root):
             value = self._find_kind({"description": schema.get("description", ""), **branch}, name, needed, depth)
@@ -178,6 +190,9 @@ class Filling:
                 found[one] = self.otherwise.find(properties[one], one, needed=not is_sure_only, depth=depth + 1)
         for one in (one for one in properties if one not in required):
             found[one] = self.find(properties[one], one, needed=False, depth=depth + 1)
+            # `in Oslo and in Bergen tomorrow` means both; but an amount belongs to one.
+            if found[one] is MISSING and self.otherwise is not None and not _is_number(properties[one], self.root):
+                found[one] = self.otherwise.find(properties[one], one, needed=False, depth=depth + 1)
         if not needed and all(value is MISSING for value in found.values()):
             return MISSING
         invented = invent(schema, self.root, name, depth=depth)
@@ -249,7 +264,7 @@ class Filling:
         )
         about = about or next(iter(texts), None)
         if about is not None and (thing := _thing(self.source.text)):
-            self.source = attrs.evolve(self.source, known={about: thing})
+            self.source = attrs.evolve(self.source, fixed={about: thing})
 
     def _count(self, name: str) -> Fact | None:
         """Return the number of things that the prompt asks for: `five cities`."""
@@ -323,6 +338,8 @@ class Filling:
         if facts:
             self.spend(facts[:1])
             return self._text_of(facts[0], schema)
+        if may_be_text and needed and self.source.known:
+            return in_words(dict(self.source.known))[: schema.get("maxLength")]
         if may_be_text and needed:
             return free_text(self.source.text, name, sure=False)[: schema.get("maxLength")]
         return self._by_pattern(schema)
@@ -348,6 +365,10 @@ class Filling:
 
 def _is_list(schema: Any, root: Schema) -> bool:
     return any(kind_of(branch) == "array" for branch in branches(resolve(schema, root), root))
+
+
+def _is_number(schema: Any, root: Schema) -> bool:
+    return any(kind_of(branch) in ("integer", "number") for branch in branches(resolve(schema, root), root))
 
 
 def _is_plain_text(schema: Any, root: Schema) -> bool:

@@ -14,7 +14,13 @@ from streamkit.testing.assistant.words import stem, stems, words_of
 __all__ = ["Part", "Tool", "asks_for_more", "fitting", "parts_of"]
 
 _THRESHOLD = 2.0
-_NAME, _DESCRIPTION, _REST, _COMMON = 3.0, 2.0, 1.0, 0.5  # what a word weighs, by where the tool has it
+_NAME, _DESCRIPTION, _REST, _COMMON_IN_NAME, _COMMON = (
+    3.0,
+    2.0,
+    1.0,
+    1.0,
+    0.5,
+)  # what a word weighs, by where the tool has it
 
 # Words that many tools have in their names, so that they tell little by themselves.
 _COMMON_WORDS = frozenset(
@@ -33,6 +39,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"\b[A-Z]{3} (?:to|in|into) [A-Z]{3}\b", "currency convert exchange"),
     (r"\b(?:rain|raining|sunny|snow|umbrella|forecast|temperature|warm|cold)\b", "weather forecast"),
     (r"\b[\w.+-]+@[\w-]+\.\w+", "email mail"),
+    (r"\b[\w-]+\.(?:txt|md|py|csv|json|pdf|toml|html)\b", "file path"),
     (r"\bplus\b|\bsum\b", "add sum"),
     (r"\btimes\b|\bmultiplied\b", "multiply"),
     (r"\bcost\b|\bhow much\b", "price"),
@@ -85,17 +92,13 @@ def _weights(name: str, description: str, schema: Schema) -> dict[str, float]:
     first, _, rest = description.partition(".")
     properties = schema.get("properties", {})
     inside = [rest, *properties]
-    for one in (one for one in properties.values() if isinstance(one, Mapping)):
-        inside += [
-            str(one.get("description") or ""),
-            *(value for value in one.get("enum", ()) if isinstance(value, str)),
-        ]
+    for described in (described for described in properties.values() if isinstance(described, Mapping)):
+        listed = (value for value in described.get("enum", ()) if isinstance(value, str))
+        inside += [str(described.get("description") or ""), *listed]
     weights: dict[str, float] = {}
     for text, weight in ((" ".join(inside), _REST), (first, _DESCRIPTION), (name, _NAME)):
         for one in stems(text):
-            weights[one] = (
-                _COMMON if one in _COMMON_WORDS and weight < _NAME else 1.0 if one in _COMMON_WORDS else weight
-            )
+            weights[one] = weight if one not in _COMMON_WORDS else _COMMON_IN_NAME if weight == _NAME else _COMMON
     return weights
 
 

@@ -93,19 +93,23 @@ def _next_calls(turn: Turn) -> tuple[str, list[Call]]:
 
 def _planned(turn: Turn) -> list[Call]:
     """Return the calls of the first step that has some to make."""
-    made = [outcome.name for outcome in turn.outcomes]
     if turn.forced is not None:
-        return [] if made else calls_of(turn.prompt, [turn.forced], turn.prompt, {})
-    known = known_values(turn.outcomes)
+        return [] if turn.outcomes else calls_of(turn.prompt, [turn.forced], turn.prompt, {})
+    made = list(turn.outcomes)
+    earlier: list[Outcome] = []  # of the steps before
     for text, tools in steps_of(turn.prompt, turn.tools, turn.last):
-        left = []
-        for call in calls_of(text, tools, turn.prompt, known if made else {}):
-            if call.name in made:
-                made.remove(call.name)
-            else:
+        left, here = [], []
+        for call in calls_of(text, tools, turn.prompt, known_values(earlier)):
+            # By name: a person may have changed the arguments.
+            outcome = next((outcome for outcome in made if outcome.name == call.name), None)
+            if outcome is None:
                 left.append(call)
+            else:
+                made.remove(outcome)
+                here.append(outcome)
         if left:
             return left
+        earlier += here
     if turn.choice == "required" and not turn.outcomes:
         best = max(turn.tools, key=lambda tool: tool.score(stems(turn.prompt)))
         return calls_of(turn.prompt, [best], turn.prompt, {})
@@ -143,7 +147,7 @@ def _told(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _json(turn: Turn, schema: Mapping[str, Any]) -> str:
-    """Return JSON that fits a schema, from the prompt and the results; a prompt that only corrects means the one before."""
+    """Return JSON that fits a schema, from the prompt and the results; a mere correction means the prompt before."""
     texts = [turn.prompt, *turn.earlier]
     prompt = next((text for text in texts if not _CORRECTION.search(text)), turn.prompt)
     results = [outcome.text for outcome in turn.outcomes if outcome.status == "ok" and outcome.text[:1] not in "{["]

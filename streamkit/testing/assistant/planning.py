@@ -80,7 +80,7 @@ def _calls_of_tool(tool: Tool, texts: Sequence[str], ordinary: frozenset[str], k
     calls = []
     for fact, start, end in zip(spread, starts, [*starts[1:], len(text)], strict=True):
         own = f"{text[start:end]} , {lead}"
-        calls.append(Call(tool.name, _arguments(tool, [own, *texts], ordinary, {**known, name: fact.text})))
+        calls.append(Call(tool.name, _arguments(tool, [own, *texts], ordinary, known, {name: fact.text})))
     return calls[:_MOST_CALLS]
 
 
@@ -91,9 +91,7 @@ def _spread(tool: Tool, filling: Filling) -> tuple[str, list[Fact]]:
     """
     properties = tool.schema.get("properties", {})
     found: list[tuple[str, list[Fact]]] = []
-    for name in (
-        name for name in tool.schema.get("required", ()) if name in properties and name not in filling.source.known
-    ):
+    for name in (name for name in tool.schema.get("required", ()) if name in properties):
         schema = resolve(properties[name], tool.schema)
         if any(kind_of(one) == "string" for one in branches(schema, tool.schema)):
             facts = filling.mentioned(schema) or filling.candidates(schema, name, needed=True)
@@ -118,10 +116,16 @@ def _clause_start(text: str, fact: Fact, before: Fact | None) -> int:
     return before.end + (between[0] if between else 0)
 
 
-def _arguments(tool: Tool, texts: Sequence[str], ordinary: frozenset[str], known: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(
+    tool: Tool,
+    texts: Sequence[str],
+    ordinary: frozenset[str],
+    known: Mapping[str, Any],
+    fixed: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the arguments of a call, from the first of some texts that has them."""
     filling: Filling | None = None
     for text in reversed(texts):
-        filling = Filling(tool.schema, Source.of(text, ordinary, known), otherwise=filling)
+        filling = Filling(tool.schema, attrs.evolve(Source.of(text, ordinary, known), fixed=fixed or {}), filling)
     value = filling.complete({"type": "object", **tool.schema}) if filling else {}
     return value if isinstance(value, dict) else {}

@@ -127,7 +127,7 @@ def _scalar(value: Any) -> str:
 
 def sentence(outcome: Outcome) -> str:
     """Return what became of a call, for the user to read."""
-    told = _scalar(outcome.text).rstrip(".")
+    told = re.sub(r"^(?:error|invalid arguments?)\s*:\s*", "", _scalar(outcome.text), flags=re.IGNORECASE).rstrip(".")
     reason = told.partition(":")[2].strip()
     title = _title(outcome)
     if outcome.status == "rejected":

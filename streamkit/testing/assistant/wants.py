@@ -6,7 +6,7 @@ import re
 
 import attrs
 
-from streamkit.testing.assistant.words import stem, words_of
+from streamkit.testing.assistant.words import stem, stems, words_of
 
 __all__ = ["COUNT_WORDS", "MONEY_WORDS", "Want", "free_text", "is_about", "want_of"]
 
@@ -104,7 +104,7 @@ def free_text(text: str, name: str, *, sure: bool) -> str:
     )
     for pattern in introductions[: 1 if sure else 2]:
         match = re.search(rf"(?<!\w)(?:{pattern})(?!\w):?\s+(.+)", text, re.DOTALL) if pattern else None
-        if match:
+        if match and stems(match.group(1)):
             quoted = re.match(r"[\"“]([^\"”]+)[\"”]", match.group(1))
             return quoted.group(1) if quoted else match.group(1).strip().rstrip("?.!")
     return "" if sure else text.strip().rstrip("?.!")
