@@ -336,6 +336,6 @@ def test_a_list_has_as_many_elements_as_are_asked_for(client: Client, prompt: st
 
 def test_any_json_object_is_one(client: Client) -> None:
     """Without a schema the facts of the prompt are given by kind."""
-    answer = ask(client, "Meet Ada Berg at 10:30", extra_body={"response_format": {"type": "json_object"}})
+    answer = ask(client, "I meet Ada Berg at 10:30", extra_body={"response_format": {"type": "json_object"}})
     value = json.loads(answer.text)
     assert (["Ada Berg"], ["10:30"]) == (value["names"], value["times"])

@@ -21,10 +21,13 @@ _TIMES = {*_DAYS_AHEAD, "one"}
 _MONTH = "|".join(_MONTHS)
 _SIGNS = {"$": "USD", "€": "EUR", "£": "GBP"}
 
+_MOST_DIGITS = 300
+_MOST_CHARACTERS = 8_000  # looked at; some of the patterns take longer than the text is long
+
 # The first kind that fits a place in the text takes it.
 _KINDS = (
     ("quote", r"\"[^\"]+\"|“[^”]+”|`[^`]+`|(?<!\w)'[^']+'(?!\w)"),
-    ("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    ("email", r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     ("url", r"https?://[^\s,;)]*[^\s,;).?!]"),
     ("datetime", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?"),
     ("date", rf"\b\d{{4}}-\d\d-\d\d\b|(?i:\b\d{{1,2}}\.? (?:{_MONTH})(?: \d{{4}})?\b)"),
@@ -32,7 +35,7 @@ _KINDS = (
     ("time", r"\b\d{1,2}:\d\d(?::\d\d)?\b"),
     ("formula", r"[(\d][\d\s.+*/×^()%-]*\s[-+*/×^]\s[\d\s.+*/×^()%-]*[\d)]|\d+(?:\.\d+)?[+*/×^]\d[\d.+*/×^-]*"),
     ("uuid", r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"),
-    ("path", r"(?<!\w)(?:~?/)?(?:[\w.-]+/)*[\w-]{2,}\.[A-Za-z]\w{0,4}\b|(?<!\w)~?/[\w./-]*\w"),
+    ("path", r"(?<![\w./-])(?:~?/)?(?:[\w.-]+/)*[\w-]{2,}\.[A-Za-z]\w{0,4}\b|(?<!\w)~?/[\w./-]*\w"),
     ("id", r"#\w+|\b[A-Za-z]{1,8}-\d[\w-]*|\b[A-Z]{1,8}\d[\w-]*|\b\d+-\d[\w-]*"),
     ("number", r"(?<![\w.])[$€£]?-?\d+(?:,\d{3})+(?:\.\d+)?|(?<![\w.])[$€£]?-?\d+(?:\.\d+)?"),
     ("number", rf"(?i:\b(?:{'|'.join(_NUMBERS[2:])})\b)"),
@@ -76,7 +79,7 @@ def facts_of(text: str, ordinary: Collection[str] = ()) -> tuple[Fact, ...]:
         ordinary: stems of words that are no names, though they may begin a sentence with a capital.
     """
     found: list[Fact] = []
-    for match in _ANY.finditer(text):
+    for match in _ANY.finditer(text[:_MOST_CHARACTERS]):
         kind, _ = _KINDS[int((match.lastgroup or "k0")[1:])]
         fact = _fact(kind, match, ordinary)
         if fact is not None:
@@ -126,6 +129,8 @@ def _value(kind: str, text: str) -> Any:
         digits = text.lstrip("$€£").replace(",", "")
         if digits.lower() in _NUMBERS:
             return _NUMBERS.index(digits.lower())
+        if len(digits) > _MOST_DIGITS:
+            return text  # Python refuses to read an integer of thousands of digits
         return float(digits) if "." in digits else int(digits)
     return _iso_date(text) if kind == "date" else _bare(kind, text)
 

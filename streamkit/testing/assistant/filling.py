@@ -86,14 +86,16 @@ class Filling:
         schema = resolve(schema, self.root)
         if depth > _DEEPEST or (name in self.source.fixed and fits(self.source.fixed[name], schema, self.root)):
             return self.source.fixed.get(name, MISSING)
-        if not self.source.known:
+        known = self._known(schema, name) if needed or "enum" not in schema else MISSING
+        if known is MISSING:
             return self._find_in_text(schema, name, needed, depth)
-        value = MISSING
-        if not needed or kind_of(schema) not in ("object", "array"):
-            value = self._find_in_text(schema, name, False, depth)
-        if value is MISSING:
-            value = self._known(schema, name)
-        return self._find_in_text(schema, name, True, depth) if value is MISSING and needed else value
+        value = self._find_in_text(schema, name, needed and self._says(schema, name), depth)
+        return known if value is MISSING else value
+
+    def _says(self, schema: Schema, name: str) -> bool:
+        """Return whether the text has a fact for a property, so that none has to come from the results."""
+        sure = want_of(name, schema.get("description", "")).sure
+        return sure and any(fact.kind != "word" for fact in self.candidates(schema, name, needed=True))
 
     def _find_in_text(self, schema: Schema, name: str, needed: bool, depth: int) -> Any:
         before = set(self.used)
@@ -210,6 +212,9 @@ class Filling:
         item = resolve(schema.get("items", {}), self.root)
         most = min(schema.get("maxItems", _MOST_ELEMENTS), _MOST_ELEMENTS)
         counted = self._count(name) if needed else None
+        if counted is not None and len(_segments(self.source.text)) == counted.value:
+            self.spend([counted])  # and here they are
+            counted = None
         found = [] if counted and kind_of(item) == "object" else self._elements(item, name, needed, depth)[:most]
         if counted is not None and len(found) < 2:
             self.spend([counted])

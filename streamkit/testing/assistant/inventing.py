@@ -131,19 +131,18 @@ def _array(schema: Schema, root: Schema, name: str, index: int, depth: int) -> l
     return made
 
 
-def _number(schema: Schema, index: int, *, whole: bool) -> int | float:
-    step = schema.get("multipleOf") or (1 if whole else 0)
+def _number(schema: Schema, index: int, *, whole: bool) -> int | float | None:
+    """Return the number of that index from the lower bound up, or one near it that fits."""
+    step = schema.get("multipleOf") or 1
     least, most = _bounds(schema)
     start = least if least is not None else min(1, most) if most is not None else 1
-    if step:
-        at = math.ceil(start / step) + index
-        while at * step <= start and "exclusiveMinimum" in schema and at * step <= schema["exclusiveMinimum"]:
-            at += 1
-        value = at * step if most is None or at * step <= most else math.ceil(start / step) * step
-        return int(value) if whole else value
-    if fits(start + index, schema, {}):
-        return float(start + index) if not whole else start + index
-    return start if fits(start, schema, {}) else (start + (most if most is not None else start + 2)) / 2
+    if whole or "multipleOf" in schema:
+        start = math.ceil(start / step) * step
+    tries: list[int | float] = [start + step * at for at in (index, 0, *range(1, 10), *range(-1, -10, -1))]
+    if least is not None and most is not None:
+        tries.append((least + most) / 2)
+    found = (int(value) if whole and value == int(value) else value for value in tries)
+    return next((value for value in found if fits(value, schema, {})), None)
 
 
 def _bounds(schema: Schema) -> tuple[int | float | None, int | float | None]:

@@ -6,6 +6,7 @@ keywords that tools and typed output use; a keyword that it does not know is no 
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ _MOST_REFERENCES = 32  # one after another: a schema may refer to itself
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: _is_number(value) and value == int(value),
+    "integer": lambda value: _is_number(value) and value % 1 == 0,
     "number": lambda value: _is_number(value),
     "string": lambda value: isinstance(value, str),
     "array": lambda value: isinstance(value, list),
@@ -115,7 +116,9 @@ def fits(value: Any, schema: Any, root: Schema) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, float):
+        return math.isfinite(value)  # JSON has no infinity
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _has_type(value: Any, schema: Schema) -> bool:
@@ -190,5 +193,12 @@ def _fits_number(value: Any, schema: Schema) -> bool:
         schema.get("minimum", value) <= value <= schema.get("maximum", value)
         and ("exclusiveMinimum" not in schema or value > schema["exclusiveMinimum"])
         and ("exclusiveMaximum" not in schema or value < schema["exclusiveMaximum"])
-        and (not step or abs(value / step - round(value / step)) < 1e-9)
+        and (not step or _is_multiple(value, step))
     )
+
+
+def _is_multiple(value: int | float, step: int | float) -> bool:
+    if isinstance(value, int) and isinstance(step, int):
+        return value % step == 0
+    times = float(value) / step
+    return math.isfinite(times) and abs(times - round(times)) < 1e-9

@@ -59,6 +59,9 @@ _INTRODUCTIONS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_TEXT = r"([\"“].+|.+?(?=\s(?:saying|that says|with the)\s|$))"  # quoted, or up to what introduces another one
+
+
 @attrs.frozen
 class Want:
     """What a property is about.
@@ -103,7 +106,7 @@ def free_text(text: str, name: str, *, sure: bool) -> str:
         ((sure_one, other) for words, sure_one, other in _INTRODUCTIONS if is_about(words, name)), ("", "")
     )
     for pattern in introductions[: 1 if sure else 2]:
-        match = re.search(rf"(?<!\w)(?:{pattern})(?!\w):?\s+(.+)", text, re.DOTALL) if pattern else None
+        match = re.search(rf"(?<!\w)(?:{pattern})(?!\w):?\s+{_TEXT}", text, re.DOTALL) if pattern else None
         if match and stems(match.group(1)):
             quoted = re.match(r"[\"“]([^\"”]+)[\"”]", match.group(1))
             return quoted.group(1) if quoted else match.group(1).strip().rstrip("?.!")
