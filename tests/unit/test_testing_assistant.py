@@ -173,11 +173,19 @@ def test_one_call_at_a_time_where_that_is_asked_for(client: Client) -> None:
     assert [[("get_weather", {"city": "Oslo"})], [("get_weather", {"city": "Bergen"})]] == rounds
 
 
-def test_a_rejected_call_is_acknowledged(client: Client) -> None:
+@pytest.mark.parametrize("result", ["Not approved: too much", "Not approved: too much. The function was not called."])
+def test_a_rejected_call_is_acknowledged(client: Client, result: str) -> None:
     """It is not tried again, and the steps after it do not happen."""
-    rounds, text = converse(client, "Refund order A-17, then email ada@example.com", lambda _: "Not approved: too much")
+    rounds, text = converse(client, "Refund order A-17, then email ada@example.com", lambda _: result)
     assert [[("refund", {"order": "A-17"})]] == rounds
     assert "You did not approve refund, so I did not do it (too much)." == text
+
+
+def test_the_arguments_that_a_person_changed_are_told(client: Client) -> None:
+    """An edited call is told with the arguments that it ran with."""
+    note = '(The arguments were changed before the call ran: {"order": "B-3"})\n'
+    _, text = converse(client, "Refund order A-17", lambda _: f"{note}done")
+    assert "refund(B-3): done." == text
 
 
 @pytest.mark.parametrize("result", ["Error: no connection", '{"error": "no connection"}'])
@@ -190,7 +198,7 @@ def test_an_error_is_mentioned(client: Client, result: str) -> None:
 
 def test_wrong_arguments_are_tried_once_more(client: Client) -> None:
     """The second try takes what the refusal offers; a second refusal is the end."""
-    refusal = "Invalid arguments: city: expected one of 'Lima', 'Quito', got 'Oslo'"
+    refusal = "Invalid arguments, the function was not called. `city` must be 'Lima' or 'Quito', got 'Oslo'"
     answers = iter([refusal, '{"sky": "sun"}'])
     rounds, text = converse(client, "Weather in Oslo", lambda _: next(answers))
     assert [[("get_weather", {"city": "Oslo"})], [("get_weather", {"city": "Lima"})]] == rounds

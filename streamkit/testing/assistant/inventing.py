@@ -34,7 +34,8 @@ _SAMPLES: Mapping[str, tuple[str, ...]] = {
 }
 _ALSO = {
     "place": "city", "town": "city", "location": "city", "capital": "city", "color": "colour", "author": "person",
-    "customer": "person", "user": "person", "vendor": "company", "supplier": "company", "mail": "email",
+    "customer": "person",
+    "people": "person", "user": "person", "vendor": "company", "supplier": "company", "mail": "email",
     "instruction": "step",
 }  # fmt: skip
 _FORMATS: Mapping[str, str] = {

@@ -28,7 +28,16 @@ _BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("invalid", r"(?:error: )?(?:the )?arguments? (?:\S+ ){0,2}(?:is|are|was|were) (?:not valid|invalid|wrong)"),
     ("invalid", r"(?:error: )?(?:invalid|wrong|bad) arguments?"),
     ("stopped", r"cancell?ed|limit reached|cut off|still running|not (?:run|begun|executed)|unknown whether"),
+    ("stopped", r"the function has not ended|the program ended"),
     ("failed", r"error|exception|failed|failure|traceback|could not|unable to|\w+(?:Error|Exception)\b"),
+    ("failed", r"the function (?:was not called|failed|raised)|there is no tool"),
+)
+
+_EDITED = re.compile(r"\([^\n{]*(\{[^\n]*\})\)\n")  # a note that a person changed the arguments
+# What stands around the reason in such texts, and is said by the sentence already.
+_AROUND = re.compile(
+    r"^(?:error|the function failed|invalid arguments?)\b[^.:]*[:.]\s*|\.? ?(?:and )?the function was not called\.?$",
+    re.IGNORECASE,
 )
 
 
@@ -52,6 +61,8 @@ class Outcome:
         """Return the outcome that the text of a result tells; None is no result."""
         if text is None:
             return cls(name, arguments, "", "waiting")
+        if edited := _EDITED.match(text):
+            arguments, text = _json(edited.group(1)), text[edited.end() :]
         value = _json(text)
         said = str(value["error"]) if isinstance(value, dict) and value.get("error") else None
         if said is not None:
@@ -127,7 +138,7 @@ def _scalar(value: Any) -> str:
 
 def sentence(outcome: Outcome) -> str:
     """Return what became of a call, for the user to read."""
-    told = re.sub(r"^(?:error|invalid arguments?)\s*:\s*", "", _scalar(outcome.text), flags=re.IGNORECASE).rstrip(".")
+    told = _AROUND.sub("", _scalar(outcome.text)).rstrip(".,") or outcome.text
     reason = told.partition(":")[2].strip()
     title = _title(outcome)
     if outcome.status == "rejected":
