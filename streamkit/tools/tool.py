@@ -6,16 +6,13 @@ import copy
 import functools
 import inspect
 import re
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-import attrs
-
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, MisuseError
-from streamkit.tools.schema import parameters_schema
-from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function, signature_of
+from streamkit.tools.functions import read_function
+from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function
 from streamkit.tools.strict import strict_schema
 
 if TYPE_CHECKING:
@@ -89,7 +86,7 @@ class Tool:
             self.schema = _checked_schema(name, parameters)
             self._context = None if function is None else context_of(function)
         elif function is not None:
-            known = _known(function)
+            known = read_function(function)
             self.schema, self._signature, self._context = known.schema, known.signature, known.signature.context
             description = description or known.signature.description
         else:
@@ -318,31 +315,6 @@ def _of_dict(value: Mapping[str, Any]) -> Tool:
         declared.get("parameters"),
         strict=declared.get("strict"),
     )
-
-
-@attrs.frozen
-class _Known:
-    """What is read once a function."""
-
-    signature: Signature
-    schema: dict[str, Any]
-
-
-# By function, and for methods by whether they are bound.
-_functions: weakref.WeakKeyDictionary[Any, dict[bool, _Known]] = weakref.WeakKeyDictionary()
-
-
-def _known(function: Any) -> _Known:
-    owner = getattr(function, "__func__", function)
-    is_bound = owner is not function
-    try:
-        remembered = _functions.setdefault(owner, {})
-    except TypeError:  # an object that cannot be hashed or referred to weakly
-        remembered = {}
-    if is_bound not in remembered:
-        signature = signature_of(function)
-        remembered[is_bound] = _Known(signature, parameters_schema(signature))
-    return remembered[is_bound]
 
 
 def _checked_name(name: Any) -> str:
