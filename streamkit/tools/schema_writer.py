@@ -1,8 +1,8 @@
 """``SchemaWriter``: writes the schemas of types, and collects the definitions that they refer to.
 
-msgspec writes the types of single values. Classes and containers are written here, because msgspec keeps to its own
-``Meta`` in ``Annotated``, takes fields that ``__init__`` does not take, names attrs' private fields as they cannot be
-given, and knows no Literal of booleans.
+msgspec writes the types of single values. Classes and containers are written here, because msgspec reads no other
+metadata in ``Annotated`` than its own, takes fields that ``__init__`` does not take, and has attrs' private fields
+under names that ``__init__`` does not know.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def _finished(schema: dict[str, Any], default: Any = inspect.Parameter.empty, de
     """Return a schema with a default, where JSON can say it, and a description."""
     schema = dict(schema)
     if default is not inspect.Parameter.empty:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(Exception):  # whatever keeps a value from being JSON, it is only left out
             schema["default"] = json_of(default)
     if description:
         schema["description"] = description
@@ -329,6 +329,7 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
 
 def name_of_type(hint: Any) -> str:
     """Return the name of a definition: ``Point``, ``Box_int``."""
+    hint, _ = bare(hint)
     arguments = get_args(hint)
     own = getattr(get_origin(hint) or hint, "__name__", None) or str(hint)
     whole = own + "".join(f"_{name_of_type(argument)}" for argument in arguments)

@@ -80,8 +80,10 @@ class Tool:
     ) -> None:
         if callable(name):
             raise ConfigError(f"Tool(...) begins with the name; of a function, make it by Tool.of({name_of(name)})")
+        self.name = _checked_name(name)
         self._signature: Signature | None = None
         self._context: Context | None = None
+        self._read: Callable[[str], Bound] | None = None  # made when it is first needed
         if parameters is not None:
             self.schema = _checked_schema(name, parameters)
             self._context = None if function is None else context_of(function)
@@ -91,7 +93,6 @@ class Tool:
             description = description or known.signature.description
         else:
             self.schema = {"type": "object", "properties": {}, "additionalProperties": False}
-        self.name = _checked_name(name)
         self.description = description
         self.function = function
         self.needs_approval = needs_approval
@@ -157,12 +158,15 @@ class Tool:
         Raises:
             InvalidArgumentsError: they do not fit; its text tells the model all that is wrong.
         """
+        if self._read is None:
+            self._read = self._reader()
+        return self._read(text)
+
+    def _reader(self) -> Callable[[str], Bound]:
         arguments = late_import("streamkit.tools.arguments")
         if self._signature is not None:
-            bound: Bound = arguments.bind(self._signature.parameters, text)
-        else:
-            bound = arguments.bind_by_schema(self.schema, text)
-        return bound
+            return functools.partial(arguments.bind, self._signature.parameters)
+        return functools.partial(arguments.bind_by_schema, self.schema)
 
     def call(self, bound: Bound, context: ToolContext | None = None) -> Any:
         """Call the function with bound arguments, and with the context where it takes one.

@@ -418,6 +418,29 @@ def test_defaults() -> None:
     } == defaults
 
 
+def test_a_default_that_fails() -> None:
+    """A default whose own class cannot be read is left out, as a sentinel is."""
+
+    @dataclasses.dataclass
+    class Lost:
+        part: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    def function(first: Any = Lost(3), second: Any = object()) -> None: ...  # noqa: B008
+
+    assert {"first": {}, "second": {}} == properties(function)
+
+
+def test_docstrings_that_are_made_up() -> None:
+    """dataclass writes a docstring where there is none, which says nothing; one that only begins so is kept."""
+
+    @dataclasses.dataclass
+    class Own:
+        """Own(er) of it."""
+
+    assert "description" not in schema_of(tool_types.Point)
+    assert "Own(er) of it." == schema_of(Own)["description"]
+
+
 @pytest.mark.parametrize(
     "hint", [complex, range, type[int], Callable[[int], str], dt.timezone, Literal[b"x"], list[complex], object()]
 )
