@@ -165,8 +165,9 @@ class Tool:
     def _reader(self) -> Callable[[str], Bound]:
         arguments = late_import("streamkit.tools.arguments")
         if self._signature is not None:
-            return functools.partial(arguments.bind, self._signature.parameters)
-        return functools.partial(arguments.bind_by_schema, self.schema)
+            return functools.partial(arguments.bind, self._signature.parameters, name=self.name)
+        read: Callable[[str], Bound] = arguments.SchemaBinder(self.schema, self.name).bind
+        return read
 
     def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments by name, with the defaults of those that are missing."""

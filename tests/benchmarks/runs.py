@@ -240,7 +240,8 @@ def show(results: dict[str, list[list[float]]]) -> None:
     for name, (wall, least, cpu) in middle.items():
         print(f"{name:32} {wall:9.1f} {least:8.1f} {cpu:8.1f} {wall / base[0]:12.2f}")
     over = [(mine - hand) / 4 for mine, hand in zip(middle["streamkit, client.run"], base, strict=True)]
-    print(f"client.run over the loop by hand, ms a round: wall {over[0]:.2f}, least wall {over[1]:.2f}, cpu {over[2]:.2f}")
+    wall, least, cpu = over
+    print(f"client.run over the loop by hand, ms a round: wall {wall:.2f}, least wall {least:.2f}, cpu {cpu:.2f}")
 
 
 if __name__ == "__main__":
