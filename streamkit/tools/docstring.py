@@ -34,7 +34,7 @@ _OTHER_FIELDS = "type|vartype|returns?|rtype|raises?|except|exception|yields?|yt
 # A header stands alone in its line. In Google's style the section is indented, in NumPy's the header is underlined.
 _HEADER = re.compile(
     rf"^(?:(?P<google>{_ENTRIES})|(?:{_OTHERS})):[ \t]*(?=\n\s*\n?[ \t]+\S|\Z)"
-    rf"|^(?:(?P<numpy>{_ENTRIES})|(?:{_OTHERS}|Warnings))[ \t]*\n-{{3,}}[ \t]*$"
+    rf"|^(?:(?P<numpy>{_ENTRIES})|(?:{_OTHERS}))[ \t]*\n-{{3,}}[ \t]*$"
     rf"|^:(?:(?P<rest>{_FIELDS})\b[^:\n]*|(?:{_OTHER_FIELDS})\b[^:\n]*):",
     re.MULTILINE,
 )

@@ -6,16 +6,13 @@ import copy
 import functools
 import inspect
 import re
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-import attrs
-
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, MisuseError
-from streamkit.tools.schema import parameters_schema
-from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function, signature_of
+from streamkit.tools.functions import read_function
+from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function
 from streamkit.tools.strict import strict_schema
 
 if TYPE_CHECKING:
@@ -83,18 +80,19 @@ class Tool:
     ) -> None:
         if callable(name):
             raise ConfigError(f"Tool(...) begins with the name; of a function, make it by Tool.of({name_of(name)})")
+        self.name = _checked_name(name)
         self._signature: Signature | None = None
         self._context: Context | None = None
+        self._read: Callable[[str], Bound] | None = None  # made when it is first needed
         if parameters is not None:
             self.schema = _checked_schema(name, parameters)
             self._context = None if function is None else context_of(function)
         elif function is not None:
-            known = _known(function)
+            known = read_function(function)
             self.schema, self._signature, self._context = known.schema, known.signature, known.signature.context
             description = description or known.signature.description
         else:
             self.schema = {"type": "object", "properties": {}, "additionalProperties": False}
-        self.name = _checked_name(name)
         self.description = description
         self.function = function
         self.needs_approval = needs_approval
@@ -160,12 +158,16 @@ class Tool:
         Raises:
             InvalidArgumentsError: they do not fit; its text tells the model all that is wrong.
         """
+        if self._read is None:
+            self._read = self._reader()
+        return self._read(text)
+
+    def _reader(self) -> Callable[[str], Bound]:
         arguments = late_import("streamkit.tools.arguments")
         if self._signature is not None:
-            bound: Bound = arguments.bind(self._signature.parameters, text)
-        else:
-            bound = arguments.bind_by_schema(self.schema, text)
-        return bound
+            return functools.partial(arguments.bind, self._signature.parameters, name=self.name)
+        read: Callable[[str], Bound] = arguments.SchemaBinder(self.schema, self.name).bind
+        return read
 
     def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments by name, with the defaults of those that are missing."""
@@ -326,31 +328,6 @@ def _of_dict(value: Mapping[str, Any]) -> Tool:
         declared.get("parameters"),
         strict=declared.get("strict"),
     )
-
-
-@attrs.frozen
-class _Known:
-    """What is read once a function."""
-
-    signature: Signature
-    schema: dict[str, Any]
-
-
-# By function, and for methods by whether they are bound.
-_functions: weakref.WeakKeyDictionary[Any, dict[bool, _Known]] = weakref.WeakKeyDictionary()
-
-
-def _known(function: Any) -> _Known:
-    owner = getattr(function, "__func__", function)
-    is_bound = owner is not function
-    try:
-        remembered = _functions.setdefault(owner, {})
-    except TypeError:  # an object that cannot be hashed or referred to weakly
-        remembered = {}
-    if is_bound not in remembered:
-        signature = signature_of(function)
-        remembered[is_bound] = _Known(signature, parameters_schema(signature))
-    return remembered[is_bound]
 
 
 def _checked_name(name: Any) -> str:

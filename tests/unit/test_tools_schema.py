@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import annotated_types
 import attrs
@@ -21,7 +21,7 @@ import jsonschema
 import msgspec
 import pydantic
 import pytest
-from typing_extensions import Doc, NotRequired, Required, TypeAliasType, TypedDict, Unpack
+from typing_extensions import Doc, NamedTuple, NotRequired, Required, TypeAliasType, TypedDict, Unpack
 
 from streamkit import ConfigError, Tool
 from streamkit.tools.docstring import parse_docstring
@@ -110,7 +110,46 @@ def test_strict(case: dict[str, Any]) -> None:
     assert before == json.dumps(tool.schema)
 
 
+@pytest.mark.parametrize("case", GOOD, ids=id_of)
+def test_valid_schemas(case: dict[str, Any]) -> None:
+    """Each schema is one by the standard, and each default but null fits what it stands beside."""
+    schema = made(case).schema
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for inner in schema["properties"].values():
+        if inner.get("default") is not None:
+            jsonschema.validate(inner["default"], {**inner, "$defs": schema.get("$defs", {})})
+
+
 # Strict mode
+
+
+def broken_rules(schema: Any, path: str = "root") -> list[str]:
+    """Where a schema breaks the rules in providers.json, which are read here anew."""
+    if not isinstance(schema, dict):
+        return []
+    found = []
+    if "properties" in schema or schema.get("type") == "object":
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(schema.get("required", ())) != set(schema["properties"]):
+            found.append(f"{path} is open, or has optional properties")
+    refused = {"default", "oneOf", "allOf", "minLength", "maxLength", "uniqueItems", "contentEncoding", "propertyNames"}
+    found += [f"{path} has {key}" for key in refused & set(schema)]
+    if "$ref" in schema and len(schema) > 1:
+        found.append(f"{path} has keys beside $ref")
+    if schema.get("type") == "array" and not {"items", "prefixItems"} & set(schema):
+        found.append(f"{path} has items of any type")
+    for key in ("properties", "$defs"):
+        for name, inner in schema.get(key, {}).items():
+            found += broken_rules(inner, f"{path}.{name}")
+    for inner in (schema.get("items"), *schema.get("anyOf", ()), *schema.get("prefixItems", ())):
+        found += broken_rules(inner, f"{path}[]")
+    return found
+
+
+@pytest.mark.parametrize("case", [case for case in GOOD if case["providers"]["openai_strict"]["possible"]], ids=id_of)
+def test_strict_rules(case: dict[str, Any]) -> None:
+    """A strict schema keeps the provider's rules at each place of it, definitions included."""
+    assert [] == broken_rules(strict_schema(made(case).schema))
 
 
 def strict_of(**properties: Any) -> Any:
@@ -377,6 +416,29 @@ def test_defaults() -> None:
         "basket": {"sku": "x", "price": "1", "tags": [], "secret": 5},
         "nothing": None,
     } == defaults
+
+
+def test_a_default_that_fails() -> None:
+    """A default whose own class cannot be read is left out, as a sentinel is."""
+
+    @dataclasses.dataclass
+    class Lost:
+        part: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    def function(first: Any = Lost(3), second: Any = object()) -> None: ...  # noqa: B008
+
+    assert {"first": {}, "second": {}} == properties(function)
+
+
+def test_docstrings_that_are_made_up() -> None:
+    """dataclass writes a docstring where there is none, which says nothing; one that only begins so is kept."""
+
+    @dataclasses.dataclass
+    class Own:
+        """Own(er) of it."""
+
+    assert "description" not in schema_of(tool_types.Point)
+    assert "Own(er) of it." == schema_of(Own)["description"]
 
 
 @pytest.mark.parametrize(
