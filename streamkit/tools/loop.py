@@ -35,7 +35,7 @@ from streamkit.tools.limits import RunLimits
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
-from streamkit.values.chunks import Chunk, FinishReason, set_round, summed
+from streamkit.values.chunks import Chunk, FinishReason, summed
 from streamkit.values.completion import Completion, changed
 from streamkit.values.messages import Message, ToolCall
 
@@ -359,7 +359,7 @@ class Loop(Ending):
         """Yield the chunks of a reply but its end, and plan the calls in it."""
         __tracebackhide__ = True
         this = self._rounds[-1]
-        stream, number = this.stream, this.number
+        stream = this.stream
         assert stream is not None
         while True:
             try:
@@ -372,8 +372,6 @@ class Loop(Ending):
             if chunk.finished:
                 self._last = chunk
                 continue
-            if number:
-                set_round(chunk, number)
             yield chunk
         if stream.status == "cancelled":
             self.cancel()
