@@ -135,7 +135,7 @@ class Binder:
         try:
             return self._bound(_object_of(text, self._exact))
         except Refused as refused:
-            raise self._error(refused) from refused.__cause__
+            raise self._error(refused) from refused.cause
         except RecursionError:  # the caller's own stack is deep
             raise self._error(Refused.of("invalid_json", "The JSON is nested too deep")) from None
 
@@ -221,7 +221,7 @@ class SchemaBinder:
         try:
             arguments = self._bound(_object_of(text, exact=False))
         except Refused as refused:
-            raise InvalidArgumentsError(refused.problems(), self._subject) from refused.__cause__
+            raise InvalidArgumentsError(refused.problems(), self._subject) from refused.cause
         except RecursionError:
             problems = Refused.of("invalid_json", "The JSON is nested too deep").problems()
             raise InvalidArgumentsError(problems, self._subject) from None

@@ -30,7 +30,7 @@ def converted(value: Any, hint: Any) -> Any:
     try:
         return _schema(hint).repaired(value) if isinstance(hint, dict) else convert_with(made(hint), value)
     except Refused as refused:
-        raise InvalidValueError(refused.problems()) from refused.__cause__
+        raise InvalidValueError(refused.problems()) from refused.cause
 
 
 def read_value(hint: Any, text: str) -> Any:
@@ -55,7 +55,7 @@ def read_value(hint: Any, text: str) -> Any:
         value = value_of(text, exact=kind is not None and kind.exact)
         return convert_with(kind, value) if kind else schema.repaired(value)
     except Refused as refused:
-        raise InvalidValueError(refused.problems()) from refused.__cause__
+        raise InvalidValueError(refused.problems()) from refused.cause
 
 
 def convert_with(kind: Made, value: Any) -> Any:

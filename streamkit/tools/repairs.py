@@ -36,6 +36,8 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _STRING_OR_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 # An escape, which stays as it is, also a wrong one; or a raw control character.
 _ESCAPE_OR_CONTROL = re.compile(r"\\.|[\x00-\x1f]", re.DOTALL)
+_ESCAPED_CONTROL = re.compile(r"\\[\x00-\x1f]")
+_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
 _PLACE = re.compile(r" \(byte (\d+)\)$| - at `\$.*`$")
 
 
@@ -183,6 +185,9 @@ def _repaired(text: str) -> str:
 
 def _repaired_token(match: re.Match[str]) -> str:
     if match[0] != ",":
+        # Where no backslash stands before one, they are replaced in one call: a file's text has thousands.
+        if _ESCAPED_CONTROL.search(match[0]) is None:
+            return match[0].translate(_ESCAPES)
         return _ESCAPE_OR_CONTROL.sub(_escaped, match[0])
     before = match.start() - 1
     while before >= 0 and match.string[before] in " \t\r\n":
@@ -191,7 +196,7 @@ def _repaired_token(match: re.Match[str]) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    return match[0] if match[0][0] == "\\" else f"\\u{ord(match[0]):04x}"
+    return match[0] if match[0][0] == "\\" else _ESCAPES[ord(match[0])]
 
 
 def _refusal(text: str, error: _NoJson, subject: str) -> Refused:

@@ -71,7 +71,17 @@ class Fields(Container):
         try:
             return self._make(**arguments)
         except Exception as error:  # a check of the user's
-            raise Refused.of("value", _objection(error)) from error
+            raise Refused.of("value", _objection(error), cause=error) from None
+
+    def may_fit(self, value: Any) -> bool:
+        """Return whether the keys are those of the class."""
+        known = 0
+        for field in self.fields:
+            if field.key in value:
+                known += 1
+            elif field.required:
+                return False
+        return known == len(value) - sum(name in value for name in self._ignored)
 
     def _without_ignored(self, given: dict[str, Any]) -> dict[str, Any]:
         wrong = [name for name, tag in self._ignored.items() if given.get(name, tag) != tag]

@@ -76,10 +76,10 @@ class PydanticType(Converter):
         except ValueError as error:
             errors = getattr(error, "errors", None)
             if errors is None:
-                raise Refused.of("value", "is not valid") from error
+                raise Refused.of("value", "is not valid", cause=error) from None
             raise _Invalid(value, errors(include_url=False)) from None
         except Exception as error:  # a validator of the user's
-            raise Refused.of("value", "is not valid") from error
+            raise Refused.of("value", "is not valid", cause=error) from None
 
 
 class _Invalid(Exception):
