@@ -224,7 +224,9 @@ def _of_branches(error: Any, path: _Path) -> list[Finding]:
     for words in (("const", "enum"), ("required", "additionalProperties")):
         if len(own) > 1:  # the branch whose name came, or whose keys
             left = [errors for errors in own if not any(_is_about_key(each, words, error) for each in errors)]
-            own = left if len(left) == 1 else own
+            if not left:
+                break
+            own = left
     if len(own) == 1:
         return [found for each in own[0] for found in _findings(each)]
     types = [each.validator_value for errors in branches.values() for each in errors if _is_of_kind(each, error)]

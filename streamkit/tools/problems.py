@@ -74,7 +74,7 @@ class InvalidValueError(ValueError):
         return self.problems[0].kind
 
     def __str__(self) -> str:
-        text = f"{self.subject}: {'; '.join(map(str, self.problems))}."
+        text = f"{self.subject}: {'; '.join(str(problem).rstrip('.') for problem in self.problems)}."
         return f"{text} Expected: {self.expected}." if self.expected else text
 
 

@@ -24,9 +24,10 @@ import msgspec
 from streamkit.tools.problems import NOTHING, Refused, short
 from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
 
-__all__ = ["MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
+__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
 
 MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
+AROUND: Final = " \t\r\n\ufeff"  # white space of JSON, and a byte order mark
 _MAX_REPAIRED = 4 * 1024 * 1024  # characters, some 50 ms for each repair
 
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)\s*```", re.DOTALL)
@@ -83,16 +84,14 @@ def value_of(text: str, *, exact: bool = False, subject: str = "The text") -> An
 
 
 def inside(text: str, *, exact: bool = False) -> Any:
-    """Return the value of a JSON string that holds JSON itself; ``NOTHING`` where it does not."""
-    if text.lstrip(" \t\r\n\ufeff`")[:1] not in _BEGINNINGS:
+    """Return the array or object that a JSON string holds as JSON text; ``NOTHING`` where it holds none."""
+    if not text.lstrip(AROUND).startswith(("{", "[", "```")):
         return NOTHING
     try:
-        return value_of(text, exact=exact)
+        value = value_of(text, exact=exact)
     except Refused:
         return NOTHING
-
-
-_BEGINNINGS = frozenset("{[-0123456789tfj")  # j: the word json after a fence
+    return value if isinstance(value, (dict, list)) else NOTHING
 
 
 def plain(value: Any) -> Any:
@@ -176,7 +175,7 @@ def _is_deep(value: Any) -> bool:
 
 def _repaired(text: str) -> str:
     """Return a text without mark and fence, its strings without raw control characters, without last commas."""
-    text = text.removeprefix("\ufeff").strip(" \t\r\n")
+    text = text.strip(AROUND)
     fence = _FENCE.fullmatch(text)
     # Without the opening line of a fence that is not closed, the text still ends too early: see _refusal.
     text = fence[1] if fence else text

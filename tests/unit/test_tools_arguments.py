@@ -186,7 +186,7 @@ def test_further_keys_are_converted_and_refused_by_their_type() -> None:
 def test_null_means_the_default_only_where_null_is_no_value() -> None:
     """Null is not given where the type has no null and there is a default; else it is null."""
 
-    def function(a: int = 1, b: int | None = 2, c: Any = 3, d: Literal["x"] = "x", e: str = None) -> None: ...  # type: ignore[assignment]
+    def function(a: int = 1, b: int | None = 2, c: Any = 3, d: Literal["x"] = "x", e: str = None) -> None: ...  # noqa: RUF013
 
     assert {"b": None, "c": None, "e": None} == bound(
         function, '{"a": null, "b": null, "c": null, "d": null, "e": null}'
@@ -212,7 +212,8 @@ def test_unhashable_defaults_and_metadata() -> None:
     parameters = signature_of(function).parameters
     for _ in range(2):
         assert {"a": 3} == bind(parameters, '{"a": "3"}').kwargs
-        assert "constraint" == pytest.raises(InvalidArgumentsError, bind, parameters, '{"a": 0}').value.kind
+        with pytest.raises(InvalidArgumentsError, match="at least 1"):
+            bind(parameters, '{"a": 0}')
 
 
 def test_parameters_in_a_list_are_read_anew() -> None:
@@ -282,7 +283,7 @@ def test_any_object_is_bound_or_refused(name: str, given: dict[str, Any]) -> Non
 @hypothesis.given(
     case=st.sampled_from(CASES),
     at=st.integers(0, 200),
-    put=st.text(max_size=3) | st.sampled_from(list('{}[]",:\\\n\t\0`0e-.\ufeff') + ["\ud800", "\\u", "```", "null"]),
+    put=st.text(max_size=3) | st.sampled_from([*'{}[]",:\\\n\t\0`0e-.\ufeff', "\ud800", "\\u", "```", "null"]),
     cut=st.integers(0, 4),
 )
 def test_any_mutation_is_bound_or_refused(case: dict[str, Any], at: int, put: str, cut: int) -> None:

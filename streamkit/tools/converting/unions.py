@@ -106,7 +106,9 @@ class Union(Converter):
         for is_against in (_is_wrong_name, _is_wrong_key):
             if len(meant) > 1:
                 left = [refused for refused in meant if not any(is_against(each) for each in refused.findings)]
-                meant = left if len(left) == 1 else meant
+                if not left:
+                    break
+                meant = left
         if len(meant) == 1 and any(each.path or each.kind == "constraint" for each in meant[0].findings):
             return meant[0]
         is_value = bool(meant) and all(each.kind == "value" for refused in meant for each in refused.findings)
