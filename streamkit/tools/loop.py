@@ -369,8 +369,6 @@ class Loop(Ending):
                 continue
             if chunk is None:
                 break
-            if number:
-                set_round(chunk, number)  # also of the last one: the stream's fold takes one reply for one round
             if chunk.finished:
                 self._last = chunk
                 continue
