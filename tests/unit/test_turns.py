@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from streamkit import ConfigError, ToolCall
+from streamkit import ConfigError, Message, ToolCall
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.call import messages_of
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.turns import JsonFormat, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.request.unsupported import all_strict, refuse_empty, tools_for, turns_for, without_blanks
+from tests.unit.calls import WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]
@@ -126,12 +127,46 @@ def test_arguments_that_are_no_json_are_refused(provider: Provider, arguments: A
         ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bedrock", "gemini", "gemini-interactions", "ollama"])
-@pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5"])
-def test_arguments_that_are_no_object_are_refused(name: str, arguments: str) -> None:
-    """For formats that take arguments as an object, truncated JSON is an error, not an empty object."""
-    with pytest.raises(ConfigError, match=r"JSON object; get_weather has others"):
-        ask(PROVIDERS[name](), *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
+@pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5", '"{}"', "{'a': 1}", '{"a": NaN}', "null", " "])
+@pytest.mark.parametrize("name", [*NATIVE, "openai"])
+def test_arguments_that_are_no_object_are_sent_as_an_empty_one(name: str, arguments: str) -> None:
+    """What is no JSON object, which many servers refuse, is `{}` on the copy that is sent; an object is unchanged."""
+    calls = asked(id="c", function={"name": "get_weather", "arguments": arguments})
+    empty = asked(id="c", function={"name": "get_weather", "arguments": "{}"})
+    assert ask(PROVIDERS[name](), *calls, tools=[WEATHER]) == ask(PROVIDERS[name](), *empty, tools=[WEATHER])
+    assert arguments == calls[1]["tool_calls"][0]["function"]["arguments"]
+    whole = asked(id="c", function={"name": "get_weather", "arguments": '{"n": 123456789012345678901234567890}'})
+    assert b"123456789012345678901234567890" in (ask(PROVIDERS[name](), *whole, tools=[WEATHER]) or b"")
+
+
+@pytest.mark.parametrize("name", ["anthropic", "openai"])
+def test_arguments_too_long_to_look_at_are_not_replaced(name: str) -> None:
+    """Arguments of more values than are decoded go as they are, or are an error where they must be an object."""
+    many = asked(id="c", function={"name": "get_weather", "arguments": f'{{"n": [{"0," * 100_000}0]}}'})
+    if name == "openai":
+        assert b"0,0,0" in (ask(PROVIDERS[name](), *many) or b"")
+        return
+    with pytest.raises(ConfigError, match="get_weather are too long"):
+        ask(PROVIDERS[name](), *many)
+
+
+def test_the_free_text_of_a_custom_tool_is_not_touched() -> None:
+    """The input of a custom tool is no JSON and stays as it is."""
+    call = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls -l"}}
+    assert b"ls -l" in (ask(PROVIDERS["openai"](), *asked(**call)) or b"")
+    made = Message(
+        "assistant", None, (ToolCall.of("c", "shell", "ls"),), provider_data=({"openai-responses": {"custom": 0}},)
+    )
+    said = [*messages_of("Hi"), made.to_dict()]
+    body = json.loads(PROVIDERS["openai-responses"]().request(ChatRequest("m", said)).body or b"")
+    assert "ls" == body["input"][1]["input"]
+
+
+def test_the_older_shape_of_a_call_is_bridged_as_well() -> None:
+    """`function_call` goes to chat completions in its own shape, with arguments that are an object."""
+    said = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a'}}
+    body = json.loads(ask(PROVIDERS["openai"](), {"role": "user", "content": "Hi"}, said) or b"")
+    assert {"name": "f", "arguments": "{}"} == body["messages"][1]["function_call"]
 
 
 @pytest.mark.parametrize("name", sorted({*NATIVE} - {"gemini", "ollama"}))

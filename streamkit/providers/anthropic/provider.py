@@ -45,6 +45,8 @@ class Anthropic(KeyedProvider):
         ConfigError: the key or the URL cannot be one, or the betas are no texts.
     """
 
+    result_media = frozenset({"image", "file"})
+
     def __init__(
         self,
         api_key: str | None = None,

@@ -27,6 +27,7 @@ from streamkit.providers.request.turns import (
 )
 from streamkit.providers.request.unsupported import (
     arguments_of,
+    begun_by_user,
     call_id_of,
     refuse_empty,
     tools_for,
@@ -64,6 +65,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     system, conversation = system_text(all_turns, name)
     conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), ANTHROPIC_IDS)
     refuse_empty(name, conversation, chat, "messages")
+    conversation = begun_by_user(conversation)
     body: dict[str, Any] = {
         "model": chat.model,
         "max_tokens": limit,
@@ -94,7 +96,7 @@ def _marked_system(all_turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
 
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the messages; consecutive ones of one role are merged, which results of tools require."""
+    """Return the messages; consecutive ones of one role are merged, in which results of tools come first."""
     messages: list[dict[str, Any]] = []
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
@@ -103,6 +105,8 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
             messages[-1]["content"] += blocks
         elif blocks:
             messages.append({"role": role, "content": blocks})
+    for message in messages:
+        message["content"].sort(key=lambda block: block.get("type") != "tool_result")
     return messages
 
 

@@ -50,6 +50,7 @@ class Bedrock:
             address or a signature needs one.
     """
 
+    result_media = frozenset({"image", "file"})
     models_query = "byOutputModality=TEXT"
     key_variable = "AWS_BEARER_TOKEN_BEDROCK"
 

@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,17 +29,22 @@ from streamkit.providers.request.turns import (
     tool_choice_of,
 )
 from streamkit.providers.request.unsupported import (
+    BETWEEN,
     arguments_of,
+    begun_by_user,
     call_id_of,
     refuse_empty,
     tools_for,
     turns_for,
+    with_full_results,
     without_blanks,
 )
 from streamkit.wire.loose_json import as_dict
 
 __all__ = ["body_of"]
 
+# Models that take the results of tools only in messages of their own.
+_ALONE = re.compile(r"\b(meta|mistral)\.")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -51,9 +57,9 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), BEDROCK_IDS)
+    conversation = turns_with_ids(with_full_results(without_blanks(name, conversation, FORMAT)), BEDROCK_IDS)
     refuse_empty(name, conversation, chat, "messages")
-    body: dict[str, Any] = {"messages": _messages(name, conversation)}
+    body: dict[str, Any] = {"messages": _messages(name, chat.model, begun_by_user(conversation))}
     if system.strip():
         body["system"] = _system(name, all_turns, system)
     inference: dict[str, Any] = {}
@@ -102,12 +108,20 @@ def _cached(name: str, block: dict[str, Any], *given: Text | Media | ToolSpec) -
     return [block, {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}]
 
 
-def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+def _messages(name: str, model: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return the messages; consecutive ones of one role are merged, which results of tools require.
+
+    Llama and Mistral's models take no text of the user's beside results of tools, so a short answer goes between.
+    Source: "Conversation blocks and tool result blocks cannot be provided in the same turn",
+    langchain-ai/langchain-aws#141 and strands-agents/harness-sdk#1223, read 2026-11-27.
+    """
     messages: list[dict[str, Any]] = []
     names = DocumentNames()
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
         content = _content(name, turn, names)
+        if turn.role == "user" and _ALONE.search(model) and messages and _has(messages[-1], "toolResult"):
+            messages.append({"role": "assistant", "content": [{"text": BETWEEN}]})
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += content
         elif content:

@@ -18,7 +18,15 @@ from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
 from streamkit.providers.request.turns import NamedTool, ToolSpec, Turn, format_of, provider_data, tool_choice_of
-from streamkit.providers.request.unsupported import all_strict, call_shape, is_empty, refuse_empty, tools_for, turns_for
+from streamkit.providers.request.unsupported import (
+    all_strict,
+    call_shape,
+    is_empty,
+    refuse_empty,
+    tools_for,
+    turns_for,
+    with_full_results,
+)
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
@@ -81,7 +89,7 @@ class Cohere(KeyedProvider):
             ConfigError: the call has something that Cohere does not support.
         """
         parameters = Parameters(self.name, chat)
-        conversation = turns_for(self.name, chat, "detail")
+        conversation = with_full_results(turns_for(self.name, chat, "detail"))
         refuse_empty(self.name, conversation, chat, "messages")
         effort = parameters.take_one_of("reasoning_effort", "thinking")
         messages = [self._message(turn) for turn in conversation if not is_empty(turn, FORMAT)]

@@ -40,6 +40,8 @@ class Gemini(KeyedProvider):
         ConfigError: the key or the URL cannot be one.
     """
 
+    result_media = frozenset({"image", "file"})
+
     def __init__(
         self,
         api_key: str | None = None,

@@ -27,6 +27,7 @@ from streamkit.providers.request.turns import (
 from streamkit.providers.request.unsupported import (
     all_strict,
     arguments_of,
+    begun_by_user,
     full_parts,
     refuse_empty,
     tools_for,
@@ -44,6 +45,7 @@ _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp
 _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
 _DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
+_IN_RESPONSES = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 # Replaces the signature of a call that Gemini did not make or did not sign.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
@@ -64,8 +66,8 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "contents")
-    contents = _contents(name, chat.model, conversation, ids)
-    if _wants_signatures(chat.model):
+    contents = _contents(name, chat.model, begun_by_user(conversation), ids)
+    if _is_recent(chat.model):
         _sign(contents)
     body: dict[str, Any] = {"contents": contents}
     if system:
@@ -85,10 +87,18 @@ def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) ->
     """Return the contents; consecutive ones of one role are merged, which results of calls require."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of functions, by the id of their last call
-    for turn in conversation:
+    beside: list[dict[str, Any]] = []  # media of results, which follow the last of these
+    for turn in [*conversation, None]:
+        if beside and (turn is None or turn.role != "tool"):
+            contents[-1]["parts"] += beside
+            beside = []
+        if turn is None:
+            break
         role = "model" if turn.role == "assistant" else "user"
         if turn.role == "tool":
-            parts = [_result(name, turn, names, ids)]
+            result, more = _result(name, model, turn, names, ids)
+            parts = [result]
+            beside += more
         else:
             parts = _parts(name, model, turn, ids)
             names |= {call.id: call.name for call in turn.calls}
@@ -99,19 +109,35 @@ def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) ->
     return contents
 
 
-def _result(name: str, turn: Turn, names: Mapping[str, str], ids: bool) -> dict[str, Any]:
+def _result(
+    name: str, model: str, turn: Turn, names: Mapping[str, str], ids: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a function's response, and the parts of the result that it cannot have inside.
+
+    From Gemini 3 on a response takes images, PDF and text by content. Whatever else there is follows the responses, in
+    the same content.
+
+    Source: https://ai.google.dev/gemini-api/docs/function-calling#multimodal-function-responses, read 2026-11-27.
+    """
     id = turn.call_id or ""
     function = names.get(id) or turn.name
     if not function:
         raise ConfigError(f"{name} answers tool calls by name, and no earlier message has a call with the id {id!r}")
-    response: dict[str, Any] = {"name": function, "response": {"result": turn.text(name)}}
+    texts = "".join(part.text for part in turn.parts if isinstance(part, Text))
+    media = [part for part in turn.parts if isinstance(part, Media)]
+    response: dict[str, Any] = {"name": function, "response": {"result": texts}}
+    inside = [part for part in media if _is_recent(model) and part.data and part.media_type in _IN_RESPONSES]
+    if inside:
+        response["parts"] = [_media(name, part) for part in inside]
     if ids and not id.startswith(MADE_ID):
         response["id"] = id
-    return {"functionResponse": response}
+    beside = [_part(name, model, part) for part in media if part not in inside]
+    told = {"text": f"What {function} returned:"}
+    return {"functionResponse": response}, [told, *beside] if beside else []
 
 
-def _wants_signatures(model: str) -> bool:
-    """Whether the model refuses calls without a signature, as it does from Gemini 3 on."""
+def _is_recent(model: str) -> bool:
+    """Whether the model is Gemini 3 or later, which refuses calls without a signature."""
     version = re.search(r"gemini-(\d+)", model)
     return int(version[1]) >= 3 if version else re.search(r"gemini-\S*latest", model) is not None
 

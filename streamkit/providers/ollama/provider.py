@@ -44,6 +44,8 @@ class Ollama(KeyedProvider):
         ConfigError: the key or the URL cannot be one.
     """
 
+    result_media = frozenset({"image"})  # as in any message: chatPrompt in server/prompt.go, read 2026-11-27
+
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
         key, address = hidden(api_key), hidden(base_url)
         del api_key, base_url  # or they would stand in the clear among the locals of a traceback

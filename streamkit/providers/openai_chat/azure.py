@@ -31,6 +31,7 @@ _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 _QUIRKS = Quirks(
     max_tokens_only=True,
     file_url=None,
+    text_results=True,
     call_ids=CHAT_IDS,
     own=frozenset({"data_sources", "user_security_context"}),
     refused=NO_TOP_K,

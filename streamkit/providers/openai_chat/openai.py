@@ -58,7 +58,7 @@ class OpenAI(ChatCompletions):
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))
         if official:
-            quirks = attrs.evolve(quirks, file_url=None, call_ids=CHAT_IDS, refused=NO_TOP_K)
+            quirks = attrs.evolve(quirks, file_url=None, text_results=True, call_ids=CHAT_IDS, refused=NO_TOP_K)
         super().__init__(
             name,
             url,

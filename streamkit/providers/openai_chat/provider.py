@@ -135,12 +135,37 @@ class ChatCompletions(KeyedProvider):
         sent |= _own_data(where, message, self._quirks.reasoning_back)
         content = content_of(where, message)
         if content is not None and not isinstance(content, str):
+            if message["role"] == "tool" and self._quirks.text_results:
+                self._check_text(content)
             sent["content"] = [self._sent_part(part) for part in content]
         if calls := items_of(where, message, "tool_calls"):
             sent["tool_calls"] = [_sent_call(where, call) for call in calls]
+        else:
+            sent.pop("tool_calls", None)  # an empty list is refused
+        if (call := as_dict(message.get("function_call"))) and isinstance(call.get("arguments"), str):
+            sent["function_call"] = {**call, "arguments": arguments_text(call["arguments"])}
+        if (
+            not content
+            and message["role"] in ("assistant", "tool")
+            and not any((calls, call, message.get("refusal"), message.get("audio")))
+        ):
+            sent["content"] = ""  # neither null nor an empty list is taken
         if message["role"] == "tool":
             sent["tool_call_id"] = answered_call_of(where, message)
         return sent
+
+    def _check_text(self, content: Sequence[Any]) -> None:
+        """Raise a ConfigError if a tool's result has parts other than text.
+
+        Source: "Image URLs are only allowed for messages with role 'user'", OpenHands/OpenHands#7700; newer models take
+        such a request and do not see the image, openai/openai-openapi#523, read 2026-11-27.
+        """
+        kinds = [as_text(part.get("type")) for part in content if isinstance(part, Mapping)]
+        for kind in kinds:
+            if kind != "text":
+                raise ConfigError(
+                    f"{self.name} takes text as the result of a tool, no {kind}; openai-responses takes such parts"
+                )
 
     def _sent_part(self, part: Any) -> Any:
         """Return a part in the server's form; servers differ only in where the URL of a document goes."""

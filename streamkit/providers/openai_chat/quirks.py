@@ -30,6 +30,7 @@ class Quirks:
             server refuses the request or answers worse without it.
         file_url: the field of a document for its URL, an extension of OpenAI's format; ``None`` if the server takes
             only the content.
+        text_results: whether the server is known to refuse anything but text as the result of a tool.
         call_ids: the form that ids of tool calls must have; others are replaced. ``None`` for any form.
         own: the server's own parameters, beyond OpenAI's.
         refused: OpenAI's parameters that the server does not support, each with the alternative.
@@ -41,6 +42,7 @@ class Quirks:
     effort_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
     reasoning_back: Literal["reasoning_content", "reasoning_details"] | None = None
     file_url: Literal["file_url", "file_data"] | None = "file_url"
+    text_results: bool = False
     call_ids: re.Pattern[str] | None = None
     own: frozenset[str] = frozenset()
     refused: Mapping[str, str] = attrs.field(factory=dict)

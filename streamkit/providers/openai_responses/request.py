@@ -82,12 +82,21 @@ def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
     for turn in conversation:
         if turn.role == "tool":
             type = "custom_tool_call_output" if turn.call_id in custom else "function_call_output"
-            items.append({"type": type, "call_id": turn.call_id, "output": turn.text(name)})
+            items.append({"type": type, "call_id": turn.call_id, "output": _output(name, turn)})
         elif turn.role == "assistant":
             items += _reply(name, turn, custom)
         elif turn.parts:
             items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
     return items
+
+
+def _output(name: str, turn: Turn) -> str | list[dict[str, Any]]:
+    """Return a tool's result: text, or a list of parts where there is more.
+
+    Source: ResponseFunctionCallOutputItemList of openai-python 3.57, read 2026-11-27.
+    """
+    plain = all(isinstance(part, Text) for part in turn.parts)
+    return turn.text(name) if plain else [_part(name, part) for part in turn.parts]
 
 
 def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:

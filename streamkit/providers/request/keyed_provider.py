@@ -41,6 +41,7 @@ class KeyedProvider(ABC):
         ConfigError: the name or the key cannot be one.
     """
 
+    result_media: frozenset[str] = frozenset()  # see ``result_media_of``
     direct = False  # whether to pass by the proxies of the environment
     _key_argument = "api_key"
 

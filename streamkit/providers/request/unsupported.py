@@ -16,17 +16,27 @@ from streamkit.values.messages import ToolCall
 from streamkit.wire.loose_json import as_dict
 
 __all__ = [
+    "BETWEEN",
+    "EMPTY_RESULT",
     "all_strict",
     "arguments_of",
     "call_id_of",
     "call_shape",
     "full_parts",
+    "begun_by_user",
     "is_empty",
     "refuse_empty",
     "tools_for",
     "turns_for",
+    "with_full_results",
     "without_blanks",
 ]
+
+#: Stands for the result of a tool that returned nothing, for providers that refuse a result without text.
+EMPTY_RESULT = "(no output)"
+#: What the assistant says between a tool's result and a user's message, for providers that refuse one after the other.
+BETWEEN = "OK."
+_BEGINNING = "(The assistant begins.)"
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -136,15 +146,40 @@ def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> 
     return full
 
 
+def begun_by_user(conversation: Sequence[Turn]) -> list[Turn]:
+    """Return turns of which the first is the user's, for providers that refuse others.
+
+    Before the assistant's, as a greeting, stands a message that says that the assistant begins.
+    """
+    begins = bool(conversation) and conversation[0].role == "assistant"
+    return [*([Turn("user", (Text(_BEGINNING),))] if begins else []), *conversation]
+
+
+def with_full_results(conversation: Sequence[Turn]) -> list[Turn]:
+    """Return the turns with ``EMPTY_RESULT`` in place of blank results, for providers that refuse these."""
+    return [
+        attrs.evolve(turn, parts=(Text(EMPTY_RESULT),)) if turn.role == "tool" and _is_blank(turn) else turn
+        for turn in conversation
+    ]
+
+
+def _is_blank(turn: Turn) -> bool:
+    return all(isinstance(part, Text) and not part.text.strip() for part in turn.parts)
+
+
 def arguments_of(provider: str, call: ToolCall) -> Mapping[str, Any]:
-    """Return the arguments of a call, for providers that take them as an object.
+    """Return the arguments of a call, for providers that take them as an object; see ``arguments_text``.
 
     Raises:
-        ConfigError: they are none.
+        ConfigError: they have more values than are decoded.
     """
-    if not isinstance(call.arguments, Mapping):
-        raise ConfigError(f"{provider} takes tool calls whose arguments are a JSON object; {call.name} has others")
-    return call.arguments
+    if isinstance(call.arguments, Mapping):
+        return call.arguments
+    if arguments_text(call.raw_arguments) != "{}":
+        raise ConfigError(
+            f"{provider} takes the arguments of a tool call as an object; those of {call.name} are too long"
+        )
+    return {}
 
 
 def call_id_of(provider: str, call: ToolCall) -> str:
