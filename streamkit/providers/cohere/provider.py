@@ -11,12 +11,14 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.cohere.decoder import FORMAT, CohereDecoder
+from streamkit.providers.contract import Decoder
 from streamkit.providers.request.addresses import base_url_of
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, OutputWords, has_function_tools
 from streamkit.providers.request.turns import NamedTool, ToolSpec, Turn, format_of, provider_data, tool_choice_of
 from streamkit.providers.request.unsupported import (
     all_strict,
@@ -52,6 +54,8 @@ class Cohere(KeyedProvider):
         ConfigError: the key or the URL cannot be one.
     """
 
+    output_words = OutputWords(named=False)
+
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
         key, address = hidden(api_key), hidden(base_url)
         del api_key, base_url  # or they would stand in the clear among the locals of a traceback
@@ -80,7 +84,7 @@ class Cohere(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        return post(f"{self.base_url}/chat", self.body(chat), chat, headers=headers, key=self._key)
+        return post(f"{self.base_url}/chat", self.body(self._asked(chat)), chat, headers=headers, key=self._key)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
         """Return the request's body.
@@ -159,6 +163,15 @@ class Cohere(KeyedProvider):
         function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         return {"type": "function", "function": function}
 
-    def decoder(self, chat: ChatRequest) -> CohereDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: not by ``response_format`` beside tools or documents.
+
+        Source: response_format in https://docs.cohere.com/reference/chat, read 2026-11-27.
+        """
+        if chat.params.get("documents"):
+            return "prompt"
+        return "tool" if has_function_tools(chat) else "schema"
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return CohereDecoder(self.name)
+        return self._answered(chat, CohereDecoder(self.name))

@@ -35,7 +35,7 @@ from streamkit.providers.request.unsupported import (
 )
 from streamkit.wire.loose_json import as_dict
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "is_recent"]
 
 _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 # Tokens of thought for models before Gemini 3, which have a budget; later ones have a level.
@@ -67,7 +67,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "contents")
     contents = _contents(name, chat.model, begun_by_user(conversation), ids)
-    if _is_recent(chat.model):
+    if is_recent(chat.model):
         _sign(contents)
     body: dict[str, Any] = {"contents": contents}
     if system:
@@ -126,7 +126,7 @@ def _result(
     texts = "".join(part.text for part in turn.parts if isinstance(part, Text))
     media = [part for part in turn.parts if isinstance(part, Media)]
     response: dict[str, Any] = {"name": function, "response": {"result": texts}}
-    inside = [part for part in media if _is_recent(model) and part.data and part.media_type in _IN_RESPONSES]
+    inside = [part for part in media if is_recent(model) and part.data and part.media_type in _IN_RESPONSES]
     if inside:
         response["parts"] = [_media(name, part) for part in inside]
     if ids and not id.startswith(MADE_ID):
@@ -136,7 +136,7 @@ def _result(
     return {"functionResponse": response}, [told, *beside] if beside else []
 
 
-def _is_recent(model: str) -> bool:
+def is_recent(model: str) -> bool:
     """Whether the model is Gemini 3 or later, which refuses calls without a signature."""
     version = re.search(r"gemini-(\d+)", model)
     return int(version[1]) >= 3 if version else re.search(r"gemini-\S*latest", model) is not None

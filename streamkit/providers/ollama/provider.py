@@ -18,6 +18,7 @@ from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, has_function_tools
 from streamkit.providers.request.turns import ToolSpec, Turn, format_of
 from streamkit.providers.request.unsupported import arguments_of, tools_for, turns_for
 from streamkit.wire.http import HttpRequest
@@ -70,7 +71,7 @@ class Ollama(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = {**self.headers(), "Accept": "application/x-ndjson, application/json"}
-        return post(f"{self.base_url}/api/chat", self.body(chat), chat, headers=headers, key=self._key)
+        return post(f"{self.base_url}/api/chat", self.body(self._asked(chat)), chat, headers=headers, key=self._key)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
         """Return the request's body.
@@ -132,6 +133,13 @@ class Ollama(KeyedProvider):
         if part.kind != "image" or part.data is None:
             raise ConfigError(f"{self.name} takes text, and images by content: a data: URL, no file and no address")
         return part.data
+
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: held to a format, a model cannot call tools.
+
+        Source: ollama/ollama#11185 and ollama/ollama-python#546, read 2026-11-27.
+        """
+        return "prompt" if has_function_tools(chat) else "schema"
 
     def decoder(self, chat: ChatRequest) -> OllamaDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""

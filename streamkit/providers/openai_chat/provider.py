@@ -14,6 +14,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest, choices_of
+from streamkit.providers.contract import Decoder
 from streamkit.providers.openai_chat.decoder import ChatDecoder
 from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.remembering_decoder import RememberingDecoder
@@ -32,6 +33,7 @@ from streamkit.providers.request.openai_shape import (
     with_named_results,
 )
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, OutputWords, has_function_tools, way_of
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict, as_text
 from streamkit.wire.secrets import Masked, Unshown
@@ -69,6 +71,8 @@ class ChatCompletions(KeyedProvider):
         ConfigError: the key cannot be one.
     """
 
+    output_words = OutputWords(serial=True, json_object=True)
+
     def __init__(
         self,
         name: str,
@@ -105,7 +109,9 @@ class ChatCompletions(KeyedProvider):
         """Return the request for a streamed reply."""
         headers = self.headers()
         masked = tuple(Masked(value.removeprefix("Bearer ")) for value in headers.values() if isinstance(value, Masked))
-        request = post(self.url(chat), self.body(chat), chat, headers=headers, key=self._key, masked=masked)
+        request = post(
+            self.url(chat), self.body(self._asked(chat)), chat, headers=headers, key=self._key, masked=masked
+        )
         return attrs.evolve(request, direct=self.direct)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
@@ -204,12 +210,18 @@ class ChatCompletions(KeyedProvider):
             params["reasoning"] = {"effort": params.pop("reasoning_effort")}
         return params
 
-    def decoder(self, chat: ChatRequest) -> ChatDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema for the reply is said to the server, or to its model."""
+        way = way_of(chat.model, self._quirks.output_by_model, self._quirks.structured_output)
+        both = way == "schema" and has_function_tools(chat)
+        return "tool" if both and not self._quirks.schema_beside_tools else way
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         back = self._quirks.reasoning_back
         if back is None:
-            return ChatDecoder(self.name, choices_of(chat))
-        return RememberingDecoder(self.name, choices_of(chat), back)
+            return self._answered(chat, ChatDecoder(self.name, choices_of(chat)))
+        return self._answered(chat, RememberingDecoder(self.name, choices_of(chat), back))
 
 
 def _free(params: Mapping[str, Any], given: str, sent: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
+
+from streamkit.providers.request.structured_output import OutputWay
 
 __all__ = ["NO_TOP_K", "Quirks"]
 
@@ -32,6 +34,9 @@ class Quirks:
             only the content.
         text_results: whether the server is known to refuse anything but text as the result of a tool.
         call_ids: the form that ids of tool calls must have; others are replaced. ``None`` for any form.
+        structured_output: how the server is told a JSON schema for the reply; see ``OutputWay``.
+        output_by_model: where that differs, by a pattern that is found in the model's name.
+        schema_beside_tools: whether it takes such a schema and tools in one call.
         own: the server's own parameters, beyond OpenAI's.
         refused: OpenAI's parameters that the server does not support, each with the alternative.
     """
@@ -44,5 +49,8 @@ class Quirks:
     file_url: Literal["file_url", "file_data"] | None = "file_url"
     text_results: bool = False
     call_ids: re.Pattern[str] | None = None
+    structured_output: OutputWay = "schema"
+    output_by_model: Sequence[tuple[re.Pattern[str], OutputWay]] = ()
+    schema_beside_tools: bool = True
     own: frozenset[str] = frozenset()
     refused: Mapping[str, str] = attrs.field(factory=dict)
