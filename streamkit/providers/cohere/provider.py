@@ -123,10 +123,8 @@ class Cohere(KeyedProvider):
         tools = tools_for(self.name, parameters.take("tools") or (), "strict")
         if tools:
             body["tools"] = [self._tool(tool) for tool in tools]
-        if all_strict(self.name, tools):
-            if body.get("strict_tools") is False:
-                raise ConfigError("strict_tools=False contradicts tools that are strict; give one of them")
-            body["strict_tools"] = True
+        if all_strict(tools) and all(map(_can_be_strict, tools)):
+            body.setdefault("strict_tools", True)
 
     def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
         choice = parameters.take_tool_choice()
@@ -175,3 +173,11 @@ class Cohere(KeyedProvider):
     def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return self._answered(chat, CohereDecoder(self.name))
+
+
+def _can_be_strict(tool: ToolSpec | Mapping[str, Any]) -> bool:
+    """Return whether Cohere can hold calls of a tool to its schema: at least one parameter is required.
+
+    Source: https://docs.cohere.com/docs/structured-outputs, "Important notes on using strict_tools", read 2026-11-27.
+    """
+    return isinstance(tool, ToolSpec) and bool(tool.parameters.get("required"))

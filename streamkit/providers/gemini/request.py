@@ -239,11 +239,11 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         body["tools"] = tools
     if own_alone and choice not in (None, "auto"):
         raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
-    if config := {} if own_alone else _calling(name, choice, given):
+    if config := {} if own_alone else _calling(choice, given):
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+def _calling(choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
     """Return the function-calling config, empty if the model decides or there are no functions."""
     config: dict[str, Any] = {}
     if choice is not None:
@@ -251,7 +251,7 @@ def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any
         config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):
             config["allowedFunctionNames"] = [chosen.name]
-    if all_strict(name, tools) and config.get("mode", "AUTO") == "AUTO":
+    if all_strict(tools) and config.get("mode", "AUTO") == "AUTO":
         config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
     return config
 

@@ -111,7 +111,7 @@ class GeminiInteractions(KeyedProvider):
         tools = tools_for(self.name, parameters.take("tools") or (), "strict")
         if tools:
             body["tools"] = [_tool(tool) for tool in tools]
-        if config := self._config(parameters, strict=all_strict(self.name, tools)):
+        if config := self._config(parameters, strict=all_strict(tools)):
             body["generation_config"] = config
         form = parameters.take("response_format")
         wanted = None if form is None else format_of(form)

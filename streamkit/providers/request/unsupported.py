@@ -67,28 +67,28 @@ def tools_for(
 ) -> list[ToolSpec | Mapping[str, Any]]:
     """Read tools for a provider; see ``turns_for``.
 
+    ``strict`` is left out where the provider has no such word: it only makes mistakes of the model rarer, and whoever
+    runs the tools checks the arguments anyway.
+
     Raises:
         ConfigError: a tool is malformed, or has a field that the provider does not support.
     """
     read = tools_of(tools)
+    if "strict" not in words:
+        read = [attrs.evolve(tool, strict=None) if isinstance(tool, ToolSpec) else tool for tool in read]
     for tool in read:
-        if isinstance(tool, ToolSpec) and tool.strict and "strict" not in words:
-            raise ConfigError(f"{provider} does not support strict schemas; leave strict out of the tool {tool.name}")
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
     return read
 
 
-def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
+def all_strict(tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
     """Return whether calls must match their schemas, for providers with one setting for all tools.
 
-    Raises:
-        ConfigError: some are and some are not.
+    Where only some of the tools are strict none is, for the reason that ``tools_for`` gives.
     """
-    strict = {bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)}
-    if len(strict) > 1:
-        raise ConfigError(f"{provider} holds calls of all tools to their schemas or of none; give all of them strict")
-    return strict == {True}
+    strict = [bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)]
+    return bool(strict) and all(strict)
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
