@@ -16,6 +16,8 @@ from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.call_ids import ANTHROPIC_IDS, turns_with_ids
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import closed, dereferenced
+from streamkit.providers.request.tool_limits import ToolLimits
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -46,13 +48,14 @@ _NATIVE = (
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, Any]:
+def body_of(name: str, chat: ChatRequest, default_max_tokens: int, limits: ToolLimits | None) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
     Args:
         name: the provider's, for errors.
         chat: the call.
         default_max_tokens: used if the call has no max_tokens, which the API requires.
+        limits: of tools, where they are known.
 
     Raises:
         ConfigError: the call has something that Anthropic does not support.
@@ -79,7 +82,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     parameters.copy(body, *_NATIVE)
     if metadata := parameters.take_object("metadata", user_id="user"):
         body["metadata"] = metadata
-    _tools(name, parameters, body)
+    _tools(name, parameters, body, limits)
     _output(name, parameters, body)
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
@@ -202,10 +205,10 @@ def _decoded(name: str, part: Media) -> str:
         ) from None
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], limits: ToolLimits | None) -> None:
     tools = parameters.take("tools")
     if tools:
-        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict")]
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict", limits=limits)]
     choice, parallel = parameters.take_tool_choice(), parameters.take("parallel_tool_calls")
     if not parameters.has_tools or (choice is None and parallel is None):
         return
@@ -251,6 +254,6 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     if wanted is not None:
         if wanted.schema is None:
             raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
-        output["format"] = {"type": "json_schema", "schema": wanted.schema}
+        output["format"] = {"type": "json_schema", "schema": closed(dereferenced(wanted.schema)) or wanted.schema}
     if output:
         body["output_config"] = output

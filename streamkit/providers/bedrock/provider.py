@@ -22,7 +22,7 @@ from streamkit.providers.request.addresses import base_url_of
 from streamkit.providers.request.credentials import hidden, key_of, made_with, name_of, not_set_up, repr_of, secret_of
 from streamkit.providers.request.model_lists import page_request
 from streamkit.providers.request.post import post
-from streamkit.providers.request.structured_output import OLDER_CLAUDE, OutputWay, OutputWords, way_of
+from streamkit.providers.request.structured_output import OLDER_CLAUDE, OutputWay, OutputWords, is_open, way_of
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
@@ -133,7 +133,7 @@ class Bedrock:
 
     def structured_output(self, chat: ChatRequest) -> OutputWay:
         """Return how a JSON schema for the reply is said to a model; see ``OutputWay``."""
-        way = way_of(chat.model, _BY_MODEL, "schema")
+        way = way_of(chat.model, _BY_MODEL, "tool" if "claude" in chat.model and is_open(chat) else "schema")
         fields = as_dict(chat.params.get("additional_model_request_fields"))
         thinking = any(as_dict(fields.get(name)).get("type") == "enabled" for name in _THINKING)
         return "prompt" if way == "tool" and thinking else way

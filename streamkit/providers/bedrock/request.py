@@ -18,6 +18,8 @@ from streamkit.providers.request.call_ids import BEDROCK_IDS, turns_with_ids
 from streamkit.providers.request.openai_shape import json_of
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import closed, dereferenced
+from streamkit.providers.request.tool_limits import BEDROCK, BEDROCK_CLAUDE, ToolLimits
 from streamkit.providers.request.turns import (
     JsonFormat,
     NamedTool,
@@ -69,7 +71,8 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     if inference:
         body["inferenceConfig"] = inference
     called = any(_has(message, "toolUse") or _has(message, "toolResult") for message in body["messages"])
-    _tools(name, parameters, body, called=called and "toolConfig" not in chat.extra_body)
+    limits = BEDROCK_CLAUDE if "claude" in chat.model else BEDROCK
+    _tools(name, parameters, body, limits, called=called and "toolConfig" not in chat.extra_body)
     parameters.copy(
         body,
         additionalModelRequestFields="additional_model_request_fields",
@@ -77,7 +80,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         performanceConfig="performance_config",
         requestMetadata="metadata",
     )
-    _output(name, parameters, body)
+    _output(name, chat.model, parameters, body)
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
     for missing in ("top_k", "seed"):
@@ -169,7 +172,7 @@ def _block(name: str, turn: Turn, part: Text | Media, names: DocumentNames) -> d
     return media_block(name, part, names)
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: bool) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], limits: ToolLimits, *, called: bool) -> None:
     """Set the tools.
 
     Converse expresses ``none`` only by leaving the tools out, and refuses that if the history has calls of them.
@@ -186,7 +189,7 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: b
                 else f"{name} needs the tools of a conversation that has tool calls; pass them again in tools="
             )
         return
-    specs = tools_for(name, tools, "cache_control", "strict")
+    specs = tools_for(name, tools, "cache_control", "strict", limits=limits)
     config: dict[str, Any] = {"tools": [shape for tool in specs for shape in _tool(name, tool)]}
     if choice is not None:
         chosen = tool_choice_of(choice)
@@ -208,7 +211,7 @@ def _tool(name: str, tool: ToolSpec | Mapping[str, Any]) -> Sequence[Mapping[str
     return _cached(name, {"toolSpec": spec}, tool)
 
 
-def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _output(name: str, model: str, parameters: Parameters, body: dict[str, Any]) -> None:
     """Set the reasoning effort and the response format."""
     output: dict[str, Any] = {}
     effort = parameters.take("reasoning_effort")
@@ -219,13 +222,14 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     form = parameters.take("response_format")
     wanted = None if form is None else format_of(form)
     if wanted is not None:
-        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": _schema(name, wanted)}}
+        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": _schema(name, model, wanted)}}
     if output:
         body["outputConfig"] = output
 
 
-def _schema(name: str, wanted: JsonFormat) -> dict[str, Any]:
+def _schema(name: str, model: str, wanted: JsonFormat) -> dict[str, Any]:
     if wanted.schema is None:
         raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
-    shape = {"schema": json_of("the schema of response_format", wanted.schema), "name": wanted.name}  # as text
+    schema = (closed(dereferenced(wanted.schema)) if "claude" in model else None) or wanted.schema
+    shape = {"schema": json_of("the schema of response_format", schema), "name": wanted.name}  # as text
     return {**shape, "description": wanted.description} if wanted.description else shape

@@ -15,6 +15,8 @@ from streamkit.providers.gemini.decoder import FORMAT, MADE_ID
 from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import without_synonyms
+from streamkit.providers.request.tool_limits import GEMINI
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -220,7 +222,7 @@ def _resolution(name: str, model: str, part: Media) -> dict[str, Any]:
 def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     functions: list[dict[str, Any]] = []
     tools: list[Any] = []
-    given = tools_for(name, parameters.take("tools") or (), "strict")
+    given = tools_for(name, parameters.take("tools") or (), "strict", limits=GEMINI)
     for tool in given:
         if isinstance(tool, ToolSpec):
             declared: dict[str, Any] = {"name": tool.name, "parametersJsonSchema": tool.parameters}
@@ -278,7 +280,7 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
     if wanted is not None:
         generation["responseMimeType"] = "application/json"
         if wanted.schema is not None:
-            generation["responseJsonSchema"] = wanted.schema
+            generation["responseJsonSchema"] = without_synonyms(wanted.schema)
     parameters.respell("thinking_config", _camel_case)
     effort = parameters.take_one_of(
         "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"

@@ -18,6 +18,8 @@ from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.schemas import without_synonyms
+from streamkit.providers.request.tool_limits import GEMINI
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -108,7 +110,7 @@ class GeminiInteractions(KeyedProvider):
         if system:
             body["system_instruction"] = system
         parameters.copy(body, *_NATIVE)
-        tools = tools_for(self.name, parameters.take("tools") or (), "strict")
+        tools = tools_for(self.name, parameters.take("tools") or (), "strict", limits=GEMINI)
         if tools:
             body["tools"] = [_tool(tool) for tool in tools]
         if config := self._config(parameters, strict=all_strict(tools)):
@@ -116,7 +118,7 @@ class GeminiInteractions(KeyedProvider):
         form = parameters.take("response_format")
         wanted = None if form is None else format_of(form)
         if wanted is not None:
-            schema = {} if wanted.schema is None else {"schema": wanted.schema}
+            schema = {} if wanted.schema is None else {"schema": without_synonyms(wanted.schema)}
             body["response_format"] = {"type": "text", "mime_type": "application/json", **schema}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")

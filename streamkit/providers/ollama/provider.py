@@ -19,6 +19,7 @@ from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
 from streamkit.providers.request.structured_output import OutputWay, has_function_tools
+from streamkit.providers.request.tool_limits import OLLAMA
 from streamkit.providers.request.turns import ToolSpec, Turn, format_of
 from streamkit.providers.request.unsupported import arguments_of, tools_for, turns_for
 from streamkit.wire.http import HttpRequest
@@ -104,7 +105,7 @@ class Ollama(KeyedProvider):
         return body
 
     def _tools(self, parameters: Parameters, body: dict[str, Any]) -> None:
-        tools = tools_for(self.name, parameters.take("tools") or ())
+        tools = tools_for(self.name, parameters.take("tools") or (), limits=OLLAMA)
         choice = parameters.take("tool_choice", "auto")
         if choice not in ("auto", "none"):
             raise ConfigError(f"{self.name} leaves the choice of tools to the model; it has 'auto' and 'none'")

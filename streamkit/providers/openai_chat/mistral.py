@@ -19,6 +19,7 @@ from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.openai_shape import normalise, tool_list
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.tool_limits import MISTRAL
 from streamkit.providers.request.turns import ToolSpec, Turn, provider_data
 from streamkit.providers.request.unsupported import BETWEEN, call_shape, is_empty, tools_for, turns_for
 
@@ -78,7 +79,8 @@ class Mistral(ChatCompletions):
             body["stop"] = stops
         if tools := parameters.take("tools"):
             listed = tool_list(tools)
-            body["tools"] = [_tool(*pair) for pair in zip(listed, tools_for(self.name, listed, "strict"), strict=True)]
+            read = tools_for(self.name, listed, "strict", limits=MISTRAL)
+            body["tools"] = [_tool(*pair) for pair in zip(listed, read, strict=True)]
         if (choice := parameters.take_tool_choice()) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()

@@ -13,6 +13,7 @@ from streamkit.providers.request.addresses import address_of, is_openai
 from streamkit.providers.request.call_ids import CHAT_IDS
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.structured_output import OLDER_GPT
+from streamkit.providers.request.tool_limits import OPENAI
 
 __all__ = ["OpenAI"]
 
@@ -63,6 +64,7 @@ class OpenAI(ChatCompletions):
                 quirks,
                 file_url=None,
                 text_results=True,
+                tool_limits=OPENAI,
                 call_ids=CHAT_IDS,
                 output_by_model=((OLDER_GPT, "tool"),),
                 refused=NO_TOP_K,

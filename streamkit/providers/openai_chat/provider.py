@@ -34,6 +34,7 @@ from streamkit.providers.request.openai_shape import (
 )
 from streamkit.providers.request.post import post
 from streamkit.providers.request.structured_output import OutputWay, OutputWords, has_function_tools, way_of
+from streamkit.providers.request.tool_limits import limited_shapes
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict, as_text
 from streamkit.wire.secrets import Masked, Unshown
@@ -199,6 +200,8 @@ class ChatCompletions(KeyedProvider):
             raise unknown_parameters(self.name, unknown, known)
         check_tool_choice(chat)
         normalise(params)
+        if "tools" in params:
+            params["tools"] = limited_shapes(self.name, params["tools"], quirks.tool_limits)
         _free(params, "max_tokens", "max_completion_tokens")
         renamed = ["max_tokens", *(["max_completion_tokens"] if quirks.max_tokens_only else [])]
         for given, sent in (("stop_sequences", "stop"), *((name, quirks.max_tokens_field) for name in renamed)):

@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 
 from streamkit.providers.request.structured_output import OutputWay
+from streamkit.providers.request.tool_limits import ToolLimits
 
 __all__ = ["NO_TOP_K", "Quirks"]
 
@@ -33,6 +34,7 @@ class Quirks:
         file_url: the field of a document for its URL, an extension of OpenAI's format; ``None`` if the server takes
             only the content.
         text_results: whether the server is known to refuse anything but text as the result of a tool.
+        tool_limits: what the server is known to take of a tool; ``None`` for any server but OpenAI's own.
         call_ids: the form that ids of tool calls must have; others are replaced. ``None`` for any form.
         structured_output: how the server is told a JSON schema for the reply; see ``OutputWay``.
         output_by_model: where that differs, by a pattern that is found in the model's name.
@@ -48,6 +50,7 @@ class Quirks:
     reasoning_back: Literal["reasoning_content", "reasoning_details"] | None = None
     file_url: Literal["file_url", "file_data"] | None = "file_url"
     text_results: bool = False
+    tool_limits: ToolLimits | None = None
     call_ids: re.Pattern[str] | None = None
     structured_output: OutputWay = "schema"
     output_by_model: Sequence[tuple[re.Pattern[str], OutputWay]] = ()

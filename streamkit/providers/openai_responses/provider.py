@@ -16,6 +16,7 @@ from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.post import hidden_headers, masked_headers, post
 from streamkit.providers.request.structured_output import OLDER_GPT, OutputWay, OutputWords
+from streamkit.providers.request.tool_limits import OPENAI_RESPONSES
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Masked
 
@@ -80,10 +81,8 @@ class OpenAIResponses(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        body, masked = (
-            body_of(self.name, self._asked(chat)),
-            tuple(v for v in self._headers.values() if isinstance(v, Masked)),
-        )
+        body = body_of(self.name, self._asked(chat), OPENAI_RESPONSES if is_openai(self.base_url) else None)
+        masked = tuple(value for value in self._headers.values() if isinstance(value, Masked))
         return post(f"{self.base_url}/responses", body, chat, headers=headers, key=self._key, masked=masked)
 
     def structured_output(self, chat: ChatRequest) -> OutputWay:

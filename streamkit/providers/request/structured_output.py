@@ -17,6 +17,7 @@ from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder
 from streamkit.providers.reply.output_as_text import OutputAsText
 from streamkit.providers.request.openai_shape import json_of, tool_list
+from streamkit.providers.request.schemas import closed, dereferenced
 from streamkit.providers.request.turns import JsonFormat, format_of
 from streamkit.wire.loose_json import as_dict, as_text
 
@@ -28,6 +29,7 @@ __all__ = [
     "answered",
     "asked",
     "has_function_tools",
+    "is_open",
     "wanted_of",
     "way_of",
 ]
@@ -73,6 +75,12 @@ def wanted_of(chat: ChatRequest) -> JsonFormat | None:
         return format_of(form)
     except ConfigError:
         return None  # the adapter says what is wrong
+
+
+def is_open(chat: ChatRequest) -> bool:
+    """Return whether a call has a schema that a model of Anthropic's cannot be held to; see ``closed``."""
+    wanted = wanted_of(chat)
+    return wanted is not None and wanted.schema is not None and closed(dereferenced(wanted.schema)) is None
 
 
 def has_function_tools(chat: ChatRequest) -> bool:
@@ -140,9 +148,7 @@ def _output_name(wanted: JsonFormat, tools: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _is_of_object(schema: Mapping[str, Any]) -> bool:
-    reference = as_text(schema.get("$ref")).rpartition("/")[2]
-    target = as_dict(schema.get("$defs")).get(reference) if reference else schema
-    target = target if isinstance(target, Mapping) else {}
+    target = dereferenced(schema)
     return target.get("type") == "object" or ("type" not in target and "properties" in target)
 
 

@@ -11,6 +11,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.request.openai_shape import arguments_text
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.tool_limits import ToolLimits, limited
 from streamkit.providers.request.turns import ToolSpec, Turn, provider_data, tools_of, turns
 from streamkit.values.messages import ToolCall
 from streamkit.wire.loose_json import as_dict
@@ -63,9 +64,9 @@ def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control",
 
 
 def tools_for(
-    provider: str, tools: Any, *words: Literal["cache_control", "strict"]
+    provider: str, tools: Any, *words: Literal["cache_control", "strict"], limits: ToolLimits | None = None
 ) -> list[ToolSpec | Mapping[str, Any]]:
-    """Read tools for a provider; see ``turns_for``.
+    """Read tools for a provider; see ``turns_for`` and, for its limits, ``limited``.
 
     ``strict`` is left out where the provider has no such word: it only makes mistakes of the model rarer, and whoever
     runs the tools checks the arguments anyway.
@@ -79,7 +80,7 @@ def tools_for(
     for tool in read:
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
-    return read
+    return read if limits is None else limited(provider, read, limits)
 
 
 def all_strict(tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
