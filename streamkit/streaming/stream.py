@@ -74,7 +74,7 @@ class Stream(ChunkStream):
         output: TypedOutput | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
-        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
+        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain, part_of[1] if part_of else 0)
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)

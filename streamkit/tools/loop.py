@@ -35,7 +35,7 @@ from streamkit.tools.limits import RunLimits
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
-from streamkit.values.chunks import Chunk, FinishReason, set_round, summed
+from streamkit.values.chunks import Chunk, FinishReason, summed
 from streamkit.values.completion import Completion, changed
 from streamkit.values.messages import Message, ToolCall
 
@@ -359,7 +359,7 @@ class Loop(Ending):
         """Yield the chunks of a reply but its end, and plan the calls in it."""
         __tracebackhide__ = True
         this = self._rounds[-1]
-        stream, number = this.stream, this.number
+        stream = this.stream
         assert stream is not None
         while True:
             try:
@@ -369,8 +369,6 @@ class Loop(Ending):
                 continue
             if chunk is None:
                 break
-            if number:
-                set_round(chunk, number)  # also of the last one: the stream's fold takes one reply for one round
             if chunk.finished:
                 self._last = chunk
                 continue

@@ -11,7 +11,7 @@ from streamkit.tools.converting.containers import Container
 from streamkit.tools.converting.converter import Converter, Walk
 from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused, short
 
-__all__ = ["Field", "Fields", "converted_fields", "unexpected"]
+__all__ = ["Field", "Fields", "converted_fields", "objection", "unexpected"]
 
 _MOST_NAMED = 20  # known keys in one text
 _LONGEST_OBJECTION = 500  # characters
@@ -71,7 +71,17 @@ class Fields(Container):
         try:
             return self._make(**arguments)
         except Exception as error:  # a check of the user's
-            raise Refused.of("value", _objection(error)) from error
+            raise Refused.of("value", objection(error), cause=error) from None
+
+    def may_fit(self, value: Any) -> bool:
+        """Return whether the keys are those of the class."""
+        known = 0
+        for field in self.fields:
+            if field.key in value:
+                known += 1
+            elif field.required:
+                return False
+        return known == len(value) - sum(name in value for name in self._ignored)
 
     def _without_ignored(self, given: dict[str, Any]) -> dict[str, Any]:
         wrong = [name for name, tag in self._ignored.items() if given.get(name, tag) != tag]
@@ -118,7 +128,7 @@ def _field_text(field: Field) -> str:
     return f"{field.key} {field.converter.wanted}" if getattr(field.converter, "is_one", False) else field.key
 
 
-def _objection(error: Exception) -> str:
+def objection(error: object) -> str:
     """Return what a user's check says. Texts of other errors are Python's."""
     if not isinstance(error, (ValueError, AssertionError)) or not error.args:
         return "is not valid"

@@ -10,6 +10,7 @@ import msgspec
 
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.tools.converting.converter import KINDS, Converter, Walk
+from streamkit.tools.converting.objects import objection
 from streamkit.tools.problems import NOTHING, Finding, Refused
 from streamkit.tools.repairs import changed, inside
 
@@ -76,10 +77,10 @@ class PydanticType(Converter):
         except ValueError as error:
             errors = getattr(error, "errors", None)
             if errors is None:
-                raise Refused.of("value", "is not valid") from error
+                raise Refused.of("value", objection(error), cause=error) from None
             raise _Invalid(value, errors(include_url=False)) from None
         except Exception as error:  # a validator of the user's
-            raise Refused.of("value", "is not valid") from error
+            raise Refused.of("value", objection(error), cause=error) from None
 
 
 class _Invalid(Exception):
@@ -124,7 +125,7 @@ def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
     if kind in _OBJECTS:
         return Finding("type", "must be an object", came, path)
     if kind in ("value_error", "assertion_error"):
-        return Finding("value", str(error.get("ctx", {}).get("error", "")) or "is not valid", came, path)
+        return Finding("value", objection(error.get("ctx", {}).get("error")), came, path)
     if kind == "json_invalid":
         return Finding("value", "is not valid", NOTHING, path)
     if kind == "decimal_type":

@@ -38,7 +38,7 @@ class Union(Converter):
     """One of several types.
 
     A value that fits a member as it is becomes that member, before any repair: a union with a string keeps text as it
-    is. Of classes the one fits whose keys have come, as unknown keys are refused.
+    is. Of classes the one fits whose keys have come, as unknown keys are refused; of several that fit, the first.
     """
 
     def __init__(self, members: list[Converter]) -> None:
@@ -72,27 +72,31 @@ class Union(Converter):
         return outcome
 
     def _converted(self, value: Any, walk: Walk) -> Any:
-        refusals: list[tuple[Converter, Refused]] = []
         for read, each_walk in self._readings(value, walk):
-            refusals = []
+            kind = kind_of(read)
             for member in self._members:
-                try:
-                    return member.convert(read, each_walk)
-                except Refused as refused:
-                    refusals.append((member, refused))
+                if kind in member.kinds and member.may_fit(read):
+                    try:
+                        return member.convert(read, each_walk)
+                    except Refused:
+                        continue
+        refusals = []
+        for member in self._members:
+            try:
+                return member.convert(value, walk)
+            except Refused as refused:
+                refusals.append((member, refused))
         raise self._refusal(value, refusals)
 
     @staticmethod
     def _readings(value: Any, walk: Walk) -> list[tuple[Any, Walk]]:
-        """Return the value as it is, what a string holds as it is, and the value with repairs."""
+        """Return the value as it is, and what a string holds, both to be taken without repairs."""
         readings = [(value, walk.strict)]
-        if walk.lax:
-            if type(value) is str:
-                held = quoted(value)
-                held = inside(value, exact=walk.exact) if held is NOTHING else held
-                if held is not NOTHING:
-                    readings.append((held, walk.strict))
-            readings.append((value, walk))
+        if walk.lax and type(value) is str:
+            held = quoted(value)
+            held = inside(value, exact=walk.exact) if held is NOTHING else held
+            if held is not NOTHING:
+                readings.append((held, walk.strict))
         return readings
 
     def _refusal(self, value: Any, refusals: list[tuple[Converter, Refused]]) -> Refused:
@@ -102,7 +106,9 @@ class Union(Converter):
         for is_against in (_is_wrong_name, _is_wrong_key):
             if len(meant) > 1:
                 left = [refused for refused in meant if not any(is_against(each) for each in refused.findings)]
-                meant = left if len(left) == 1 else meant
+                if not left:
+                    break
+                meant = left
         if len(meant) == 1 and any(each.path or each.kind == "constraint" for each in meant[0].findings):
             return meant[0]
         is_value = bool(meant) and all(each.kind == "value" for refused in meant for each in refused.findings)
