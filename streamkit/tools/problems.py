@@ -171,6 +171,6 @@ def short(value: Any, most: int) -> str:
     """Return the JSON text of a value, at most ``most`` characters of it."""
     try:
         text = json.dumps(shortened(value, most + 1), ensure_ascii=False, default=lambda other: type(other).__name__)
-    except (ValueError, TypeError):  # keys that are no strings, an integer of too many digits
+    except (ValueError, TypeError, RecursionError):  # an integer of too many digits, a deep stack of the caller's
         return "a value"
     return text if len(text) <= most + 2 else f"{text[:most]}…"

@@ -24,13 +24,12 @@ import msgspec
 from streamkit.tools.problems import NOTHING, Refused, short
 from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
 
-__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
+__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "inside", "plain", "put", "value_of"]
 
 MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
 AROUND: Final = " \t\r\n\ufeff"  # white space of JSON, and a byte order mark
 _MAX_REPAIRED = 4 * 1024 * 1024  # characters, some 50 ms for each repair
 
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)\s*```", re.DOTALL)
 _OPENED_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?")
 # A string, also one without its end, so that no place in it is taken for a beginning; or a comma before a bracket.
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
@@ -104,21 +103,25 @@ def plain(value: Any) -> Any:
     return float(value) if kind is ExactFloat else value
 
 
-def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    """Return a copy with another value at a path, or without the key there."""
+def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """Put another value at a path of a copy made by ``plain``, or remove the key there for NOTHING.
+
+    Returns:
+        The value, which is ``new`` itself for an empty path.
+    """
     if not path:
         return new
-    key, rest = path[0], path[1:]
-    if isinstance(value, list) and isinstance(key, int):
-        return [*value[:key], changed(value[key], rest, new), *value[key + 1 :]]
-    if not isinstance(value, dict) or key not in value:  # another error at this place has changed it
-        return value
-    copy = dict(value)
-    if not rest and new is NOTHING:
-        del copy[key]
-    else:
-        copy[key] = changed(value[key], rest, new)
-    return copy
+    inner: Any = value
+    for key in path[:-1]:
+        inner = inner[key] if isinstance(inner, (dict, list)) else None
+    last: Any = path[-1]
+    # Another error at this place may have changed it already.
+    if (isinstance(inner, dict) and last in inner) or (isinstance(inner, list) and new is not NOTHING):
+        if new is NOTHING:
+            del inner[last]
+        else:
+            inner[last] = new
+    return value
 
 
 class _NoJson(Exception):
@@ -176,10 +179,10 @@ def _is_deep(value: Any) -> bool:
 def _repaired(text: str) -> str:
     """Return a text without mark and fence, its strings without raw control characters, without last commas."""
     text = text.strip(AROUND)
-    fence = _FENCE.fullmatch(text)
-    # Without the opening line of a fence that is not closed, the text still ends too early: see _refusal.
-    text = fence[1] if fence else text
-    return _STRING_OR_LAST_COMMA.sub(_repaired_token, text.removeprefix("\ufeff"))
+    fence = _OPENED_FENCE.match(text)
+    if fence and len(text) > fence.end() + 3 and text.endswith("```"):  # one that is not closed stays: see _reason
+        text = text[fence.end() : -3].strip(AROUND)
+    return _STRING_OR_LAST_COMMA.sub(_repaired_token, text)
 
 
 def _repaired_token(match: re.Match[str]) -> str:

@@ -146,6 +146,11 @@ class Order(pydantic.BaseModel):
     above: Order | None = None
 
 
+class Stock(pydantic.BaseModel):
+    counts: dict[str, int] = {}
+    orders: dict[str, Order] = {}
+
+
 class StrictModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
     count: int
@@ -272,6 +277,11 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (Order, {"id": "1", "items": '["a"]', "when": None}, Order(id=1, items=["a"])),
     (list[Order], [{"id": 1, "items": ["a"], "unknown": 1}], [Order(id=1, items=["a"])]),
     (StrictModel, {"count": 1, "day": "2026-01-02"}, StrictModel(count=1, day=dt.date(2026, 1, 2))),
+    (
+        Stock,
+        {"counts": None, "orders": {"a": {"id": 1, "items": ["b"], "when": None}}},
+        Stock(orders={"a": Order(id=1, items=["b"])}),
+    ),
     (WithModel, {"order": {"id": 1, "items": ["a"]}, "count": "2"}, WithModel(Order(id=1, items=["a"]), 2)),
     (Annotated[int, pydantic.AfterValidator(lambda number: number + 1)], 3, 4),
 ]
@@ -376,6 +386,7 @@ REFUSED: list[tuple[Any, Any, list[tuple[str, str, str]]]] = [
     (list[Annotated[int, msgspec.Meta(ge=0)]], [1, -1], [("[1]", "constraint", "at least 0")]),
     (Order, {"id": 0, "items": []}, [("id", "constraint", "1"), ("items", "constraint", "1")]),
     (Order, {"id": None, "items": ["a"]}, [("id", "type", "integer")]),
+    (Stock, {"counts": {"a": None}}, [("counts.a", "type", "integer")]),
     (Order, {"id": 1}, [("items", "missing", "")]),
     (Order, 5, [("", "type", "an object")]),
     (Order, {"id": 1, "items": ["a"], "above": {"id": 1}}, [("above.items", "missing", "")]),
@@ -430,6 +441,12 @@ def test_type_that_json_cannot_give(hint: Any) -> None:
     """A type that no JSON value can become is the program's mistake, found before any value is looked at."""
     with pytest.raises(ConfigError):
         converted(1, hint)
+
+
+def test_many_repairs_in_a_model() -> None:
+    """As many repairs are made as are needed, in one pass."""
+    orders = [{"id": number, "items": ["a"], "when": None} for number in range(1, 2000)]
+    assert 1999 == len(converted(orders, Annotated[list[Order], pydantic.AfterValidator(lambda value: value)]))
 
 
 def test_order_of_a_union_is_kept_apart() -> None:

@@ -109,7 +109,14 @@ def test_size_is_bounded() -> None:
 
 def test_hostile_texts_take_no_quadratic_time() -> None:
     """Texts made to be slow for a scanner that goes back are refused like others."""
-    for text in ('{"a": "' + '\\"' * 500_000, '["' + "\\" * 999_999, "[" + " " * 1_000_000 + ",]", "`" * 1_000_000):
+    for text in (
+        '{"a": "' + '\\"' * 500_000,
+        '["' + "\\" * 999_999,
+        "[" + " " * 1_000_000 + ",]",
+        "`" * 1_000_000,
+        "```" + " " * 1_000_000,
+        "```" + " " * 1_000_000 + "x```",
+    ):
         assert problem(text)
     assert problem("[" + (" " * 50 + ",") * 20_000 + "]")
 

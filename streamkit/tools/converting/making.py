@@ -108,7 +108,7 @@ class _Maker:
         """Return the converter of a type."""
         if isinstance(hint, str | typing.ForwardRef):
             hint = _resolved(hint, vars(typing))
-        if hint in (Any, object) or isinstance(hint, typing.TypeVar) or hint is typing.Hashable:
+        if hint in (Any, object) or isinstance(hint, typing.TypeVar):
             return self._of_variable(hint)
         scalar = SCALARS.get(hint) if _is_hashable(hint) else None
         if scalar is not None:
