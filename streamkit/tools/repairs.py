@@ -15,16 +15,23 @@ for in other text, and of two values none is chosen.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
 import msgspec
 
 from streamkit.tools.problems import NOTHING, Refused, short
-from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
+from streamkit.values.json_text import (
+    MAX_STRUCTURE,
+    ExactFloat,
+    PassedBoundError,
+    Structure,
+    checked,
+    decode_exact,
+    decode_strict,
+)
 
-__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "inside", "plain", "put", "value_of"]
+__all__ = ["AROUND", "MAX_DEPTH", "inside", "plain", "put", "value_of"]
 
 MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
 AROUND: Final = " \t\r\n\ufeff"  # white space of JSON, and a byte order mark
@@ -39,24 +46,6 @@ _ESCAPE_OR_CONTROL = re.compile(r"\\.|[\x00-\x1f]", re.DOTALL)
 _ESCAPED_CONTROL = re.compile(r"\\[\x00-\x1f]")
 _ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
 _PLACE = re.compile(r" \(byte (\d+)\)$| - at `\$.*`$")
-
-
-class ExactFloat(float):
-    """A number with a fraction or an exponent, and the text that it was read from."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> ExactFloat:
-        """Make it of its text."""
-        self = super().__new__(cls, text)
-        if math.isinf(self):  # what the plain decoder refuses: it could not be sent back
-            raise ValueError("Number out of range")
-        self.text = text
-        return self
-
-
-_decode_exact = msgspec.json.Decoder(float_hook=ExactFloat).decode
 
 
 def value_of(text: str, *, exact: bool = False, subject: str = "The text") -> Any:
@@ -112,15 +101,17 @@ def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
     if not path:
         return new
     inner: Any = value
-    for key in path[:-1]:
-        inner = inner[key] if isinstance(inner, (dict, list)) else None
-    last: Any = path[-1]
-    # Another error at this place may have changed it already.
-    if (isinstance(inner, dict) and last in inner) or (isinstance(inner, list) and new is not NOTHING):
+    key: Any
+    try:
+        for key in path[:-1]:
+            inner = inner[key]
+        key = path[-1]
         if new is NOTHING:
-            del inner[last]
+            del inner[key]
         else:
-            inner[last] = new
+            inner[key] = new
+    except (KeyError, IndexError, TypeError):  # another change, further out, came before
+        pass
     return value
 
 
@@ -141,7 +132,7 @@ class _NoJson(Exception):
 
 
 def _decoded(text: str, exact: bool) -> Any:
-    decode = _decode_exact if exact else decode_strict
+    decode = decode_exact if exact else decode_strict
     try:
         value = decode(checked(text) if len(text) > MAX_STRUCTURE else text)
     except PassedBoundError as error:

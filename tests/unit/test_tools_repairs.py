@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from streamkit.tools.problems import NOTHING, Refused
-from streamkit.tools.repairs import MAX_DEPTH, ExactFloat, inside, plain, value_of
+from streamkit.tools.repairs import MAX_DEPTH, inside, plain, value_of
+from streamkit.values.json_text import ExactFloat
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
