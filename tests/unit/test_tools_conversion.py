@@ -106,6 +106,10 @@ class Struct(msgspec.Struct, rename="camel", tag="struct"):
     born: dt.date | None = None
 
 
+class Partial(msgspec.Struct):
+    name: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class OtherStruct(msgspec.Struct, tag="other"):
     first_name: str
 
@@ -165,6 +169,7 @@ class WithModel:
 
 UserId = NewType("UserId", int)
 Tree = TypeAliasType("Tree", "list[Tree] | int")
+Deep = TypeAliasType("Deep", "dict[str, Deep] | int")
 Json = Union[None, bool, int, float, str, "list[Any]", "dict[str, Any]"]
 
 FITTING: list[tuple[Any, Any, Any]] = [
@@ -239,6 +244,7 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (Struct, {"firstName": "a", "born": "2026-01-02"}, Struct("a", dt.date(2026, 1, 2))),
     (Struct, {"type": "struct", "firstName": "a"}, Struct("a")),
     (Struct | OtherStruct, {"type": "other", "first_name": "a"}, OtherStruct("a")),
+    (Partial, {"name": None}, Partial()),
     (Film, {"title": "a", "year": "1999"}, {"title": "a", "year": 1999}),
     (Film, {"title": "a", "year": None}, {"title": "a"}),
     (Search, {"words": ["a"]}, {"words": ["a"]}),
@@ -462,6 +468,16 @@ def test_unions_in_unions_take_linear_time() -> None:
         value = {"kind": "cat", "lives": "7", "friend": value}
     with pytest.raises(InvalidValueError, match="lives"):
         converted(value, Cat | Dog)
+
+
+def test_path_is_bounded() -> None:
+    """A path through a hundred levels of long keys is shortened in its middle."""
+    value: Any = "x"
+    for _ in range(100):
+        value = {"k" * 40: value}
+    with pytest.raises(InvalidValueError) as caught:
+        converted(value, Deep)
+    assert len(str(caught.value)) < 1000
 
 
 def test_fence_around_a_reply() -> None:

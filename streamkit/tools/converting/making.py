@@ -143,6 +143,7 @@ class _Maker:
         return Constrained(inner, checks) if checks else inner
 
     def _union(self, members: tuple[Any, ...]) -> Converter:
+        members = tuple(member for member in members if member is not msgspec.UnsetType)  # no value of JSON's
         others = [self.made(member) for member in members if member not in (None, type(None))]
         inner = others[0] if len(others) == 1 else Union(others)
         return inner if len(others) == len(members) else Nullable(inner)
