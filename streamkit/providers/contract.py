@@ -10,7 +10,7 @@ from streamkit.providers.call import ChatRequest
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import HttpRequest, ResponseInfo
 
-__all__ = ["Decoder", "Event", "Provider", "class_of"]
+__all__ = ["Decoder", "Event", "Provider", "class_of", "result_media_of"]
 
 
 class Event(Protocol):
@@ -62,7 +62,8 @@ class Decoder(Protocol):
 class Provider(Protocol):
     """Knows one service: how to ask it and how to read its answers. Immutable, shared between threads.
 
-    One that has a list of its models also has ``models_request``; see ``ListsModels`` in ``request.model_lists``.
+    One that has a list of its models also has ``models_request``; see ``ListsModels`` in ``request.model_lists``. One
+    that takes more than text as the result of a tool also has ``result_media``; see ``result_media_of``.
 
     Attributes:
         name: the first segment of model names, as in ``openai/gpt-4o-mini``.
@@ -84,6 +85,15 @@ class Provider(Protocol):
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""
+
+
+def result_media_of(provider: object) -> frozenset[str]:
+    """Return what a provider takes in the result of a tool beside text: ``image``, ``file``, both or nothing.
+
+    It is the attribute ``result_media`` of its class, which providers of other packages need not have. A model may take
+    less than its provider: then the model's server answers with an error.
+    """
+    return getattr(provider, "result_media", frozenset())
 
 
 def class_of(provider: object) -> str:

@@ -218,7 +218,10 @@ def test_marks_keep_a_reply_in_its_order() -> None:
 
 
 def test_blank_text_is_left_out() -> None:
-    """White space alone, which converse refuses, is left out, and an assistant's message of nothing else as well."""
+    """White space alone, which converse refuses, is left out, and an assistant's message of nothing else as well.
+
+    Words stand for the result of a tool that returned nothing.
+    """
     asked = Message("assistant", " ", tool_calls=(ToolCall.of("c", "get_weather", "{}"),))
     sent = body(
         Message("system", "\n"),
@@ -229,7 +232,7 @@ def test_blank_text_is_left_out() -> None:
         tools=[WEATHER],
     )
     use = {"toolUse": {"toolUseId": "c", "name": "get_weather", "input": {}}}
-    result = {"toolResult": {"toolUseId": "c", "content": []}}
+    result = {"toolResult": {"toolUseId": "c", "content": [{"text": "(no output)"}]}}
     assert [[{"text": "Look"}], [use], [result]] == [message["content"] for message in sent["messages"]]
     assert "system" not in sent
 

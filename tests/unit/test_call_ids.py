@@ -101,3 +101,17 @@ def test_none_is_taken_twice() -> None:
     made = fitting(["call_1"], MISTRAL_IDS)["call_1"]
     sent = fitting([made, "call_1"], MISTRAL_IDS)
     assert made == sent[made] != sent["call_1"]
+
+
+def test_an_id_of_two_calls_is_replaced_in_the_second() -> None:
+    """Where a conversation has an id twice, each result still has the id of its own call."""
+    call = ToolCall.of("c", "f", "{}")
+    asked = Message("assistant", tool_calls=(call,))
+    twice = Message("assistant", tool_calls=(call, call))
+    result = Message("tool", "x", tool_call_id="c")
+    messages = messages_of([Message("user", "Hi"), asked, result, twice, result, result])
+    body = json.loads(providers.Anthropic("k").request(ChatRequest("m", messages)).body or b"")
+    first, answer, second, third, *answers = found_ids(body["messages"])
+    assert ("c", "c") == (first, answer)
+    assert [second, third] == answers
+    assert len({first, second, third}) == 3

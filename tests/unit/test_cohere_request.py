@@ -17,8 +17,9 @@ def body(messages: Any = "Hi", extra_body: dict[str, Any] | None = None, **param
     return json.loads(providers.Cohere(api_key="k").request(call).body or b"")
 
 
-def tool(name: str, strict: bool) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "strict": strict}}
+def tool(name: str, strict: bool, *required: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": list(required)}
+    return {"type": "function", "function": {"name": name, "strict": strict, "parameters": schema}}
 
 
 def test_thinking_is_said_once() -> None:
@@ -29,14 +30,13 @@ def test_thinking_is_said_once() -> None:
 
 
 def test_strict_tools() -> None:
-    """Calls that keep to their schemas are a switch for all tools together."""
-    assert body(tools=[tool("f", True), tool("g", True)])["strict_tools"] is True
+    """Calls that keep to their schemas are a switch for all tools together, each with a parameter that is required."""
+    assert body(tools=[tool("f", True, "a"), tool("g", True, "a")])["strict_tools"] is True
     assert body(tools=[tool("f", True)], strict_tools=True)["strict_tools"] is True
-    assert "strict_tools" not in body(tools=[tool("f", False)])
-    with pytest.raises(ConfigError, match="all tools"):
-        body(tools=[tool("f", True), tool("g", False)])
-    with pytest.raises(ConfigError, match="strict_tools=False"):
-        body(tools=[tool("f", True)], strict_tools=False)
+    assert "strict_tools" not in body(tools=[tool("f", False, "a")])
+    assert "strict_tools" not in body(tools=[tool("f", True, "a"), tool("g", False, "a")])
+    assert "strict_tools" not in body(tools=[tool("f", True, "a"), tool("g", True)])
+    assert body(tools=[tool("f", True, "a")], strict_tools=False)["strict_tools"] is False
 
 
 @pytest.mark.parametrize("messages", ["", [Message("system", "Be brief.")]])

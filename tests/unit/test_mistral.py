@@ -113,3 +113,27 @@ def test_shapes_are_checked() -> None:
     for name, odd in (("tools", "x"), ("tools", [5]), ("response_format", "json"), ("tool_choice", 5)):
         with pytest.raises(ConfigError, match=name):
             body_of("Hi", **{"tools": [{"type": "function", "function": {"name": "f"}}], name: odd})
+
+
+def test_an_answer_stands_between_a_result_and_a_question() -> None:
+    """Mistral refuses a user's message directly after a tool's; what was passed is not changed."""
+    call = ToolCall.of("aB3456789", "f", "{}")
+    messages = [
+        Message("user", "Hi"),
+        Message("assistant", None, tool_calls=(call,)),
+        Message("tool", "18 C", tool_call_id="aB3456789"),
+        Message("user", "And now?"),
+        Message("user", "Well?"),
+    ]
+    before = list(messages)
+    sent = body_of(messages)["messages"]
+    assert ["user", "assistant", "tool", "assistant", "user", "user"] == [message["role"] for message in sent]
+    assert {"role": "assistant", "content": "OK."} == sent[3]
+    assert before == messages
+
+
+def test_a_system_message_out_of_place_joins_the_first() -> None:
+    """One after an answer or a result, which Mistral refuses, stands at the beginning; one after a question stays."""
+    said = [("system", "A"), ("user", "1"), ("system", "B"), ("assistant", "2"), ("developer", "C"), ("user", "3")]
+    sent = body_of([Message(role, text) for role, text in said])["messages"]  # type: ignore[arg-type]
+    assert ["A", "C", "1", "B", "2", "3"] == [message["content"] for message in sent]

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from streamkit import ConfigError, ToolCall
+from streamkit import ConfigError, Message, ToolCall
 from streamkit.providers import ChatRequest, Provider
 from streamkit.providers.call import messages_of
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.turns import JsonFormat, ToolSpec, Turn, format_of, tools_of, turns
 from streamkit.providers.request.unsupported import all_strict, refuse_empty, tools_for, turns_for, without_blanks
+from tests.unit.calls import WEATHER
 from tests.unit.test_golden_requests import PROVIDERS
 
 NATIVE = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "mistral", "ollama", "openai-responses"]
@@ -126,12 +127,46 @@ def test_arguments_that_are_no_json_are_refused(provider: Provider, arguments: A
         ask(provider, *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
 
 
-@pytest.mark.parametrize("name", ["anthropic", "bedrock", "gemini", "gemini-interactions", "ollama"])
-@pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5"])
-def test_arguments_that_are_no_object_are_refused(name: str, arguments: str) -> None:
-    """For formats that take arguments as an object, truncated JSON is an error, not an empty object."""
-    with pytest.raises(ConfigError, match=r"JSON object; get_weather has others"):
-        ask(PROVIDERS[name](), *asked(id="c", function={"name": "get_weather", "arguments": arguments}))
+@pytest.mark.parametrize("arguments", ['{"city": "Pa', '["x"]', "5", '"{}"', "{'a': 1}", '{"a": NaN}', "null", " "])
+@pytest.mark.parametrize("name", [*NATIVE, "openai"])
+def test_arguments_that_are_no_object_are_sent_as_an_empty_one(name: str, arguments: str) -> None:
+    """What is no JSON object, which many servers refuse, is `{}` on the copy that is sent; an object is unchanged."""
+    calls = asked(id="c", function={"name": "get_weather", "arguments": arguments})
+    empty = asked(id="c", function={"name": "get_weather", "arguments": "{}"})
+    assert ask(PROVIDERS[name](), *calls, tools=[WEATHER]) == ask(PROVIDERS[name](), *empty, tools=[WEATHER])
+    assert arguments == calls[1]["tool_calls"][0]["function"]["arguments"]
+    whole = asked(id="c", function={"name": "get_weather", "arguments": '{"n": 123456789012345678901234567890}'})
+    assert b"123456789012345678901234567890" in (ask(PROVIDERS[name](), *whole, tools=[WEATHER]) or b"")
+
+
+@pytest.mark.parametrize("name", ["anthropic", "openai"])
+def test_arguments_too_long_to_look_at_are_not_replaced(name: str) -> None:
+    """Arguments of more values than are decoded go as they are, or are an error where they must be an object."""
+    many = asked(id="c", function={"name": "get_weather", "arguments": f'{{"n": [{"0," * 100_000}0]}}'})
+    if name == "openai":
+        assert b"0,0,0" in (ask(PROVIDERS[name](), *many) or b"")
+        return
+    with pytest.raises(ConfigError, match="get_weather are too long"):
+        ask(PROVIDERS[name](), *many)
+
+
+def test_the_free_text_of_a_custom_tool_is_not_touched() -> None:
+    """The input of a custom tool is no JSON and stays as it is."""
+    call = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls -l"}}
+    assert b"ls -l" in (ask(PROVIDERS["openai"](), *asked(**call)) or b"")
+    made = Message(
+        "assistant", None, (ToolCall.of("c", "shell", "ls"),), provider_data=({"openai-responses": {"custom": 0}},)
+    )
+    said = [*messages_of("Hi"), made.to_dict()]
+    body = json.loads(PROVIDERS["openai-responses"]().request(ChatRequest("m", said)).body or b"")
+    assert "ls" == body["input"][1]["input"]
+
+
+def test_the_older_shape_of_a_call_is_bridged_as_well() -> None:
+    """`function_call` goes to chat completions in its own shape, with arguments that are an object."""
+    said = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a'}}
+    body = json.loads(ask(PROVIDERS["openai"](), {"role": "user", "content": "Hi"}, said) or b"")
+    assert {"name": "f", "arguments": "{}"} == body["messages"][1]["function_call"]
 
 
 @pytest.mark.parametrize("name", sorted({*NATIVE} - {"gemini", "ollama"}))
@@ -281,24 +316,27 @@ def test_a_mark_of_a_message_that_makes_no_sense(provider: Provider, message: di
         ask(provider, message)
 
 
-@pytest.mark.parametrize("mark", [{"strict": True}, {"cache_control": {"type": "ephemeral"}}])
-def test_marks_of_tools_without_a_word_are_refused(mark: dict[str, Any]) -> None:
-    """An unsupported field is an error; a supported one is read, and `strict=False` is ignored."""
-    tools = [{"type": "function", "function": {"name": "f", **mark}}]
-    (word,) = mark
-    with pytest.raises(ConfigError, match=rf"{word}\b.*tool f"):
+def test_marks_of_tools_without_a_word_are_refused() -> None:
+    """An unsupported mark is an error; a supported one is read."""
+    tools = [{"type": "function", "function": {"name": "f", "cache_control": {"type": "ephemeral"}}}]
+    with pytest.raises(ConfigError, match=r"cache_control\b.*tool f"):
         tools_for("p", tools)
-    assert tools_of(tools) == tools_for("p", tools, word)
-    assert [ToolSpec("f", strict=False)] == tools_for(
-        "p", [{"type": "function", "function": {"name": "f", "strict": False}}]
-    )
+    assert tools_of(tools) == tools_for("p", tools, "cache_control")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_strictness_without_a_word_is_left_out(strict: bool) -> None:
+    """Arguments are checked by whoever runs the tool, so nothing is lost where a provider has no `strict`."""
+    tools = [{"type": "function", "function": {"name": "f", "strict": strict}}]
+    assert [ToolSpec("f")] == tools_for("p", tools)
+    assert [ToolSpec("f", strict=strict)] == tools_for("p", tools, "strict")
 
 
 def test_strictness_of_all_tools_or_none() -> None:
-    """For formats with one `strict` for all tools, a mixture is rejected."""
-    assert (False, True) == (all_strict("p", [ToolSpec("f")]), all_strict("p", [ToolSpec("f", strict=True), {"x": 1}]))
-    with pytest.raises(ConfigError, match="all tools to their schemas or of none"):
-        all_strict("p", [ToolSpec("f", strict=True), ToolSpec("g")])
+    """For formats with one `strict` for all tools, a mixture is not strict."""
+    assert (False, True) == (all_strict([ToolSpec("f")]), all_strict([ToolSpec("f", strict=True), {"x": 1}]))
+    assert not all_strict([ToolSpec("f", strict=True), ToolSpec("g")])
+    assert not all_strict([])
 
 
 @pytest.mark.parametrize("name", ["mistral", "openai-completions"])

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from streamkit.providers.anthropic.decoder import AnthropicDecoder
 from streamkit.providers.anthropic.request import body_of
 from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder
 from streamkit.providers.request.addresses import address_of
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.openai_shape import texts_of
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OLDER_CLAUDE, OutputWay, OutputWords, is_open
+from streamkit.providers.request.tool_limits import ANTHROPIC
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
 
 __all__ = ["Anthropic"]
@@ -44,6 +48,9 @@ class Anthropic(KeyedProvider):
     Raises:
         ConfigError: the key or the URL cannot be one, or the betas are no texts.
     """
+
+    result_media = frozenset({"image", "file"})
+    output_words = OutputWords(serial=True)
 
     def __init__(
         self,
@@ -88,9 +95,21 @@ class Anthropic(KeyedProvider):
         """Return the request for a streamed reply."""
         sampling = any(name in chat.params for name in _SAMPLING)
         headers = self.headers(_SAMPLING_VERSION if sampling else _VERSION)
-        body = body_of(self.name, chat, self._max_tokens)
+        limits = ANTHROPIC if self.base_url == _OFFICIAL or "claude" in chat.model else None
+        body = body_of(self.name, self._asked(chat), self._max_tokens, limits)
         return post(f"{self.base_url}/messages", body, chat, headers=headers, key=self._key)
 
-    def decoder(self, chat: ChatRequest) -> AnthropicDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said.
+
+        Older models, and all models for a schema that they cannot be held to, are forced to a call, which goes with no
+        thinking.
+        """
+        if not OLDER_CLAUDE.search(chat.model) and not is_open(chat):
+            return "schema"
+        thinking = as_dict(chat.params.get("thinking")).get("type", "disabled") != "disabled"
+        return "prompt" if thinking else "tool"
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return AnthropicDecoder(self.name)
+        return self._answered(chat, AnthropicDecoder(self.name))

@@ -16,6 +16,8 @@ from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.call_ids import ANTHROPIC_IDS, turns_with_ids
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import closed, dereferenced
+from streamkit.providers.request.tool_limits import ToolLimits
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -27,6 +29,7 @@ from streamkit.providers.request.turns import (
 )
 from streamkit.providers.request.unsupported import (
     arguments_of,
+    begun_by_user,
     call_id_of,
     refuse_empty,
     tools_for,
@@ -45,13 +48,14 @@ _NATIVE = (
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, Any]:
+def body_of(name: str, chat: ChatRequest, default_max_tokens: int, limits: ToolLimits | None) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
     Args:
         name: the provider's, for errors.
         chat: the call.
         default_max_tokens: used if the call has no max_tokens, which the API requires.
+        limits: of tools, where they are known.
 
     Raises:
         ConfigError: the call has something that Anthropic does not support.
@@ -64,6 +68,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     system, conversation = system_text(all_turns, name)
     conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), ANTHROPIC_IDS)
     refuse_empty(name, conversation, chat, "messages")
+    conversation = begun_by_user(conversation)
     body: dict[str, Any] = {
         "model": chat.model,
         "max_tokens": limit,
@@ -77,7 +82,7 @@ def body_of(name: str, chat: ChatRequest, default_max_tokens: int) -> dict[str, 
     parameters.copy(body, *_NATIVE)
     if metadata := parameters.take_object("metadata", user_id="user"):
         body["metadata"] = metadata
-    _tools(name, parameters, body)
+    _tools(name, parameters, body, limits)
     _output(name, parameters, body)
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
@@ -94,7 +99,7 @@ def _marked_system(all_turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
 
 def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the messages; consecutive ones of one role are merged, which results of tools require."""
+    """Return the messages; consecutive ones of one role are merged, in which results of tools come first."""
     messages: list[dict[str, Any]] = []
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
@@ -103,6 +108,8 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
             messages[-1]["content"] += blocks
         elif blocks:
             messages.append({"role": role, "content": blocks})
+    for message in messages:
+        message["content"].sort(key=lambda block: block.get("type") != "tool_result")
     return messages
 
 
@@ -198,10 +205,10 @@ def _decoded(name: str, part: Media) -> str:
         ) from None
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], limits: ToolLimits | None) -> None:
     tools = parameters.take("tools")
     if tools:
-        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict")]
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "cache_control", "strict", limits=limits)]
     choice, parallel = parameters.take_tool_choice(), parameters.take("parallel_tool_calls")
     if not parameters.has_tools or (choice is None and parallel is None):
         return
@@ -247,6 +254,6 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     if wanted is not None:
         if wanted.schema is None:
             raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
-        output["format"] = {"type": "json_schema", "schema": wanted.schema}
+        output["format"] = {"type": "json_schema", "schema": closed(dereferenced(wanted.schema)) or wanted.schema}
     if output:
         body["output_config"] = output

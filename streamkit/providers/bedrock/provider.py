@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from streamkit.errors import APIError, ConfigError
@@ -14,12 +15,16 @@ from streamkit.providers.bedrock.decoder import BedrockDecoder
 from streamkit.providers.bedrock.request import body_of
 from streamkit.providers.bedrock.signing import Signing, botocore_of
 from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder
 from streamkit.providers.reply.refusal import refusal
+from streamkit.providers.request import structured_output
 from streamkit.providers.request.addresses import base_url_of
 from streamkit.providers.request.credentials import hidden, key_of, made_with, name_of, not_set_up, repr_of, secret_of
 from streamkit.providers.request.model_lists import page_request
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OLDER_CLAUDE, OutputWay, OutputWords, is_open, way_of
 from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
 
 __all__ = ["Bedrock"]
@@ -28,6 +33,16 @@ __all__ = ["Bedrock"]
 _HOST = re.compile(
     r"https?://(?:[\w-]+\.)?bedrock-runtime(?:-fips)?\.([\w-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)\b"
 )
+# How a model is told a JSON schema; newer models than these have structured outputs. Of these, Claude and Nova can be
+# forced to call a tool. Source: https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html, and
+# AnyToolChoice in the API reference, read 2026-11-27.
+_BY_MODEL: Sequence[tuple[re.Pattern[str], OutputWay]] = (
+    (OLDER_CLAUDE, "tool"),
+    (re.compile(r"\bamazon\.nova"), "tool"),
+    (re.compile(r"\b(amazon\.titan|ai21|cohere|meta)\."), "prompt"),
+    (re.compile(r"\bmistral\.(mistral-7b|mixtral|mistral-(small|large)-24)"), "prompt"),
+)
+_THINKING = ("reasoning_config", "thinking")  # which goes with no forced call
 
 
 class Bedrock:
@@ -50,6 +65,7 @@ class Bedrock:
             address or a signature needs one.
     """
 
+    result_media = frozenset({"image", "file"})
     models_query = "byOutputModality=TEXT"
     key_variable = "AWS_BEARER_TOKEN_BEDROCK"
 
@@ -90,8 +106,9 @@ class Bedrock:
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply, signed for the next five minutes."""
         url = f"{self.base_url}/model/{quote(chat.model, safe='')}/converse-stream"
+        asked = structured_output.asked(self.name, chat, self.structured_output(chat), OutputWords())
         headers = {"Accept": "application/vnd.amazon.eventstream, application/json", **self.headers()}
-        return self.sign(post(url, body_of(self.name, chat), chat, headers=headers, key=self._key))
+        return self.sign(post(url, body_of(self.name, asked), chat, headers=headers, key=self._key))
 
     def headers(self) -> dict[str, str | None]:
         """Return the headers that identify the caller; none where requests are signed."""
@@ -114,9 +131,16 @@ class Bedrock:
         """Return the request for one page of the list of models, signed; see ``ListsModels``."""
         return self.sign(page_request(self.models_url, self.models_query, page, self.headers()))
 
-    def decoder(self, chat: ChatRequest) -> BedrockDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema for the reply is said to a model; see ``OutputWay``."""
+        way = way_of(chat.model, _BY_MODEL, "tool" if "claude" in chat.model and is_open(chat) else "schema")
+        fields = as_dict(chat.params.get("additional_model_request_fields"))
+        thinking = any(as_dict(fields.get(name)).get("type") == "enabled" for name in _THINKING)
+        return "prompt" if way == "tool" and thinking else way
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return BedrockDecoder(self.name)
+        return structured_output.answered(chat, BedrockDecoder(self.name), self.structured_output(chat))
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""

@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from streamkit.providers.request.call_ids import BEDROCK_IDS, turns_with_ids
 from streamkit.providers.request.openai_shape import json_of
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import closed, dereferenced
+from streamkit.providers.request.tool_limits import BEDROCK, BEDROCK_CLAUDE, ToolLimits
 from streamkit.providers.request.turns import (
     JsonFormat,
     NamedTool,
@@ -28,17 +31,22 @@ from streamkit.providers.request.turns import (
     tool_choice_of,
 )
 from streamkit.providers.request.unsupported import (
+    BETWEEN,
     arguments_of,
+    begun_by_user,
     call_id_of,
     refuse_empty,
     tools_for,
     turns_for,
+    with_full_results,
     without_blanks,
 )
 from streamkit.wire.loose_json import as_dict
 
 __all__ = ["body_of"]
 
+# Models that take the results of tools only in messages of their own.
+_ALONE = re.compile(r"\b(meta|mistral)\.")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -51,9 +59,9 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     all_turns = turns_for(name, chat, "cache_control")
     system, conversation = system_text(all_turns, name)
-    conversation = turns_with_ids(without_blanks(name, conversation, FORMAT), BEDROCK_IDS)
+    conversation = turns_with_ids(with_full_results(without_blanks(name, conversation, FORMAT)), BEDROCK_IDS)
     refuse_empty(name, conversation, chat, "messages")
-    body: dict[str, Any] = {"messages": _messages(name, conversation)}
+    body: dict[str, Any] = {"messages": _messages(name, chat.model, begun_by_user(conversation))}
     if system.strip():
         body["system"] = _system(name, all_turns, system)
     inference: dict[str, Any] = {}
@@ -63,7 +71,8 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
     if inference:
         body["inferenceConfig"] = inference
     called = any(_has(message, "toolUse") or _has(message, "toolResult") for message in body["messages"])
-    _tools(name, parameters, body, called=called and "toolConfig" not in chat.extra_body)
+    limits = BEDROCK_CLAUDE if "claude" in chat.model else BEDROCK
+    _tools(name, parameters, body, limits, called=called and "toolConfig" not in chat.extra_body)
     parameters.copy(
         body,
         additionalModelRequestFields="additional_model_request_fields",
@@ -71,7 +80,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         performanceConfig="performance_config",
         requestMetadata="metadata",
     )
-    _output(name, parameters, body)
+    _output(name, chat.model, parameters, body)
     if parameters.take("n", 1) != 1:
         raise ConfigError(f"{name} gives one reply at a time; leave n out")
     for missing in ("top_k", "seed"):
@@ -102,12 +111,20 @@ def _cached(name: str, block: dict[str, Any], *given: Text | Media | ToolSpec) -
     return [block, {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}]
 
 
-def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+def _messages(name: str, model: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return the messages; consecutive ones of one role are merged, which results of tools require.
+
+    Llama and Mistral's models take no text of the user's beside results of tools, so a short answer goes between.
+    Source: "Conversation blocks and tool result blocks cannot be provided in the same turn",
+    langchain-ai/langchain-aws#141 and strands-agents/harness-sdk#1223, read 2026-11-27.
+    """
     messages: list[dict[str, Any]] = []
     names = DocumentNames()
     for turn in conversation:
         role = "assistant" if turn.role == "assistant" else "user"
         content = _content(name, turn, names)
+        if turn.role == "user" and _ALONE.search(model) and messages and _has(messages[-1], "toolResult"):
+            messages.append({"role": "assistant", "content": [{"text": BETWEEN}]})
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += content
         elif content:
@@ -155,7 +172,7 @@ def _block(name: str, turn: Turn, part: Text | Media, names: DocumentNames) -> d
     return media_block(name, part, names)
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: bool) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], limits: ToolLimits, *, called: bool) -> None:
     """Set the tools.
 
     Converse expresses ``none`` only by leaving the tools out, and refuses that if the history has calls of them.
@@ -172,7 +189,7 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any], *, called: b
                 else f"{name} needs the tools of a conversation that has tool calls; pass them again in tools="
             )
         return
-    specs = tools_for(name, tools, "cache_control", "strict")
+    specs = tools_for(name, tools, "cache_control", "strict", limits=limits)
     config: dict[str, Any] = {"tools": [shape for tool in specs for shape in _tool(name, tool)]}
     if choice is not None:
         chosen = tool_choice_of(choice)
@@ -194,7 +211,7 @@ def _tool(name: str, tool: ToolSpec | Mapping[str, Any]) -> Sequence[Mapping[str
     return _cached(name, {"toolSpec": spec}, tool)
 
 
-def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _output(name: str, model: str, parameters: Parameters, body: dict[str, Any]) -> None:
     """Set the reasoning effort and the response format."""
     output: dict[str, Any] = {}
     effort = parameters.take("reasoning_effort")
@@ -205,13 +222,14 @@ def _output(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     form = parameters.take("response_format")
     wanted = None if form is None else format_of(form)
     if wanted is not None:
-        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": _schema(name, wanted)}}
+        output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": _schema(name, model, wanted)}}
     if output:
         body["outputConfig"] = output
 
 
-def _schema(name: str, wanted: JsonFormat) -> dict[str, Any]:
+def _schema(name: str, model: str, wanted: JsonFormat) -> dict[str, Any]:
     if wanted.schema is None:
         raise ConfigError(f"{name} has no JSON without a schema: use response_format of type json_schema")
-    shape = {"schema": json_of("the schema of response_format", wanted.schema), "name": wanted.name}  # as text
+    schema = (closed(dereferenced(wanted.schema)) if "claude" in model else None) or wanted.schema
+    shape = {"schema": json_of("the schema of response_format", schema), "name": wanted.name}  # as text
     return {**shape, "description": wanted.description} if wanted.description else shape

@@ -11,14 +11,24 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.cohere.decoder import FORMAT, CohereDecoder
+from streamkit.providers.contract import Decoder
 from streamkit.providers.request.addresses import base_url_of
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, OutputWords, has_function_tools
 from streamkit.providers.request.turns import NamedTool, ToolSpec, Turn, format_of, provider_data, tool_choice_of
-from streamkit.providers.request.unsupported import all_strict, call_shape, is_empty, refuse_empty, tools_for, turns_for
+from streamkit.providers.request.unsupported import (
+    all_strict,
+    call_shape,
+    is_empty,
+    refuse_empty,
+    tools_for,
+    turns_for,
+    with_full_results,
+)
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
@@ -43,6 +53,8 @@ class Cohere(KeyedProvider):
     Raises:
         ConfigError: the key or the URL cannot be one.
     """
+
+    output_words = OutputWords(named=False)
 
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "cohere") -> None:
         key, address = hidden(api_key), hidden(base_url)
@@ -72,7 +84,7 @@ class Cohere(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        return post(f"{self.base_url}/chat", self.body(chat), chat, headers=headers, key=self._key)
+        return post(f"{self.base_url}/chat", self.body(self._asked(chat)), chat, headers=headers, key=self._key)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
         """Return the request's body.
@@ -81,7 +93,7 @@ class Cohere(KeyedProvider):
             ConfigError: the call has something that Cohere does not support.
         """
         parameters = Parameters(self.name, chat)
-        conversation = turns_for(self.name, chat, "detail")
+        conversation = with_full_results(turns_for(self.name, chat, "detail"))
         refuse_empty(self.name, conversation, chat, "messages")
         effort = parameters.take_one_of("reasoning_effort", "thinking")
         messages = [self._message(turn) for turn in conversation if not is_empty(turn, FORMAT)]
@@ -111,10 +123,8 @@ class Cohere(KeyedProvider):
         tools = tools_for(self.name, parameters.take("tools") or (), "strict")
         if tools:
             body["tools"] = [self._tool(tool) for tool in tools]
-        if all_strict(self.name, tools):
-            if body.get("strict_tools") is False:
-                raise ConfigError("strict_tools=False contradicts tools that are strict; give one of them")
-            body["strict_tools"] = True
+        if all_strict(tools) and all(map(_can_be_strict, tools)):
+            body.setdefault("strict_tools", True)
 
     def _choice(self, parameters: Parameters, body: dict[str, Any]) -> None:
         choice = parameters.take_tool_choice()
@@ -151,6 +161,23 @@ class Cohere(KeyedProvider):
         function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         return {"type": "function", "function": function}
 
-    def decoder(self, chat: ChatRequest) -> CohereDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: not by ``response_format`` beside tools or documents.
+
+        Source: response_format in https://docs.cohere.com/reference/chat, read 2026-11-27.
+        """
+        if chat.params.get("documents"):
+            return "prompt"
+        return "tool" if has_function_tools(chat) else "schema"
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return CohereDecoder(self.name)
+        return self._answered(chat, CohereDecoder(self.name))
+
+
+def _can_be_strict(tool: ToolSpec | Mapping[str, Any]) -> bool:
+    """Return whether Cohere can hold calls of a tool to its schema: at least one parameter is required.
+
+    Source: https://docs.cohere.com/docs/structured-outputs, "Important notes on using strict_tools", read 2026-11-27.
+    """
+    return isinstance(tool, ToolSpec) and bool(tool.parameters.get("required"))

@@ -10,13 +10,17 @@ from urllib.parse import quote
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest, choices_of
+from streamkit.providers.contract import Decoder
 from streamkit.providers.gemini.decoder import GeminiDecoder
-from streamkit.providers.gemini.request import body_of
+from streamkit.providers.gemini.request import body_of, is_recent
 from streamkit.providers.request.addresses import address_of, base_url_of
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
+from streamkit.providers.request.openai_shape import tool_list
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, has_function_tools
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.loose_json import as_dict
 from streamkit.wire.secrets import Masked
 
 __all__ = ["Gemini"]
@@ -39,6 +43,8 @@ class Gemini(KeyedProvider):
     Raises:
         ConfigError: the key or the URL cannot be one.
     """
+
+    result_media = frozenset({"image", "file"})
 
     def __init__(
         self,
@@ -86,11 +92,24 @@ class Gemini(KeyedProvider):
         headers = self.headers()
         model = chat.model if "/" in chat.model else f"models/{chat.model}"
         url = f"{self.base_url}/{quote(model)}:streamGenerateContent?alt=sse"
-        return post(url, body_of(self.name, chat, ids=not self._vertex), chat, headers=headers, key=self._key)
+        return post(
+            url, body_of(self.name, self._asked(chat), ids=not self._vertex), chat, headers=headers, key=self._key
+        )
 
-    def decoder(self, chat: ChatRequest) -> GeminiDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: before Gemini 3 a model takes no schema beside tools.
+
+        Source: "Function calling with a response mime type: 'application/json' is unsupported", symfony/ai#803, and
+        https://ai.google.dev/gemini-api/docs/tool-combination, read 2026-11-27.
+        """
+        if is_recent(chat.model) or not has_function_tools(chat):
+            return "schema"
+        functions = all(as_dict(tool).get("type") == "function" for tool in tool_list(chat.params["tools"]))
+        return "tool" if functions else "prompt"  # nor functions beside tools of Google's own
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return GeminiDecoder(self.name, choices_of(chat))
+        return self._answered(chat, GeminiDecoder(self.name, choices_of(chat)))
 
 
 def _vertex_url(project: str, location: str) -> str:

@@ -15,6 +15,8 @@ from streamkit.providers.gemini.decoder import FORMAT, MADE_ID
 from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.schemas import without_synonyms
+from streamkit.providers.request.tool_limits import GEMINI
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -27,6 +29,7 @@ from streamkit.providers.request.turns import (
 from streamkit.providers.request.unsupported import (
     all_strict,
     arguments_of,
+    begun_by_user,
     full_parts,
     refuse_empty,
     tools_for,
@@ -34,7 +37,7 @@ from streamkit.providers.request.unsupported import (
 )
 from streamkit.wire.loose_json import as_dict
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "is_recent"]
 
 _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 # Tokens of thought for models before Gemini 3, which have a budget; later ones have a level.
@@ -44,6 +47,7 @@ _MEDIA_TYPES |= {"pdf": "application/pdf", "txt": "text/plain", "mp4": "video/mp
 _FILM = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/", re.IGNORECASE)
 _UPLOADED = re.compile(r"https://generativelanguage\.googleapis\.com/[^/]+/files/", re.IGNORECASE)
 _DECLARED = frozenset({"functionDeclarations", "function_declarations"})  # in the shape of a tool of Google's own
+_IN_RESPONSES = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 # Replaces the signature of a call that Gemini did not make or did not sign.
 # Source: https://ai.google.dev/gemini-api/docs/generate-content/thought-signatures, read 2026-11-21.
@@ -64,8 +68,8 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "contents")
-    contents = _contents(name, chat.model, conversation, ids)
-    if _wants_signatures(chat.model):
+    contents = _contents(name, chat.model, begun_by_user(conversation), ids)
+    if is_recent(chat.model):
         _sign(contents)
     body: dict[str, Any] = {"contents": contents}
     if system:
@@ -85,10 +89,18 @@ def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) ->
     """Return the contents; consecutive ones of one role are merged, which results of calls require."""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of functions, by the id of their last call
-    for turn in conversation:
+    beside: list[dict[str, Any]] = []  # media of results, which follow the last of these
+    for turn in [*conversation, None]:
+        if beside and (turn is None or turn.role != "tool"):
+            contents[-1]["parts"] += beside
+            beside = []
+        if turn is None:
+            break
         role = "model" if turn.role == "assistant" else "user"
         if turn.role == "tool":
-            parts = [_result(name, turn, names, ids)]
+            result, more = _result(name, model, turn, names, ids)
+            parts = [result]
+            beside += more
         else:
             parts = _parts(name, model, turn, ids)
             names |= {call.id: call.name for call in turn.calls}
@@ -99,19 +111,35 @@ def _contents(name: str, model: str, conversation: Sequence[Turn], ids: bool) ->
     return contents
 
 
-def _result(name: str, turn: Turn, names: Mapping[str, str], ids: bool) -> dict[str, Any]:
+def _result(
+    name: str, model: str, turn: Turn, names: Mapping[str, str], ids: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a function's response, and the parts of the result that it cannot have inside.
+
+    From Gemini 3 on a response takes images, PDF and text by content. Whatever else there is follows the responses, in
+    the same content.
+
+    Source: https://ai.google.dev/gemini-api/docs/function-calling#multimodal-function-responses, read 2026-11-27.
+    """
     id = turn.call_id or ""
     function = names.get(id) or turn.name
     if not function:
         raise ConfigError(f"{name} answers tool calls by name, and no earlier message has a call with the id {id!r}")
-    response: dict[str, Any] = {"name": function, "response": {"result": turn.text(name)}}
+    texts = "".join(part.text for part in turn.parts if isinstance(part, Text))
+    media = [part for part in turn.parts if isinstance(part, Media)]
+    response: dict[str, Any] = {"name": function, "response": {"result": texts}}
+    inside = [part for part in media if is_recent(model) and part.data and part.media_type in _IN_RESPONSES]
+    if inside:
+        response["parts"] = [_media(name, part) for part in inside]
     if ids and not id.startswith(MADE_ID):
         response["id"] = id
-    return {"functionResponse": response}
+    beside = [_part(name, model, part) for part in media if part not in inside]
+    told = {"text": f"What {function} returned:"}
+    return {"functionResponse": response}, [told, *beside] if beside else []
 
 
-def _wants_signatures(model: str) -> bool:
-    """Whether the model refuses calls without a signature, as it does from Gemini 3 on."""
+def is_recent(model: str) -> bool:
+    """Whether the model is Gemini 3 or later, which refuses calls without a signature."""
     version = re.search(r"gemini-(\d+)", model)
     return int(version[1]) >= 3 if version else re.search(r"gemini-\S*latest", model) is not None
 
@@ -194,7 +222,7 @@ def _resolution(name: str, model: str, part: Media) -> dict[str, Any]:
 def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
     functions: list[dict[str, Any]] = []
     tools: list[Any] = []
-    given = tools_for(name, parameters.take("tools") or (), "strict")
+    given = tools_for(name, parameters.take("tools") or (), "strict", limits=GEMINI)
     for tool in given:
         if isinstance(tool, ToolSpec):
             declared: dict[str, Any] = {"name": tool.name, "parametersJsonSchema": tool.parameters}
@@ -213,11 +241,11 @@ def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
         body["tools"] = tools
     if own_alone and choice not in (None, "auto"):
         raise ConfigError(f"{name} has tool_choice for functions only, not for its own tools; leave either out")
-    if config := {} if own_alone else _calling(name, choice, given):
+    if config := {} if own_alone else _calling(choice, given):
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
+def _calling(choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> dict[str, Any]:
     """Return the function-calling config, empty if the model decides or there are no functions."""
     config: dict[str, Any] = {}
     if choice is not None:
@@ -225,7 +253,7 @@ def _calling(name: str, choice: Any, tools: Sequence[ToolSpec | Mapping[str, Any
         config["mode"] = "ANY" if isinstance(chosen, NamedTool) else _CHOICES[chosen]
         if isinstance(chosen, NamedTool):
             config["allowedFunctionNames"] = [chosen.name]
-    if all_strict(name, tools) and config.get("mode", "AUTO") == "AUTO":
+    if all_strict(tools) and config.get("mode", "AUTO") == "AUTO":
         config["mode"] = "VALIDATED"  # to their schemas, which ANY does by itself
     return config
 
@@ -252,7 +280,7 @@ def _generation(name: str, model: str, parameters: Parameters) -> dict[str, Any]
     if wanted is not None:
         generation["responseMimeType"] = "application/json"
         if wanted.schema is not None:
-            generation["responseJsonSchema"] = wanted.schema
+            generation["responseJsonSchema"] = without_synonyms(wanted.schema)
     parameters.respell("thinking_config", _camel_case)
     effort = parameters.take_one_of(
         "reasoning_effort", "thinking_config.thinkingLevel", "thinking_config.thinkingBudget"

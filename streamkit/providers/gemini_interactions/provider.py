@@ -18,6 +18,8 @@ from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.schemas import without_synonyms
+from streamkit.providers.request.tool_limits import GEMINI
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -65,6 +67,8 @@ class GeminiInteractions(KeyedProvider):
         ConfigError: the key or the URL cannot be one.
     """
 
+    result_media = frozenset({"image"})
+
     def __init__(
         self, api_key: str | None = None, base_url: str | None = None, *, name: str = "gemini-interactions"
     ) -> None:
@@ -106,15 +110,15 @@ class GeminiInteractions(KeyedProvider):
         if system:
             body["system_instruction"] = system
         parameters.copy(body, *_NATIVE)
-        tools = tools_for(self.name, parameters.take("tools") or (), "strict")
+        tools = tools_for(self.name, parameters.take("tools") or (), "strict", limits=GEMINI)
         if tools:
             body["tools"] = [_tool(tool) for tool in tools]
-        if config := self._config(parameters, strict=all_strict(self.name, tools)):
+        if config := self._config(parameters, strict=all_strict(tools)):
             body["generation_config"] = config
         form = parameters.take("response_format")
         wanted = None if form is None else format_of(form)
         if wanted is not None:
-            schema = {} if wanted.schema is None else {"schema": wanted.schema}
+            schema = {} if wanted.schema is None else {"schema": without_synonyms(wanted.schema)}
             body["response_format"] = {"type": "text", "mime_type": "application/json", **schema}
         if parameters.take("n", 1) != 1:
             raise ConfigError(f"{self.name} gives one reply at a time; leave n out")
@@ -152,7 +156,7 @@ class GeminiInteractions(KeyedProvider):
             steps += [datum for datum in data if datum.get("type") == "thought"]
             if turn.role == "tool":
                 name = names.get(turn.call_id) or turn.name
-                result = {"type": "function_result", "call_id": turn.call_id, "result": turn.text(self.name)}
+                result = {"type": "function_result", "call_id": turn.call_id, "result": self._result(turn)}
                 steps.append({**result, "name": name} if name else result)
             elif content := [self._part(part) for part in full_parts(turn)]:
                 steps.append({"type": "model_output" if turn.role == "assistant" else "user_input", "content": content})
@@ -163,6 +167,18 @@ class GeminiInteractions(KeyedProvider):
                 shape = {"type": "function_call", "id": call.id, "name": call.name, "arguments": arguments}
                 steps.append({**shape, "signature": signatures[which]} if signatures.get(which) else shape)
         return steps
+
+    def _result(self, turn: Turn) -> str | list[dict[str, Any]]:
+        """Return a tool's result: text, or a list where there are images.
+
+        Source: FunctionResultSubcontent, a text or an image, in https://ai.google.dev/api/interactions-api, read
+        2026-11-27.
+        """
+        for part in turn.parts:
+            if isinstance(part, Media) and part.kind != "image":
+                raise ConfigError(f"{self.name} takes text and images as the result of a tool, no {part.kind}")
+        plain = all(isinstance(part, Text) for part in turn.parts)
+        return turn.text(self.name) if plain else [self._part(part) for part in full_parts(turn)]
 
     def _part(self, part: Text | Media) -> dict[str, Any]:
         if isinstance(part, Text):

@@ -18,6 +18,8 @@ from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, has_function_tools
+from streamkit.providers.request.tool_limits import OLLAMA
 from streamkit.providers.request.turns import ToolSpec, Turn, format_of
 from streamkit.providers.request.unsupported import arguments_of, tools_for, turns_for
 from streamkit.wire.http import HttpRequest
@@ -44,6 +46,8 @@ class Ollama(KeyedProvider):
         ConfigError: the key or the URL cannot be one.
     """
 
+    result_media = frozenset({"image"})  # as in any message: chatPrompt in server/prompt.go, read 2026-11-27
+
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "ollama") -> None:
         key, address = hidden(api_key), hidden(base_url)
         del api_key, base_url  # or they would stand in the clear among the locals of a traceback
@@ -68,7 +72,7 @@ class Ollama(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = {**self.headers(), "Accept": "application/x-ndjson, application/json"}
-        return post(f"{self.base_url}/api/chat", self.body(chat), chat, headers=headers, key=self._key)
+        return post(f"{self.base_url}/api/chat", self.body(self._asked(chat)), chat, headers=headers, key=self._key)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
         """Return the request's body.
@@ -101,7 +105,7 @@ class Ollama(KeyedProvider):
         return body
 
     def _tools(self, parameters: Parameters, body: dict[str, Any]) -> None:
-        tools = tools_for(self.name, parameters.take("tools") or ())
+        tools = tools_for(self.name, parameters.take("tools") or (), limits=OLLAMA)
         choice = parameters.take("tool_choice", "auto")
         if choice not in ("auto", "none"):
             raise ConfigError(f"{self.name} leaves the choice of tools to the model; it has 'auto' and 'none'")
@@ -130,6 +134,13 @@ class Ollama(KeyedProvider):
         if part.kind != "image" or part.data is None:
             raise ConfigError(f"{self.name} takes text, and images by content: a data: URL, no file and no address")
         return part.data
+
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: held to a format, a model cannot call tools.
+
+        Source: ollama/ollama#11185 and ollama/ollama-python#546, read 2026-11-27.
+        """
+        return "prompt" if has_function_tools(chat) else "schema"
 
     def decoder(self, chat: ChatRequest) -> OllamaDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""

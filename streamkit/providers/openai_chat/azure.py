@@ -20,6 +20,7 @@ from streamkit.providers.openai_chat.quirks import NO_TOP_K, Quirks
 from streamkit.providers.request.addresses import base_url_of, shown_url
 from streamkit.providers.request.call_ids import CHAT_IDS
 from streamkit.providers.request.credentials import hidden, key_of, made_with, missing_key, repr_of
+from streamkit.providers.request.tool_limits import OPENAI
 from streamkit.wire.secrets import Masked
 
 __all__ = ["AzureOpenAI"]
@@ -31,6 +32,8 @@ _ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 _QUIRKS = Quirks(
     max_tokens_only=True,
     file_url=None,
+    text_results=True,
+    tool_limits=OPENAI,
     call_ids=CHAT_IDS,
     own=frozenset({"data_sources", "user_security_context"}),
     refused=NO_TOP_K,

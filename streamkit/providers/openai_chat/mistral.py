@@ -5,7 +5,7 @@ Source: https://docs.mistral.ai/api/, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamkit.errors import ConfigError
@@ -19,8 +19,9 @@ from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.openai_shape import normalise, tool_list
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.tool_limits import MISTRAL
 from streamkit.providers.request.turns import ToolSpec, Turn, provider_data
-from streamkit.providers.request.unsupported import call_shape, is_empty, tools_for, turns_for
+from streamkit.providers.request.unsupported import BETWEEN, call_shape, is_empty, tools_for, turns_for
 
 __all__ = ["Mistral"]
 
@@ -72,13 +73,14 @@ class Mistral(ChatCompletions):
             for turn, message in zip(conversation, chat.messages, strict=True)
             if not is_empty(turn, FORMAT)
         ]
-        body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
+        body: dict[str, Any] = {"model": chat.model, "messages": _in_order(messages), "stream": True}
         parameters.copy(body, *_NATIVE, random_seed="seed")
         if stops := parameters.take_stop():
             body["stop"] = stops
         if tools := parameters.take("tools"):
             listed = tool_list(tools)
-            body["tools"] = [_tool(*pair) for pair in zip(listed, tools_for(self.name, listed, "strict"), strict=True)]
+            read = tools_for(self.name, listed, "strict", limits=MISTRAL)
+            body["tools"] = [_tool(*pair) for pair in zip(listed, read, strict=True)]
         if (choice := parameters.take_tool_choice()) is not None:
             body["tool_choice"] = "any" if choice == "required" else choice
         parameters.finish()
@@ -116,6 +118,30 @@ class Mistral(ChatCompletions):
     def decoder(self, chat: ChatRequest) -> MistralDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         return MistralDecoder(self.name, choices_of(chat))
+
+
+def _in_order(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return messages in an order of roles that Mistral takes.
+
+    It refuses a system message directly after an assistant's or a tool's: such a one joins those at the beginning, as
+    with providers that have one system prompt. It refuses a user's message directly after a tool's: a short answer of
+    the assistant goes between. What the user keeps is not changed.
+
+    Source: ``_validate_message_order`` in mistral-common 1.13, and the error 3230 "Unexpected role 'user' after role
+    'tool'" (NousResearch/hermes-agent#84944, datapizza-labs/datapizza-ai#98), read 2026-11-27.
+    """
+    moved: list[Mapping[str, Any]] = []
+    kept: list[Mapping[str, Any]] = []
+    for message in messages:
+        before = kept[-1]["role"] if kept else ""
+        if message["role"] == "system" and before in ("assistant", "tool"):
+            moved.append(message)
+            continue
+        if message["role"] == "user" and before == "tool":
+            kept.append({"role": "assistant", "content": BETWEEN})
+        kept.append(message)
+    first = next((number for number, message in enumerate(kept) if message["role"] != "system"), len(kept))
+    return [*kept[:first], *moved, *kept[first:]]
 
 
 def _prefix(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from streamkit.providers.openai_chat.quirks import NO_TOP_K, Quirks
 from streamkit.providers.request.addresses import address_of, is_openai
 from streamkit.providers.request.call_ids import CHAT_IDS
 from streamkit.providers.request.credentials import hidden
+from streamkit.providers.request.structured_output import OLDER_GPT
+from streamkit.providers.request.tool_limits import OPENAI
 
 __all__ = ["OpenAI"]
 
@@ -58,7 +60,15 @@ class OpenAI(ChatCompletions):
         field = max_tokens_field or ("max_completion_tokens" if official else "max_tokens")
         quirks = Quirks(include_usage=include_usage, max_tokens_field=field, max_tokens_only=bool(max_tokens_field))
         if official:
-            quirks = attrs.evolve(quirks, file_url=None, call_ids=CHAT_IDS, refused=NO_TOP_K)
+            quirks = attrs.evolve(
+                quirks,
+                file_url=None,
+                text_results=True,
+                tool_limits=OPENAI,
+                call_ids=CHAT_IDS,
+                output_by_model=((OLDER_GPT, "tool"),),
+                refused=NO_TOP_K,
+            )
         super().__init__(
             name,
             url,

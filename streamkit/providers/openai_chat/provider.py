@@ -14,6 +14,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest, choices_of
+from streamkit.providers.contract import Decoder
 from streamkit.providers.openai_chat.decoder import ChatDecoder
 from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.remembering_decoder import RememberingDecoder
@@ -32,6 +33,8 @@ from streamkit.providers.request.openai_shape import (
     with_named_results,
 )
 from streamkit.providers.request.post import post
+from streamkit.providers.request.structured_output import OutputWay, OutputWords, has_function_tools, way_of
+from streamkit.providers.request.tool_limits import limited_shapes
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.loose_json import as_dict, as_text
 from streamkit.wire.secrets import Masked, Unshown
@@ -69,6 +72,8 @@ class ChatCompletions(KeyedProvider):
         ConfigError: the key cannot be one.
     """
 
+    output_words = OutputWords(serial=True, json_object=True)
+
     def __init__(
         self,
         name: str,
@@ -105,7 +110,9 @@ class ChatCompletions(KeyedProvider):
         """Return the request for a streamed reply."""
         headers = self.headers()
         masked = tuple(Masked(value.removeprefix("Bearer ")) for value in headers.values() if isinstance(value, Masked))
-        request = post(self.url(chat), self.body(chat), chat, headers=headers, key=self._key, masked=masked)
+        request = post(
+            self.url(chat), self.body(self._asked(chat)), chat, headers=headers, key=self._key, masked=masked
+        )
         return attrs.evolve(request, direct=self.direct)
 
     def body(self, chat: ChatRequest) -> dict[str, Any]:
@@ -135,12 +142,37 @@ class ChatCompletions(KeyedProvider):
         sent |= _own_data(where, message, self._quirks.reasoning_back)
         content = content_of(where, message)
         if content is not None and not isinstance(content, str):
+            if message["role"] == "tool" and self._quirks.text_results:
+                self._check_text(content)
             sent["content"] = [self._sent_part(part) for part in content]
         if calls := items_of(where, message, "tool_calls"):
             sent["tool_calls"] = [_sent_call(where, call) for call in calls]
+        else:
+            sent.pop("tool_calls", None)  # an empty list is refused
+        if (call := as_dict(message.get("function_call"))) and isinstance(call.get("arguments"), str):
+            sent["function_call"] = {**call, "arguments": arguments_text(call["arguments"])}
+        if (
+            not content
+            and message["role"] in ("assistant", "tool")
+            and not any((calls, call, message.get("refusal"), message.get("audio")))
+        ):
+            sent["content"] = ""  # neither null nor an empty list is taken
         if message["role"] == "tool":
             sent["tool_call_id"] = answered_call_of(where, message)
         return sent
+
+    def _check_text(self, content: Sequence[Any]) -> None:
+        """Raise a ConfigError if a tool's result has parts other than text.
+
+        Source: "Image URLs are only allowed for messages with role 'user'", OpenHands/OpenHands#7700; newer models take
+        such a request and do not see the image, openai/openai-openapi#523, read 2026-11-27.
+        """
+        kinds = [as_text(part.get("type")) for part in content if isinstance(part, Mapping)]
+        for kind in kinds:
+            if kind != "text":
+                raise ConfigError(
+                    f"{self.name} takes text as the result of a tool, no {kind}; openai-responses takes such parts"
+                )
 
     def _sent_part(self, part: Any) -> Any:
         """Return a part in the server's form; servers differ only in where the URL of a document goes."""
@@ -168,6 +200,8 @@ class ChatCompletions(KeyedProvider):
             raise unknown_parameters(self.name, unknown, known)
         check_tool_choice(chat)
         normalise(params)
+        if "tools" in params:
+            params["tools"] = limited_shapes(self.name, params["tools"], quirks.tool_limits)
         _free(params, "max_tokens", "max_completion_tokens")
         renamed = ["max_tokens", *(["max_completion_tokens"] if quirks.max_tokens_only else [])]
         for given, sent in (("stop_sequences", "stop"), *((name, quirks.max_tokens_field) for name in renamed)):
@@ -179,12 +213,18 @@ class ChatCompletions(KeyedProvider):
             params["reasoning"] = {"effort": params.pop("reasoning_effort")}
         return params
 
-    def decoder(self, chat: ChatRequest) -> ChatDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema for the reply is said to the server, or to its model."""
+        way = way_of(chat.model, self._quirks.output_by_model, self._quirks.structured_output)
+        both = way == "schema" and has_function_tools(chat)
+        return "tool" if both and not self._quirks.schema_beside_tools else way
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
         back = self._quirks.reasoning_back
         if back is None:
-            return ChatDecoder(self.name, choices_of(chat))
-        return RememberingDecoder(self.name, choices_of(chat), back)
+            return self._answered(chat, ChatDecoder(self.name, choices_of(chat)))
+        return self._answered(chat, RememberingDecoder(self.name, choices_of(chat), back))
 
 
 def _free(params: Mapping[str, Any], given: str, sent: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
+
+from streamkit.providers.request.structured_output import OutputWay
+from streamkit.providers.request.tool_limits import ToolLimits
 
 __all__ = ["NO_TOP_K", "Quirks"]
 
@@ -30,7 +33,12 @@ class Quirks:
             server refuses the request or answers worse without it.
         file_url: the field of a document for its URL, an extension of OpenAI's format; ``None`` if the server takes
             only the content.
+        text_results: whether the server is known to refuse anything but text as the result of a tool.
+        tool_limits: what the server is known to take of a tool; ``None`` for any server but OpenAI's own.
         call_ids: the form that ids of tool calls must have; others are replaced. ``None`` for any form.
+        structured_output: how the server is told a JSON schema for the reply; see ``OutputWay``.
+        output_by_model: where that differs, by a pattern that is found in the model's name.
+        schema_beside_tools: whether it takes such a schema and tools in one call.
         own: the server's own parameters, beyond OpenAI's.
         refused: OpenAI's parameters that the server does not support, each with the alternative.
     """
@@ -41,6 +49,11 @@ class Quirks:
     effort_field: Literal["reasoning_effort", "reasoning"] = "reasoning_effort"
     reasoning_back: Literal["reasoning_content", "reasoning_details"] | None = None
     file_url: Literal["file_url", "file_data"] | None = "file_url"
+    text_results: bool = False
+    tool_limits: ToolLimits | None = None
     call_ids: re.Pattern[str] | None = None
+    structured_output: OutputWay = "schema"
+    output_by_model: Sequence[tuple[re.Pattern[str], OutputWay]] = ()
+    schema_beside_tools: bool = True
     own: frozenset[str] = frozenset()
     refused: Mapping[str, str] = attrs.field(factory=dict)

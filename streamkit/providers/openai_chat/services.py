@@ -6,6 +6,7 @@ Pydantic AI, Vercel's AI SDK), read 2026-11-21.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import attrs
@@ -77,7 +78,13 @@ _ROWS = (
         "deepseek",
         "https://api.deepseek.com",
         ("DEEPSEEK_API_KEY",),
-        quirks=Quirks(max_tokens_only=True, reasoning_back="reasoning_content", own=_own("thinking")),
+        quirks=Quirks(
+            max_tokens_only=True,
+            reasoning_back="reasoning_content",
+            # It knows json_object only, and its thinking models refuse a forced call: BerriAI/litellm#31466.
+            structured_output="prompt",
+            own=_own("thinking"),
+        ),
     ),
     Service(
         "fireworks",
@@ -97,6 +104,11 @@ _ROWS = (
         ("GROQ_API_KEY",),
         quirks=Quirks(
             max_tokens_field="max_completion_tokens",
+            # Few models know schemas, and none of them beside tools: openai/openai-agents-python#2140,
+            # langchain-ai/langchain#34155, console.groq.com/docs/structured-outputs.
+            structured_output="tool",
+            output_by_model=((re.compile("gpt-oss|kimi-k2|llama-4"), "schema"),),
+            schema_beside_tools=False,
             own=_own(
                 "citation_options compound_custom disable_tool_validation documents include_reasoning "
                 "reasoning_format search_settings"
@@ -172,6 +184,8 @@ _ROWS = (
         quirks=Quirks(
             max_tokens_only=True,
             reasoning_back="reasoning_content",
+            # It knows json_object only, and no tool_choice but "auto": java.agentscope.io/v2/en/integration/model/glm.
+            structured_output="prompt",
             own=_own("do_sample thinking tool_stream"),
             refused={"reasoning_effort": "say thinking={'type': 'enabled'} or 'disabled'"},
         ),

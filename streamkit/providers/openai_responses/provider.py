@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder
 from streamkit.providers.openai_responses.decoder import ResponsesDecoder
 from streamkit.providers.openai_responses.request import body_of
 from streamkit.providers.request.addresses import address_of, base_url_of, is_openai
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.post import hidden_headers, masked_headers, post
+from streamkit.providers.request.structured_output import OLDER_GPT, OutputWay, OutputWords
+from streamkit.providers.request.tool_limits import OPENAI_RESPONSES
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Masked
 
@@ -39,6 +42,9 @@ class OpenAIResponses(KeyedProvider):
     Raises:
         ConfigError: the key or the URL cannot be one.
     """
+
+    result_media = frozenset({"image", "file"})
+    output_words = OutputWords(serial=True)
 
     def __init__(
         self,
@@ -75,9 +81,14 @@ class OpenAIResponses(KeyedProvider):
     def request(self, chat: ChatRequest) -> HttpRequest:
         """Return the request for a streamed reply."""
         headers = self.headers()
-        body, masked = body_of(self.name, chat), tuple(v for v in self._headers.values() if isinstance(v, Masked))
+        body = body_of(self.name, self._asked(chat), OPENAI_RESPONSES if is_openai(self.base_url) else None)
+        masked = tuple(value for value in self._headers.values() if isinstance(value, Masked))
         return post(f"{self.base_url}/responses", body, chat, headers=headers, key=self._key, masked=masked)
 
-    def decoder(self, chat: ChatRequest) -> ResponsesDecoder:
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a JSON schema is said: OpenAI's older models are forced to a call."""
+        return "tool" if is_openai(self.base_url) and OLDER_GPT.search(chat.model) else "schema"
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return ResponsesDecoder(self.name)
+        return self._answered(chat, ResponsesDecoder(self.name))

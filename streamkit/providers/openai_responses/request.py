@@ -16,6 +16,7 @@ from streamkit.providers.request.call_ids import RESPONSES_IDS, turns_with_ids
 from streamkit.providers.request.openai_shape import arguments_text
 from streamkit.providers.request.parameters import Parameters
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.tool_limits import ToolLimits
 from streamkit.providers.request.turns import (
     NamedTool,
     ToolSpec,
@@ -41,12 +42,17 @@ _NATIVE = (
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 
-def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
+def body_of(name: str, chat: ChatRequest, limits: ToolLimits | None) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
     The server's default decides whether it stores the reply. To keep reasoning in your own history, pass
     ``store=False, include=["reasoning.encrypted_content"]``: the reasoning is then in ``completion.message`` and is
     sent again with it.
+
+    Args:
+        name: the provider's, for errors.
+        chat: the call.
+        limits: of tools, where they are known.
 
     Raises:
         ConfigError: the call has something that Responses do not support.
@@ -64,7 +70,7 @@ def body_of(name: str, chat: ChatRequest) -> dict[str, Any]:
         if "instructions" in body:
             raise ConfigError(f"{name} sends a system message as instructions; give one of the two")
         body["instructions"] = system
-    _tools(name, parameters, body)
+    _tools(name, parameters, body, limits)
     _form(parameters, body)
     if reasoning := parameters.take_object("reasoning", effort="reasoning_effort"):
         body["reasoning"] = reasoning
@@ -82,12 +88,21 @@ def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
     for turn in conversation:
         if turn.role == "tool":
             type = "custom_tool_call_output" if turn.call_id in custom else "function_call_output"
-            items.append({"type": type, "call_id": turn.call_id, "output": turn.text(name)})
+            items.append({"type": type, "call_id": turn.call_id, "output": _output(name, turn)})
         elif turn.role == "assistant":
             items += _reply(name, turn, custom)
         elif turn.parts:
             items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
     return items
+
+
+def _output(name: str, turn: Turn) -> str | list[dict[str, Any]]:
+    """Return a tool's result: text, or a list of parts where there is more.
+
+    Source: ResponseFunctionCallOutputItemList of openai-python 3.57, read 2026-11-27.
+    """
+    plain = all(isinstance(part, Text) for part in turn.parts)
+    return turn.text(name) if plain else [_part(name, part) for part in turn.parts]
 
 
 def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
@@ -128,9 +143,9 @@ def _part(name: str, part: Text | Media) -> dict[str, Any]:
     return shape
 
 
-def _tools(name: str, parameters: Parameters, body: dict[str, Any]) -> None:
+def _tools(name: str, parameters: Parameters, body: dict[str, Any], limits: ToolLimits | None) -> None:
     if tools := parameters.take("tools"):
-        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "strict")]
+        body["tools"] = [_tool(tool) for tool in tools_for(name, tools, "strict", limits=limits)]
     choice = parameters.take_tool_choice()
     if isinstance(choice, Mapping) and choice.get("type") != "function":
         body["tool_choice"] = choice  # one of the API's own tools, in its own shape

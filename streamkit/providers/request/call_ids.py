@@ -33,7 +33,7 @@ CHAT_IDS = re.compile(r".{1,40}", re.DOTALL)
 MISTRAL_IDS = re.compile(r"[a-zA-Z0-9]{9}")
 RESPONSES_IDS = re.compile(r".{1,64}", re.DOTALL)
 
-_MADE = 9  # characters of a made id; every provider accepts this length
+_LENGTH = 9  # characters of a made id; every provider accepts this length
 
 
 def fitting(given: Iterable[str], rule: re.Pattern[str]) -> dict[str, str]:
@@ -47,7 +47,7 @@ def fitting(given: Iterable[str], rule: re.Pattern[str]) -> dict[str, str]:
     taken = set(ids)
     for id in sorted(given - ids.keys()):
         text = id
-        while (made := hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_MADE]) in taken:
+        while (made := _made(text)) in taken:
             text += " "
         ids[id] = made
         taken.add(made)
@@ -55,15 +55,48 @@ def fitting(given: Iterable[str], rule: re.Pattern[str]) -> dict[str, str]:
 
 
 def turns_with_ids(conversation: Sequence[Turn], rule: re.Pattern[str]) -> list[Turn]:
-    """Return turns whose calls and results have ids that the provider accepts; a call without an id stays as it is."""
+    """Return turns whose calls and results have ids that the provider accepts; a call without an id stays as it is.
+
+    An id that names a second call is replaced from there on, as in a conversation that two others were joined into, or
+    of a server that counts from 0 in each reply. Several calls of one id in one message take its results in order.
+    """
     given = [*(call.id for turn in conversation for call in turn.calls), *(turn.call_id for turn in conversation)]
     ids = fitting((id for id in given if id), rule)
+    taken = {*ids, *ids.values()}
+    counts: dict[str, int] = {}
+    waiting: dict[str, list[str]] = {}  # what was sent for each id of the last calls, the next to be answered first
 
-    def changed(turn: Turn) -> Turn:
-        calls = tuple(attrs.evolve(call, id=ids.get(call.id, "")) for call in turn.calls)
-        return attrs.evolve(turn, calls=calls, call_id=ids.get(turn.call_id or ""))
+    def sent(id: str) -> str:
+        counts[id] = counts.get(id, 0) + 1
+        return ids[id] if counts[id] == 1 else _again(id, counts[id], taken)
 
-    return [changed(turn) for turn in conversation]
+    def answered(id: str) -> str:
+        left = waiting.get(id)
+        if not left:
+            return ids[id]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    changed = []
+    for turn in conversation:
+        calls = tuple(attrs.evolve(call, id=sent(call.id) if call.id else "") for call in turn.calls)
+        pairs = [(given.id, call.id) for given, call in zip(turn.calls, calls, strict=True)]
+        waiting |= {id: [made for other, made in pairs if other == id] for id, _ in pairs}
+        call_id = answered(turn.call_id) if turn.call_id else None
+        changed.append(attrs.evolve(turn, calls=calls, call_id=call_id))
+    return changed
+
+
+def _again(id: str, count: int, taken: set[str]) -> str:
+    """Return an id for the second call of one id, or the third; the same one in every request."""
+    text = f"{id} {count}"
+    while (made := _made(text)) in taken:
+        text += " "
+    taken.add(made)
+    return made
+
+
+def _made(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
 
 
 def messages_with_ids(messages: Sequence[Mapping[str, Any]], rule: re.Pattern[str]) -> list[Mapping[str, Any]]:

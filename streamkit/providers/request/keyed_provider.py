@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from streamkit.errors import APIError, ConfigError
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder
 from streamkit.providers.reply.refusal import refusal
 from streamkit.providers.request.credentials import key_of, missing_key, name_of, repr_of
 from streamkit.providers.request.model_lists import page_request
+from streamkit.providers.request.structured_output import OutputWay, OutputWords, answered, asked
 from streamkit.wire.http import HttpRequest, ResponseInfo
 from streamkit.wire.secrets import Masked
 
@@ -41,6 +44,8 @@ class KeyedProvider(ABC):
         ConfigError: the name or the key cannot be one.
     """
 
+    result_media: frozenset[str] = frozenset()  # see ``result_media_of``
+    output_words = OutputWords()
     direct = False  # whether to pass by the proxies of the environment
     _key_argument = "api_key"
 
@@ -91,6 +96,18 @@ class KeyedProvider(ABC):
         """Return the request for one page of the list of models; see ``ListsModels``."""
         headers = self.headers()
         return page_request(self.models_url, self.models_query, page, headers, direct=self.direct)
+
+    def structured_output(self, chat: ChatRequest) -> OutputWay:
+        """Return how a call's JSON schema for the reply is said to its model; see ``OutputWay``."""
+        return "schema"
+
+    def _asked(self, chat: ChatRequest) -> ChatRequest:
+        """Return a call whose JSON schema, if it has one, is said as its model understands it."""
+        return asked(self.name, chat, self.structured_output(chat), self.output_words)
+
+    def _answered(self, chat: ChatRequest, decoder: Decoder) -> Decoder:
+        """Return the decoder of the reply to ``_asked``."""
+        return answered(chat, decoder, self.structured_output(chat))
 
     def error(self, info: ResponseInfo, body: bytes) -> APIError:
         """Return the error that a response with a status other than 2xx stands for."""

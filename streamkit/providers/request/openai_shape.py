@@ -9,6 +9,7 @@ from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Provider
 from streamkit.providers.request.credentials import made_with
+from streamkit.values.json_text import PassedBoundError, decoded
 from streamkit.wire.loose_json import as_dict, as_json, as_text
 
 __all__ = [
@@ -111,8 +112,18 @@ def function_of(where: str, call: Any) -> tuple[str, str]:
 
 
 def arguments_text(raw: str) -> str:
-    """Return a function's arguments as JSON text; blank ones become ``{}``. Not for the free text of custom tools."""
-    return raw if raw.strip() else "{}"
+    """Return a function's arguments as they are sent: unchanged if they are the JSON text of an object, else ``{}``.
+
+    What a model wrote wrongly, or was cut off in, cannot be repaired without a guess, and many servers refuse the whole
+    history for it. The history that the user keeps is not changed, and the result of the call says what was wrong. Not
+    for the free text of custom tools.
+    """
+    try:
+        return raw if raw.strip() and isinstance(decoded(raw), dict) else "{}"
+    except PassedBoundError:  # too long to be looked at, which does not make it wrong
+        return raw
+    except ValueError:
+        return "{}"
 
 
 def json_of(what: str, value: Mapping[str, Any]) -> str:

@@ -11,22 +11,33 @@ from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.request.openai_shape import arguments_text
 from streamkit.providers.request.parts import Media, Text
+from streamkit.providers.request.tool_limits import ToolLimits, limited
 from streamkit.providers.request.turns import ToolSpec, Turn, provider_data, tools_of, turns
 from streamkit.values.messages import ToolCall
 from streamkit.wire.loose_json import as_dict
 
 __all__ = [
+    "BETWEEN",
+    "EMPTY_RESULT",
     "all_strict",
     "arguments_of",
     "call_id_of",
     "call_shape",
     "full_parts",
+    "begun_by_user",
     "is_empty",
     "refuse_empty",
     "tools_for",
     "turns_for",
+    "with_full_results",
     "without_blanks",
 ]
+
+#: Stands for the result of a tool that returned nothing, for providers that refuse a result without text.
+EMPTY_RESULT = "(no output)"
+#: What the assistant says between a tool's result and a user's message, for providers that refuse one after the other.
+BETWEEN = "OK."
+_BEGINNING = "(The assistant begins.)"
 
 
 def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control", "detail", "name"]) -> list[Turn]:
@@ -53,32 +64,32 @@ def turns_for(provider: str, chat: ChatRequest, *words: Literal["cache_control",
 
 
 def tools_for(
-    provider: str, tools: Any, *words: Literal["cache_control", "strict"]
+    provider: str, tools: Any, *words: Literal["cache_control", "strict"], limits: ToolLimits | None = None
 ) -> list[ToolSpec | Mapping[str, Any]]:
-    """Read tools for a provider; see ``turns_for``.
+    """Read tools for a provider; see ``turns_for`` and, for its limits, ``limited``.
+
+    ``strict`` is left out where the provider has no such word: it only makes mistakes of the model rarer, and whoever
+    runs the tools checks the arguments anyway.
 
     Raises:
         ConfigError: a tool is malformed, or has a field that the provider does not support.
     """
     read = tools_of(tools)
+    if "strict" not in words:
+        read = [attrs.evolve(tool, strict=None) if isinstance(tool, ToolSpec) else tool for tool in read]
     for tool in read:
-        if isinstance(tool, ToolSpec) and tool.strict and "strict" not in words:
-            raise ConfigError(f"{provider} does not support strict schemas; leave strict out of the tool {tool.name}")
         if isinstance(tool, ToolSpec) and tool.cache_control is not None and "cache_control" not in words:
             raise ConfigError(f"{provider} has no cache_control; leave it out of the tool {tool.name}")
-    return read
+    return read if limits is None else limited(provider, read, limits)
 
 
-def all_strict(provider: str, tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
+def all_strict(tools: Sequence[ToolSpec | Mapping[str, Any]]) -> bool:
     """Return whether calls must match their schemas, for providers with one setting for all tools.
 
-    Raises:
-        ConfigError: some are and some are not.
+    Where only some of the tools are strict none is, for the reason that ``tools_for`` gives.
     """
-    strict = {bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)}
-    if len(strict) > 1:
-        raise ConfigError(f"{provider} holds calls of all tools to their schemas or of none; give all of them strict")
-    return strict == {True}
+    strict = [bool(tool.strict) for tool in tools if isinstance(tool, ToolSpec)]
+    return bool(strict) and all(strict)
 
 
 def refuse_empty(provider: str, conversation: Sequence[Turn], chat: ChatRequest, *elsewhere: str) -> None:
@@ -136,15 +147,40 @@ def without_blanks(provider: str, conversation: Sequence[Turn], format: str) -> 
     return full
 
 
+def begun_by_user(conversation: Sequence[Turn]) -> list[Turn]:
+    """Return turns of which the first is the user's, for providers that refuse others.
+
+    Before the assistant's, as a greeting, stands a message that says that the assistant begins.
+    """
+    begins = bool(conversation) and conversation[0].role == "assistant"
+    return [*([Turn("user", (Text(_BEGINNING),))] if begins else []), *conversation]
+
+
+def with_full_results(conversation: Sequence[Turn]) -> list[Turn]:
+    """Return the turns with ``EMPTY_RESULT`` in place of blank results, for providers that refuse these."""
+    return [
+        attrs.evolve(turn, parts=(Text(EMPTY_RESULT),)) if turn.role == "tool" and _is_blank(turn) else turn
+        for turn in conversation
+    ]
+
+
+def _is_blank(turn: Turn) -> bool:
+    return all(isinstance(part, Text) and not part.text.strip() for part in turn.parts)
+
+
 def arguments_of(provider: str, call: ToolCall) -> Mapping[str, Any]:
-    """Return the arguments of a call, for providers that take them as an object.
+    """Return the arguments of a call, for providers that take them as an object; see ``arguments_text``.
 
     Raises:
-        ConfigError: they are none.
+        ConfigError: they have more values than are decoded.
     """
-    if not isinstance(call.arguments, Mapping):
-        raise ConfigError(f"{provider} takes tool calls whose arguments are a JSON object; {call.name} has others")
-    return call.arguments
+    if isinstance(call.arguments, Mapping):
+        return call.arguments
+    if arguments_text(call.raw_arguments) != "{}":
+        raise ConfigError(
+            f"{provider} takes the arguments of a tool call as an object; those of {call.name} are too long"
+        )
+    return {}
 
 
 def call_id_of(provider: str, call: ToolCall) -> str:
