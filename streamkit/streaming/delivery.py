@@ -16,7 +16,7 @@ from streamkit.observing.observers import Observer, Report, Stats
 from streamkit.observing.status import Status
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.shared_state import StreamState
-from streamkit.values.chunks import Chunk, FinishReason
+from streamkit.values.chunks import Chunk, FinishReason, set_round
 from streamkit.values.completion import Completion, Fold
 
 __all__ = ["Cursor", "Delivery", "keep"]
@@ -97,7 +97,13 @@ class Delivery(Ending):
         return self._state.inherited
 
     def take(self, batch: Sequence[Chunk]) -> None:
-        """Replace the current batch, all of which was delivered, by a new one; do nothing after the end."""
+        """Replace the current batch, all of which was delivered, by a new one; do nothing after the end.
+
+        The chunks get their round before anybody sees them: the fold takes chunks of several rounds for a run's.
+        """
+        if self._part_of is not None and self._part_of[1]:
+            for chunk in batch:
+                set_round(chunk, self._part_of[1])
         with self._lock:
             self._catch_up_locked()
             if self._end is None:

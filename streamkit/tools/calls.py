@@ -19,7 +19,7 @@ from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
 
-__all__ = ["PendingCall", "acceptable", "digest_of", "planned"]
+__all__ = ["PendingCall", "acceptable", "digest_of", "free_id", "planned"]
 
 _LONGEST_ERROR = 2000  # characters of an exception's text, for the model
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
@@ -241,14 +241,20 @@ def acceptable(calls: tuple[ToolCall, ...], used: set[str]) -> tuple[ToolCall, .
     """
     kept = []
     for call in calls:
-        id, number = call.id, 2
-        while not id or id in used:
-            id = f"{call.id[:30] or 'call'}_{number}"
-            number += 1
-        used.add(id)
+        id = free_id(call.id, used)
         name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unnamed"
         kept.append(call if (id, name) == (call.id, call.name) else attrs.evolve(call, id=id, name=name))
     return tuple(kept)
+
+
+def free_id(id: str, used: set[str]) -> str:
+    """Return an id for a call, its own unless that is used already; it is added to the used ones."""
+    free, number = id, 2
+    while not free or free in used:
+        free = f"{id[:30] or 'call'}_{number}"
+        number += 1
+    used.add(free)
+    return free
 
 
 def digest_of(call: ToolCall) -> str:

@@ -25,7 +25,7 @@ from streamkit.observing.status import Status
 from streamkit.providers.call import messages_of
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.stream import Stream
-from streamkit.tools.calls import PendingCall, acceptable, digest_of, planned
+from streamkit.tools.calls import PendingCall, acceptable, digest_of, free_id, planned
 from streamkit.tools.claims import Claims, ClaimState
 from streamkit.tools.context import ToolContext
 from streamkit.tools.decisions import Approved, Decision, decision_of
@@ -34,7 +34,7 @@ from streamkit.tools.limits import RunLimits
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
-from streamkit.values.chunks import Chunk, FinishReason, set_round, summed
+from streamkit.values.chunks import Chunk, FinishReason, summed
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message, ToolCall
 
@@ -351,7 +351,8 @@ class Loop(Ending):
         """Yield the chunks of a reply but its end, and plan the calls in it."""
         __tracebackhide__ = True
         this = self._rounds[-1]
-        stream, number = this.stream, this.number
+        stream, used = this.stream, set(self._used)
+        begun: set[int] = set()  # indexes of calls
         assert stream is not None
         while True:
             try:
@@ -364,8 +365,12 @@ class Loop(Ending):
             if chunk.finished:
                 self._last = chunk
                 continue
-            if number:
-                set_round(chunk, number)
+            delta = chunk.tool_call
+            if delta is not None and delta.id and delta.index not in begun:
+                begun.add(delta.index)
+                id = free_id(delta.id, used)
+                if id != delta.id:  # the id that the result will have, as the server has used this one before
+                    chunk = attrs.evolve(chunk, tool_call=attrs.evolve(delta, id=id))
             yield chunk
         if stream.status == "cancelled":
             self.cancel()
