@@ -11,7 +11,7 @@
 from typing import TYPE_CHECKING
 
 from streamkit import providers
-from streamkit.client import Client, complete, stream
+from streamkit.client import Client, complete, extract, stream
 from streamkit.concurrency.late_import import late_import as _late_import
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import (
@@ -23,6 +23,7 @@ from streamkit.errors import (
     ConfigError,
     ConflictError,
     ConnectError,
+    InvalidOutputError,
     MisuseError,
     NotFoundError,
     OverloadedError,
@@ -51,11 +52,13 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.partial_json import import_by as _import_by
 from streamkit.values.plain import refuse_with as _refuse_with
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
 # Calls, because the package ``values`` imports no other package of streamkit.
+_import_by(_late_import)
 _price_by(_cost_of)
 _refuse_with(ConfigError)
 
@@ -91,6 +94,7 @@ __all__ = [
     "FileClaims",
     "FilePart",
     "ImagePart",
+    "InvalidOutputError",
     "MemoryClaims",
     "Message",
     "MessageDict",
@@ -137,6 +141,7 @@ __all__ = [
     "UsageTracker",
     "__version__",
     "complete",
+    "extract",
     "first",
     "fold",
     "merge",

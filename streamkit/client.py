@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
@@ -23,6 +23,7 @@ from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.streaming.stream import Stream
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.completion import Completion
@@ -50,8 +51,9 @@ else:
             return item
 
 
-__all__ = ["Client", "complete", "default_client", "stream"]
+__all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
+T = TypeVar("T")
 Messages = str | Iterable[Message | MessageDict]
 Stop = StopEvent | threading.Event
 
@@ -75,6 +77,18 @@ _HINTS = {
     "generate_content": _ASK,
     "with_options": "timeout= and retry= are options of each call",
 }
+
+
+class _CallOptions(RequestParameters, total=False):
+    """The keyword arguments of ``Client.complete``."""
+
+    stop: Stop | None
+    timeout: Timeout | float | None
+    retry: Retry | int | None
+    buffer: int | None
+    buffer_bytes: int | None
+    extra_body: Mapping[str, Any] | None
+    extra_headers: Mapping[str, str] | None
 
 
 class Client:
@@ -193,6 +207,9 @@ class Client:
         if isinstance(headers, WrongType):
             raise ConfigError(f"extra_headers is a dict, not {headers}")
         provider, name = self.resolve(model)
+        output = _typed_output(given.get("response_format"))
+        if output is not None:
+            given = Unshown(given, response_format=output.response_format)
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
         if _has_functions(given.get("tools")):
@@ -221,6 +238,7 @@ class Client:
             stop=stop,
             observers=self._observers,
             part_of=part_of,
+            output=output,
         )
         self._remember(started)
         return started
@@ -275,6 +293,44 @@ class Client:
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
         return drain(started)
+
+    @overload
+    def extract(
+        self, model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
+    ) -> T: ...
+
+    @overload
+    def extract(
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+    ) -> Any: ...
+
+    def extract(
+        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+    ) -> Any:
+        """Ask for a type, and return the instance that the model filled in.
+
+        A model that answered with something else is told what is wrong with it, and answers again.
+
+        Args:
+            model, messages: see ``stream``.
+            kind: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model, ``list[...]`` of them, any other type
+                that JSON can say, or a JSON schema.
+            attempts: how often the model may answer, from 1. Each is a request of its own, with tries of its own.
+            options: the arguments of ``complete``.
+
+        Raises:
+            ConfigError: the call is invalid, or JSON cannot say the type; nothing was sent.
+            InvalidOutputError: the last answer does not fit either; or an answer is a refusal, or was cut off, which is
+                not tried again. ``error.partial`` is the reply, ``error.problems`` says what is wrong.
+            StreamError: as ``complete`` does.
+
+        Threads: any.
+        """
+        __tracebackhide__ = True
+        given = Unshown(options)
+        del options
+        fill_in = late_import("streamkit.tools.extraction").extract
+        return fill_in(self.complete, model, messages, kind, attempts, given)
 
     def run(
         self,
@@ -493,6 +549,14 @@ def _check_types(model: object, stop: object) -> None:
         )
 
 
+def _typed_output(wanted: Any) -> TypedOutput | None:
+    """Return the type that ``response_format=`` asks for, if it does."""
+    if wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") in ("text", "json_object")):
+        return None
+    output: TypedOutput | None = late_import("streamkit.tools.output").output_of(wanted)
+    return output
+
+
 def _has_functions(tools: object) -> bool:
     """Return whether there is a function or a ``Tool`` among the tools; a wrong value is for the provider to refuse."""
     return isinstance(tools, (list, tuple)) and any(callable(each) for each in tools)
@@ -620,3 +684,42 @@ def complete(
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame
     return drain(started)
+
+
+@overload
+def extract(
+    model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
+) -> T: ...
+
+
+@overload
+def extract(
+    model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+) -> Any: ...
+
+
+def extract(model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]) -> Any:
+    """Ask for a type, and return the instance that the model filled in: ``Client.extract`` of the module's client.
+
+    ::
+
+        invoice = streamkit.extract("openai/gpt-4o-mini", text, Invoice)
+
+    Args:
+        model, messages: see ``stream``.
+        kind: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model, ``list[...]`` of them, any other type
+            that JSON can say, or a JSON schema.
+        attempts: how often the model may answer, from 1; it is told what is wrong with an answer that does not fit.
+        options: the arguments of ``complete``.
+
+    Raises:
+        ConfigError: the call is invalid, or JSON cannot say the type; nothing was sent.
+        InvalidOutputError: the last answer does not fit either, or an answer is a refusal or was cut off.
+        StreamError: as ``complete`` does.
+
+    Threads: any.
+    """
+    __tracebackhide__ = True
+    given = Unshown(options)
+    del options
+    return default_client().extract(model, messages, kind, attempts=attempts, **given)

@@ -11,6 +11,7 @@
     |  |- TruncatedStreamError     the bytes ended without the provider's terminator
     |  |- ProtocolError            not an event stream, malformed JSON, a size over its bound; .excerpt
     |  |- StreamCancelledError     complete() or collect() was stopped before the reply was whole
+    |  |- InvalidOutputError       the reply does not fit the type that was asked for; .problems .text
     |  |- ToolError                a tool's function failed, or the decision on a call; .call
     |  |- RunLimitError            a run with tools reached one of its limits; .limit
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
@@ -36,9 +37,11 @@ has failed.
 from __future__ import annotations
 
 import queue
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamkit.tools.problems import Problem
     from streamkit.values.completion import Completion
     from streamkit.values.messages import ToolCall
 
@@ -51,6 +54,7 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "ConnectError",
+    "InvalidOutputError",
     "MisuseError",
     "NotFoundError",
     "OverloadedError",
@@ -180,6 +184,28 @@ class StreamCancelledError(StreamError):
 
     A loop over a cancelled stream raises nothing: it ends.
     """
+
+
+class InvalidOutputError(StreamError):
+    """A reply does not fit the type that ``response_format`` asked for, was refused, or was cut off.
+
+    Args:
+        problems: what does not fit, each with ``path`` and ``text``; empty where the reply is no answer at all.
+        text: the text of the reply.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        problems: Sequence[Problem] = (),
+        text: str = "",
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.problems = tuple(problems)
+        self.text = text
 
 
 class ToolError(StreamError):

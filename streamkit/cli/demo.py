@@ -40,7 +40,7 @@ def demo(tokens_per_second: float, as_json: bool) -> int:
 
     It runs in this very process, behind a real HTTP server, and its story takes the way that every reply
     takes. At the end stands a line with the number of tokens, the time to the first and the tokens a second,
-    on standard error with --json.
+    on standard error with --json. For tools and JSON there is demo/assistant: try streamkit chat -m demo/assistant.
     """
     to = sink(as_json=as_json)
     # No time limits: the user may choose any pace.

@@ -50,7 +50,8 @@ Examples:
 
 \b
 Keys come from the environment, such as OPENAI_API_KEY; OPENAI_BASE_URL goes to
-another server. The model demo/storyteller is always there and needs no key.
+another server. The models demo/storyteller and demo/assistant are always
+there and need no key.
 
 \b
 Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C; a dialogue and

@@ -96,7 +96,7 @@ class KnownProviders:
 
     Args:
         given: what ``listed`` returned; ``None`` for all registered providers.
-        demo_url: returns the address of the server of ``demo/storyteller``, and starts it if need be.
+        demo_url: returns the address of the server of the ``demo/`` models, and starts it if need be.
 
     Raises:
         ConfigError: an item is not a provider, or two have the same name.

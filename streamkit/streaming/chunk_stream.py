@@ -6,7 +6,7 @@ import queue
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamkit.errors import ChannelClosed, MisuseError, RecvTimeout, StreamCancelledError, StreamError
 from streamkit.observing.observers import Stats
@@ -14,6 +14,7 @@ from streamkit.observing.status import Status
 from streamkit.settings import seconds_of
 from streamkit.streaming.delivery import keep
 from streamkit.streaming.raising import raise_again
+from streamkit.streaming.typed_output import TypedOutput, partial_values, whole_items
 from streamkit.values import text
 from streamkit.values.attribute_hints import Elsewhere, dir_of
 from streamkit.values.chunks import Chunk
@@ -147,6 +148,11 @@ class ChunkStream(ABC):
     def _subject(self) -> str:
         """The provider, the model and the address, as error messages name them."""
 
+    @property
+    def _output(self) -> TypedOutput | None:
+        """The type that was asked for, or ``None``."""
+        return None
+
     def _chunks(self) -> Iterator[Chunk]:
         __tracebackhide__ = True
         while (chunk := self.take()) is not None:
@@ -261,6 +267,23 @@ class ChunkStream(ABC):
     def iter_sentences(self) -> Iterator[str]:
         """Iterate sentences, each as soon as the next one begins."""
         return text.sentences(self.iter_text())
+
+    def iter_partial(self) -> Iterator[Any]:
+        """Iterate the value of the answer's JSON as it grows: plain dicts and lists, each time that it has changed.
+
+        It is the list itself where ``response_format`` is a list type. Nothing is validated: ``completion.parsed`` is.
+        """
+        return partial_values(self, self._output)
+
+    def iter_items(self) -> Iterator[Any]:
+        """Iterate the elements of a list type, each once it is whole and valid, as an instance of its type.
+
+        Raises:
+            ConfigError: ``response_format`` was no list type.
+            InvalidOutputError: an element is not valid, after all those before it; the stream is cancelled. Or the
+                reply as a whole is not, after all elements.
+        """
+        return whole_items(self, self._output)
 
     def collect(self) -> Completion:
         """Take all remaining chunks and return the completion.

@@ -16,8 +16,8 @@ from streamkit.observing.observers import Observer, Report, Stats
 from streamkit.observing.status import Status
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.shared_state import StreamState
-from streamkit.values.chunks import Chunk, FinishReason, set_round
-from streamkit.values.completion import Completion, Fold
+from streamkit.values.chunks import Chunk, FinishReason
+from streamkit.values.completion import Completion, Fold, Parse
 
 __all__ = ["Cursor", "Delivery", "keep"]
 
@@ -80,6 +80,7 @@ class Delivery(Ending):
         model: str,
         observers: Sequence[Observer],
         part_of: tuple[int, int] | None = None,
+        parse: Parse | None = None,
     ) -> None:
         super().__init__(observers, "stream_started", "stream_ended")
         self.cursor = Cursor()
@@ -89,7 +90,7 @@ class Delivery(Ending):
         self._provider = provider
         self._model = model
         self._part_of = part_of
-        self._fold = Fold(provider, model)
+        self._fold = Fold(provider, model, parse)
 
     @property
     def inherited(self) -> bool:
@@ -97,13 +98,7 @@ class Delivery(Ending):
         return self._state.inherited
 
     def take(self, batch: Sequence[Chunk]) -> None:
-        """Replace the current batch, all of which was delivered, by a new one; do nothing after the end.
-
-        The chunks get their round before anybody sees them: the fold takes chunks of several rounds for a run's.
-        """
-        if self._part_of is not None and self._part_of[1]:
-            for chunk in batch:
-                set_round(chunk, self._part_of[1])
+        """Replace the current batch, all of which was delivered, by a new one; do nothing after the end."""
         with self._lock:
             self._catch_up_locked()
             if self._end is None:

@@ -32,14 +32,15 @@ class StreamState:
     Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
     from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
     the worker writes ``attempts``, ``chunks``, ``blocked``, ``first_chunk_at``, ``ended_at``, ``response`` and
-    ``received``, each by a single assignment; any thread may read them. ``plain_stop`` and ``_halt_waiter`` never
-    change.
+    ``received``, each by a single assignment; any thread may read them. ``plain_stop``, ``round`` and
+    ``_halt_waiter`` never change.
 
     Args:
         buffer: the channel's capacity, in chunks.
         buffer_bytes: the channel's capacity, in bytes of the events' text.
         timeout: the limits.
         plain_stop: the user's ``threading.Event`` that cancels the stream, or ``None``.
+        round: the number of the request in a run with tools, which its chunks get.
 
     Attributes:
         halted: whether the stream was told to end.
@@ -53,11 +54,14 @@ class StreamState:
         received: bytes of the body so far, decompressed.
     """
 
-    def __init__(self, buffer: int, buffer_bytes: int, timeout: Timeout, plain_stop: threading.Event | None) -> None:
+    def __init__(
+        self, buffer: int, buffer_bytes: int, timeout: Timeout, plain_stop: threading.Event | None, round: int = 0
+    ) -> None:
         self.channel: Channel[Chunk, Outcome] = Channel(buffer, buffer_bytes)
         self.deadlines = Deadlines(timeout, on_earlier=self.channel.wake)
         self.guard = SocketGuard()
         self.plain_stop = plain_stop
+        self.round = round
         self.halted = False
         self.inherited = False
         self.attempts = 0

@@ -21,6 +21,7 @@ from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.delivery import Delivery
 from streamkit.streaming.shared_state import Outcome, StreamState
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.streaming.worker import read
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
@@ -70,13 +71,16 @@ class Stream(ChunkStream):
         stop: StopEvent | threading.Event | None = None,
         observers: Sequence[Observer] = (),
         part_of: tuple[int, int] | None = None,
+        output: TypedOutput | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
-        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain)
+        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain, part_of[1] if part_of else 0)
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
-        self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of)
+        parse = None if output is None else output.parsed
+        self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of, parse)
+        self._typed = output
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it
@@ -268,6 +272,10 @@ class Stream(ChunkStream):
         return str(self._state.deadlines.subject)
 
     # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def _output(self) -> TypedOutput | None:
+        return self._typed
 
     @property
     def completion(self) -> Completion:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from streamkit.errors import ChannelClosed, StreamTimeout
 from streamkit.streaming.shared_state import StreamState
-from streamkit.values.chunks import Chunk
+from streamkit.values.chunks import Chunk, set_round
 
 __all__ = ["Halted", "LimitReached", "StreamHook"]
 
@@ -136,6 +136,9 @@ class StreamHook:
         if state.first_chunk_at is None:
             state.first_chunk_at = time.monotonic()
         state.chunks += len(ready)
+        if state.round:
+            for chunk in ready:
+                set_round(chunk, state.round)
         self.ready, self.ready_bytes = [], 0
         self._deadlines.pause()
         try:

@@ -7,8 +7,8 @@
         server.requests[0].json()       # what it asked
         server.requests[0].gone.wait(1) # and whether it let go
 
-Without replies a `Server` tells a story, which is also what the model `demo/storyteller` does. Fixtures for
-pytest are in `streamkit.testing.plugin`.
+Without replies a `Server` is the one behind the models `demo/storyteller`, which tells a story, and
+`demo/assistant`, which calls tools and fills JSON schemas. Fixtures for pytest are in `streamkit.testing.plugin`.
 
 Nothing in this folder imports the client: the server has to be right about HTTP independently of it.
 """

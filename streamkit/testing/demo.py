@@ -1,4 +1,4 @@
-"""The server behind `demo/storyteller`: one a process, started when it is first asked for."""
+"""The server behind `demo/storyteller` and `demo/assistant`: one a process, started when it is first asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _slots: dict[int, _Slot] = {}
 def demo_server() -> Server:
     """Return the demo server of this process, started at the first call, and again in a forked child.
 
-    It tells stories at 50 tokens a second, needs no closing, and ends with the interpreter.
+    Its models speak at 50 tokens a second, needs no closing, and ends with the interpreter.
 
     Threads: safe to call from any.
     """

@@ -12,12 +12,12 @@ from functools import partial
 from types import TracebackType
 
 from streamkit.testing.connection import Connection
+from streamkit.testing.demo_models import answer
 from streamkit.testing.event_sockets import Signals
 from streamkit.testing.openai_replies import error_reply
 from streamkit.testing.reply import Reply
 from streamkit.testing.request import Request
 from streamkit.testing.socket_line import SocketLine, ready
-from streamkit.testing.story import tell
 
 Answer = Reply | Callable[[Request], Reply]
 """What a server answers with: a Reply, or a function that makes one of the Request."""
@@ -40,9 +40,9 @@ class Server:
 
     Args:
         answers: a Reply or a function of the Request, for each request in turn; the last one repeats. Without
-            any, every request is answered by the story (`streamkit.testing.story`).
+            any, every request is answered by the model that it names: the assistant, or else the storyteller.
         tls: a context with a certificate, to speak https.
-        tokens_per_second: the pace of the story, 0 for all at once.
+        tokens_per_second: the pace of these models, 0 for all at once.
         port: 0 takes a free one.
         send_buffer: bytes that the kernel may hold for a client that does not read, None for the system's
             choice of some megabytes. A small one shows back-pressure early.
@@ -61,7 +61,7 @@ class Server:
         send_buffer: int | None = None,
         remember: int | None = None,
     ) -> None:
-        self._answers = answers or (partial(tell, tokens_per_second=tokens_per_second),)
+        self._answers = answers or (partial(answer, tokens_per_second=tokens_per_second),)
         self._tls = tls
         # The only lock of the server: it guards the next seven fields, and is notified when they change.
         self._changed = threading.Condition(threading.Lock())

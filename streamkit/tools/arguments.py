@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from streamkit.concurrency.late_import import late_import
 from streamkit.tools.converting.containers import Array
 from streamkit.tools.converting.converter import Converter, Walk
 from streamkit.tools.converting.making import made
 from streamkit.tools.converting.objects import Field, converted_fields, unexpected
 from streamkit.tools.converting.unions import Nullable
+from streamkit.tools.json_schema import schema_check
 from streamkit.tools.problems import Finding, InvalidValueError, Refused, came, short
-from streamkit.tools.repairs import value_of
+from streamkit.tools.repairs import AROUND, value_of
 
 if TYPE_CHECKING:
     from streamkit.tools.signature import Parameter
@@ -135,7 +135,7 @@ class Binder:
         try:
             return self._bound(_object_of(text, self._exact))
         except Refused as refused:
-            raise self._error(refused) from refused.__cause__
+            raise self._error(refused) from refused.cause
         except RecursionError:  # the caller's own stack is deep
             raise self._error(Refused.of("invalid_json", "The JSON is nested too deep")) from None
 
@@ -213,7 +213,7 @@ class SchemaBinder:
     """
 
     def __init__(self, schema: dict[str, Any], name: str = "") -> None:
-        self._check = late_import("streamkit.tools.json_schema").schema_check(schema)
+        self._check = schema_check(schema)
         self._subject = f"Invalid arguments for {name}" if name else ""
 
     def bind(self, text: str) -> Bound:
@@ -221,7 +221,7 @@ class SchemaBinder:
         try:
             arguments = self._bound(_object_of(text, exact=False))
         except Refused as refused:
-            raise InvalidArgumentsError(refused.problems(), self._subject) from refused.__cause__
+            raise InvalidArgumentsError(refused.problems(), self._subject) from refused.cause
         except RecursionError:
             problems = Refused.of("invalid_json", "The JSON is nested too deep").problems()
             raise InvalidArgumentsError(problems, self._subject) from None
@@ -249,14 +249,14 @@ def _object_of(text: str, exact: bool) -> dict[str, Any]:
     Raises:
         Refused: it is none.
     """
-    if not text.strip(" \t\r\n\ufeff"):
+    if not text.strip(AROUND):
         return {}
     value = value_of(text, exact=exact, subject="The text of the arguments")
     if type(value) is dict:
         return value
     if value is None:
         return {}
-    if type(value) is str and value.lstrip(" \t\r\n\ufeff`").startswith(("{", "json")):  # encoded twice
+    if type(value) is str and value.lstrip(AROUND).startswith(("{", "```")):  # encoded twice
         held = value_of(value, exact=exact, subject="The JSON object in the string of the arguments")
         if type(held) is dict:
             return held

@@ -19,7 +19,7 @@ from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
 
-__all__ = ["PendingCall", "acceptable", "digest_of", "free_id", "planned"]
+__all__ = ["PendingCall", "acceptable", "digest_of", "failure_text", "free_id", "planned"]
 
 _LONGEST_ERROR = 2000  # characters of an exception's text, for the model
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from streamkit.concurrency.late_import import late_import
 from streamkit.tools.converting.converter import Walk
 from streamkit.tools.converting.making import Made, made
+from streamkit.tools.json_schema import schema_check
 from streamkit.tools.problems import InvalidValueError, Refused
 from streamkit.tools.repairs import value_of
 
@@ -28,9 +29,9 @@ def converted(value: Any, hint: Any) -> Any:
         ConfigError: no JSON value can become the type, or the schema is wrong.
     """
     try:
-        return _schema(hint).repaired(value) if isinstance(hint, dict) else convert_with(made(hint), value)
+        return schema_check(hint).repaired(value) if isinstance(hint, dict) else convert_with(made(hint), value)
     except Refused as refused:
-        raise InvalidValueError(refused.problems()) from refused.__cause__
+        raise InvalidValueError(refused.problems()) from refused.cause
 
 
 def read_value(hint: Any, text: str) -> Any:
@@ -47,15 +48,11 @@ def read_value(hint: Any, text: str) -> Any:
         InvalidValueError: it is no JSON or does not fit; with all problems.
         ConfigError: no JSON value can become the type, or the schema is wrong.
     """
-    if isinstance(hint, dict):
-        schema, kind = _schema(hint), None
-    else:
-        schema, kind = None, made(hint)
+    fit = schema_check(hint).repaired if isinstance(hint, dict) else partial(convert_with, made(hint))
     try:
-        value = value_of(text, exact=kind is not None and kind.exact)
-        return convert_with(kind, value) if kind else schema.repaired(value)
+        return fit(value_of(text, exact=not isinstance(hint, dict) and made(hint).exact))
     except Refused as refused:
-        raise InvalidValueError(refused.problems()) from refused.__cause__
+        raise InvalidValueError(refused.problems()) from refused.cause
 
 
 def convert_with(kind: Made, value: Any) -> Any:
@@ -68,7 +65,3 @@ def convert_with(kind: Made, value: Any) -> Any:
         return kind.converter.convert(value, Walk.repairing(kind.exact))
     except RecursionError:  # the caller's own stack is deep
         raise Refused.of("value", "is nested too deep") from None
-
-
-def _schema(schema: dict[str, Any]) -> Any:
-    return late_import("streamkit.tools.json_schema").schema_check(schema)

@@ -34,7 +34,7 @@ _OTHER_FIELDS = "type|vartype|returns?|rtype|raises?|except|exception|yields?|yt
 # A header stands alone in its line. In Google's style the section is indented, in NumPy's the header is underlined.
 _HEADER = re.compile(
     rf"^(?:(?P<google>{_ENTRIES})|(?:{_OTHERS})):[ \t]*(?=\n\s*\n?[ \t]+\S|\Z)"
-    rf"|^(?:(?P<numpy>{_ENTRIES})|(?:{_OTHERS}|Warnings))[ \t]*\n-{{3,}}[ \t]*$"
+    rf"|^(?:(?P<numpy>{_ENTRIES})|(?:{_OTHERS}))[ \t]*\n-{{3,}}[ \t]*$"
     rf"|^:(?:(?P<rest>{_FIELDS})\b[^:\n]*|(?:{_OTHER_FIELDS})\b[^:\n]*):",
     re.MULTILINE,
 )
@@ -59,7 +59,10 @@ class Docstring:
 
 def parse_docstring(docstring: str | None) -> Docstring:
     """Read a docstring in any of the three styles; what no style knows is text."""
-    text = inspect.cleandoc(docstring or "").strip()
+    text = (docstring or "").replace("\r\n", "\n")
+    if _HEADER.match(text.partition("\n")[0].strip() + "\n    _"):
+        text = f"\n{text}"  # cleandoc() does not count the first line, and would take the indentation of the next ones
+    text = inspect.cleandoc(text).strip()
     headers = list(_HEADER.finditer(text))
     if not headers:
         return Docstring(text)
@@ -69,7 +72,7 @@ def parse_docstring(docstring: str | None) -> Docstring:
         for names, description in _entries_of(header, text[header.end() : end]):
             for name in names.split(","):
                 if description:
-                    entries[name.strip().lstrip("*\\")] = _SOFT_BREAK.sub(" ", description).strip()
+                    entries[name.strip("*\\-` ")] = _SOFT_BREAK.sub(" ", description).strip()
     return Docstring(text[: headers[0].start()].rstrip(), entries)
 
 

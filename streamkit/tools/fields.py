@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
@@ -80,9 +81,10 @@ def fields_of(cls: Any, arguments: tuple[Any, ...] = ()) -> tuple[Field, ...] | 
 def docstring_of(cls: type) -> Docstring:
     """Return a class's own docstring, without those that dataclass, attrs, Enum or NamedTuple make up."""
     text = vars(cls).get("__doc__")
-    if not isinstance(text, str) or text == "An enumeration." or text.startswith(f"{cls.__name__}("):
+    if not isinstance(text, str) or text == "An enumeration.":
         return Docstring()
-    return parse_docstring(text)
+    made_up = re.fullmatch(rf"{cls.__name__}\(.*\)(?: -> None)?", text, re.DOTALL)
+    return Docstring() if made_up else parse_docstring(text)
 
 
 def is_typed_dict(cls: Any) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 __all__ = ["bare", "class_hints", "fill_in", "resolve", "type_arguments"]
+
+_INIT_VAR = re.compile(r"(?:\w+\.)?InitVar\[(.*)\]", re.DOTALL)  # Python 3.10 cannot evaluate it as text
 
 
 def resolve(hint: Any, namespaces: Sequence[dict[str, Any]]) -> Any:
@@ -51,11 +54,13 @@ def class_hints(cls: type) -> dict[str, Any]:
     """
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        namespace = vars(sys.modules.get(base.__module__, typing))
+        namespace = getattr(sys.modules.get(base.__module__), "__dict__", {})
         local = {name: value for name, value in vars(base).items() if isinstance(value, type)}
         local |= {base.__name__: base, cls.__name__: cls}
         local |= {variable.__name__: variable for variable in getattr(base, "__type_params__", ())}
         for name, hint in inspect.get_annotations(base).items():
+            if isinstance(hint, str) and (found := _INIT_VAR.fullmatch(hint)):
+                hint = found[1]
             hints[name] = _evaluated(hint, namespace, local)
     return hints
 

@@ -14,21 +14,21 @@ import msgspec
 
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.errors import ConfigError
-from streamkit.tools.converting.converter import Walk
+from streamkit.tools.converting.converter import kind_of
 from streamkit.tools.converting.objects import unexpected
-from streamkit.tools.converting.scalars import SCALARS
+from streamkit.tools.converting.scalars import quoted
 from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused, short
-from streamkit.tools.repairs import changed, inside
+from streamkit.tools.repairs import changed, inside, plain
 
 __all__ = ["SchemaCheck", "schema_check"]
 
+_MOST_ROUNDS = 4  # of repairs, the next one in what the one before has opened
 _MOST_KEPT = 256  # schemas, after which all are compiled anew
 _OPENING = frozenset(  # words of a schema that say more about its keys than "properties" does
     "additionalProperties patternProperties unevaluatedProperties propertyNames $ref $dynamicRef allOf anyOf oneOf if "
     "dependentSchemas".split()
 )
 _ARTICLES = {"integer": "an integer", "array": "an array", "object": "an object", "null": "null"}
-_SCALARS = {"integer": int, "number": float, "boolean": bool}
 
 # Words of a schema whose errors are about a value of the right type.
 _LIMITS = {
@@ -50,7 +50,6 @@ _LIMITS = {
 }
 
 _Path = tuple[str | int, ...]
-_REPAIRING = Walk.repairing(exact=False)  # for scalars, of which a walk remembers nothing
 _kept: dict[bytes, SchemaCheck] = {}
 
 
@@ -113,19 +112,22 @@ class SchemaCheck:
         Raises:
             Refused: it does not fit; with all findings.
         """
-        errors = self._errors(value)
+        errors = first = self._errors(value)
+        changes: set[_Path] = set()
+        for _ in range(_MOST_ROUNDS):
+            value, paths = _repaired(value, errors)
+            if not paths:
+                break
+            changes |= paths
+            errors = self._errors(value)
         if not errors:
             return value
-        better, paths = _repaired(value, errors)
-        again = self._errors(better) if paths else errors
-        if not again:
-            return better
+        findings = [each for error in errors for each in _findings(error)]
         # A key that was null and is wanted after all: the first error says more than that it is missing.
-        findings = [each for error in again for each in _findings(error)]
-        lost = {each.path for each in findings if each.kind == "missing"} & paths
+        lost = {each.path for each in findings if each.kind == "missing"} & changes
         if lost:
-            first = [each for error in errors for each in _findings(error) if each.path in lost]
-            findings = first + [each for each in findings if each.path not in lost]
+            said = [each for error in first for each in _findings(error) if each.path in lost]
+            findings = said + [each for each in findings if each.path not in lost]
         raise Refused([each for index, each in enumerate(findings) if each not in findings[:index]])
 
     def _errors(self, value: Any) -> list[Any]:
@@ -136,7 +138,9 @@ class SchemaCheck:
                 if len(errors) > MAX_PROBLEMS:
                     break
         except self._unresolved as error:
-            raise ConfigError(f"the JSON schema has a reference that leads nowhere: {error}") from None
+            raise ConfigError(
+                f"the JSON schema has a reference that leads nowhere: {getattr(error, 'ref', error)}"
+            ) from None
         except RecursionError:
             raise Refused.of("value", "is nested too deep") from None
         except (ArithmeticError, ValueError):  # multipleOf, of numbers out of range
@@ -197,7 +201,7 @@ def _findings(error: Any) -> list[Finding]:
     if word in _LIMITS:
         return [Finding("constraint", _LIMITS[word].format(wanted), value, path)]
     if word is None:  # the schema ``false``
-        return [Finding("unexpected", "is not allowed", path=path)]
+        return [Finding("unexpected", "has a key that is not allowed", path=path)]
     return [Finding("value", "does not fit the schema", value, path)]
 
 
@@ -217,6 +221,12 @@ def _of_branches(error: Any, path: _Path) -> list[Finding]:
     for each in error.context or ():
         branches.setdefault(each.schema_path[0], []).append(each)
     own = [errors for errors in branches.values() if not any(_is_of_kind(each, error) for each in errors)]
+    for words in (("const", "enum"), ("required", "additionalProperties")):
+        if len(own) > 1:  # the branch whose name came, or whose keys
+            left = [errors for errors in own if not any(_is_about_key(each, words, error) for each in errors)]
+            if not left:
+                break
+            own = left
     if len(own) == 1:
         return [found for each in own[0] for found in _findings(each)]
     types = [each.validator_value for errors in branches.values() for each in errors if _is_of_kind(each, error)]
@@ -224,6 +234,12 @@ def _of_branches(error: Any, path: _Path) -> list[Finding]:
         names = [name for each in types for name in ([each] if isinstance(each, str) else each)]
         return [Finding("type", f"must be {_type_text(names)}", error.instance, path)]
     return [Finding("type", "must fit exactly one of the forms that the schema allows", error.instance, path)]
+
+
+def _is_about_key(error: Any, words: tuple[str, ...], parent: Any) -> bool:
+    """Return whether an error of a branch says that a key does not belong to it."""
+    depth = len(error.absolute_path) - len(parent.absolute_path)
+    return error.validator in words and depth == (1 if words[0] == "const" else 0)
 
 
 def _is_of_kind(error: Any, parent: Any) -> bool:
@@ -263,17 +279,14 @@ def _wanted(error: Any) -> list[str]:
 
 
 def _repair(value: Any, wanted: list[str]) -> Any:
-    if "string" in wanted:
+    """Return what a string holds, if that is wanted and no string is; else NOTHING."""
+    if not isinstance(value, str) or "string" in wanted:
         return NOTHING
-    if isinstance(value, str) and {"array", "object"} & set(wanted):
-        held = inside(value)
-        if isinstance(held, list if "array" in wanted else dict) or (isinstance(held, dict) and "object" in wanted):
-            return held
-    for name in wanted:
-        kind = _SCALARS.get(name)
-        if kind is not None:
-            try:
-                return SCALARS[kind].convert(value, _REPAIRING)
-            except Refused:
-                continue
-    return NOTHING
+    held = quoted(value)
+    held = plain(inside(value) if held is NOTHING else held)
+    if held is NOTHING:
+        return NOTHING
+    kind = kind_of(held)
+    if kind == "number" and held.is_integer() and "number" not in wanted:
+        kind = "integer"
+    return held if kind in wanted or (kind == "integer" and "number" in wanted) else NOTHING

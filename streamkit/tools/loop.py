@@ -25,6 +25,7 @@ from streamkit.observing.status import Status
 from streamkit.providers.call import messages_of
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.stream import Stream
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.tools.calls import PendingCall, acceptable, digest_of, free_id, planned
 from streamkit.tools.claims import Claims, ClaimState
 from streamkit.tools.context import ToolContext
@@ -35,7 +36,7 @@ from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
 from streamkit.values.chunks import Chunk, FinishReason, summed
-from streamkit.values.completion import Completion
+from streamkit.values.completion import Completion, changed
 from streamkit.values.messages import Message, ToolCall
 
 __all__ = ["Approve", "Loop", "Plan", "Start"]
@@ -80,6 +81,7 @@ class Plan:
         tools: by name.
         media: what the provider takes in a result beside text.
         params: the parameters of the request that a suspension keeps.
+        output: the type of the last reply, or ``None``.
     """
 
     start: Start
@@ -97,6 +99,7 @@ class Plan:
     claims: Claims | None = None
     observers: Sequence[Observer] = ()
     params: Mapping[str, Any] = attrs.field(factory=dict)
+    output: TypedOutput | None = None
 
 
 class _News(ReentrantEvent):
@@ -198,6 +201,11 @@ class Loop(Ending):
         return self._pid != os.getpid()
 
     @property
+    def output(self) -> TypedOutput | None:
+        """The type of the last reply, or ``None``."""
+        return self._plan.output
+
+    @property
     def stream(self) -> Stream | None:
         """The stream of the last round, ``None`` where a resumed run has started none yet."""
         return self._rounds[-1].stream if self._rounds else None
@@ -242,7 +250,7 @@ class Loop(Ending):
             fields |= {"finish_reason": "error", "complete": False}
         elif last.calls:  # between two rounds: this reply is whole, and the run is not
             fields |= {"finish_reason": None, "complete": False}
-        return attrs.evolve(reply, **fields)
+        return changed(reply, **fields)
 
     def stats(self) -> Stats:
         """Return the figures of all streams together."""

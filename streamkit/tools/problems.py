@@ -26,7 +26,7 @@ __all__ = [
     "short",
 ]
 
-MAX_PROBLEMS = 30  # that one error names; a list of 10,000 wrong elements is wrong in one way
+MAX_PROBLEMS = 20  # that one error names; a list of 10,000 wrong elements is wrong in one way
 _MOST_SHOWN = 480  # characters of the model's own text in one error, all values together
 _LONGEST_VALUE = 60  # characters
 _LONGEST_KEY = 40  # characters of a key that the model chose
@@ -74,7 +74,7 @@ class InvalidValueError(ValueError):
         return self.problems[0].kind
 
     def __str__(self) -> str:
-        text = f"{self.subject}: {'; '.join(map(str, self.problems))}."
+        text = f"{self.subject}: {'; '.join(str(problem).rstrip('.') for problem in self.problems)}."
         return f"{text} Expected: {self.expected}." if self.expected else text
 
 
@@ -97,12 +97,14 @@ class Finding:
         text: what is wrong, without what came.
         value: what came; ``NOTHING`` where the text says all.
         path: keys and indices, from the outside in.
+        cause: the exception of a check of the user's.
     """
 
     kind: str
     text: str
     value: Any = NOTHING
     path: tuple[str | int, ...] = ()
+    cause: Exception | None = attrs.field(default=None, eq=False)
 
     def problem(self, longest_value: int) -> Problem:
         """Return it in words."""
@@ -118,13 +120,18 @@ class Refused(Exception):
         self.findings = findings
 
     @classmethod
-    def of(cls, kind: str, text: str, value: Any = NOTHING) -> Refused:
+    def of(cls, kind: str, text: str, value: Any = NOTHING, cause: Exception | None = None) -> Refused:
         """Return a refusal with one finding."""
-        return cls([Finding(kind, text, value)])
+        return cls([Finding(kind, text, value, cause=cause)])
 
     def under(self, key: str | int) -> list[Finding]:
         """Return the findings as the container sees them."""
-        return [Finding(each.kind, each.text, each.value, (key, *each.path)) for each in self.findings]
+        return [Finding(each.kind, each.text, each.value, (key, *each.path), each.cause) for each in self.findings]
+
+    @property
+    def cause(self) -> Exception | None:
+        """The first exception of a check of the user's."""
+        return next((each.cause for each in self.findings if each.cause is not None), None)
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the findings in words: each once, a bounded number, with a bounded length of the model's own text."""

@@ -24,9 +24,10 @@ import msgspec
 from streamkit.tools.problems import NOTHING, Refused, short
 from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
 
-__all__ = ["MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
+__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
 
 MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
+AROUND: Final = " \t\r\n\ufeff"  # white space of JSON, and a byte order mark
 _MAX_REPAIRED = 4 * 1024 * 1024  # characters, some 50 ms for each repair
 
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)\s*```", re.DOTALL)
@@ -36,6 +37,8 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _STRING_OR_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 # An escape, which stays as it is, also a wrong one; or a raw control character.
 _ESCAPE_OR_CONTROL = re.compile(r"\\.|[\x00-\x1f]", re.DOTALL)
+_ESCAPED_CONTROL = re.compile(r"\\[\x00-\x1f]")
+_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
 _PLACE = re.compile(r" \(byte (\d+)\)$| - at `\$.*`$")
 
 
@@ -81,16 +84,14 @@ def value_of(text: str, *, exact: bool = False, subject: str = "The text") -> An
 
 
 def inside(text: str, *, exact: bool = False) -> Any:
-    """Return the value of a JSON string that holds JSON itself; ``NOTHING`` where it does not."""
-    if text.lstrip(" \t\r\n\ufeff`")[:1] not in _BEGINNINGS:
+    """Return the array or object that a JSON string holds as JSON text; ``NOTHING`` where it holds none."""
+    if not text.lstrip(AROUND).startswith(("{", "[", "```")):
         return NOTHING
     try:
-        return value_of(text, exact=exact)
+        value = value_of(text, exact=exact)
     except Refused:
         return NOTHING
-
-
-_BEGINNINGS = frozenset("{[-0123456789tfj")  # j: the word json after a fence
+    return value if isinstance(value, (dict, list)) else NOTHING
 
 
 def plain(value: Any) -> Any:
@@ -174,7 +175,7 @@ def _is_deep(value: Any) -> bool:
 
 def _repaired(text: str) -> str:
     """Return a text without mark and fence, its strings without raw control characters, without last commas."""
-    text = text.removeprefix("\ufeff").strip(" \t\r\n")
+    text = text.strip(AROUND)
     fence = _FENCE.fullmatch(text)
     # Without the opening line of a fence that is not closed, the text still ends too early: see _refusal.
     text = fence[1] if fence else text
@@ -183,6 +184,9 @@ def _repaired(text: str) -> str:
 
 def _repaired_token(match: re.Match[str]) -> str:
     if match[0] != ",":
+        # Where no backslash stands before one, they are replaced in one call: a file's text has thousands.
+        if _ESCAPED_CONTROL.search(match[0]) is None:
+            return match[0].translate(_ESCAPES)
         return _ESCAPE_OR_CONTROL.sub(_escaped, match[0])
     before = match.start() - 1
     while before >= 0 and match.string[before] in " \t\r\n":
@@ -191,7 +195,7 @@ def _repaired_token(match: re.Match[str]) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    return match[0] if match[0][0] == "\\" else f"\\u{ord(match[0]):04x}"
+    return match[0] if match[0][0] == "\\" else _ESCAPES[ord(match[0])]
 
 
 def _refusal(text: str, error: _NoJson, subject: str) -> Refused:

@@ -15,6 +15,7 @@ from streamkit.errors import MisuseError, StreamkitError
 from streamkit.observing.observers import Stats
 from streamkit.observing.status import Status
 from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.tools.decisions import Answered, Approved, Rejected
 from streamkit.tools.loop import Loop
 from streamkit.tools.suspension import Suspension
@@ -127,6 +128,10 @@ class Run(ChunkStream):
         """Status, headers, request id and rate limits of the last round's response; ``None`` before they arrived."""
         stream = self._loop.stream
         return None if stream is None else stream.response
+
+    @property
+    def _output(self) -> TypedOutput | None:
+        return self._loop.output
 
     @property
     def inherited(self) -> bool:

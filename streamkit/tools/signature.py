@@ -93,6 +93,8 @@ def signature_of(function: Any) -> Signature:
     for parameter in _parameters(function):
         hint = _hint(function, parameter)
         if _is_context(hint):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise ConfigError(f"{name}: ToolContext is one parameter, not {parameter}")
             before = tuple(known.default for known in parameters)
             contexts.append(Context(parameter.name, parameter.kind, len(parameters), before))
             continue
@@ -205,7 +207,7 @@ def _parameters(function: Any) -> list[inspect.Parameter]:
         first = parameters[0]
         if first.name in ("self", "cls") and first.annotation is inspect.Parameter.empty:
             raise ConfigError(
-                f"{name} is a method without its object: make the tool of the bound method, as in "
+                f"{name} is a method without its object ({first.name}): make the tool of the bound method, as in "
                 f"streamkit.tool(instance.{name})"
             )
     return parameters

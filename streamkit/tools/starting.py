@@ -20,6 +20,7 @@ from streamkit.tools.claims import Claim, Claims, ClaimState, MemoryClaims
 from streamkit.tools.decisions import Answered, Approved, Decision, Rejected, decision_of
 from streamkit.tools.limits import RunLimits
 from streamkit.tools.loop import Loop, Plan
+from streamkit.tools.output import output_of
 from streamkit.tools.results import Content
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters
@@ -171,6 +172,9 @@ def _plan(
     given = params.get("tools")
     given = [] if given is None else list(given) if isinstance(given, Iterable) else given
     values = tools_of(given)
+    wanted = params.get("response_format")
+    output = None if wanted is None else output_of(wanted)
+    kept = kept_parameters(params if output is None else {**params, "response_format": output.response_format})
     sent = Unshown(params, tools=_declarations(values, given) or None)
 
     def start(messages: Sequence[Any], stop: StopEvent, part_of: tuple[int, int]) -> Stream:
@@ -191,7 +195,8 @@ def _plan(
         context=asked.context,
         claims=asked.claims,
         observers=observers,
-        params=kept_parameters(params),
+        params=kept,
+        output=output,
     )
 
 

@@ -22,7 +22,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 # given anew to ``resume``.
 _KEPT = frozenset(
     "frequency_penalty logit_bias max_completion_tokens max_tokens n parallel_tool_calls presence_penalty reasoning "
-    "reasoning_effort seed service_tier stop_sequences temperature thinking tool_choice top_k top_p verbosity".split()
+    "reasoning_effort response_format seed service_tier stop_sequences temperature thinking tool_choice top_k top_p "
+    "verbosity".split()
 )
 
 

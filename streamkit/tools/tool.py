@@ -6,16 +6,13 @@ import copy
 import functools
 import inspect
 import re
-import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
-
-import attrs
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, MisuseError
-from streamkit.tools.schema import parameters_schema
-from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function, signature_of
+from streamkit.tools.functions import read_function
+from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function
 from streamkit.tools.strict import strict_schema
 
 if TYPE_CHECKING:
@@ -26,9 +23,18 @@ __all__ = ["Tool", "tool", "tools_of"]
 
 # What every provider takes.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}\Z")
-_FOREIGN = ("args_schema", "params_json_schema", "function_schema", "input_schema", "inputSchema", "tool_def")
+# What the tools of other libraries have beside a name.
+_FOREIGN = (
+    "args_schema",
+    "params_json_schema",
+    "function_schema",
+    "input_schema",
+    "inputSchema",
+    "parameters",
+    "inputs",
+)
 
-NeedsApproval = bool | Callable[..., bool]
+NeedsApproval: TypeAlias = bool | Callable[..., bool]
 
 
 class Tool:
@@ -74,18 +80,19 @@ class Tool:
     ) -> None:
         if callable(name):
             raise ConfigError(f"Tool(...) begins with the name; of a function, make it by Tool.of({name_of(name)})")
+        self.name = _checked_name(name)
         self._signature: Signature | None = None
         self._context: Context | None = None
+        self._read: Callable[[str], Bound] | None = None  # made when it is first needed
         if parameters is not None:
             self.schema = _checked_schema(name, parameters)
             self._context = None if function is None else context_of(function)
         elif function is not None:
-            known = _known(function)
+            known = read_function(function)
             self.schema, self._signature, self._context = known.schema, known.signature, known.signature.context
             description = description or known.signature.description
         else:
             self.schema = {"type": "object", "properties": {}, "additionalProperties": False}
-        self.name = _checked_name(name)
         self.description = description
         self.function = function
         self.needs_approval = needs_approval
@@ -122,6 +129,7 @@ class Tool:
         """
         if isinstance(function, Tool):
             raise ConfigError(f"{function.name} is a tool already")
+        _refuse_foreign(function)
         require_function(function)
         return cls(
             name_of(function) if name is None else name,
@@ -150,12 +158,16 @@ class Tool:
         Raises:
             InvalidArgumentsError: they do not fit; its text tells the model all that is wrong.
         """
+        if self._read is None:
+            self._read = self._reader()
+        return self._read(text)
+
+    def _reader(self) -> Callable[[str], Bound]:
         arguments = late_import("streamkit.tools.arguments")
         if self._signature is not None:
-            bound: Bound = arguments.bind(self._signature.parameters, text)
-        else:
-            bound = arguments.bind_by_schema(self.schema, text)
-        return bound
+            return functools.partial(arguments.bind, self._signature.parameters, name=self.name)
+        read: Callable[[str], Bound] = arguments.SchemaBinder(self.schema, self.name).bind
+        return read
 
     def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments by name, with the defaults of those that are missing."""
@@ -194,6 +206,8 @@ class Tool:
                 f"{self.name}: needs_approval is True, False or a function of the arguments, "
                 f"not {self.needs_approval!r:.80}"
             )
+        if inspect.iscoroutinefunction(self.needs_approval):
+            raise ConfigError(f"{self.name}: needs_approval is an async function, and streamkit is synchronous")
         if not isinstance(self.idempotent, bool):
             raise ConfigError(f"{self.name}: idempotent is True or False, not {self.idempotent!r:.80}")
         if self.strict is not None and not isinstance(self.strict, bool):
@@ -292,13 +306,16 @@ def _tool_or_dict(value: Any) -> Tool | Mapping[str, Any]:
         return value
     if isinstance(value, Mapping):
         return _of_dict(value) if value.get("type") == "function" else value
-    foreign = [name for name in _FOREIGN if hasattr(value, name)]
-    if foreign and not isinstance(value, type):
+    return Tool.of(value)
+
+
+def _refuse_foreign(value: Any) -> None:
+    named = not isinstance(value, type) and isinstance(getattr(value, "name", None), str)
+    if named and any(hasattr(value, attribute) for attribute in _FOREIGN):
         raise ConfigError(
             f"{type(value).__module__.partition('.')[0]}'s {type(value).__name__} is another library's tool: pass the "
             "function that it was made of, or streamkit.Tool(name, description, parameters, function)"
         )
-    return Tool.of(value)
 
 
 def _of_dict(value: Mapping[str, Any]) -> Tool:
@@ -311,31 +328,6 @@ def _of_dict(value: Mapping[str, Any]) -> Tool:
         declared.get("parameters"),
         strict=declared.get("strict"),
     )
-
-
-@attrs.frozen
-class _Known:
-    """What is read once a function."""
-
-    signature: Signature
-    schema: dict[str, Any]
-
-
-# By function, and for methods by whether they are bound.
-_functions: weakref.WeakKeyDictionary[Any, dict[bool, _Known]] = weakref.WeakKeyDictionary()
-
-
-def _known(function: Any) -> _Known:
-    owner = getattr(function, "__func__", function)
-    is_bound = owner is not function
-    try:
-        remembered = _functions.setdefault(owner, {})
-    except TypeError:  # an object that cannot be hashed or referred to weakly
-        remembered = {}
-    if is_bound not in remembered:
-        signature = signature_of(function)
-        remembered[is_bound] = _Known(signature, parameters_schema(signature))
-    return remembered[is_bound]
 
 
 def _checked_name(name: Any) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
+from streamkit.values.partial_json import GrowingText, PartialJson
 from streamkit.values.plain import NOT_PLAIN, Plain
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "ToolCallDelta",
     "ToolResult",
     "Usage",
+    "link",
+    "link_delta",
     "set_round",
     "summed",
     "text_chunk",
@@ -98,8 +101,16 @@ def _added(one: Usage, other: Usage) -> Usage:
     return Usage(**fields)
 
 
+class _Linked(Plain):
+    """A place beside the fields: it is neither compared, hashed, shown, written nor pickled."""
+
+    __slots__ = ("_so_far",)
+
+    _so_far: tuple[GrowingText, int]
+
+
 @attrs.frozen
-class ToolCallDelta(Plain):
+class ToolCallDelta(_Linked):
     """A piece of a tool call.
 
     Attributes:
@@ -113,6 +124,28 @@ class ToolCallDelta(Plain):
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+    def partial(self) -> Any:
+        """Return the value of the call's arguments so far, this piece included: JSON types, ``None`` for nothing.
+
+        A string shows as far as it has come, a number once it cannot grow any more. Text that is no JSON leaves the
+        value as it was before it. Nothing here is checked or repaired: it is for showing, not for acting on.
+
+        Looking at each piece, in order, costs the length of the arguments altogether. A piece of a stream knows those
+        before it. One that was made by hand, read by ``from_dict`` or unpickled is looked at alone; ``link`` tells it
+        the others.
+
+        Returns:
+            A value of the caller's own; what is whole inside of it is shared with the values of later pieces.
+
+        Threads: any.
+        """
+        so_far = getattr(self, "_so_far", None)
+        if so_far is not None:
+            return so_far[0].value(so_far[1])
+        alone = PartialJson()
+        alone.add(self.arguments)
+        return alone.value
 
     if not TYPE_CHECKING:
         function = Elsewhere("the call has call.name and call.arguments itself")
@@ -235,3 +268,31 @@ def text_chunk(text: str, index: int, raw: Any, id: str, model: str, usage: Usag
 def set_round(chunk: Chunk, number: int) -> None:
     """Set the round of a chunk that nobody has seen yet: a copy would cost more than the rest of its way."""
     object.__setattr__(chunk, "round", number)
+
+
+def link_delta(delta: ToolCallDelta, text: GrowingText) -> None:
+    """Make a delta the next piece of a call's arguments."""
+    object.__setattr__(delta, "_so_far", (text, text.add(delta.arguments)))
+
+
+def link(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Iterate chunks that come from elsewhere than a stream, such as a file: ``partial()`` of each call goes on.
+
+    ::
+
+        for chunk in link(Chunk.from_dict(json.loads(line)) for line in file):
+            if chunk.tool_call:
+                print(chunk.tool_call.partial())
+
+    Args:
+        chunks: the chunks of a reply or of several, each in order and up to its ``done`` chunk. Deltas that know their
+            call already stay as they are.
+    """
+    texts: dict[tuple[int, int, int], GrowingText] = {}
+    for chunk in chunks:
+        delta = chunk.tool_call
+        if chunk.finished:
+            texts.clear()
+        elif delta is not None and chunk.type == "tool_call" and not hasattr(delta, "_so_far"):
+            link_delta(delta, texts.setdefault((chunk.round, chunk.index, delta.index), GrowingText()))
+        yield chunk

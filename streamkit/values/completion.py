@@ -11,12 +11,14 @@ import attrs
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, FinishReason, ToolResult, Usage, summed
 from streamkit.values.messages import Message, ToolCall
-from streamkit.values.plain import Plain
+from streamkit.values.plain import Plain, refused
 
-__all__ = ["Choice", "Completion", "CostOf", "Fold", "fold", "price_by"]
+__all__ = ["Choice", "Completion", "CostOf", "Fold", "Parse", "changed", "fold", "parse_by", "price_by"]
 
 #: Takes a provider's name, a model and a usage; returns USD by list prices, ``None`` if unknown.
 CostOf = Callable[[str, str, Usage], "float | None"]
+#: Takes a reply; returns the instance of the type that was asked for, or raises ``InvalidOutputError``.
+Parse = Callable[["Completion"], Any]
 _cost_of: CostOf | None = None  # set once, when the package is imported
 
 _CHOICE_HINTS = {
@@ -29,7 +31,7 @@ _COMPLETION_HINTS = {
     "content": "the text is completion.text, and the calls of tools are completion.tool_calls",
     "output": "the text is completion.text, and the calls of tools are completion.tool_calls",
     "output_text": "it is completion.text here",
-    "output_parsed": "the text is completion.text",
+    "output_parsed": "it is completion.parsed here",
     "delta": "the text is completion.text",
     "candidates": "they are completion.choices here",
     "stop_reason": "it is completion.finish_reason here",
@@ -71,8 +73,31 @@ class Choice(Plain):
             raise no_attribute(self, name, _CHOICE_HINTS)
 
 
+class _Parsing:
+    """How a reply is parsed, and what came of it. Completions that differ in their usage alone share one."""
+
+    __slots__ = ("parse", "parsed")
+
+    def __init__(self, parse: Parse) -> None:
+        self.parse = parse
+        self.parsed: tuple[Any] | None = None
+
+    def value(self, completion: Completion) -> Any:
+        if self.parsed is None:
+            self.parsed = (self.parse(completion),)
+        return self.parsed[0]
+
+
+class _Typed(Plain):
+    """A place beside the fields: it is neither compared, hashed, shown nor written. Empty where no type was asked."""
+
+    __slots__ = ("_parsing",)
+
+    _parsing: _Parsing
+
+
 @attrs.frozen
-class Completion(Plain):
+class Completion(_Typed):
     """A reply as a whole, or as much of it as there is; ``str()`` is its text.
 
     Attributes:
@@ -119,6 +144,17 @@ class Completion(Plain):
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _COMPLETION_HINTS)
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = {field.name: getattr(self, field.name) for field in attrs.fields(Completion)}
+        parsing = getattr(self, "_parsing", None)
+        if parsing is not None:
+            state["_parsing"] = parsing.parse if _pickles(parsing.parse) else _left_behind
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, _Parsing(value) if name == "_parsing" else value)
+
     def __str__(self) -> str:
         return self.text
 
@@ -141,6 +177,18 @@ class Completion(Plain):
         return None if self.cost is None else "prices"
 
     @property
+    def parsed(self) -> Any:
+        """The instance of the type that ``response_format`` asked for; ``None`` where none was asked for.
+
+        It is made at the first look, and kept. A pickled completion still makes it if its type can be pickled.
+
+        Raises:
+            InvalidOutputError: the reply does not fit the type, is a refusal, was cut off, or is not whole yet.
+        """
+        parsing = getattr(self, "_parsing", None)
+        return None if parsing is None else parsing.value(self)
+
+    @property
     def message(self) -> Message:
         """The reply as a message, for the history of a conversation; a refusal is its content where there is no text.
 
@@ -148,6 +196,40 @@ class Completion(Plain):
         """
         content = self.text or self.refusal or (None if self.tool_calls else "")
         return Message("assistant", content, tool_calls=self.tool_calls, provider_data=self.provider_data)
+
+
+def parse_by(completion: Completion, parse: Parse | None) -> Completion:
+    """Have ``completion.parsed`` ask this function, and return the completion."""
+    if parse is not None:
+        object.__setattr__(completion, "_parsing", _Parsing(parse))
+    return completion
+
+
+def changed(completion: Completion, **fields: Any) -> Completion:
+    """Return a completion with other fields, as ``attrs.evolve`` does, and with what was asked for."""
+    new = attrs.evolve(completion, **fields)
+    parsing = getattr(completion, "_parsing", None)
+    if parsing is not None:
+        same = fields.keys() <= {"usage", "provider", "tool_results"}
+        object.__setattr__(new, "_parsing", parsing if same else _Parsing(parsing.parse))
+    return new
+
+
+def _pickles(parse: Parse) -> bool:
+    import pickle  # few programs need it
+
+    try:
+        pickle.dumps(parse)
+    except Exception:  # any class may raise any error of its own
+        return False
+    return True
+
+
+def _left_behind(completion: Completion) -> Any:
+    raise refused(
+        "the type of this reply cannot be pickled, as it is not at the top of a module; "
+        "look at completion.parsed before the completion is pickled or copied"
+    )
 
 
 _MANY_PIECES = 4096
@@ -246,6 +328,11 @@ class Fold:
     Each chunk has a number, and adding it again under that number changes nothing. So an interrupt, such as Ctrl-C in
     the middle of ``add``, loses nothing and doubles nothing: add the same chunks once more.
 
+    Args:
+        provider: the name of the provider.
+        model: the model that was asked.
+        parse: for ``Completion.parsed``; ``None`` where no type was asked for.
+
     Not locked: who shares one between threads holds a lock around it. A signal handler may look, or add the same
     chunks, while its thread is adding.
 
@@ -253,8 +340,11 @@ class Fold:
         count: chunks added so far, without those of an ``add`` that was interrupted.
     """
 
-    def __init__(self, provider: str = "", model: str = "") -> None:
+    def __init__(self, provider: str = "", model: str = "", parse: Parse | None = None) -> None:
         self.count = 0
+        self._parse = parse
+        # The last completion with a type, and what it was made of: what was parsed is not parsed again.
+        self._last: tuple[int, FinishReason | None, Completion] | None = None
         self._provider = provider
         self._id = ""
         self._model = model
@@ -342,12 +432,15 @@ class Fold:
         Args:
             interrupted: the finish reason of a reply that did not come to its own end.
         """
+        last = self._last
+        if last is not None and not self._adding and last[:2] == (self.count, interrupted):
+            return last[2]
         if not self._adding:
             for choice in self._choices.values():
                 choice.join()
         choices = tuple(self._choices[index].whole(index, interrupted) for index in sorted(self._choices))
         first = choices[0]
-        return Completion(
+        completion = Completion(
             first.text,
             first.reasoning,
             first.refusal,
@@ -363,6 +456,10 @@ class Fold:
             self._done and interrupted is None and first.finish_reason not in ("cancelled", "error"),
             tuple(self._results.values()),
         )
+        if self._parse is not None:
+            parse_by(completion, self._parse)
+            self._last = None if self._adding else (self.count, interrupted, completion)
+        return completion
 
 
 def fold(chunks: Iterable[Chunk], *, provider: str = "", model: str = "") -> Completion:

@@ -190,7 +190,8 @@ class RequestParameters(_OfSingleProviders, total=False):
         tools: what the model may call: functions, ``Tool``, or dicts in OpenAI's shape.
         tool_choice: ``auto``, ``none``, ``required``, or a dict that names a tool.
         parallel_tool_calls: whether several tools may be called at once.
-        response_format: the shape of the reply, such as ``{"type": "json_schema", "json_schema": {...}}``.
+        response_format: the type of the reply: a dataclass, attrs class, TypedDict, NamedTuple, pydantic model,
+            ``list[...]`` of them, a JSON schema, or OpenAI's ``{"type": "json_schema", "json_schema": {...}}``.
         reasoning_effort: how much to reason: ``none``, ``minimal``, ``low``, ``medium``, ``high``; some have more.
         verbosity: how long the answer should be: ``low``, ``medium``, ``high``.
         logprobs, top_logprobs: whether to send the probabilities of tokens, and of how many; see ``chunk.raw``.
@@ -216,7 +217,7 @@ class RequestParameters(_OfSingleProviders, total=False):
     presence_penalty: float | None
     prompt_cache_key: str | None
     reasoning_effort: str | None
-    response_format: Mapping[str, Any] | None
+    response_format: Any  # a union or ``Annotated`` has no type of its own
     safety_identifier: str | None
     seed: int | None
     service_tier: str | None

@@ -221,8 +221,8 @@ BACK: dict[str, Callable[[int], str]] = {
     **dict.fromkeys(
         ["openai-responses", "anthropic", "gemini", "bedrock", "gemini-interactions", "openrouter"], signature_of
     ),
-    "mistral": lambda round: THOUGHTS[round],
-    "deepseek": lambda round: THOUGHTS[round],
+    "mistral": lambda number: THOUGHTS[number],
+    "deepseek": lambda number: THOUGHTS[number],
     "cohere": plan_of,
 }
 

@@ -374,7 +374,7 @@ def test_completion() -> None:
         asked = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
         assert ["openai/gpt-one", "openai/gpt-two"] == completed("streamkit chat -m openai/g", **asked)
     assert ["openai-completions/", "openai-responses/", "openai/"] == sorted(completed("streamkit chat -m openai"))
-    assert ["demo/storyteller"] == completed("streamkit chat -m dem")
+    assert ["demo/assistant", "demo/storyteller"] == sorted(completed("streamkit chat -m dem"))
     assert ["mistral/"] == completed("streamkit chat -m mistr")
     assert [] == completed("streamkit chat -m mistral/")
     assert ["anthropic"] == completed("streamkit models -p an")

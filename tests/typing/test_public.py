@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+import attrs
+
 import streamkit
 from streamkit import (
     APIError,
@@ -18,6 +20,7 @@ from streamkit import (
     Client,
     Completion,
     ImagePart,
+    InvalidOutputError,
     Message,
     MessageDict,
     Observer,
@@ -39,6 +42,7 @@ from streamkit import (
     Usage,
     providers,
 )
+from streamkit.tools.problems import Problem
 from streamkit.wire.http import ResponseInfo
 from tests.typing.support import assert_type
 
@@ -75,6 +79,23 @@ def a_client(stop: threading.Event) -> None:
     client.close()
 
 
+@attrs.frozen
+class Invoice:
+    number: int
+
+
+def typed_output(client: Client, stream: Stream, completion: Completion) -> None:
+    assert_type(client.extract("openai/m", "Hi", Invoice), Invoice)
+    assert_type(client.extract("openai/m", "Hi", list[Invoice], attempts=3, temperature=0, timeout=30), list[Invoice])
+    assert_type(streamkit.extract("openai/m", "Hi", Invoice, stop=StopEvent()), Invoice)
+    assert_type(streamkit.extract("openai/m", "Hi", {"type": "object"}), Any)
+    assert_type(completion.parsed, Any)
+    assert_type(stream.iter_partial(), Iterator[Any])
+    assert_type(stream.iter_items(), Iterator[Any])
+    client.complete("openai/m", "Hi", response_format=list[Invoice])
+    client.complete("openai/m", "Hi", response_format=Invoice | None)
+
+
 def wrong_calls(client: Client) -> None:
     client.stream("openai/m", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stream(3, "Hi")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -85,6 +106,7 @@ def wrong_calls(client: Client) -> None:
     Timeout(30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Chunk("text").text = "frozen"  # type: ignore[misc]
     Completion().text = "frozen"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    client.extract("openai/m", "Hi", Invoice, attempts="2")  # type: ignore[call-overload]
     streamkit.merge(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -126,6 +148,7 @@ def a_chunk(chunk: Chunk) -> None:
     if chunk.tool_call is not None:
         assert_type(chunk.tool_call.index, int)
         assert_type(chunk.tool_call.arguments, str)
+        assert_type(chunk.tool_call.partial(), Any)
 
 
 def a_completion(completion: Completion) -> None:
@@ -175,6 +198,10 @@ def the_errors(stream: Stream) -> None:
         assert_type(error.limit, float)
     except ProtocolError as error:
         assert_type(error.excerpt, str)
+    except InvalidOutputError as error:
+        assert_type(error.problems, tuple[Problem, ...])
+        assert_type(error.problems[0].path, str)
+        assert_type(error.text, str)
     except StreamCancelledError as error:
         assert_type(error.partial, Completion)
     except StreamError as error:

@@ -34,6 +34,10 @@ TOOLS = [
     Message("tool", "18 C", tool_call_id="call_1"),
     Message("user", "Thanks"),
 ]
+ASKED = [
+    Message("user", "Look"),
+    Message("assistant", None, tool_calls=(ToolCall.of("call_1", "get_weather", '{"city":"Pa'),)),
+]
 FILE = [Message("user", [TextPart("Sum it up"), FilePart(PDF, "report.pdf")])]
 
 
@@ -56,4 +60,15 @@ CALLS: dict[str, ChatRequest] = {
     "json": call([Message("user", "Where?")], response_format={"type": "json_object"}),
     "effort": call([Message("user", "Think")], reasoning_effort="low"),
     "file": call(FILE),
+    "json-schema-tools": call([Message("user", "Where?")], tools=[WEATHER], response_format=IN_JSON),
+    "cut-arguments": call(
+        [*ASKED, Message("tool", "cut off", tool_call_id="call_1"), Message("user", "Again")], tools=[WEATHER]
+    ),
+    "image-result": call(
+        [*ASKED, Message("tool", [TextPart("Seen"), ImagePart(PIXEL)], tool_call_id="call_1")], tools=[WEATHER]
+    ),
+    "file-result": call(
+        [*ASKED, Message("tool", [FilePart(PDF, "report.pdf"), TextPart("Read")], tool_call_id="call_1")],
+        tools=[WEATHER],
+    ),
 }

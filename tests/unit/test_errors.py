@@ -18,6 +18,7 @@ from streamkit import (
     Completion,
     ConflictError,
     ConnectError,
+    InvalidOutputError,
     MisuseError,
     NotFoundError,
     OverloadedError,
@@ -36,6 +37,7 @@ from streamkit import (
     Usage,
     errors,
 )
+from streamkit.tools.problems import Problem
 
 PARTIAL = Completion("Once upon", finish_reason="error", usage=Usage(input_tokens=3))
 STREAM: dict[str, Any] = {"partial": PARTIAL, "retryable": True}
@@ -57,6 +59,7 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (StreamError, STREAM),
         (APIError, API),
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
+        (InvalidOutputError, {"problems": (Problem("total", "is required and missing"),), "text": "{}"}),
         (ProtocolError, {"excerpt": "<html>"}),
         (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
         (RunLimitError, {"limit": "rounds"}),

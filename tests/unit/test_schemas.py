@@ -17,6 +17,11 @@ CASES = [
     for case in json.loads((Path(rules.__file__).parent / "schemas.json").read_text("utf-8"))
     if "schema" in case
 ]
+# Those with objects of any keys, values of any kind, tuples or definitions that refer to themselves.
+OPEN = {
+    *("union_nested_none", "list_of_enum", "bare_containers", "json_value", "list_default", "fly", "cut", "tree_sum"),
+    *("doc_numpy", "doc_stars", "wrapped_badly"),
+}
 REWRITES = [dereferenced, inlined, without_synonyms, draft_7]
 NODE: dict[str, Any] = {
     "$ref": "#/$defs/Node",
@@ -52,17 +57,8 @@ def test_nothing_is_lost(rewrite: Any, case: dict[str, Any]) -> None:
 def test_a_closed_schema_takes_what_the_original_takes(case: dict[str, Any]) -> None:
     """A model that is held to it can still say all that fits, and it has nothing that the API does not know."""
     held = closed(dereferenced(case["schema"]))
+    assert (held is None) == (case["id"] in OPEN)
     if held is None:
-        text = json.dumps(case["schema"])
-        opened = (
-            '"additionalProperties": true',
-            '"additionalProperties": {',
-            "prefixItems",
-            "$ref",
-            "{}",
-            '"type": "object"}',
-        )
-        assert any(word in text for word in opened) or '"items"' not in text
         return
     unknown = ("oneOf", "exclusiveMinimum", "minimum", "maxLength", "pattern", "uniqueItems", "default")
     assert not any(f'"{word}":' in json.dumps(held) for word in unknown)

@@ -156,10 +156,10 @@ def test_a_bad_body_is_a_400(server: Server, body: bytes, param: str | None) -> 
 
 
 def test_the_models_are_listed(server: Server) -> None:
-    """GET /models knows the storyteller."""
+    """GET /models knows the storyteller and the assistant."""
     response, data = call(server, "GET", "/v1/models?limit=1")
     assert response.status == 200
-    assert [model["id"] for model in json.loads(data)["data"]] == ["storyteller"]
+    assert [model["id"] for model in json.loads(data)["data"]] == ["storyteller", "assistant"]
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/chat/completions"), ("POST", "/v1/images")])

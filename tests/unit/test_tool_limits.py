@@ -29,7 +29,7 @@ def sent(provider: Provider, *tools: Any, model: str = "m") -> Any:
     """Return the first tool as it is sent."""
     call = ChatRequest(model, messages_of("Hi"), {"tools": [*tools]})
     body = json.loads(provider.request(call).body or b"")
-    first = (body["toolConfig"] if "toolConfig" in body else body)["tools"][0]
+    first = body["toolConfig"]["tools"][0] if provider.name == "bedrock" else body["tools"][0]
     first = first["functionDeclarations"][0] if "functionDeclarations" in first else first
     return first.get("toolSpec", first.get("function", first))
 

@@ -109,7 +109,8 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
         elif blocks:
             messages.append({"role": role, "content": blocks})
     for message in messages:
-        message["content"].sort(key=lambda block: block.get("type") != "tool_result")
+        if message["role"] == "user":
+            message["content"].sort(key=lambda block: block.get("type") != "tool_result")
     return messages
 
 

@@ -1,4 +1,4 @@
-"""The demo model, ``demo/storyteller``, served by this process."""
+"""The demo models, ``demo/storyteller`` and ``demo/assistant``, served by this process."""
 
 from __future__ import annotations
 

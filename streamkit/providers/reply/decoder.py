@@ -11,7 +11,8 @@ import attrs
 from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.reply.errors import api_error
-from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, text_chunk
+from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, link_delta, text_chunk
+from streamkit.values.partial_json import GrowingText
 from streamkit.wire.json import parse_event, parse_json
 from streamkit.wire.loose_json import as_json, whole_characters
 
@@ -59,6 +60,7 @@ class ReplyDecoder:
         self._usage_told = True
         self._provider_data: list[Mapping[str, Any]] = []  # for the next chunk
         self._arguments = 0
+        self._texts: dict[tuple[int, int], GrowingText] = {}  # of arguments, by choice and call
         self._halves: dict[tuple[int, str], str] = {}  # first halves of surrogate pairs, by choice and field
         self._untold: list[Chunk] = []  # chunks of the event that reported an error
 
@@ -172,7 +174,12 @@ class ReplyDecoder:
         self._arguments += len(arguments)
         if self._arguments > _MAX_ARGUMENTS:
             raise ProtocolError(f"tool-call arguments of more than {_MAX_ARGUMENTS} characters")
-        return self._chunk("tool_call", index, raw, tool_call=ToolCallDelta(which, id, name, arguments))
+        delta = ToolCallDelta(which, id, name, arguments)
+        text = self._texts.get((index, which))
+        if text is None:
+            text = self._texts[index, which] = GrowingText()
+        link_delta(delta, text)
+        return self._chunk("tool_call", index, raw, tool_call=delta)
 
     def _chunk(self, type: Any, index: int, raw: Any, **fields: Any) -> Chunk:
         return Chunk(type, index=index, raw=raw, id=self._id, model=self._model, **fields)

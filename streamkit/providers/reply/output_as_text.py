@@ -57,7 +57,7 @@ class OutputAsText:
 
     def leftover(self) -> Sequence[Chunk]:
         """Return chunks for what was received but not delivered yet."""
-        return [*self._release(), *self._told(self._decoder.leftover())]
+        return [*self._release(), *self._told(self._decoder.leftover()), *self._release()]
 
     def finish(self) -> Chunk:
         """Return the ``done`` chunk."""

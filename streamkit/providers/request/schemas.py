@@ -29,15 +29,31 @@ class _UnfitError(ValueError):
     """A schema cannot be rewritten."""
 
 
-def _or_unchanged(rewrite: Callable[[Schema], Schema]) -> Callable[[Schema], Schema]:
-    @functools.wraps(rewrite)
-    def rewritten(schema: Schema) -> Schema:
-        try:
-            return rewrite(schema)
-        except _UnfitError:
-            return schema
+def _where(*words: str) -> Callable[[Callable[[Schema], Schema]], Callable[[Schema], Schema]]:
+    """Let a rewriting leave a schema as it is that has none of these keywords, or that it cannot rewrite.
 
-    return rewritten
+    Schemas are rewritten for each request, and to look for a keyword takes a tenth of the time.
+    """
+
+    def of(rewrite: Callable[[Schema], Schema]) -> Callable[[Schema], Schema]:
+        @functools.wraps(rewrite)
+        def rewritten(schema: Schema) -> Schema:
+            try:
+                return rewrite(schema) if _mentions(schema, words) else schema
+            except _UnfitError:
+                return schema
+
+        return rewritten
+
+    return of
+
+
+def _mentions(node: Any, words: tuple[str, ...], depth: int = 0) -> bool:
+    if depth > 2 * _DEEPEST:
+        raise _UnfitError("nested too deeply")
+    if isinstance(node, dict):
+        return any(word in node for word in words) or any(_mentions(each, words, depth + 1) for each in node.values())
+    return isinstance(node, list) and any(_mentions(each, words, depth + 1) for each in node)
 
 
 def _changed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]], depth: int = 0) -> Any:
@@ -77,7 +93,7 @@ def dereferenced(schema: Schema) -> Schema:
     return schema
 
 
-@_or_unchanged
+@_where("$ref")
 def inlined(schema: Schema) -> Schema:
     """Return a schema with each reference replaced by its definition, for servers that ignore references.
 
@@ -108,7 +124,7 @@ def inlined(schema: Schema) -> Schema:
     return whole
 
 
-@_or_unchanged
+@_where("const", "oneOf")
 def without_synonyms(schema: Schema) -> Schema:
     """Return a schema with ``enum`` for ``const`` and ``anyOf`` for ``oneOf``, which models read alike."""
 
@@ -123,7 +139,7 @@ def without_synonyms(schema: Schema) -> Schema:
     return changed
 
 
-@_or_unchanged
+@_where("prefixItems")
 def draft_7(schema: Schema) -> Schema:
     """Return a schema whose tuples are in the words of draft 7: an array for ``items``."""
 

@@ -21,10 +21,10 @@ __all__ = [
     "EMPTY_RESULT",
     "all_strict",
     "arguments_of",
+    "begun_by_user",
     "call_id_of",
     "call_shape",
     "full_parts",
-    "begun_by_user",
     "is_empty",
     "refuse_empty",
     "tools_for",
@@ -158,14 +158,14 @@ def begun_by_user(conversation: Sequence[Turn]) -> list[Turn]:
 
 def with_full_results(conversation: Sequence[Turn]) -> list[Turn]:
     """Return the turns with ``EMPTY_RESULT`` in place of blank results, for providers that refuse these."""
-    return [
-        attrs.evolve(turn, parts=(Text(EMPTY_RESULT),)) if turn.role == "tool" and _is_blank(turn) else turn
-        for turn in conversation
-    ]
+    return [_with_full_result(turn) if turn.role == "tool" else turn for turn in conversation]
 
 
-def _is_blank(turn: Turn) -> bool:
-    return all(isinstance(part, Text) and not part.text.strip() for part in turn.parts)
+def _with_full_result(turn: Turn) -> Turn:
+    if any(not isinstance(part, Text) or part.text.strip() for part in turn.parts):
+        return turn
+    marks = [part.cache_control for part in turn.parts if part.cache_control is not None]
+    return attrs.evolve(turn, parts=(Text(EMPTY_RESULT, marks[-1] if marks else None),))
 
 
 def arguments_of(provider: str, call: ToolCall) -> Mapping[str, Any]:

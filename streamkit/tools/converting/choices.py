@@ -29,6 +29,7 @@ class Choice(Converter):
         self._choices = {(type(value), value): result for value, result in choices}
         self._other = other
         self.kinds = frozenset(kind_of(value) for value, _ in choices)
+        self.is_one = len(choices) == 1
         words = [short(value, 60) for value, _ in choices[:_MOST_LISTED]]
         more = "" if len(choices) <= _MOST_LISTED else f" and {len(choices) - _MOST_LISTED} more"
         self.wanted = words[0] if len(words) == 1 else f"one of {', '.join(words)}{more}"

@@ -70,6 +70,10 @@ class Converter:
         """
         raise NotImplementedError
 
+    def may_fit(self, value: Any) -> bool:
+        """Return False if a value of the right kind cannot fit without a repair. A quick look, for unions."""
+        return True
+
     def refusal(self, value: Any) -> Refused:
         """Return the error for a value of a wrong kind."""
         return Refused.of("type", f"must be {self.wanted}", value)

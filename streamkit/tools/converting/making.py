@@ -60,7 +60,7 @@ class Made:
 
     Attributes:
         converter: of the type.
-        exact: whether the digits of numbers matter: for Decimal, and for types of pydantic's, which may hold one.
+        exact: whether the digits of a number matter: for Decimal, and for int, so that 2.99999999999999999 is no 3.
     """
 
     converter: Converter
@@ -106,11 +106,13 @@ class _Maker:
 
     def made(self, hint: Any) -> Converter:
         """Return the converter of a type."""
+        if isinstance(hint, str | typing.ForwardRef):
+            hint = _resolved(hint, vars(typing))
         if hint in (Any, object) or isinstance(hint, typing.TypeVar) or hint is typing.Hashable:
             return self._of_variable(hint)
         scalar = SCALARS.get(hint) if _is_hashable(hint) else None
         if scalar is not None:
-            self.exact |= hint is Decimal
+            self.exact |= hint is Decimal or hint is int
             return scalar
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin is typing.Annotated:
@@ -118,7 +120,7 @@ class _Maker:
         if _is_qualifier(origin):
             return self.made(arguments[0])
         if is_pydantic(hint):
-            return self._pydantic(hint)
+            return PydanticType(hint)
         if origin is typing.Union or origin is types.UnionType:
             return self._union(arguments)
         if _is_literal(origin):
@@ -135,14 +137,10 @@ class _Maker:
     def _annotated(self, hint: Any, metadata: tuple[Any, ...]) -> Converter:
         if is_pydantic(None, metadata):
             parts = (hint, *metadata)
-            return self._pydantic(typing.Annotated[parts])
+            return PydanticType(typing.Annotated[parts])
         inner = self.made(hint)
         checks = checks_of(metadata)
         return Constrained(inner, checks) if checks else inner
-
-    def _pydantic(self, hint: Any) -> Converter:
-        self.exact = True
-        return PydanticType(hint)
 
     def _union(self, members: tuple[Any, ...]) -> Converter:
         others = [self.made(member) for member in members if member not in (None, type(None))]
@@ -160,7 +158,9 @@ class _Maker:
             deferred = Deferred()
             self._classes[hint] = deferred
             variables = dict(zip(origin.__type_params__, typing.get_args(hint), strict=False))
-            deferred.target = self.made(_substituted(origin.__value__, variables))
+            module = sys.modules.get(origin.__module__, typing)
+            value = _resolved(origin.__value__, {**vars(module), origin.__name__: origin})
+            deferred.target = self.made(_substituted(value, variables))
         return self._classes[hint]
 
     def _collection(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Converter | None:
@@ -298,6 +298,15 @@ def _hints_of(kind: Any) -> dict[str, Any]:
     except NameError as error:
         raise ConfigError(f"a type in {kind.__qualname__} cannot be found: {error}") from None
     return {name: hint.type if isinstance(hint, dataclasses.InitVar) else hint for name, hint in hints.items()}
+
+
+def _resolved(hint: Any, names: dict[str, Any]) -> Any:
+    """Return a type whose parts may be text: ``Union[int, "list[Any]"]`` holds its text unread."""
+    holder = type("holder", (), {"__annotations__": {"hint": hint}})
+    try:
+        return typing.get_type_hints(holder, globalns=dict(names), localns=dict(names), include_extras=True)["hint"]
+    except NameError as error:
+        raise ConfigError(f"the type {hint} cannot be found: {error}") from None
 
 
 def _own_hints(base: type) -> dict[str, Any]:

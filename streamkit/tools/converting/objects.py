@@ -9,11 +9,12 @@ import attrs
 
 from streamkit.tools.converting.containers import Container
 from streamkit.tools.converting.converter import Converter, Walk
-from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused
+from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused, short
 
-__all__ = ["Field", "Fields", "converted_fields", "unexpected"]
+__all__ = ["Field", "Fields", "converted_fields", "objection", "unexpected"]
 
 _MOST_NAMED = 20  # known keys in one text
+_LONGEST_OBJECTION = 500  # characters
 
 
 @attrs.frozen(eq=False)
@@ -53,7 +54,7 @@ class Fields(Container):
     @property
     def wanted(self) -> str:  # type: ignore[override]
         """An object, and its keys."""
-        names = [field.key if field.required else f"{field.key} (optional)" for field in self.fields[:_MOST_NAMED]]
+        names = [_field_text(field) for field in self.fields[:_MOST_NAMED]]
         more = ", ..." if len(self.fields) > _MOST_NAMED else ""
         return f"an object with {', '.join(names)}{more}" if names else "an empty object"
 
@@ -70,12 +71,24 @@ class Fields(Container):
         try:
             return self._make(**arguments)
         except Exception as error:  # a check of the user's
-            raise Refused.of("value", _objection(error)) from error
+            raise Refused.of("value", objection(error), cause=error) from None
+
+    def may_fit(self, value: Any) -> bool:
+        """Return whether the keys are those of the class."""
+        known = 0
+        for field in self.fields:
+            if field.key in value:
+                known += 1
+            elif field.required:
+                return False
+        return known == len(value) - sum(name in value for name in self._ignored)
 
     def _without_ignored(self, given: dict[str, Any]) -> dict[str, Any]:
         wrong = [name for name, tag in self._ignored.items() if given.get(name, tag) != tag]
         if wrong:
-            raise Refused([Finding("value", f"must be {self._ignored[name]}", given[name], (name,)) for name in wrong])
+            raise Refused(
+                [Finding("value", f"must be {short(self._ignored[name], 60)}", given[name], (name,)) for name in wrong]
+            )
         return {name: item for name, item in given.items() if name not in self._ignored}
 
 
@@ -108,8 +121,16 @@ def unexpected(given: dict[str, Any], known: list[str]) -> list[Finding]:
     return [Finding("unexpected", text, path=(name,)) for name in others]
 
 
-def _objection(error: Exception) -> str:
+def _field_text(field: Field) -> str:
+    if not field.required:
+        return f"{field.key} (optional)"
+    # A key with one value names the class in a union.
+    return f"{field.key} {field.converter.wanted}" if getattr(field.converter, "is_one", False) else field.key
+
+
+def objection(error: object) -> str:
     """Return what a user's check says. Texts of other errors are Python's."""
-    text = str(error).strip()
-    own = isinstance(error, (ValueError, AssertionError)) and text and len(text) <= 500
-    return text if own else "is not valid"
+    if not isinstance(error, (ValueError, AssertionError)) or not error.args:
+        return "is not valid"
+    text = str(error.args[0]).strip()  # attrs has its own objects behind the text
+    return text if text and len(text) <= _LONGEST_OBJECTION else "is not valid"

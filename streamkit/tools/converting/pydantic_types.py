@@ -10,8 +10,9 @@ import msgspec
 
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.tools.converting.converter import KINDS, Converter, Walk
+from streamkit.tools.converting.objects import objection
 from streamkit.tools.problems import NOTHING, Finding, Refused
-from streamkit.tools.repairs import ExactFloat, changed, inside
+from streamkit.tools.repairs import changed, inside
 
 __all__ = ["PydanticType", "is_pydantic"]
 
@@ -70,16 +71,16 @@ class PydanticType(Converter):
 
     def _validated(self, value: Any, walk: Walk) -> Any:
         # As JSON, not as Python values: a strict model takes the text of a date from JSON only.
-        text = msgspec.json.encode(_numbers_as_written(value) if walk.exact else value)
+        text = msgspec.json.encode(value)
         try:
             return self._validate(text, strict=None if walk.lax else True)
         except ValueError as error:
             errors = getattr(error, "errors", None)
             if errors is None:
-                raise Refused.of("value", "is not valid") from error
+                raise Refused.of("value", objection(error), cause=error) from None
             raise _Invalid(value, errors(include_url=False)) from None
         except Exception as error:  # a validator of the user's
-            raise Refused.of("value", "is not valid") from error
+            raise Refused.of("value", objection(error), cause=error) from None
 
 
 class _Invalid(Exception):
@@ -124,9 +125,13 @@ def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
     if kind in _OBJECTS:
         return Finding("type", "must be an object", came, path)
     if kind in ("value_error", "assertion_error"):
-        return Finding("value", str(error.get("ctx", {}).get("error", "")) or "is not valid", came, path)
+        return Finding("value", objection(error.get("ctx", {}).get("error")), came, path)
     if kind == "json_invalid":
         return Finding("value", "is not valid", NOTHING, path)
+    if kind == "decimal_type":
+        return Finding("type", "must be a decimal number", came, path)
+    if "instance of" in error["msg"] or kind.startswith(("is_", "needs_", "callable")):  # names of Python's
+        return Finding("type", "is not valid", came, path)
     ours = "constraint" if _CONSTRAINT.search(kind) else "value" if kind in _VALUES else "type"
     text = _SUBJECT.sub("must ", error["msg"]).replace("must be a valid ", "must be a ")
     return Finding(ours, text.replace("a integer", "an integer"), came, path)
@@ -150,12 +155,3 @@ def _repaired(
             continue
         paths.add(path)
     return value, paths
-
-
-def _numbers_as_written(value: Any) -> Any:
-    """Return a value whose exact numbers are written with the digits that came."""
-    if isinstance(value, dict):
-        return {key: _numbers_as_written(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers_as_written(item) for item in value]
-    return msgspec.Raw(value.text.encode()) if isinstance(value, ExactFloat) else value

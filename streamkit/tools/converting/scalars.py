@@ -20,7 +20,7 @@ from streamkit.tools.repairs import ExactFloat
 
 __all__ = ["SCALARS", "Decimals", "Paths", "Scalar", "quoted"]
 
-_EXACT_INTEGERS: Final = 2**53  # a float holds each integer up to here
+_EXACT_INTEGERS: Final = 2**53  # below it a float holds each integer
 _MAX_EXPONENT: Final = 6144  # of decimal128. Decimal takes 1e999999999, whose digits fill the memory
 _NUMBER = re.compile(r"\s*(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*")
 _INTEGER = re.compile(r"-?[0-9]{1,4300}")
@@ -108,7 +108,7 @@ def _repaired_integer(value: Any) -> int:
         exact = Decimal(value.text)
         if exact.adjusted() < 400 and exact == exact.to_integral_value():
             return int(exact)
-    elif type(value) is float and abs(value) <= _EXACT_INTEGERS and value.is_integer():
+    elif type(value) is float and abs(value) < _EXACT_INTEGERS and value.is_integer():
         return int(value)
     raise ValueError
 

@@ -38,7 +38,7 @@ class Union(Converter):
     """One of several types.
 
     A value that fits a member as it is becomes that member, before any repair: a union with a string keeps text as it
-    is. Of classes the one fits whose keys have come, as unknown keys are refused.
+    is. Of classes the one fits whose keys have come, as unknown keys are refused; of several that fit, the first.
     """
 
     def __init__(self, members: list[Converter]) -> None:
@@ -72,36 +72,43 @@ class Union(Converter):
         return outcome
 
     def _converted(self, value: Any, walk: Walk) -> Any:
-        refusals: list[tuple[Converter, Refused]] = []
         for read, each_walk in self._readings(value, walk):
-            refusals = []
+            kind = kind_of(read)
             for member in self._members:
-                try:
-                    return member.convert(read, each_walk)
-                except Refused as refused:
-                    refusals.append((member, refused))
+                if kind in member.kinds and member.may_fit(read):
+                    try:
+                        return member.convert(read, each_walk)
+                    except Refused:
+                        continue
+        refusals = []
+        for member in self._members:
+            try:
+                return member.convert(value, walk)
+            except Refused as refused:
+                refusals.append((member, refused))
         raise self._refusal(value, refusals)
 
     @staticmethod
     def _readings(value: Any, walk: Walk) -> list[tuple[Any, Walk]]:
-        """Return the value as it is, what a string holds as it is, and the value with repairs."""
+        """Return the value as it is, and what a string holds, both to be taken without repairs."""
         readings = [(value, walk.strict)]
-        if walk.lax:
-            if type(value) is str:
-                held = quoted(value)
-                held = inside(value, exact=walk.exact) if held is NOTHING else held
-                if held is not NOTHING:
-                    readings.append((held, walk.strict))
-            readings.append((value, walk))
+        if walk.lax and type(value) is str:
+            held = quoted(value)
+            held = inside(value, exact=walk.exact) if held is NOTHING else held
+            if held is not NOTHING:
+                readings.append((held, walk.strict))
         return readings
 
     def _refusal(self, value: Any, refusals: list[tuple[Converter, Refused]]) -> Refused:
         """Return the error of the member that was meant, where that is plain; else one of them all."""
         kind = kind_of(value)
         meant = [refused for member, refused in refusals if kind in member.kinds]
-        if len(meant) > 1:  # of classes with a key that names the class, the one that it names
-            named = [refused for refused in meant if not any(_is_wrong_name(each) for each in refused.findings)]
-            meant = named if len(named) == 1 else meant
+        for is_against in (_is_wrong_name, _is_wrong_key):
+            if len(meant) > 1:
+                left = [refused for refused in meant if not any(is_against(each) for each in refused.findings)]
+                if not left:
+                    break
+                meant = left
         if len(meant) == 1 and any(each.path or each.kind == "constraint" for each in meant[0].findings):
             return meant[0]
         is_value = bool(meant) and all(each.kind == "value" for refused in meant for each in refused.findings)
@@ -109,4 +116,10 @@ class Union(Converter):
 
 
 def _is_wrong_name(finding: Finding) -> bool:
+    """Return whether it is about a key that names the class, such as a Literal."""
     return finding.kind == "value" and len(finding.path) == 1
+
+
+def _is_wrong_key(finding: Finding) -> bool:
+    """Return whether the class has other keys than those that came."""
+    return finding.kind in ("missing", "unexpected") and len(finding.path) == 1
