@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from streamkit import Approved, Chunk, Client, ImagePart, Message, Run, Suspension, Tool, Usage
+from streamkit import Approved, Chunk, Client, Message, Run, Suspension, Tool, Usage
 from streamkit.testing import Reply, Server, reply_in
 from tests.conformance.run_replies import ROUNDS, SCRIPTED, plan_of, signature_of, signed
 from tests.tool_cases import rules
-from tests.unit.calls import PIXEL
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "runs"
 
