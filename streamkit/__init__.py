@@ -51,8 +51,8 @@ from streamkit.streaming.stream import Stream
 from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
+from streamkit.values.growing_text import import_by as _import_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
-from streamkit.values.partial_json import import_by as _import_by
 from streamkit.values.plain import refuse_with as _refuse_with
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__

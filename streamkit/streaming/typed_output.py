@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, InvalidOutputError
 from streamkit.values.completion import Completion
-from streamkit.values.partial_json import PartialJson
 
 if TYPE_CHECKING:
     from streamkit.streaming.chunk_stream import ChunkStream
+    from streamkit.values.partial_json import PartialJson
 
 __all__ = ["NOTHING", "GrowingOutput", "TypedOutput", "partial_values", "whole_items"]
 
@@ -60,7 +61,7 @@ class GrowingOutput:
     def __init__(self, wrapped: str | None = None) -> None:
         self._wrapped = wrapped
         self._opening: str | None = ""  # the beginning of the text, until it is known what it is
-        self._json = PartialJson()
+        self._json: PartialJson = late_import("streamkit.values.partial_json").PartialJson()
 
     @property
     def version(self) -> int:

@@ -12,7 +12,7 @@ import json
 import re
 import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypedDict, get_args, get_origin
+from typing import Annotated, Any, TypedDict, Union, get_args, get_origin
 
 import attrs
 
@@ -34,6 +34,7 @@ _LISTS = (list, collections.abc.Sequence, collections.abc.Collection, collection
 _LONGEST_NAME = 64  # characters, as OpenAI has it
 # How a list begins that came without the object around it.
 _BARE_LIST = re.compile(r"\ufeff?\s*(?:```\w*\s*)?\[")
+_TO_ELSEWHERE = re.compile(r'"\$ref": "#(?!/\$defs/|/definitions/)')
 _object_class: Any = TypedDict  # made at run time, which type checkers do not know
 _CUT: dict[str | None, str] = {
     "length": "it was cut off at the limit of tokens: finish reason length; raise max_tokens",
@@ -165,7 +166,7 @@ class Output:
                 return read_value(self._form.hint, text)
             return read_value(self._form.asked, text)[self.wrapped]
         except InvalidValueError as error:
-            raise self._invalid(error.problems, text) from None
+            raise self._invalid(error.problems, text) from error.__cause__
 
     def parsed(self, completion: Completion) -> Any:
         """Return the instance that a reply has.
@@ -214,7 +215,7 @@ class Output:
             return converted(value, self._form.element)
         except InvalidValueError as error:
             place = f"{self.wrapped or ''}[{number}]"
-            raise self._invalid([_inside(place, problem) for problem in error.problems], "") from None
+            raise self._invalid([_inside(place, problem) for problem in error.problems], "") from error.__cause__
 
     def _invalid(self, problems: collections.abc.Sequence[Problem], text: str) -> InvalidOutputError:
         told = "; ".join(map(str, problems))
@@ -233,7 +234,7 @@ def _is_schema(shape: Mapping[str, Any]) -> bool:
     kind = shape.get("type")
     if kind is None:
         return not _SCHEMA_KEYWORDS.isdisjoint(shape)
-    return isinstance(kind, list) or kind in _JSON_TYPES
+    return isinstance(kind, list) or (isinstance(kind, str) and kind in _JSON_TYPES)
 
 
 def _is_type(wanted: Any) -> bool:
@@ -244,8 +245,7 @@ def _is_type(wanted: Any) -> bool:
 
 def _element(hint: Any) -> Any:
     """Return the type of a list's elements; ``None`` for what is no list."""
-    while get_origin(hint) is Annotated:
-        hint = hint.__origin__
+    hint = _bare(hint)
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin in _LISTS:
         return arguments[0] if arguments else Any
@@ -254,8 +254,10 @@ def _element(hint: Any) -> Any:
 
 def _wrapped(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return the schema of an object with one value; what the value refers to stays at the root."""
-    if '"$ref": "#"' in json.dumps(schema):
-        raise ConfigError("a JSON schema that refers to its root has to be an object: put the root into $defs")
+    if _TO_ELSEWHERE.search(json.dumps(schema, default=str)):
+        raise ConfigError(
+            "a JSON schema that is no object is put into one, so it can refer to its $defs alone, not to its root"
+        )
     inner = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
     whole = {"type": "object", "properties": {key: inner}, "required": [key], "additionalProperties": False}
     return {**whole, **_definitions(schema)}
@@ -269,9 +271,22 @@ def _name(hint: Any) -> str:
     element = _element(hint)
     if element is not None:
         return f"list_of_{_name(element)}"
-    if get_origin(hint) is Annotated:
-        return _name(hint.__origin__)
-    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else ""
+    hint = _bare(hint)
+    kind = get_origin(hint) or hint
+    return kind.__name__ if isinstance(kind, type) and kind not in (Union, types.UnionType) else ""
+
+
+def _bare(hint: Any) -> Any:
+    """Return a type without its ``Annotated``, and what a ``NewType`` or an alias stands for."""
+    while True:
+        if get_origin(hint) is Annotated:
+            hint = hint.__origin__
+        elif hasattr(hint, "__supertype__"):
+            hint = hint.__supertype__
+        elif hasattr(hint, "__value__") and not get_args(hint):
+            hint = hint.__value__
+        else:
+            return hint
 
 
 def _named(name: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from streamkit.values.attribute_hints import Elsewhere, dir_of, no_attribute
-from streamkit.values.partial_json import GrowingText, PartialJson
+from streamkit.values.growing_text import GrowingText
 from streamkit.values.plain import NOT_PLAIN, Plain
 
 __all__ = [
@@ -141,11 +141,10 @@ class ToolCallDelta(_Linked):
         Threads: any.
         """
         so_far = getattr(self, "_so_far", None)
-        if so_far is not None:
-            return so_far[0].value(so_far[1])
-        alone = PartialJson()
-        alone.add(self.arguments)
-        return alone.value
+        if so_far is None:
+            alone = GrowingText()
+            so_far = alone, alone.add(self.arguments)
+        return so_far[0].value(so_far[1])
 
     if not TYPE_CHECKING:
         function = Elsewhere("the call has call.name and call.arguments itself")

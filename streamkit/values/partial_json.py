@@ -1,16 +1,19 @@
-"""JSON that has not arrived in full: ``PartialJson``, and the text that the pieces of one tool call share."""
+"""JSON that has not arrived in full: ``PartialJson``.
+
+It is imported when somebody first looks, by the thread that looks: it takes jiter, which few programs need.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
-from types import ModuleType
 from typing import Any
+
+import jiter
 
 from streamkit.values.json_text import MAX_STRUCTURE, MAX_TEXT
 
-__all__ = ["GrowingText", "PartialJson", "import_by"]
+__all__ = ["PartialJson"]
 
 _DEEPEST = 201  # levels; jiter's own limit
 _SLICE = 64 * 1024  # characters that one regular expression sees: it does not let other threads run
@@ -39,14 +42,6 @@ _HALF_ESCAPE = re.compile(
     re.VERBOSE,
 )
 
-_import: Callable[[str], ModuleType] = import_module  # replaced once, when the package is imported
-
-
-def import_by(late_import: Callable[[str], ModuleType]) -> None:
-    """Have jiter imported by this function, because the values import nothing of the package."""
-    global _import
-    _import = late_import
-
 
 class PartialJson:
     """The value of a JSON text so far. The text is given in pieces, and each piece is read once.
@@ -67,7 +62,7 @@ class PartialJson:
     """
 
     __slots__ = (
-        *("_former", "_from_json", "_held", "_key", "_keys", "_missing", "_open", "_read", "_root", "_shown", "_text"),
+        *("_former", "_held", "_key", "_keys", "_missing", "_open", "_read", "_root", "_shown", "_text"),
         *("_size", "_values", "broken", "version"),
     )
 
@@ -76,7 +71,6 @@ class PartialJson:
     def __init__(self) -> None:
         self.broken = False
         self.version = 0
-        self._from_json: Callable[..., Any] = _import("jiter").from_json
         self._size = 0  # characters so far
         self._values = 0  # values so far
         self._held = ""  # the beginning of a token whose rest has not come
@@ -197,7 +191,7 @@ class PartialJson:
         if _NUMBER.fullmatch(text, position, end) is None or text[end] not in _AFTER_NUMBER:
             return self._give_up(text)
         try:
-            value = self._from_json(text[position:end].encode(), allow_inf_nan=False)
+            value = jiter.from_json(text[position:end].encode(), allow_inf_nan=False)
         except ValueError:  # too many digits
             return self._give_up(text)
         if value in (float("inf"), float("-inf")):  # 1e400: the text cannot be made of the value again
@@ -208,7 +202,7 @@ class PartialJson:
     def _read_string(self, text: str, position: int) -> int:
         end = _end_of(_STRING, text, position)
         if end > position:
-            self._lengthen(self._unescaped(text[position:end]))
+            self._lengthen(_unescaped(text[position:end]))
         if text.startswith('"', end):
             value, self._text, self._former = self._text, None, ""
             self._put(value, change=0)
@@ -217,7 +211,7 @@ class PartialJson:
 
     def _read_name(self, text: str, position: int) -> int:
         end = _end_of(_STRING, text, position)
-        self._key += self._unescaped(text[position:end])
+        self._key += _unescaped(text[position:end])
         if text.startswith('"', end):
             self._read = PartialJson._read_colon
             return end + 1
@@ -326,12 +320,6 @@ class PartialJson:
         self._read = PartialJson._skip
         return len(text)
 
-    def _unescaped(self, text: str) -> str:
-        if "\\" not in text:
-            return text
-        whole: str = self._from_json(f'"{text}"'.encode())
-        return whole
-
 
 def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
     match = pattern.match(text, position)
@@ -342,37 +330,8 @@ def _after_space(text: str, position: int) -> int:
     return _end_of(_SPACE, text, position) if text[position] in " \t\n\r" else position
 
 
-class GrowingText:
-    """The pieces of one JSON text, which the deltas of a tool call share.
-
-    Threads: one adds pieces, any may look.
-    """
-
-    __slots__ = ("_last", "_pieces")
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._last: list[tuple[int, PartialJson]] = []  # what the last look left: pieces read, and their value
-
-    def add(self, piece: str) -> int:
-        """Add a piece, and return how many there are."""
-        self._pieces.append(piece)
-        return len(self._pieces)
-
-    def value(self, count: int) -> Any:
-        """Return the value of the first ``count`` pieces.
-
-        Looks in order cost the length of the text altogether; a look back reads the text from its beginning.
-        """
-        # Taken out while it is used: a second thread, or the next look after an interrupt, starts anew.
-        try:
-            read, partial = self._last.pop()
-        except IndexError:
-            read, partial = 0, None
-        if partial is None or read > count:
-            read, partial = 0, PartialJson()
-        for piece in self._pieces[read:count]:
-            partial.add(piece)
-        value = partial.value
-        self._last = [(count, partial)]
-        return value
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    whole: str = jiter.from_json(f'"{text}"'.encode())
+    return whole

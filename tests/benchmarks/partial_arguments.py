@@ -12,7 +12,7 @@ import timeit
 import jiter
 
 from streamkit.values.chunks import ToolCallDelta, link_delta
-from streamkit.values.partial_json import GrowingText
+from streamkit.values.growing_text import GrowingText
 
 PIECE = 12  # characters
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from streamkit.providers.reply.decoder import ReplyDecoder
 from streamkit.values.chunks import Chunk, ToolCallDelta, link, link_delta
+from streamkit.values.growing_text import GrowingText
 from streamkit.values.json_text import MAX_STRUCTURE, MAX_TEXT
-from streamkit.values.partial_json import GrowingText, PartialJson
+from streamkit.values.partial_json import PartialJson
 
 _CASES = Path(__file__).parent.parent / "tool_cases" / "partial.jsonl"
 CASES = [json.loads(line) for line in _CASES.read_text(encoding="utf-8").splitlines()]

@@ -9,7 +9,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, NewType, TypedDict
 
 import attrs
 import pydantic
@@ -100,7 +100,8 @@ def serve() -> Iterator[Serve]:
         (Line, "Line", None),
         (Place, "Place", None),
         (Model, "Model", None),
-        (dict[str, int], "output", None),
+        (dict[str, int], "dict", None),
+        (NewType("Lines", list[Line]), "list_of_Line", "items"),
         (list[Line], "list_of_Line", "items"),
         (tuple[Line, ...], "list_of_Line", "items"),
         (Sequence[Model], "list_of_Model", "items"),
@@ -176,7 +177,7 @@ def test_a_type_that_json_cannot_say_is_refused() -> None:
 
 def test_a_schema_that_refers_to_its_root_is_not_wrapped() -> None:
     """A list of itself cannot be put into an object without changing its meaning."""
-    with pytest.raises(ConfigError, match="refers to its root"):
+    with pytest.raises(ConfigError, match="its root"):
         output_of({"type": "array", "items": {"$ref": "#"}})
 
 

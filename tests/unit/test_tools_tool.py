@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
-import sys
 import weakref
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -16,7 +15,7 @@ import pytest
 
 from streamkit import ConfigError, MisuseError, Tool, ToolCall, ToolContext, tool
 from streamkit.tools import tool as tool_module
-from streamkit.tools.signature import signature_of
+from streamkit.tools.arguments import InvalidArgumentsError
 from streamkit.tools.tool import tools_of
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -317,15 +316,14 @@ def test_call_by_hand(context: ToolContext) -> None:
     assert ("Oslo", "1") == made.call(Arguments(kwargs={"city": "Oslo"}), context)  # type: ignore[arg-type]
 
 
-def test_bind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool of a function is bound by its parameters, one by hand by its schema."""
-    stand_in = ModuleType("streamkit.tools.arguments")
-    stand_in.bind = lambda parameters, text: (parameters, text)  # type: ignore[attr-defined]
-    stand_in.bind_by_schema = lambda schema, text: (schema, text)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "streamkit.tools.arguments", stand_in)
+def test_bind() -> None:
+    """A tool of a function is bound by its parameters, one by hand by its schema; an error names the tool."""
     by_hand = Tool("by_hand", parameters=SCHEMA)
-    assert (signature_of(weather).parameters, "{}") == Tool.of(weather).bind("{}")
-    assert (by_hand.schema, "{}") == by_hand.bind("{}")
+    assert {"city": "Oslo"} == Tool.of(weather).bind('{"city": "Oslo"}').arguments
+    assert {"city": "Oslo"} == by_hand.bind('{"city": "Oslo"}').arguments
+    for made in (Tool.of(weather, name="forecast"), by_hand):
+        with pytest.raises(InvalidArgumentsError, match=made.name):
+            made.bind('{"city": [1]}')
 
 
 # tools=

@@ -12,7 +12,7 @@ from streamkit.errors import ProtocolError
 from streamkit.providers.contract import Event
 from streamkit.providers.reply.errors import api_error
 from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage, link_delta, text_chunk
-from streamkit.values.partial_json import GrowingText
+from streamkit.values.growing_text import GrowingText
 from streamkit.wire.json import parse_event, parse_json
 from streamkit.wire.loose_json import as_json, whole_characters
 

@@ -9,7 +9,7 @@ from streamkit.tools.converting.converter import Converter, Walk
 from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused
 from streamkit.tools.repairs import inside
 
-__all__ = ["Array", "Container", "Mapping", "Row"]
+__all__ = ["Array", "Container", "Mapping", "Row", "converted_items"]
 
 
 class Container(Converter):
