@@ -49,11 +49,16 @@ def signed(name: str, text: str, round: int, *, reasoning: str = "", tool_calls:
     plain = reply_in(
         SCRIPTED[name][0], text, reasoning=reasoning, tool_calls=tool_calls, usage=(7 + round, 11 + 2 * round)
     )
-    edit = _EDITS.get(name, _unchanged)
+    first = dict(tool_calls[0][1]) if tool_calls else None
+
+    def edited(event: _Event) -> Iterator[_Event]:
+        event = _renamed(event, round)
+        return _gemini(event, round, first) if name == "gemini" else _EDITS.get(name, _unchanged)(event, round)
+
     steps: list[Send] = []
     for step in plain.steps:
         assert isinstance(step, Send)
-        steps += [Send(data) for data in _edited(name, step.data, lambda event: edit(_renamed(event, round), round))]
+        steps += [Send(data) for data in _edited(name, step.data, edited)]
     return plain.but(steps=steps)
 
 
@@ -107,11 +112,10 @@ def _bedrock(event: _Event, round: int) -> Iterator[_Event]:
     yield event
 
 
-def _gemini(event: _Event, round: int) -> Iterator[_Event]:
+def _gemini(event: _Event, round: int, first: Mapping[str, Any] | None) -> Iterator[_Event]:
     """Sign the first of parallel calls, as Gemini 3 does, and the text of a reply without calls."""
     for part in event[1]["candidates"][0]["content"]["parts"]:
-        first = part.get("functionCall", {}).get("args") in (each[0][1] for each in ROUNDS)
-        if first or (part.get("text") == "" and round == len(ROUNDS)):
+        if part["functionCall"]["args"] == first if "functionCall" in part else first is None and part["text"] == "":
             part["thoughtSignature"] = signature_of(round)
     yield event
 
@@ -159,7 +163,6 @@ _EDITS: dict[str, Callable[[_Event, int], Iterator[_Event]]] = {
     "anthropic": _anthropic,
     "bedrock": _bedrock,
     "cohere": _cohere,
-    "gemini": _gemini,
     "gemini-interactions": _interactions,
     "openai-responses": _responses,
     "openrouter": _openrouter,

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import pytest
 
-from streamkit import Approved, Chunk, Client, Message, Run, Suspension, Tool, Usage
+from streamkit import Approved, Chunk, Client, FilePart, ImagePart, Message, Run, Suspension, Tool, Usage
+from streamkit.providers.contract import result_media_of
 from streamkit.testing import Reply, Server, reply_in
-from tests.conformance.run_replies import ROUNDS, SCRIPTED, plan_of, signature_of, signed
+from tests.conformance.run_replies import ROUNDS, SCRIPTED, Calls, plan_of, signature_of, signed
 from tests.tool_cases import rules
+from tests.unit.calls import PDF, PIXEL
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "runs"
 
@@ -263,3 +265,66 @@ def test_a_suspension_changes_no_request(name: str) -> None:
         assert at_once == [request.body for request in server.requests]
     assert "complete" == run.status
     assert whole.messages == run.messages
+
+
+MEDIA: dict[str, Any] = {"image": ImagePart(PIXEL), "file": FilePart(PDF, "report.pdf")}
+SHOW: Calls = [("show", {"alone": True}), ("show", {"alone": False})]
+
+
+def shown(name: str, kind: str, server: Server, *, needs_approval: bool = False) -> Run:
+    """Return a run whose tool returns an image or a file, alone and after text."""
+
+    def show(alone: bool) -> Any:
+        """Show it."""
+        return MEDIA[kind] if alone else ["Here it is.", MEDIA[kind]]
+
+    def second(call: Any) -> bool | None:
+        return True if call.arguments["alone"] else None
+
+    given = [Tool.of(show, needs_approval=needs_approval)]
+    run = run_of(name, server, given, approve=second)
+    if not needs_approval:
+        return run
+    list(run)
+    assert run.suspension is not None
+    kept = Suspension.from_json(run.suspension.to_json())
+    client = Client([SCRIPTED[name][1](server.url)], retry=1, timeout=60)
+    return client.resume(kept, {kept.waiting[0].id: Approved()}, tools=given, **PARAMS.get(name, {}))
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_a_result_with_an_image_or_a_file(name: str, kind: str) -> None:
+    """It is sent as the golden file has it; where a provider takes none the model is told so, and the run goes on."""
+    script = [signed(name, "", 0, reasoning="Show both", tool_calls=SHOW), signed(name, "I see.", 1)]
+    with Server(*script) as server:
+        run = shown(name, kind, server)
+        results = [chunk.tool_result for chunk in run if chunk.tool_result]
+        _, second = server.requests
+    assert ("complete", "I see.") == (run.status, run.completion.text)
+    if kind in result_media_of(SCRIPTED[name][1]("http://localhost")):
+        assert [None, None] == [result.error for result in results]
+        assert ["", "Here it is."] == [result.content for result in results]
+        assert [1, 2] == [len(result.parts) for result in results]
+        held(f"{kind}/{name}", second.json())
+    else:
+        what = {"image": "an image", "file": "a file"}[kind]
+        text = (
+            f"The function was called and has returned, but its result has {what}, "
+            "which this provider does not take in a result."
+        )
+        assert [("exception", text)] * 2 == [(result.error, result.content) for result in results]
+        assert [text, text] == [each for each in strings(second.json()) if what in each]
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_a_suspension_keeps_images_and_files(name: str, kind: str) -> None:
+    """The result that a suspension has kept as JSON is sent as it would have been at once."""
+    script = [signed(name, "", 0, reasoning="Show both", tool_calls=SHOW), signed(name, "I see.", 1)]
+    with Server(*script) as server:
+        list(shown(name, kind, server))
+        at_once = [request.body for request in server.requests]
+    with Server(*script) as server:
+        list(shown(name, kind, server, needs_approval=True))
+        assert at_once == [request.body for request in server.requests]
