@@ -224,6 +224,7 @@ BACK: dict[str, Callable[[int], str]] = {
     ),
     "mistral": lambda number: THOUGHTS[number],
     "deepseek": lambda number: THOUGHTS[number],
+    "ollama": lambda number: THOUGHTS[number],
     "cohere": plan_of,
 }
 
