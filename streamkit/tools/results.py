@@ -21,6 +21,11 @@ class ResultError(ValueError):
     """A result that cannot be sent to the model; the text says why, and what a function returns instead."""
 
 
+def _writable(text: str) -> str:
+    """Return plain text that can be sent: half of a surrogate pair, as in names of files, becomes a question mark."""
+    return str.__str__(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 @attrs.frozen
 class Content:
     """A result as the model gets it.
@@ -30,7 +35,7 @@ class Content:
         parts: the parts in OpenAI's shape, where there is more than text.
     """
 
-    text: str
+    text: str = attrs.field(converter=_writable)
     parts: tuple[Mapping[str, Any], ...] = ()
 
 
