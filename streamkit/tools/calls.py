@@ -14,7 +14,7 @@ from streamkit.errors import ConfigError
 from streamkit.tools.arguments import Bound, InvalidArgumentsError
 from streamkit.tools.claims import Claim, ClaimState
 from streamkit.tools.decisions import Answered, Approved, Decision, Rejected
-from streamkit.tools.results import Content, ResultError, content_of, message_of
+from streamkit.tools.results import Content, Media, ResultError, content_of, message_of
 from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
@@ -99,7 +99,7 @@ class PendingCall:
             self.exception = error
             self.answer(Content(f"Invalid arguments, the function was not called. {error}"), error="invalid arguments")
 
-    def decide(self, decision: Decision, media: frozenset[str]) -> None:
+    def decide(self, decision: Decision, media: Media) -> None:
         """Take a decision.
 
         Raises:
@@ -167,7 +167,7 @@ class PendingCall:
             )
         )
 
-    def take_up(self, claim: Claim, decision: Decision | None, media: frozenset[str]) -> bool:
+    def take_up(self, claim: Claim, decision: Decision | None, media: Media) -> bool:
         """Go on from what ``claims=`` has kept of the call, and take a decision; return whether its state changes.
 
         A function that was running when its process ended may have taken effect. Only that of an idempotent tool may be

@@ -15,12 +15,14 @@ from typing import Any
 from streamkit.concurrency.stop import ReentrantEvent, StopEvent
 from streamkit.tools.calls import PendingCall, failure_text
 from streamkit.tools.context import ToolContext
-from streamkit.tools.results import Content, ResultError, content_of
+from streamkit.tools.results import Content, Media, ResultError, content_of
 from streamkit.values.chunks import ToolResult
 
 __all__ = ["Execution"]
 
 _log = logging.getLogger("streamkit")
+
+_ANY = Media(frozenset({"image", "file"}))  # of a report, which no provider is sent
 
 
 class _Job:
@@ -30,7 +32,7 @@ class _Job:
     ``_lock`` guards the two, so that a result is taken either in time or never.
     """
 
-    def __init__(self, pending: PendingCall, context: ToolContext, media: frozenset[str]) -> None:
+    def __init__(self, pending: PendingCall, context: ToolContext, media: Media) -> None:
         self.pending = pending
         self.context = context
         self.started_at = time.monotonic()
@@ -143,7 +145,7 @@ class Execution:
         *,
         parallel: int,
         call_seconds: float | None,
-        media: frozenset[str],
+        media: Media,
         context: Callable[[PendingCall, StopEvent, Callable[[Any], object]], ToolContext],
         begin: Callable[[PendingCall], object],
         end: Callable[[PendingCall, bool], object],
@@ -205,7 +207,7 @@ class Execution:
         def report(value: Any) -> None:
             if job.ended or job.left:
                 return
-            content = content_of(value, self._media)
+            content = content_of(value, _ANY)
             seconds = time.monotonic() - job.started_at
             reports.append(
                 ToolResult(call.id, call.name, content.text, None, seconds, True, "running", value, content.parts)

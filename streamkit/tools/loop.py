@@ -34,6 +34,7 @@ from streamkit.tools.context import ToolContext
 from streamkit.tools.decisions import Approved, Decision, decision_of
 from streamkit.tools.execution import Execution
 from streamkit.tools.limits import RunLimits
+from streamkit.tools.results import Media
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
@@ -93,7 +94,7 @@ class Plan:
     provider: str
     messages: Sequence[Any]
     tools: Mapping[str, Tool]
-    media: frozenset[str] = frozenset()
+    media: Media = attrs.field(factory=Media)
     approve: Any = None
     parallel: int = 1
     limits: RunLimits = attrs.field(factory=RunLimits)

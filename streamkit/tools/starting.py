@@ -12,7 +12,8 @@ import attrs
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError, MisuseError, StoreConflictError
 from streamkit.observing.observers import Observer
-from streamkit.providers.contract import Provider
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Provider, result_media_of
 from streamkit.settings import shown
 from streamkit.streaming.stream import Stream
 from streamkit.tools.calls import PendingCall, planned
@@ -21,6 +22,7 @@ from streamkit.tools.decisions import Answered, Decision, Rejected, decision_of
 from streamkit.tools.limits import RunLimits
 from streamkit.tools.loop import Loop, Plan
 from streamkit.tools.output import output_of
+from streamkit.tools.results import Media
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
@@ -186,7 +188,7 @@ def _plan(
         provider=provider.name,
         messages=messages,
         tools={value.name: value for value in values if isinstance(value, Tool)},
-        media=frozenset(getattr(provider, "result_media", ())),
+        media=Media(result_media_of(provider), lambda parts: _refusal(provider, name, parts)),
         approve=asked.approve,
         parallel=asked.parallel,
         limits=asked.limits or RunLimits(),
@@ -197,6 +199,22 @@ def _plan(
         params=kept,
         output=output,
     )
+
+
+def _refusal(provider: Provider, name: str, parts: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a provider refuses parts in the result of a tool, "" if it does not: its translation alone knows."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": list(parts), "tool_call_id": "call_1"},
+    ]
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    try:
+        provider.request(ChatRequest(name, messages, {"tools": [tool]}))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def declared(given: Iterable[Any]) -> list[Mapping[str, Any]]:

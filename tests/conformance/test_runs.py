@@ -12,7 +12,21 @@ from typing import Any, Literal
 
 import pytest
 
-from streamkit import Approved, Chunk, Client, FilePart, ImagePart, Message, Run, Suspension, Tool, Usage
+from streamkit import (
+    Answered,
+    Approved,
+    Chunk,
+    Client,
+    ConfigError,
+    FilePart,
+    ImagePart,
+    Message,
+    Run,
+    Suspension,
+    Tool,
+    ToolContext,
+    Usage,
+)
 from streamkit.providers.contract import result_media_of
 from streamkit.testing import Reply, Server, reply_in
 from tests.conformance.run_replies import ROUNDS, SCRIPTED, Calls, plan_of, signature_of, signed
@@ -329,3 +343,48 @@ def test_a_suspension_keeps_images_and_files(name: str, kind: str) -> None:
     with Server(*script) as server:
         list(shown(name, kind, server, needs_approval=True))
         assert at_once == [request.body for request in server.requests]
+
+
+# What a provider takes by its kind, and not in this form, and a word of the reason.
+REFUSED: list[tuple[str, Any, str]] = [
+    ("ollama", ImagePart("https://example.com/a.png"), "by content"),
+    ("bedrock", ImagePart("https://example.com/a.png"), "does not fetch"),
+    ("bedrock", FilePart("data:application/zip;base64,UEsDBA==", "all.zip"), "formats"),
+    ("anthropic", FilePart("data:application/zip;base64,UEsDBA==", "all.zip"), "PDF"),
+    ("anthropic", ImagePart(PIXEL, detail="low"), "detail"),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "why"), REFUSED)
+@pytest.mark.parametrize("answered", [False, True], ids=["returned", "answered"])
+def test_a_result_that_only_the_translation_refuses(name: str, part: Any, why: str, answered: bool) -> None:
+    """The model is told why, in place of a request that fails after the function has run."""
+
+    def show() -> Any:
+        """Show it."""
+        return part
+
+    with Server(signed(name, "", 0, tool_calls=[("show", {})]), signed(name, "I see.", 1)) as server:
+        if answered:
+            with pytest.raises(ConfigError, match=rf"Answered.*cannot be sent: {name} .*{why}"):
+                list(run_of(name, server, [Tool.of(show, needs_approval=True)], approve=Answered(part)))
+            return
+        run = run_of(name, server, [Tool.of(show)])
+        (result,) = (chunk.tool_result for chunk in run if chunk.tool_result)
+    assert ("complete", "exception") == (run.status, result.error)
+    assert result.content.startswith(f"The function was called and has returned, but its result cannot be sent: {name}")
+    assert why in result.content
+
+
+def test_a_report_may_have_what_the_provider_does_not_take() -> None:
+    """A preliminary result is for the program alone."""
+
+    def show(context: ToolContext) -> str:
+        """Show it."""
+        context.report(ImagePart("https://example.com/a.png"))
+        return "shown"
+
+    with Server(signed("openai", "", 0, tool_calls=[("show", {})]), signed("openai", "I see.", 1)) as server:
+        results = [chunk.tool_result for chunk in run_of("openai", server, [Tool.of(show)]) if chunk.tool_result]
+    assert [(True, 1), (False, 0)] == [(result.preliminary, len(result.parts)) for result in results]
+    assert "shown" == results[-1].content
