@@ -259,6 +259,27 @@ def test_encrypted_reasoning_goes_back(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize(
+    "recording", [each for api, each in CALLING if api == "openai-responses" and each.name != UNTOLD], ids=label
+)
+def test_fields_of_calls_and_programs_of_responses_go_back(recording: Recording) -> None:
+    """A call has its namespace and its caller again, its result the caller, and a program is there as it came."""
+    _, _, body = sent_again("openai-responses", recording)
+    came = [event["item"] for event in data_of(recording) if event["type"] == "response.output_item.done"]
+
+    def fields(items: list[Any], type: str, *names: str) -> list[Any]:
+        return [{name: item.get(name) for name in names} for item in items if item["type"] == type]
+
+    names = ("call_id", "caller", "namespace")
+    assert fields(came, "function_call", *names) == fields(body["input"], "function_call", *names)
+    assert fields(came, "function_call", "caller") == fields(body["input"], "function_call_output", "caller")
+    assert [item for item in came if item["type"] == "program"] == [
+        item for item in body["input"] if item["type"] == "program"
+    ]
+    kinds = [item["type"] for item in body["input"]]
+    assert "program" not in kinds or kinds.index("reasoning") < kinds.index("program") < kinds.index("function_call")
+
+
+@pytest.mark.parametrize(
     "recording",
     [each for api, each in CALLING if api == "anthropic-messages" and each.name != CUT_OFF],
     ids=label,
