@@ -35,8 +35,7 @@ ELSEWHERE = {
 }
 CUT_OFF = "anthropic__sdk_incomplete_partial_json_response"
 OWN = {"OC5"}  # Writer takes ids back that are longer than OpenAI's may be, as it made them itself
-# xAI's custom calls are of its own tools, and it has answered them in the same reply.
-UNTOLD = "xai__v_xai-x-search-tool"
+X_SEARCH = "xai__v_xai-x-search-tool"
 
 
 def provider_of(api: str, recording: Recording, url: str) -> Provider:
@@ -107,7 +106,7 @@ def sent_again(api: str, recording: Recording) -> tuple[Run, Calls, dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("api", "recording"), [pair for pair in CALLING if pair[1].name not in (CUT_OFF, UNTOLD)], ids=label
+    ("api", "recording"), [pair for pair in CALLING if pair[1].name not in (CUT_OFF, X_SEARCH)], ids=label
 )
 def test_each_call_of_a_recording_is_made_and_answered_once(api: str, recording: Recording) -> None:
     """Functions get the recorded arguments, and the provider's rules accept the history and what is sent of it."""
@@ -187,6 +186,21 @@ def test_a_call_that_was_cut_off_is_not_made() -> None:
     assert "cut off" in text
 
 
+def test_tools_that_xai_calls_itself_are_none_of_the_run() -> None:
+    """Calls that the server has made and answered leave a run of one round, with its own tools not called."""
+    (recording,) = (recording for _, recording in CALLING if recording.name == X_SEARCH)
+    calls = Calls(recording)
+    with played("openai-responses", recording) as server:
+        client, model = client_of("openai-responses", recording, server)
+        own = Tool("look", "Look.", {"type": "object", "properties": {}}, lambda: "seen")
+        run = client.run(model, "Go", tools=[own, {"type": "x_search"}])
+        chunks = list(run)
+        assert 1 == len(server.requests)
+    assert ("complete", "stop", ()) == (run.status, run.completion.finish_reason, run.completion.tool_calls)
+    assert recording.expected["text"] == run.completion.text == "".join(chunk.text for chunk in chunks)
+    assert 2 == len(calls.asked)
+
+
 def values(shape: Any, *names: str) -> list[Any]:
     """Return all values of these names in a JSON value that are not empty, in order."""
     if isinstance(shape, Mapping):
@@ -259,7 +273,7 @@ def test_encrypted_reasoning_goes_back(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize(
-    "recording", [each for api, each in CALLING if api == "openai-responses" and each.name != UNTOLD], ids=label
+    "recording", [each for api, each in CALLING if api == "openai-responses" and each.name != X_SEARCH], ids=label
 )
 def test_fields_of_calls_and_programs_of_responses_go_back(recording: Recording) -> None:
     """A call has its namespace and its caller again, its result the caller, and a program is there as it came."""

@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming, read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from streamkit.errors import APIError, ProtocolError
@@ -49,10 +49,16 @@ class ResponsesDecoder(ReplyDecoder):
     leave one or the other out. So the decoder counts the delivered characters of each part, and delivers only the
     rest of what comes whole. Of a reasoning item it delivers either the content or the summary, whichever comes
     first. Tools that run on the server's side are in ``raw`` only.
+
+    Args:
+        provider: its name.
+        declared: names of the tools that the user has, if the server calls tools of its own in the same form, as xAI
+            does; ``None`` if it does not.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, declared: Collection[str] | None = None) -> None:
         super().__init__(provider)
+        self._declared = declared
         self._told_parts: dict[tuple[_Kind, Any], ToldParts] = {}  # by kind, and place of the item
         self._places = ItemPlaces()
         self._layout = Layout()
@@ -158,7 +164,7 @@ class ResponsesDecoder(ReplyDecoder):
         self, item: Mapping[str, Any], place: Any, raw: Any, *, whole: bool, following: int | None = None
     ) -> list[Chunk]:
         type = as_text(item.get("type"))
-        if type in _CALLS:
+        if type in _CALLS and not self._is_theirs(item):
             return self._call(item, place, raw, whole)
         if not whole:
             return []
@@ -170,6 +176,11 @@ class ResponsesDecoder(ReplyDecoder):
         if type in ("compaction", *_PROGRAMS):
             self._keep(item, place, following)
         return [self._chunk("text", 0, raw)]  # a tool on the server's side: all of it is in raw
+
+    def _is_theirs(self, item: Mapping[str, Any]) -> bool:
+        """Whether a call is of a tool of xAI's own, which has answered it."""
+        declared = self._declared
+        return declared is not None and item.get("type") == "custom_tool_call" and item.get("name") not in declared
 
     def _call(self, item: Mapping[str, Any], place: Any, raw: Any, whole: bool) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -250,7 +261,7 @@ class ResponsesDecoder(ReplyDecoder):
         places = self._places.at_end(items)
         chunks: list[Chunk] = []
         for item, place, next_place in zip(items, places, following(places), strict=True):
-            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
+            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning") and not self._is_theirs(item):
                 chunks += self._item(item, place, raw, whole=True, following=next_place)
             elif as_text(item.get("type")) in ("compaction", *_PROGRAMS):
                 self._keep(item, place, next_place)
