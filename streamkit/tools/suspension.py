@@ -21,8 +21,9 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 # The parameters of the request that a suspension keeps. Others may hold a key, such as those of MCP servers; they are
 # given anew to ``resume``.
 _KEPT = frozenset(
-    "frequency_penalty logit_bias max_completion_tokens max_tokens n parallel_tool_calls presence_penalty reasoning "
-    "reasoning_effort response_format seed service_tier stop_sequences temperature thinking tool_choice top_k top_p "
+    "enable_thinking frequency_penalty include logit_bias max_completion_tokens max_tokens min_p n parallel_tool_calls "
+    "presence_penalty reasoning reasoning_effort repetition_penalty response_format seed service_tier stop_sequences "
+    "store temperature think thinking thinking_budget thinking_config tool_choice top_k top_p truncation "
     "verbosity".split()
 )
 

@@ -184,6 +184,10 @@ def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return shapes
 
 
+def ids_of(run: Run) -> list[str]:
+    return [call.id for message in run.messages for call in message.tool_calls]
+
+
 def history() -> list[dict[str, Any]]:
     """Return what ``plain`` returns of the messages of a run."""
     messages: list[dict[str, Any]] = []
@@ -260,6 +264,13 @@ def test_ids_that_come_again_in_each_round(name: str) -> None:
         run = run_of(name, server, tools(), parallel=2)
         assert expected()[:-1] == told(list(run))[:-1]
     assert history() == plain(run.messages)
+    again = [*QUESTION, *run.messages, Message("user", "And now?")]
+    with Server(*counting_anew(name)) as server:
+        client = Client([SCRIPTED[name][1](server.url)], retry=1, timeout=60)
+        later = client.run(model_of(name), again, tools=tools(), parallel=2)
+        assert expected()[:-1] == told(list(later))[:-1]
+    assert history() == plain(later.messages)
+    assert len({*ids_of(run), *ids_of(later)}) == len([*ids_of(run), *ids_of(later)])
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
@@ -276,7 +287,7 @@ def test_a_suspension_changes_no_request(name: str) -> None:
             kept = Suspension.from_json(run.suspension.to_json())
             client = Client([SCRIPTED[name][1](server.url)], retry=1, timeout=60)
             decisions = {call.id: Approved() for call in kept.waiting}
-            run = client.resume(kept, decisions, tools=tools(needs_approval=True), **PARAMS.get(name, {}))
+            run = client.resume(kept, decisions, tools=tools(needs_approval=True))
         assert at_once == [request.body for request in server.requests]
     assert "complete" == run.status
     assert whole.messages == run.messages
@@ -304,7 +315,7 @@ def shown(name: str, kind: str, server: Server, *, needs_approval: bool = False)
     assert run.suspension is not None
     kept = Suspension.from_json(run.suspension.to_json())
     client = Client([SCRIPTED[name][1](server.url)], retry=1, timeout=60)
-    return client.resume(kept, {kept.waiting[0].id: Approved()}, tools=given, **PARAMS.get(name, {}))
+    return client.resume(kept, {kept.waiting[0].id: Approved()}, tools=given)
 
 
 @pytest.mark.parametrize("kind", MEDIA)
