@@ -325,7 +325,10 @@ class Loop(Ending):
                 raise queue.Empty
             if chunk is not None:
                 return chunk  # type: ignore[no-any-return]
-            self.settle(self._at_end or "cancelled")
+            if self._at_end is None:
+                self.cancel()
+            else:
+                self.settle(self._at_end)
         if self.error is not None:
             raise self.error.with_traceback(None)
         return None

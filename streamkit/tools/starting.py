@@ -171,7 +171,10 @@ def _plan(
     if params.get("n") not in (None, 1):
         raise ConfigError("n is 1 in a run: the calls of one reply are made")
     given = params.get("tools")
-    given = [] if given is None else list(given) if isinstance(given, Iterable) else given
+    if given is None:
+        given = []
+    elif isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        given = list(given)  # read twice below
     values = tools_of(given)
     wanted = params.get("response_format")
     output = None if wanted is None else output_of(wanted)
