@@ -228,31 +228,35 @@ class ConversationState:
             ConfigError: it is something else, or of a newer version of streamkit.
         """
         try:
-            if head["format"] > VERSION:
-                raise ConfigError(
-                    f"{where} was written by a newer version of streamkit (format {head['format']}, this one reads up "
-                    f"to {VERSION}); upgrade to read it"
-                )
-            summary, cost = head["summary"], float(head["spent_cost"])
-            if not math.isfinite(cost) or not isinstance(head["id"], str):
-                raise ValueError("a value of a wrong kind")
-            return cls(
-                head["id"],
-                [Turn.from_dict(turn) for turn in turns],
-                head["model"],
-                head["system"],
-                dict(head["variables"]),
-                dict(head["params"]),
-                None if summary is None else Summary(summary["text"], summary["turns"]),
-                Usage.from_dict(head["spent"]),
-                cost,
-                head["owner"],
-                head["title"],
-                head["changed_at"],
-                version,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if head["format"] <= VERSION:
+                return _state_of(head, turns, version)
+        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{where} is no conversation of streamkit: {type(error).__name__}: {error}") from None
+        raise ConfigError(
+            f"{where} was written by a newer version of streamkit (format {head['format']}, this one reads up to "
+            f"{VERSION}); upgrade to read it"
+        )
+
+
+def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> ConversationState:
+    summary, cost = head["summary"], float(head["spent_cost"])
+    if not math.isfinite(cost) or not isinstance(head["id"], str):
+        raise ValueError("a value of a wrong kind")
+    return ConversationState(
+        head["id"],
+        [Turn.from_dict(turn) for turn in turns],
+        head["model"],
+        head["system"],
+        dict(head["variables"]),
+        dict(head["params"]),
+        None if summary is None else Summary(summary["text"], summary["turns"]),
+        Usage.from_dict(head["spent"]),
+        cost,
+        head["owner"],
+        head["title"],
+        head["changed_at"],
+        version,
+    )
 
 
 def written(shape: Mapping[str, Any], id: str) -> str:
