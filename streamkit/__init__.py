@@ -52,7 +52,7 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.growing_text import import_by as _import_by
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall, assistant, system, user
 from streamkit.values.plain import refuse_with as _refuse_with
 from streamkit.values.text import estimate_tokens
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
@@ -150,6 +150,7 @@ __all__ = [
     "UsageTracker",
     "Window",
     "__version__",
+    "assistant",
     "complete",
     "estimate_tokens",
     "extract",
@@ -158,7 +159,9 @@ __all__ = [
     "merge",
     "providers",
     "stream",
+    "system",
     "tool",
+    "user",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"

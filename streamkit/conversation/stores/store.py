@@ -152,5 +152,9 @@ class MemoryStore(Store):
         """See ``Claims``."""
         return self._claims.move(id, call_id, expected, state, result)
 
+    def forget(self, id: str) -> None:
+        """See ``Claims``."""
+        self._claims.forget(id)
+
     def __repr__(self) -> str:
         return f"<MemoryStore, {len(self._states)} conversations>"
