@@ -76,7 +76,7 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of the program.
+    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of the program.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Conversation:
         self._spent = state.spent
         self._spent_cost = state.spent_cost
         self._version = state.version
+        self._unsaved = len(self._turns)  # the first turn that differs from what the store has
         self.model = state.model
         self.system = state.system
         self.variables = dict(state.variables)
@@ -383,13 +384,15 @@ class Conversation:
             if state is None:
                 state = ConversationState(self._id, [], self.model)
             self._turns, self._version = list(state.turns), state.version
+            self._unsaved = len(self._turns)
             self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
             self._recover()
 
     def _save(self, first_changed: int) -> None:
         if self._store is not None:
-            state = self._state(self._turns)
-            self._version = self._store.save(state, expected=self._version, first_changed=first_changed)
+            state, first = self._state(self._turns), min(first_changed, self._unsaved)
+            self._version = self._store.save(state, expected=self._version, first_changed=first)
+        self._unsaved = len(self._turns)
 
     def _recover(self) -> None:
         """Settle a turn that a crash left open."""
@@ -400,6 +403,7 @@ class Conversation:
             return  # somebody is in the middle of it
         note = "the program ended in the middle of this turn"
         self._turns[-1] = attrs.evolve(turn, state="rolled back", owner=None, error=note)
+        self._unsaved = len(self._turns) - 1
 
     # -- one turn ----------------------------------------------------------------------------------------
 

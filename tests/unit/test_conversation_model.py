@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import deque
 from typing import Any
 
 import attrs
@@ -75,7 +74,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.replies: deque[Reply] = deque()
+        self.scripts: dict[str, list[Reply]] = {}  # by question
         self.server = Server(self.answer)
         self.server.__enter__()
         self.client = Client([providers.OpenAI(api_key="k", base_url=self.server.url)], retry=Retry(attempts=1))
@@ -87,7 +86,11 @@ class Machine(RuleBasedStateMachine):
         self.total = 0
 
     def answer(self, request: Request) -> Reply:
-        return self.replies.popleft()
+        """Return the reply by the question, as a request of a turn that was left may come late."""
+        messages = request.json()["messages"]
+        asked = max(number for number, message in enumerate(messages) if message["role"] == "user")
+        round = sum(message["role"] == "assistant" for message in messages[asked:])
+        return self.scripts[messages[asked]["content"]][round]
 
     def teardown(self) -> None:
         self.client.close()
@@ -100,9 +103,11 @@ class Machine(RuleBasedStateMachine):
         store = self.store if stored else None
         self.chat = self.client.conversation("openai/m", system="Be kind.", store=store, id="a", **self.options)
 
-    def question(self) -> str:
+    def question(self, kind: str) -> str:
         self.asked += 1
-        return f"question {self.asked}"
+        question = f"question {self.asked}"
+        self.scripts[question] = REPLIES[kind]
+        return question
 
     def came(self, question: str, stream: streamkit.TurnStream) -> None:
         """Note what the program has seen of a turn."""
@@ -116,14 +121,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.waits)
     @rule(kind=st.sampled_from(sorted(REPLIES)), again=st.booleans())
     def send(self, kind: str, again: bool) -> None:
-        self.replies = deque(REPLIES[kind])
         if again and self.chat.turns:
             if self.chat.turns[-1].counts:
                 self.turns.pop()
             question = str(self.chat.turns[-1].asked.content)
+            self.scripts[question] = REPLIES[kind]
             stream = self.chat.retry()
         else:
-            question = self.question()
+            question = self.question(kind)
             stream = self.chat.stream(question)
         try:
             for _ in stream:
@@ -135,8 +140,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.waits)
     @rule(kind=st.sampled_from(["text", "call", "two calls", "torn"]), chunks=st.integers(0, 6), drop=st.booleans())
     def leave(self, kind: str, chunks: int, drop: bool) -> None:
-        self.replies = deque(REPLIES[kind])
-        question = self.question()
+        question = self.question(kind)
         stream = self.chat.stream(question)
         try:
             for _ in range(chunks):
@@ -156,7 +160,6 @@ class Machine(RuleBasedStateMachine):
     def resume(self, yes: bool | None) -> None:
         waiting = self.chat.suspension
         assert waiting is not None
-        self.replies = deque(REPLIES["approval"][1:])
         stream = self.chat.resume({waiting.waiting[0].id: yes})
         for _ in stream:
             pass
@@ -195,8 +198,7 @@ class Machine(RuleBasedStateMachine):
     @rule(chunks=st.integers(0, 4))
     def crash(self, chunks: int) -> None:
         """The process is gone in the middle of a turn: what the store has then is all that is left."""
-        self.replies = deque(REPLIES["text"])
-        question = self.question()
+        question = self.question("text")
         stream = self.chat.stream(question)
         for _ in range(chunks):
             next(stream)
