@@ -14,7 +14,7 @@ from streamkit.errors import ConfigError
 from streamkit.tools.arguments import Bound, InvalidArgumentsError
 from streamkit.tools.claims import Claim, ClaimState
 from streamkit.tools.decisions import Answered, Approved, Decision, Rejected
-from streamkit.tools.results import Content, ResultError, content_of, message_of
+from streamkit.tools.results import Content, ResultError, content_of, json_types_of, message_of
 from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
@@ -126,9 +126,9 @@ class PendingCall:
         if decision.arguments is None:
             return
         try:
-            text = json.dumps(dict(decision.arguments), ensure_ascii=False, default=str)
+            text = json.dumps(dict(decision.arguments), ensure_ascii=False, default=json_types_of)
             bound = self.tool.bind(text)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"Approved(arguments=...) for the call {self.call.id!r}: {error}") from None
         self.bound, self.edited = bound, text
 
