@@ -117,6 +117,8 @@ class PendingCall:
         else:
             self._approve(decision)
         self.decision = decision
+        if self.result is None:
+            self.state = "not begun"
 
     def _approve(self, decision: Approved) -> None:
         if self.tool is None or self.tool.function is None:
