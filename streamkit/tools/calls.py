@@ -22,7 +22,7 @@ from streamkit.values.messages import Message, ToolCall
 __all__ = ["PendingCall", "acceptable", "digest_of", "failure_text", "planned"]
 
 _LONGEST_ERROR = 2000  # characters of an exception's text, for the model
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}\Z")
 
 # What the model is told of a call that has no result, by how far it came.
 _UNANSWERED: dict[CallState, str] = {
@@ -275,7 +275,8 @@ def acceptable(calls: tuple[ToolCall, ...], used: set[str]) -> tuple[ToolCall, .
             id = f"{call.id[:30] or 'call'}_{number}"
             number += 1
         used.add(id)
-        name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unnamed"
+        name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]|^(?=[0-9-])", "_", call.name)[:64]
+        name = name or "unnamed"
         kept.append(call if (id, name) == (call.id, call.name) else attrs.evolve(call, id=id, name=name))
     return tuple(kept)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -333,7 +334,7 @@ PROGRAM = """if True:
     [
         ("text", 1, "interrupted cancelled 1"),
         ("function", 1, "interrupted cancelled finished running not begun 4"),
-        ("pool", 3, "interrupted cancelled finished running finished 4"),
+        ("pool", 3, "interrupted cancelled finished running (finished|running) 4"),
     ],
 )
 def test_ctrl_c(phase: str, parallel: int, said: str) -> None:
@@ -351,7 +352,7 @@ def test_ctrl_c(phase: str, parallel: int, said: str) -> None:
                 for _ in range(lines):
                     assert program.stdout.readline() == "inside\n"
                 program.send_signal(signal.SIGINT)
-                assert program.communicate(timeout=SOON)[0] == said + "\n"
+                assert re.fullmatch(said + "\n", program.communicate(timeout=SOON)[0])
             finally:
                 program.kill()
         assert len(server.requests) == 1
@@ -376,8 +377,8 @@ def by_merge(run: Run, seen: list[Chunk]) -> None:
 def by_looking(run: Run, seen: list[Chunk]) -> None:
     for chunk in run:
         seen.append(chunk)
-        assert refused_by(run.messages) == {}
-        assert run.completion is not None
+        assert run.text == "".join(each.text for each in seen if each.round == chunk.round)
+        assert len(run.messages) >= len(run.rounds) - 1
 
 
 def by_approving(run: Run, seen: list[Chunk]) -> None:
@@ -427,7 +428,7 @@ def tried(
 
 
 TAKES = [by_for, by_recv, by_merge, by_looking, by_approving]
-TRIES = 120  # places of each kind of run: one takes some milliseconds
+TRIES = 60  # places of each kind of run: one takes some milliseconds
 
 
 def places(total: int, kind: int) -> range:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from streamkit import Message
@@ -13,12 +13,17 @@ from tests.tool_cases import rules
 USER = {"role": "user", "content": "Go on"}
 
 
-def refused_by(messages: Iterable[Message]) -> dict[str, Any]:
-    """Return the families that refuse a run's messages between two of the user's, with the rules that are broken."""
+def refused_by(messages: Iterable[Message], before: Sequence[dict[str, Any]] = (USER,)) -> dict[str, Any]:
+    """Return the families that refuse a run's messages before another one of the user's, with the broken rules.
+
+    Args:
+        messages: of the run.
+        before: the history that the run was started with.
+    """
     own = [message.to_dict() for message in messages]
     found = {}
     for family in rules.FAMILIES:
-        history = bridged(family, [USER, *own, USER])
+        history = bridged(family, [*before, *own, USER])
         if rules.accepts(family, history) is not True:
             found[family] = rules.judge(family, history)
     return found
