@@ -76,7 +76,8 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of the program.
+    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of
+    the program.
     """
 
     def __init__(
