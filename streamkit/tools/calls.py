@@ -213,21 +213,11 @@ def planned(call: ToolCall, tools: Mapping[str, Tool], *, cut: bool) -> PendingC
         pending.answer(Content(f"There is no tool {call.name!r}; {known}."), error="unknown tool")
         return pending
     pending.read()
-    if cut and pending.result is not None and _is_incomplete(call.raw_arguments):
+    wrong = pending.exception
+    if cut and isinstance(wrong, InvalidArgumentsError) and wrong.kind == "invalid_json":
         text = "The arguments were cut off at the reply's limit of tokens; the function was not called."
         pending.answer(Content(text), error="cut off")
     return pending
-
-
-def _is_incomplete(text: str) -> bool:
-    """Return whether a text is no JSON, as one that was cut off is."""
-    try:
-        json.loads(text)
-    except ValueError:
-        return True
-    except RecursionError:
-        return False
-    return False
 
 
 def acceptable(calls: tuple[ToolCall, ...], used: set[str]) -> tuple[ToolCall, ...]:
