@@ -52,8 +52,9 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.growing_text import import_by as _import_by
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall, assistant, system, user
 from streamkit.values.plain import refuse_with as _refuse_with
+from streamkit.values.text import estimate_tokens
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
@@ -63,6 +64,10 @@ _price_by(_cost_of)
 _refuse_with(ConfigError)
 
 if TYPE_CHECKING:
+    from streamkit.conversation.conversation import Conversation
+    from streamkit.conversation.stores.store import MemoryStore, Store
+    from streamkit.conversation.turn_stream import TurnStream
+    from streamkit.conversation.window import Window
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.providers.reply.model_lists import ModelInfo
@@ -91,11 +96,13 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "ConnectError",
+    "Conversation",
     "FileClaims",
     "FilePart",
     "ImagePart",
     "InvalidOutputError",
     "MemoryClaims",
+    "MemoryStore",
     "Message",
     "MessageDict",
     "MisuseError",
@@ -120,6 +127,7 @@ __all__ = [
     "ServerError",
     "Stats",
     "StopEvent",
+    "Store",
     "StoreConflictError",
     "Stream",
     "StreamCancelledError",
@@ -136,18 +144,24 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "TruncatedStreamError",
+    "TurnStream",
     "Usage",
     "UsageTotals",
     "UsageTracker",
+    "Window",
     "__version__",
+    "assistant",
     "complete",
+    "estimate_tokens",
     "extract",
     "first",
     "fold",
     "merge",
     "providers",
     "stream",
+    "system",
     "tool",
+    "user",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
@@ -166,18 +180,23 @@ _MODULES = {
     "Answered": "tools.decisions",
     "Approved": "tools.decisions",
     "Claims": "tools.claims",
+    "Conversation": "conversation.conversation",
     "FileClaims": "tools.claims",
     "MemoryClaims": "tools.claims",
+    "MemoryStore": "conversation.stores.store",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
+    "Store": "conversation.stores.store",
     "Suspension": "tools.suspension",
     "Tool": "tools.tool",
     "ToolContext": "tools.context",
+    "TurnStream": "conversation.turn_stream",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
+    "Window": "conversation.window",
     "tool": "tools.tool",
 }
 
