@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from streamkit.cli import typed_input
@@ -72,6 +72,7 @@ class Approval:
         on_screen = to.shows_calls
         if not on_screen:
             _tell(call_text(call.name, call.arguments))
+        _forget_keys()
         while True:
             try:
                 typed = _read(_PROMPT, on_screen).strip()
@@ -136,6 +137,16 @@ def _can_ask(to: Sink) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     return to.shows_calls or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _forget_keys() -> None:
+    """Forget what was typed before the question: it cannot be meant as an answer."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    with suppress(termios.error):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _tell(text: str, on_screen: bool = False) -> None:

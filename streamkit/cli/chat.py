@@ -74,7 +74,7 @@ Examples:
     metavar="SECONDS",
     type=Number(min=0, min_open=True),
     help="How long the whole answer may take, retries included. By default there is no such limit, but 60 "
-    "seconds without anything from the model are too long.",
+    "seconds without anything from the model are too long. With --tool it holds for each reply of the model.",
 )
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="The longest answer, in tokens.")
 @click.option("--temperature", metavar="T", type=Number(min=0), help="0 for the likeliest words, more for others.")

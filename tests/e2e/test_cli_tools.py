@@ -6,14 +6,15 @@ import json
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamkit.testing import Reply, Request, Server, Wait, chunk_event, text_reply, tool_call_reply
-from tests.e2e.test_cli import CTRL_C, CTRL_D, Terminal, at, run
+from streamkit.testing import Reply, Request, Server, Wait, WaitFor, chunk_event, text_reply, tool_call_reply
+from tests.e2e.test_cli import CTRL_C, CTRL_D, SECONDS, Terminal, at, run
 from tests.e2e.test_cli_terminal import ask, completed, leave, pieces
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
@@ -183,6 +184,22 @@ def test_edit(here: Path) -> None:
             assert 0 == terminal.wait()
     assert ["Oslo F"] == called(here)
     assert "The arguments were changed" in sent(server.requests[1])[-1][1]
+
+
+def test_keys_typed_before_a_question_are_no_answer(here: Path) -> None:
+    """What was typed while the model wrote allows nothing."""
+    go = threading.Event()
+    calls = Reply([chunk_event("Let me see."), WaitFor(go, SECONDS), *tool_call_reply("weather", OSLO).steps])
+    with Server(calls, text_reply("ok")) as server:
+        with Terminal("chat", "Hi", "--tool", "mine:weather", cwd=here, **at(server)) as terminal:
+            terminal.expect("Let me see.")
+            terminal.type("y\n")
+            terminal.expect("y\n")  # the terminal's own echo
+            go.set()
+            terminal.expect(ASKED)
+            terminal.type("n\n")
+            assert 0 == terminal.wait()
+    assert [] == called(here)
 
 
 def test_ctrl_d_at_a_question_is_no(here: Path) -> None:
