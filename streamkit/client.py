@@ -229,8 +229,10 @@ class Client:
             given = Unshown(given, response_format=output.response_format)
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
-        if _has_functions(given.get("tools")):
-            given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
+        if isinstance(given.get("tools"), Iterable) and not isinstance(given["tools"], (str, bytes, Mapping)):
+            given["tools"] = list(given["tools"])
+            if any(map(callable, given["tools"])):
+                given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
         chat = ChatRequest(name, messages_of(messages), given, body, headers)
         request = provider.request(chat)
         if not isinstance(request, HttpRequest):
@@ -624,11 +626,6 @@ def _typed_output(wanted: Any) -> TypedOutput | None:
         return None
     output: TypedOutput | None = late_import("streamkit.tools.output").output_of(wanted)
     return output
-
-
-def _has_functions(tools: object) -> bool:
-    """Return whether there is a function or a ``Tool`` among the tools; a wrong value is for the provider to refuse."""
-    return isinstance(tools, (list, tuple)) and any(callable(each) for each in tools)
 
 
 def _unshown(extra_body: object) -> Unshown | WrongType:

@@ -463,11 +463,13 @@ class Loop(Ending):
         self._spent = now
         reached: list[tuple[str, str]] = []
         if limits.rounds is not None and now.rounds >= limits.rounds:
-            reached.append(("rounds", f"{limits.rounds} requests to the model"))
+            reached.append(("rounds", f"{limits.rounds} request{_s(limits.rounds)} to the model"))
         if limits.calls is not None and now.calls > limits.calls:
-            reached.append(("calls", f"{limits.calls} calls of tools"))
+            reached.append(("calls", f"{limits.calls} call{_s(limits.calls)} of tools"))
         if limits.repeats is not None and max(repeats.values(), default=0) > limits.repeats:
-            reached.append(("repeats", f"{limits.repeats} calls of one tool with the same arguments"))
+            reached.append(
+                ("repeats", f"{limits.repeats} call{_s(limits.repeats)} of one tool with the same arguments")
+            )
         if limits.tokens is not None and now.tokens >= limits.tokens:
             reached.append(("tokens", f"{limits.tokens} tokens"))
         if limits.cost is not None and now.cost >= limits.cost:
@@ -813,6 +815,10 @@ def _message_of(value: Any) -> Any:
         return Message.from_dict(value)
     except StreamkitError:
         return value
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _raise(pending: PendingCall) -> None:
