@@ -27,6 +27,7 @@ from streamkit.errors import (
     MisuseError,
     NotFoundError,
     OverloadedError,
+    PackError,
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
@@ -65,6 +66,7 @@ _refuse_with(ConfigError)
 if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
+    from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -104,6 +106,7 @@ __all__ = [
     "NotFoundError",
     "Observer",
     "OverloadedError",
+    "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -144,10 +147,12 @@ __all__ = [
     "extract",
     "first",
     "fold",
+    "load_pack",
     "merge",
     "providers",
     "stream",
     "tool",
+    "validate_pack",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
@@ -178,7 +183,9 @@ _MODULES = {
     "ToolContext": "tools.context",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
+    "load_pack": "packs.loading",
     "tool": "tools.tool",
+    "validate_pack": "packs.loading",
 }
 
 

@@ -4,6 +4,8 @@
 
     StreamkitError                 picklable; no key in str(), repr() or a traceback's locals of ours
     |- ConfigError                 before any I/O: the call has to be changed
+    |  '- PackError                a file of prompts that is refused; .problems
+    |     '- RenderError           a prompt and the values of its variables do not fit; .code .names
     |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
     |  |- StreamTimeout            also a TimeoutError; .phase connect|first|idle|total, .limit (seconds)
@@ -41,6 +43,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamkit.packs.problems import Problem as PackProblem
     from streamkit.tools.problems import Problem
     from streamkit.values.completion import Completion
     from streamkit.values.messages import ToolCall
@@ -58,11 +61,13 @@ __all__ = [
     "MisuseError",
     "NotFoundError",
     "OverloadedError",
+    "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "RenderError",
     "RunLimitError",
     "ServerError",
     "StoreConflictError",
@@ -92,6 +97,40 @@ class StreamkitError(Exception):
 
 class ConfigError(StreamkitError):
     """A call that cannot work, found before any I/O: unknown provider, missing key, wrong parameter."""
+
+
+class PackError(ConfigError):
+    """A file of prompts that cannot be used, because of what is in it, or because it cannot be read.
+
+    Args:
+        problems: what it is refused for, each with ``path``, ``rule`` and ``text``.
+    """
+
+    def __init__(self, message: str = "", *, problems: Sequence[PackProblem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class RenderError(PackError):
+    """A prompt and the values of its variables do not fit.
+
+    Args:
+        code: ``type``, ``validation``, ``missing``, ``fragment_cycle``, ``placeholder``, ``unknown_fragment``,
+            ``unknown_variable`` or ``too_long``.
+        names: the variables, the fragments, or the placeholders as they are written; never a value.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        names: Sequence[str] = (),
+        problems: Sequence[PackProblem] = (),
+    ) -> None:
+        super().__init__(message, problems=problems)
+        self.code = code
+        self.names = tuple(names)
 
 
 class ChannelClosed(StreamkitError):
