@@ -128,9 +128,7 @@ def _of_names(path: Path, prompt: Mapping[str, Any], fragments: Mapping[str, str
     places: dict[Path, Sequence[Piece]] = {}
     for place, template in templates_of(prompt):
         found = survey(template, fragments, declared)
-        places |= {
-            (*path, *place) if key is None else ("fragments", key): parts for key, parts in found.pieces.items()
-        }
+        places |= {(*path, *place) if key is None else ("fragments", key): parts for key, parts in found.pieces.items()}
     for where, parts in places.items():
         for kind, text in parts:
             if kind is Kind.NAME and text not in declared and text not in fragments:
