@@ -42,6 +42,7 @@ from streamkit.errors import (
     StreamTimeout,
     ToolError,
     TruncatedStreamError,
+    ValidationError,
 )
 from streamkit.models.prices import cost_of as _cost_of
 from streamkit.observing.observers import Observer, Report, RunReport, Stats
@@ -142,6 +143,7 @@ __all__ = [
     "Usage",
     "UsageTotals",
     "UsageTracker",
+    "ValidationError",
     "__version__",
     "complete",
     "extract",

@@ -16,6 +16,7 @@
     |  |- InvalidOutputError       the reply does not fit the type that was asked for; .problems .text
     |  |- ToolError                a tool's function failed, or the decision on a call; .call
     |  |- RunLimitError            a run with tools reached one of its limits; .limit
+    |  |- ValidationError          a text broke the rule of a validator; .validator .reason
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -77,6 +78,7 @@ __all__ = [
     "StreamkitError",
     "ToolError",
     "TruncatedStreamError",
+    "ValidationError",
 ]
 
 
@@ -280,6 +282,30 @@ class RunLimitError(StreamError):
     ) -> None:
         super().__init__(message, partial=partial, retryable=retryable)
         self.limit = limit
+
+
+class ValidationError(StreamError):
+    """A text broke the rule of a validator with ``on_violation="raise"``; the model was cancelled.
+
+    ``partial`` is the reply as far as it was allowed. It is empty where it was the user's text that broke the rule.
+
+    Args:
+        validator: the name of the validator.
+        reason: which rule was broken, in English. It may quote the text.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        validator: str = "",
+        reason: str = "",
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.validator = validator
+        self.reason = reason
 
 
 class APIError(StreamError):
