@@ -147,8 +147,8 @@ def _validators(shapes: list[Any], registered: Collection[str]) -> Iterator[Mapp
     for shape in map(mapping, shapes):
         type_, params = shape["type"], mapping(shape.get("params"))
         if shape.get("enabled", True) and can_run(type_, registered):
-            if "message" in shape:  # where an older schema has it
-                params = {"message": shape["message"], **params}
+            if message := _word(shape, "message"):  # where an older schema has it
+                params = {"message": message, **params}
             yield {
                 "type": type_,
                 "enabled": True,

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from streamkit.errors import ConfigError, PackError
 from streamkit.packs.building import pack_of
 from streamkit.packs.json_file import Document, read
-from streamkit.packs.problems import Problem
+from streamkit.packs.problems import Finding, Problem
 from streamkit.packs.schema import schema_findings
 from streamkit.packs.sense import mapping, sense_findings
 from streamkit.packs.severity import judged
@@ -69,10 +69,14 @@ def _document(source: str | os.PathLike[str]) -> Document:
 
 def _problems(document: Document, *, strict: bool, registered: Collection[str]) -> list[Problem]:
     findings = list(document.findings)
-    if not any(finding.rule in ("file", "json") for finding in findings):
+    if any(finding.rule in ("file", "json") for finding in findings):
+        return judged(findings, None, strict=True)
+    try:
         findings += schema_findings(document.value)
         findings += sense_findings(mapping(document.value), frozenset(registered))
-    return judged(findings, document.value, strict=strict)
+        return judged(findings, document.value, strict=strict)
+    except RecursionError:
+        return judged([Finding((), "json", "the JSON is nested too deep")], None, strict=True)
 
 
 def _message(document: Document, errors: list[Problem]) -> str:

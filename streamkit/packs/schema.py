@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from streamkit.concurrency.late_import import forks_wait, late_import
-from streamkit.packs.patterns import compiled
 from streamkit.packs.problems import Finding, shown
+from streamkit.validators.dialect import compiled
 
 __all__ = ["NEWEST", "PUBLISHED", "data", "schema_findings"]
 
@@ -47,11 +47,11 @@ def schema_findings(value: Any, version: str = NEWEST) -> list[Finding]:
     """Return what the schema finds wrong with a decoded pack.
 
     Each missing key, and each unknown one, is a finding of its own, at the path of the object.
+
+    Raises:
+        RecursionError: it is nested too deep.
     """
-    try:
-        found = [finding for error in _validator(version).iter_errors(value) for finding in _findings(error)]
-    except RecursionError:
-        return [Finding((), "json", "the JSON is nested too deep")]
+    found = (finding for error in _validator(version).iter_errors(value) for finding in _findings(error))
     return list(dict.fromkeys(found))
 
 

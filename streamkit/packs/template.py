@@ -47,10 +47,12 @@ def pieces_of(source: str) -> list[Piece]:
     pieces: list[Piece] = []
     end = 0
     for match in _PLACEHOLDER.finditer(source):
-        _add_text(pieces, source[end : match.start()])
-        key, name = match.groups()
-        pieces.append(Piece(Kind.NAME, name) if key is None else Piece(Kind.FRAGMENT, key))
-        end = match.end()
+        start, after = match.span()
+        if start > end:
+            _add_text(pieces, source[end:start])
+        name = match[2]
+        pieces.append(Piece(Kind.FRAGMENT, match[1]) if name is None else Piece(Kind.NAME, name))
+        end = after
     _add_text(pieces, source[end:])
     return pieces
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from streamkit.packs.patterns import compiled
 from streamkit.packs.values import Validation, Variable
+from streamkit.validators.dialect import compiled
 
 __all__ = ["NotOfTypeError", "breaks_rule", "is_allowed", "is_of_type", "same", "text_of", "value_of"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.validators.containing import Contains, ContainsAny, RequiredFields
+from streamkit.validators.dialect import compiled
 from streamkit.validators.json_text import JsonSchema, JsonValid
 from streamkit.validators.lengths import MaxLength, MaxSentences, MinLength
 from streamkit.validators.options import number_of, texts_of
@@ -169,30 +169,9 @@ def _regex(name: str, params: _Params, options: dict[str, Any]) -> Validator:
         raise ConfigError(f"{name}: params.pattern is a regular expression, not {pattern!r}")
     flags = _flags(name, params, expect_match="expect_match")
     try:
-        return Regex(_as_python(pattern), **flags, **options)
+        return Regex(compiled(pattern), **flags, **options)
     except ConfigError as error:
-        raise ConfigError(f"{name}: params.pattern {pattern!r} is wrong: {error.__context__ or error}") from None
-
-
-# An escape, a set of characters, a group's flags, or a dollar.
-_TOKENS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[a-z]*m|\$", re.DOTALL)
-
-
-def _as_python(pattern: str) -> str:
-    """Return a pattern with Go's meaning of ``$`` and ``\\d`` in Python's words."""
-    lines = False
-
-    def replaced(match: re.Match[str]) -> str:
-        nonlocal lines
-        token = match[0]
-        if token.startswith("(?"):
-            lines = True
-            return token
-        if token.startswith("["):
-            return re.sub(r"\\(.)", lambda inner: "0-9" if inner[1] == "d" else inner[0], token, flags=re.DOTALL)
-        return {"\\d": "[0-9]", "\\D": "[^0-9]", "\\z": "\\Z", "$": "$" if lines else "\\Z"}.get(token, token)
-
-    return _TOKENS.sub(replaced, pattern)
+        raise ConfigError(f"{name}: params.pattern {pattern!r} is wrong: {error}") from None
 
 
 def _contains(name: str, params: _Params, options: dict[str, Any]) -> Validator:

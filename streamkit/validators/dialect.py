@@ -10,6 +10,7 @@ from streamkit.errors import ConfigError
 __all__ = ["compiled"]
 
 _MULTILINE = re.compile(r"\(\?[a-zA-Z]*m")
+_ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i")
 _NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
 # Python warns of these inside a set, as they may mean something there one day.
 _RESERVED_IN_SET = frozenset("[&~|")
@@ -17,15 +18,21 @@ _RESERVED_IN_SET = frozenset("[&~|")
 
 @functools.lru_cache(maxsize=256)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a pattern of a pack for Python.
+    """Return a pattern of a prompt pack for Python.
 
     Raises:
         ConfigError: it does not compile.
     """
+    # With the flag Python would not find KÖLN by (?i)köln.
+    flags = 0 if _ANY_CASE.search(pattern) and not pattern.isascii() else re.ASCII
     try:
-        return re.compile(_in_python(pattern), re.ASCII)
+        return re.compile(_in_python(pattern), flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"the pattern does not compile: {error}") from None
+
+
+def _escape(escape: str, in_set: bool) -> str:
+    return "0-9" if in_set else {r"\d": "[0-9]", r"\D": "[^0-9]", r"\z": r"\Z"}.get(escape, escape)
 
 
 def _in_python(pattern: str) -> str:
@@ -36,7 +43,7 @@ def _in_python(pattern: str) -> str:
         char = pattern[at]
         if char == "\\":
             escape = pattern[at : at + 2]
-            out.append(r"\Z" if escape == r"\z" and not in_set else escape)
+            out.append(escape if in_set and escape != r"\d" else _escape(escape, in_set))
             at += 2
             continue
         if in_set:
