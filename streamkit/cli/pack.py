@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from streamkit.cli.output import one_line, put, to_json
-from streamkit.packs import Media, ModelOverride, Pack, Problem, Prompt, Validation, Variable, load_pack, validate_pack
+from streamkit.concurrency.late_import import late_import
+
+if TYPE_CHECKING:
+    from streamkit.packs import Media, ModelOverride, Pack, Problem, Prompt, Validation, Variable
 
 __all__ = ["pack", "show", "validate"]
 
@@ -42,9 +45,9 @@ def validate(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     Each problem is a line with the file, the JSON path, what is wrong and the rule. The exit code is 1 if there
     is an error; a warning alone is none.
     """
-    failed = False
+    packs, failed = late_import("streamkit.packs"), False  # no other command needs it
     for file in files:
-        problems = validate_pack(_path(file), strict=strict)
+        problems = packs.validate_pack(_path(file), strict=strict)
         failed = failed or any(problem.severity == "error" for problem in problems)
         for problem in problems:
             put(to_json(_object(file, problem)) if as_json else _line(file, problem), encoding=_encoding(as_json))
@@ -99,7 +102,7 @@ def show(file: str) -> int:
 
     The file is read as leniently as programs do that do not ask for more.
     """
-    for line in _pack_lines(load_pack(_path(file))):
+    for line in _pack_lines(late_import("streamkit.packs").load_pack(_path(file))):
         put(line)
     return 0
 

@@ -177,7 +177,7 @@ def _tested(shapes: list[Any]) -> Iterator[TestedModel]:
 def _media(shape: Mapping[str, Any]) -> Media:
     others = ("enabled", "supported_types", "examples")
     return Media(
-        enabled=shape["enabled"],
+        enabled=shape.get("enabled", True),
         supported_types=tuple(items(shape.get("supported_types"))),
         limits={name: limits for name, limits in shape.items() if name not in others and isinstance(limits, dict)},
     )

@@ -30,6 +30,8 @@ _UNUSED = frozenset("$schema agents compilation compositions evals metadata skil
 _UNUSED_IN_PROMPT = frozenset({"evals", "pipeline", "tested_models"})
 _MEDIA = frozenset({"enabled", "supported_types", "image", "audio", "video", "document", "examples"})
 
+_Place = tuple[Path, str, str | None]  # path, rule, property
+
 
 def judged(findings: Iterable[Finding], value: Any, *, strict: bool) -> list[Problem]:
     """Return findings as problems.
@@ -43,11 +45,11 @@ def judged(findings: Iterable[Finding], value: Any, *, strict: bool) -> list[Pro
     if strict:
         return [each.problem(_severity(each.rule in _ALWAYS)) for each in findings]
     harmless = [_is_harmless(each) for each in findings]
-    published: set[tuple[Path, str, str | None]] | None = None
+    refused: set[_Place] = set()  # by the published schema, which need not be asked where all is harmless
     if not all(harmless):
-        published = {(each.path, each.rule, each.property) for each in schema_findings(value, PUBLISHED)}
+        refused = {(each.path, each.rule, each.property) for each in schema_findings(value, PUBLISHED)}
     return [
-        each.problem(_severity(mild or _is_published(each, published or set())))
+        each.problem(_severity(mild or _is_published(each, refused)))
         for each, mild in zip(findings, harmless, strict=True)
     ]
 
@@ -56,7 +58,7 @@ def _severity(is_mild: bool) -> Severity:
     return "warning" if is_mild else "error"
 
 
-def _is_published(finding: Finding, refused: Set[tuple[Path, str, str | None]]) -> bool:
+def _is_published(finding: Finding, refused: Set[_Place]) -> bool:
     """Return whether the published schema, an older one, accepts what the newest refuses."""
     is_of_schema = "." not in finding.rule and finding.rule not in ("file", "json")
     return is_of_schema and (finding.path, finding.rule, finding.property) not in refused
@@ -100,5 +102,7 @@ def _is_harmless_in_prompt(path: Path, rule: str, key: str | None) -> bool:
         return place[:1] in (("description",), ("example",)) or (place == ("name",) and rule == "pattern")
     if head == "validators":
         return rule == "required" and len(path) == 2 and key == "enabled"
+    if head == "media" and len(path) == 1:
+        return rule == "required"  # of "enabled" alone
     # The schema allows several forms for types of media that it does not know, and most values fit more than one.
     return head == "media" and len(path) == 2 and path[1] not in _MEDIA and rule == "oneOf"
