@@ -17,7 +17,7 @@ from streamkit.packs.values import Validation
 from streamkit.packs.variables import breaks_rule, is_of_type, same
 from streamkit.validators.dialect import compiled
 
-__all__ = ["SYNTAX", "items", "mapping", "sense_findings", "templates_of", "texts"]
+__all__ = ["SYNTAX", "items", "mapping", "sense_findings", "texts"]
 
 SYNTAX = re.compile(r"\{\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
 
@@ -64,7 +64,7 @@ def sense_findings(pack: Mapping[str, Any], registered: Collection[str] = ()) ->
             for name in _IGNORED_IN_PROMPT
             if name in prompt
         ]
-        for place, template in templates_of(prompt):
+        for place, template in _templates_of(prompt):
             found += _of_template((*path, *place), pieces_of(template), fragments)
         found += _of_names(path, prompt, fragments)
         found += _of_variables((*path, "variables"), items(prompt.get("variables")))
@@ -94,7 +94,7 @@ def _of_engine(pack: Mapping[str, Any]) -> Iterator[Finding]:
 # -- templates -------------------------------------------------------------------------------------------
 
 
-def templates_of(prompt: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _templates_of(prompt: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield all templates of a prompt with their paths in it: its own, and those of its overrides."""
     if isinstance(prompt.get("system_template"), str):
         yield ("system_template",), prompt["system_template"]
@@ -126,7 +126,7 @@ def _of_names(path: Path, prompt: Mapping[str, Any], fragments: Mapping[str, str
         return  # nobody knows what is declared
     declared = _declared(prompt)
     places: dict[Path, Sequence[Piece]] = {}
-    for place, template in templates_of(prompt):
+    for place, template in _templates_of(prompt):
         found = survey(template, fragments, declared)
         places |= {(*path, *place) if key is None else ("fragments", key): parts for key, parts in found.pieces.items()}
     for where, parts in places.items():
