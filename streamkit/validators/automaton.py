@@ -72,7 +72,7 @@ class Node:
 
     Attributes:
         next: the states that a further character leads to.
-        fall_back: the state of the longest other beginning that ends here; ``None`` for the root.
+        fall_back: the state of the longest other beginning that ends here; the root's is the root.
         length: how many characters of the text it is long, boundaries not counted.
         found: the numbers of those that end here, the longest first.
     """
@@ -81,7 +81,7 @@ class Node:
 
     def __init__(self, length: int) -> None:
         self.next: dict[str, Node] = {}
-        self.fall_back: Node | None = None
+        self.fall_back: Node = self
         self.length = length
         self.found: tuple[int, ...] = ()
 
@@ -113,18 +113,14 @@ class Automaton:
             node = rest.popleft()
             for symbol, following in node.next.items():
                 rest.append(following)
-                following.fall_back = fall_back = root if node is root else _after(node.fall_back, symbol, root)
-                following.found += fall_back.found
+                following.fall_back = root if node is root else self.step(node.fall_back, symbol)
+                following.found += following.fall_back.found
 
     def step(self, node: Node, symbol: str) -> Node:
         """Return the state after one more character or boundary."""
-        return _after(node, symbol, self.root)
-
-
-def _after(node: Node | None, symbol: str, root: Node) -> Node:
-    while node is not None:
+        root = self.root
         following = node.next.get(symbol)
-        if following is not None:
-            return following
-        node = node.fall_back
-    return root
+        while following is None and node is not root:
+            node = node.fall_back
+            following = node.next.get(symbol)
+        return root if following is None else following
