@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 __all__ = ["BOUNDARY", "Automaton", "Node", "fold", "is_word", "with_boundaries"]
 
-#: Stands for a change between word and other characters, in what is looked for and in the text. No model writes it.
-BOUNDARY = "\0"
+#: Stands for a change between word and other characters, in what is looked for and in the text. It is no character.
+BOUNDARY = ""
 
 # Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Hangul, kana, Han. A word in them could never
 # be found between boundaries, so their characters count as none of a word.
@@ -50,12 +50,13 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_folding)
 
 
-def with_boundaries(word: str) -> str:
+def with_boundaries(word: str) -> list[str]:
     """Return what to look for, so that a word is found between boundaries only.
 
     A boundary is asked for at an end of the word that is a character of a word, and where it changes inside.
     """
-    found, was = [], False
+    found: list[str] = []
+    was = False
     for character in word:
         now = is_word(character)
         if now != was:
@@ -64,7 +65,7 @@ def with_boundaries(word: str) -> str:
         was = now
     if was:
         found.append(BOUNDARY)
-    return "".join(found)
+    return found
 
 
 class Node:
@@ -90,7 +91,7 @@ class Automaton:
     """Looks for many texts at once.
 
     Args:
-        texts: what to look for, folded; none of them empty. ``BOUNDARY`` in one matches a boundary.
+        texts: what to look for, each as its characters, folded; none of them empty. ``BOUNDARY`` matches a boundary.
 
     Attributes:
         root: the state before any text.
@@ -98,7 +99,7 @@ class Automaton:
     Threads: any; it never changes.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Iterable[Iterable[str]]) -> None:
         self.root = root = Node(0)
         for number, text in enumerate(texts):
             node = root

@@ -142,7 +142,20 @@ class Validated(ChunkStream):
         return True
 
     def _pull(self, seconds: float | None) -> None:
-        """Take one chunk from the stream inside, and let out what may be seen now."""
+        """Take one chunk from the stream inside, and let out what may be seen now.
+
+        A chunk that an interrupt has lost, after it was taken, would leave a gap in what is judged. So any ends it.
+        """
+        __tracebackhide__ = True
+        try:
+            self._pull_or_fail(seconds)
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C or the time limit of a worker process
+            self._interrupted(error)
+            raise
+
+    def _pull_or_fail(self, seconds: float | None) -> None:
         __tracebackhide__ = True
         try:
             chunk = self._inner.take(seconds)
@@ -151,24 +164,22 @@ class Validated(ChunkStream):
         except Exception as error:
             if self._inner.status == "open":
                 raise
-            self._fail(error)
+            self._judging(self._fail, error)
             return
-        except BaseException as error:  # Ctrl-C or the time limit of a worker process
-            self._interrupted(error)
-            raise
+        if chunk is None:
+            self._judging(self._end)
+        else:
+            self._judging(self._judge_chunk, chunk)
+
+    def _judging(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step in which validators are asked; what one of them raises ends the stream."""
         try:
-            if chunk is None:
-                self._end()
-            else:
-                self._judge_chunk(chunk)
-        except Exception as error:  # a validator's own; what was let out was allowed
+            step(*arguments)
+        except Exception as error:  # what was let out before was allowed
             self._inner.cancel()
             self._held.clear()
             self._reception.traceback = error.__traceback__
             self._ending = "error", error
-        except BaseException as error:
-            self._interrupted(error)
-            raise
 
     def _judge_chunk(self, chunk: Chunk) -> None:
         if chunk.round != self._round:
