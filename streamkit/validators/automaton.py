@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 __all__ = ["BOUNDARY", "Automaton", "Node", "fold", "is_word", "with_boundaries"]
 
-#: Stands for a change between word and other characters, in what is looked for and in the text. No model writes it.
-BOUNDARY = "\0"
+#: Stands for a change between word and other characters, in what is looked for and in the text. It is no character.
+BOUNDARY = ""
 
 # Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Hangul, kana, Han. A word in them could never
 # be found between boundaries, so their characters count as none of a word.
@@ -50,12 +50,13 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_folding)
 
 
-def with_boundaries(word: str) -> str:
+def with_boundaries(word: str) -> list[str]:
     """Return what to look for, so that a word is found between boundaries only.
 
     A boundary is asked for at an end of the word that is a character of a word, and where it changes inside.
     """
-    found, was = [], False
+    found: list[str] = []
+    was = False
     for character in word:
         now = is_word(character)
         if now != was:
@@ -64,7 +65,7 @@ def with_boundaries(word: str) -> str:
         was = now
     if was:
         found.append(BOUNDARY)
-    return "".join(found)
+    return found
 
 
 class Node:
@@ -72,7 +73,7 @@ class Node:
 
     Attributes:
         next: the states that a further character leads to.
-        fall_back: the state of the longest other beginning that ends here; ``None`` for the root.
+        fall_back: the state of the longest other beginning that ends here; the root's is the root.
         length: how many characters of the text it is long, boundaries not counted.
         found: the numbers of those that end here, the longest first.
     """
@@ -81,7 +82,7 @@ class Node:
 
     def __init__(self, length: int) -> None:
         self.next: dict[str, Node] = {}
-        self.fall_back: Node | None = None
+        self.fall_back: Node = self
         self.length = length
         self.found: tuple[int, ...] = ()
 
@@ -90,7 +91,7 @@ class Automaton:
     """Looks for many texts at once.
 
     Args:
-        texts: what to look for, folded; none of them empty. ``BOUNDARY`` in one matches a boundary.
+        texts: what to look for, each as its characters, folded; none of them empty. ``BOUNDARY`` matches a boundary.
 
     Attributes:
         root: the state before any text.
@@ -98,7 +99,7 @@ class Automaton:
     Threads: any; it never changes.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Iterable[Iterable[str]]) -> None:
         self.root = root = Node(0)
         for number, text in enumerate(texts):
             node = root
@@ -113,18 +114,14 @@ class Automaton:
             node = rest.popleft()
             for symbol, following in node.next.items():
                 rest.append(following)
-                following.fall_back = fall_back = root if node is root else _after(node.fall_back, symbol, root)
-                following.found += fall_back.found
+                following.fall_back = root if node is root else self.step(node.fall_back, symbol)
+                following.found += following.fall_back.found
 
     def step(self, node: Node, symbol: str) -> Node:
         """Return the state after one more character or boundary."""
-        return _after(node, symbol, self.root)
-
-
-def _after(node: Node | None, symbol: str, root: Node) -> Node:
-    while node is not None:
+        root = self.root
         following = node.next.get(symbol)
-        if following is not None:
-            return following
-        node = node.fall_back
-    return root
+        while following is None and node is not root:
+            node = node.fall_back
+            following = node.next.get(symbol)
+        return root if following is None else following

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamkit.validators.automaton import Automaton, fold
 from streamkit.validators.options import texts_of
-from streamkit.validators.validator import Checker, Stepwise, Verdict
+from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
 __all__ = ["Contains", "ContainsAny", "RequiredFields"]
 
@@ -90,9 +90,9 @@ class _ContainsChecker(Checker):
         if not self._passed:
             self._look(piece)
         if self._passed:
-            return Verdict(self._length)
+            return seen(self._length)
         if not final:
-            return Verdict(0)
+            return seen(0)
         missing = " and " if self._all_of else " or "
         return Verdict(0, f"it lacks {missing.join(repr(self._texts[number]) for number in sorted(self._missing))}")
 

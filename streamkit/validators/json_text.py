@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.errors import ConfigError
 from streamkit.validators.json_scanner import JsonScanner
-from streamkit.validators.validator import Checker, Stepwise, Verdict
+from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
 __all__ = ["JsonSchema", "JsonValid"]
 
@@ -146,7 +146,7 @@ class _JsonChecker(Checker):
         if self._pieces is not None:
             self._pieces.append(piece)
         if not final:
-            return Verdict(0)
+            return seen(0)
         if not self._scanner.whole:
             return Verdict(0, "it is no JSON: it ends too early")
         problem = self._validator._problem("".join(self._pieces)) if self._pieces is not None else None
@@ -163,7 +163,7 @@ class _WrappedChecker(Checker):
     def add(self, piece: str, final: bool) -> Verdict:
         self._pieces.append(piece)
         if not final:
-            return Verdict(0)
+            return seen(0)
         text = "".join(self._pieces)
         verdict = _JsonChecker(self._validator).add(self._validator._found(text), final=True)
         return verdict if verdict.violation else Verdict(len(text))

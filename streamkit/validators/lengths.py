@@ -7,7 +7,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.validators.options import number_of
-from streamkit.validators.validator import Checker, Stepwise, Verdict
+from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
 __all__ = ["MaxLength", "MaxSentences", "MinLength"]
 
@@ -70,7 +70,7 @@ class _MaxLengthChecker(Checker):
             if found is not None and (reason is None or found < start):
                 start, reason = found, f"it is longer than {self._most_words} words"
         self._length += len(piece)
-        return Verdict(start, reason, None if reason is None else (start, self._length))
+        return seen(start) if reason is None else Verdict(start, reason, (start, self._length))
 
     def _word_too_many(self, piece: str, most: int) -> int | None:
         """Return where the first word begins that is too many, and count those before it."""
@@ -115,8 +115,8 @@ class _MinLengthChecker(Checker):
     def add(self, piece: str, final: bool) -> Verdict:
         self._length += len(piece)
         if self._length >= self._least:
-            return Verdict(self._length)
-        return Verdict(0, f"it is shorter than {self._least} characters" if final else None)
+            return seen(self._length)
+        return Verdict(0, f"it is shorter than {self._least} characters") if final else seen(0)
 
 
 class MaxSentences(Stepwise):
@@ -183,7 +183,7 @@ class _SentenceChecker(Checker):
                 return Verdict(length, reason, (length, self._length + len(piece)))
             position += 1
         self._length += len(piece)
-        return Verdict(self._length)
+        return seen(self._length)
 
     def _take(self, character: str) -> bool:
         """Take in a character; return False if it begins a sentence too many."""

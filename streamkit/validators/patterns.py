@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError
-from streamkit.validators.validator import Checker, Stepwise, Verdict
+from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
 __all__ = ["Regex"]
 
@@ -152,8 +152,8 @@ class _ExpectChecker(Checker):
         if not self._passed:
             self._passed = self._search.add(piece, final) is not None
         if self._passed:
-            return Verdict(self._length)
-        return Verdict(0, f"nothing in it matches {self._pattern!r}" if final else None)
+            return seen(self._length)
+        return Verdict(0, f"nothing in it matches {self._pattern!r}") if final else seen(0)
 
 
 class _ForbidChecker(Checker):
@@ -167,7 +167,7 @@ class _ForbidChecker(Checker):
         span = self._search.add(piece, final)
         length, hold = self._search.length, self._hold
         if span is None:
-            return Verdict(length if final else 0 if hold is None else max(0, length - hold))
+            return seen(length if final else 0 if hold is None else max(0, length - hold))
         shown = 0 if hold is None else min(span[0], max(0, length - hold))
         return Verdict(shown, f"{self._pattern!r} matches in it", span)
 

@@ -1,4 +1,9 @@
-"""A stream whose text is judged before it shows: ``ValidatedStream``, and ``validated``, which makes one."""
+"""A stream whose text is judged before it shows: ``ValidatedStream``, and ``validated``, which makes one.
+
+``Validated`` has all of it. The two classes that users see are ``Validated`` and what ``client.stream`` or
+``client.run`` returns anyway, so that the types of these calls do not depend on their arguments: a ``ValidatedStream``
+is a ``Stream`` in all that a user sees.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +23,7 @@ from streamkit.observing.status import Status
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.delivery import INTERRUPTED
 from streamkit.streaming.ending import Ending
+from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.validators.judge import Judge, validators_in
 from streamkit.validators.validator import Validator, Violation
@@ -27,14 +33,14 @@ from streamkit.values.completion import Completion, Fold
 if TYPE_CHECKING:
     from streamkit.wire.http import ResponseInfo
 
-__all__ = ["ValidatedStream", "validated"]
+__all__ = ["Validated", "ValidatedStream", "validated"]
 
 _MANY = 256  # delivered chunks that are kept until somebody looks at the completion
 # After one of these no text of the same round comes.
 _ENDS_TEXT = ("tool_approval", "tool_result", "done")
 
 
-class ValidatedStream(ChunkStream):
+class Validated(ChunkStream):
     """A stream of chunks whose text was judged by validators before it shows.
 
     ::
@@ -67,13 +73,10 @@ class ValidatedStream(ChunkStream):
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
 
-    _may_call = False  # whether a round may turn out to call tools, and go on
-
     def __init__(self, stream: ChunkStream, validators: Iterable[Validator]) -> None:
-        if not isinstance(stream, ChunkStream):
-            raise ConfigError(f"validated() takes a stream, as client.stream() returns it, not {type(stream).__name__}")
         self._validators = tuple(each for each in validators_in(validators) if each.direction != "input")
         self._inner = stream
+        self._many_rounds = stream._many_rounds
         self._violations: list[Violation] = []
         self._reception = _Reception(stream)
         self._judge = self._new_judge(0)
@@ -86,9 +89,14 @@ class ValidatedStream(ChunkStream):
         self._ending: tuple[Status, BaseException | None] | None = None  # what comes after the last chunk in _out
 
     def _new_judge(self, round: int) -> Judge:
-        return Judge(self._validators, round, self._may_call, self._violations)
+        return Judge(self._validators, round, self._many_rounds, self._violations)
 
     # -- taking chunks -----------------------------------------------------------------------------------
+
+    def _chunks(self) -> Iterator[Chunk]:
+        __tracebackhide__ = True
+        while (chunk := self.take()) is not None:
+            yield chunk
 
     def take(self, seconds: float | None = None) -> Chunk | None:
         """Return the next chunk, or ``None`` at the end.
@@ -134,7 +142,20 @@ class ValidatedStream(ChunkStream):
         return True
 
     def _pull(self, seconds: float | None) -> None:
-        """Take one chunk from the stream inside, and let out what may be seen now."""
+        """Take one chunk from the stream inside, and let out what may be seen now.
+
+        A chunk that an interrupt has lost, after it was taken, would leave a gap in what is judged. So any ends it.
+        """
+        __tracebackhide__ = True
+        try:
+            self._pull_or_fail(seconds)
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C or the time limit of a worker process
+            self._interrupted(error)
+            raise
+
+    def _pull_or_fail(self, seconds: float | None) -> None:
         __tracebackhide__ = True
         try:
             chunk = self._inner.take(seconds)
@@ -143,24 +164,22 @@ class ValidatedStream(ChunkStream):
         except Exception as error:
             if self._inner.status == "open":
                 raise
-            self._fail(error)
+            self._judging(self._fail, error)
             return
-        except BaseException as error:  # Ctrl-C or the time limit of a worker process
-            self._interrupted(error)
-            raise
+        if chunk is None:
+            self._judging(self._end)
+        else:
+            self._judging(self._judge_chunk, chunk)
+
+    def _judging(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step in which validators are asked; what one of them raises ends the stream."""
         try:
-            if chunk is None:
-                self._end()
-            else:
-                self._judge_chunk(chunk)
-        except Exception as error:  # a validator's own; what was let out was allowed
+            step(*arguments)
+        except Exception as error:  # what was let out before was allowed
             self._inner.cancel()
             self._held.clear()
             self._reception.traceback = error.__traceback__
             self._ending = "error", error
-        except BaseException as error:
-            self._interrupted(error)
-            raise
 
     def _judge_chunk(self, chunk: Chunk) -> None:
         if chunk.round != self._round:
@@ -327,7 +346,7 @@ class ValidatedStream(ChunkStream):
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """The rules that the text has broken so far, in order."""
+        """The rules of validators that the text has broken so far, in order."""
         return tuple(self._violations)
 
     @property
@@ -367,6 +386,13 @@ class ValidatedStream(ChunkStream):
         return f"<{type(self).__name__} {self.status}, {len(self._violations)} violations, of {self._inner!r}>"
 
 
+class ValidatedStream(Validated, Stream):
+    """A ``Stream`` whose text is judged before it shows; see ``Validated``. It takes its chunks from another stream.
+
+    Of ``Stream`` it has what a user sees, and none of the fields.
+    """
+
+
 class _Delivered:
     """Delivered chunks, and the number of the first of them. Replaced as one; the consumer's thread alone appends."""
 
@@ -384,6 +410,7 @@ class _Reception(Ending):
     alone. That thread writes ``traceback``, and the one that closes the stream ``closed_early``.
 
     Attributes:
+        round: that of the last chunk that was delivered; written by the consumer's thread.
         closed_early: whether the stream was closed, or a loop over it was left, before its end.
         traceback: where a validator of the user's own has failed.
     """
@@ -395,6 +422,7 @@ class _Reception(Ending):
         self._pid = os.getpid()
         self._fold = Fold(so_far.provider, so_far.model, None if output is None else output.parsed)
         self._delivered = _Delivered(0)
+        self.round = 0
         self.closed_early = False
         self.traceback: Any = None
 
@@ -407,6 +435,7 @@ class _Reception(Ending):
         """Count a chunk as delivered."""
         delivered = self._delivered
         delivered.chunks.append(chunk)
+        self.round = chunk.round
         if len(delivered.chunks) >= _MANY:
             with self._lock:
                 self._catch_up_locked()
@@ -438,18 +467,24 @@ class _Reception(Ending):
 
 
 def validated(stream: ChunkStream, validators: Iterable[Validator]) -> ValidatedStream:
-    """Return a stream of the same chunks, whose text is judged before it shows; see ``ValidatedStream``.
+    """Return a stream of the same chunks, whose text is judged before it shows; see ``Validated``.
 
     Args:
         stream: any stream that nothing was taken from. It belongs to the returned one: take, cancel and close that.
         validators: those for output are used; ``check_input`` asks those for input.
 
     Raises:
-        ConfigError: an item is no ``Validator``, or has an impossible option.
+        ConfigError: an item is no ``Validator``, or has an impossible option. The stream is cancelled.
         MisuseError: the stream has ended.
 
     Threads: any.
     """
-    if isinstance(stream, ChunkStream) and stream.status not in ("open", "cancelled"):
+    if not isinstance(stream, ChunkStream):
+        raise ConfigError(f"validated() takes a stream, as client.stream() returns it, not {type(stream).__name__}")
+    if stream.status not in ("open", "cancelled"):
         raise MisuseError("this stream has ended, and its chunks were taken; validate it before you iterate it")
-    return ValidatedStream(stream, validators)
+    try:
+        return ValidatedStream(stream, validators)
+    except BaseException:  # begin() of a validator of the user's own may raise anything
+        stream.cancel()
+        raise

@@ -19,6 +19,7 @@ __all__ = [
     "Verdict",
     "Violation",
     "check_options",
+    "seen",
 ]
 
 OnViolation = Literal["raise", "replace", "report"]
@@ -31,8 +32,17 @@ _DIRECTIONS = ("output", "input", "both")
 REPLACEMENT = "Sorry, this reply was withheld, because it would break a rule that holds here."
 
 
+@attrs.define(eq=False)
+class _VerdictFields:
+    """The fields of a ``Verdict``, writable; ``seen`` says why this class is separate."""
+
+    shown: int
+    violation: str | None = None
+    span: tuple[int, int] | None = None
+
+
 @attrs.frozen
-class Verdict:
+class Verdict(_VerdictFields):
     """What is known of a text so far.
 
     Attributes:
@@ -42,9 +52,12 @@ class Verdict:
         span: the first and the last offending character, as a slice; ``None`` where it is the text as a whole.
     """
 
-    shown: int
-    violation: str | None = None
-    span: tuple[int, int] | None = None
+
+def seen(shown: int) -> Verdict:
+    """Return a verdict without a violation fast, for the hot path: see ``text_chunk``."""
+    verdict = _VerdictFields(shown)
+    verdict.__class__ = Verdict
+    return verdict  # type: ignore[return-value]
 
 
 @attrs.frozen

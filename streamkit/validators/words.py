@@ -8,7 +8,7 @@ from typing import Any, Literal
 from streamkit.errors import ConfigError
 from streamkit.validators.automaton import BOUNDARY, Automaton, Node, fold, is_word, with_boundaries
 from streamkit.validators.options import texts_of
-from streamkit.validators.validator import Checker, Stepwise, Verdict
+from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
 __all__ = ["BannedWords"]
 
@@ -59,24 +59,19 @@ class _SubstringChecker(Checker):
         self._length = 0  # of the text so far
 
     def add(self, piece: str, final: bool) -> Verdict:
-        node: Node | None = self._node
-        root = self._root
+        node, root = self._node, self._root
         for number, symbol in enumerate(fold(piece), self._length + 1):
-            while True:  # as Automaton.step, without the calls
-                assert node is not None
-                following = node.next.get(symbol)
-                if following is not None:
-                    node = following
-                    if node.found:
-                        return self._violation(node, number)
-                    break
-                if node is root:
-                    break
+            following = node.next.get(symbol)  # as Automaton.step, without the call
+            while following is None and node is not root:
                 node = node.fall_back
-        assert node is not None
+                following = node.next.get(symbol)
+            if following is not None:
+                node = following
+                if node.found:
+                    return self._violation(node, number)
         self._node = node
         self._length += len(piece)
-        return Verdict(self._length if final else self._length - node.length)
+        return seen(self._length if final else self._length - node.length)
 
     def _violation(self, node: Node, length: int) -> Verdict:
         """Return the verdict on a text of this length that ends with a word.
@@ -96,23 +91,31 @@ class _WordChecker(_SubstringChecker):
         self._step = automaton.step
 
     def add(self, piece: str, final: bool) -> Verdict:
-        node, in_word, step, length = self._node, self._in_word, self._step, self._length
-        for symbol in fold(piece):
-            if _kinds[symbol] is not in_word:
+        node, in_word, root, kinds = self._node, self._in_word, self._root, _kinds
+        for number, symbol in enumerate(fold(piece), self._length):
+            if kinds[symbol] is in_word:
+                if in_word and node is root:
+                    continue  # inside of a word, where none begins
+            else:
                 in_word = not in_word
-                node = step(node, BOUNDARY)
+                node = self._step(node, BOUNDARY)
                 if node.found:
-                    return self._violation(node, length)
-            length += 1
-            node = step(node, symbol)
-            if node.found:
-                return self._violation(node, length)
+                    return self._violation(node, number)
+            following = node.next.get(symbol)  # as Automaton.step, without the call
+            while following is None and node is not root:
+                node = node.fall_back
+                following = node.next.get(symbol)
+            if following is not None:
+                node = following
+                if node.found:
+                    return self._violation(node, number + 1)
+        length = self._length + len(piece)
         if final and in_word:
-            node = step(node, BOUNDARY)
+            node = self._step(node, BOUNDARY)
             if node.found:
                 return self._violation(node, length)
         self._node, self._in_word, self._length = node, in_word, length
-        return Verdict(length if final else length - node.length)
+        return seen(length if final else length - node.length)
 
 
 class _Kinds(dict[str, bool]):

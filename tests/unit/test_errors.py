@@ -36,6 +36,7 @@ from streamkit import (
     ToolCall,
     ToolError,
     Usage,
+    ValidationError,
     errors,
 )
 from streamkit.packs.problems import Problem as PackProblem
@@ -67,6 +68,7 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (ProtocolError, {"excerpt": "<html>"}),
         (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
         (RunLimitError, {"limit": "rounds"}),
+        (ValidationError, {"validator": "max_length", "reason": "it is longer than 5 characters"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
         attributes |= own if issubclass(kind, base) else {}
