@@ -171,7 +171,7 @@ def _regex(name: str, params: _Params, options: dict[str, Any]) -> Validator:
     try:
         return Regex(compiled(pattern), **flags, **options)
     except ConfigError as error:
-        raise ConfigError(f"{name}: params.pattern {pattern!r} is wrong: {error}") from None
+        raise ConfigError(f"{name}: params.pattern {pattern!r} is wrong: {error.__context__ or error}") from None
 
 
 def _contains(name: str, params: _Params, options: dict[str, Any]) -> Validator:
