@@ -54,8 +54,9 @@ from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.completion import Choice, Completion, fold
 from streamkit.values.completion import price_by as _price_by
 from streamkit.values.growing_text import import_by as _import_by
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall, assistant, system, user
 from streamkit.values.plain import refuse_with as _refuse_with
+from streamkit.values.text import estimate_tokens
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
@@ -65,6 +66,10 @@ _price_by(_cost_of)
 _refuse_with(ConfigError)
 
 if TYPE_CHECKING:
+    from streamkit.conversation.conversation import Conversation
+    from streamkit.conversation.stores.store import MemoryStore, Store
+    from streamkit.conversation.turn_stream import TurnStream
+    from streamkit.conversation.window import Window
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
@@ -94,11 +99,13 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "ConnectError",
+    "Conversation",
     "FileClaims",
     "FilePart",
     "ImagePart",
     "InvalidOutputError",
     "MemoryClaims",
+    "MemoryStore",
     "Message",
     "MessageDict",
     "MisuseError",
@@ -124,6 +131,7 @@ __all__ = [
     "ServerError",
     "Stats",
     "StopEvent",
+    "Store",
     "StoreConflictError",
     "Stream",
     "StreamCancelledError",
@@ -140,12 +148,16 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "TruncatedStreamError",
+    "TurnStream",
     "Usage",
     "UsageTotals",
     "UsageTracker",
     "ValidationError",
+    "Window",
     "__version__",
+    "assistant",
     "complete",
+    "estimate_tokens",
     "extract",
     "first",
     "fold",
@@ -153,7 +165,9 @@ __all__ = [
     "merge",
     "providers",
     "stream",
+    "system",
     "tool",
+    "user",
     "validate_pack",
 ]
 
@@ -173,18 +187,23 @@ _MODULES = {
     "Answered": "tools.decisions",
     "Approved": "tools.decisions",
     "Claims": "tools.claims",
+    "Conversation": "conversation.conversation",
     "FileClaims": "tools.claims",
     "MemoryClaims": "tools.claims",
+    "MemoryStore": "conversation.stores.store",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
+    "Store": "conversation.stores.store",
     "Suspension": "tools.suspension",
     "Tool": "tools.tool",
     "ToolContext": "tools.context",
+    "TurnStream": "conversation.turn_stream",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
+    "Window": "conversation.window",
     "load_pack": "packs.loading",
     "tool": "tools.tool",
     "validate_pack": "packs.loading",

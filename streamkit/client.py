@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
@@ -28,13 +28,16 @@ from streamkit.transport.transport import Transport
 from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
-from streamkit.values.typed_dicts import MessageDict, RequestParameters
+from streamkit.values.typed_dicts import MessageDict, RequestParameters, TurnParameters
 from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Unshown, WrongType
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from streamkit.conversation.conversation import Conversation
+    from streamkit.conversation.stores.store import Store
+    from streamkit.conversation.window import Window
     from streamkit.models.catalog import Catalog
     from streamkit.tools.claims import Claims
     from streamkit.tools.decisions import Decision
@@ -83,8 +86,8 @@ _HINTS = {
 }
 
 
-class _CallOptions(RequestParameters, total=False):
-    """The keyword arguments of ``Client.complete``."""
+class _StreamOptions(TypedDict, total=False):
+    """The keyword arguments of ``Client.complete`` that are no parameters of the request."""
 
     stop: Stop | None
     timeout: Timeout | float | None
@@ -94,6 +97,20 @@ class _CallOptions(RequestParameters, total=False):
     extra_body: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
     validators: Iterable[Validator] | None
+
+
+class _CallOptions(RequestParameters, _StreamOptions, total=False):
+    """The keyword arguments of ``Client.complete``."""
+
+
+class _TurnOptions(TurnParameters, _StreamOptions, total=False):
+    """The keyword arguments of ``Client.run``, but ``store``."""
+
+    approve: Approve | Decision | bool | None
+    parallel: int
+    limits: RunLimits | None
+    on_error: Literal["tell", "raise"]
+    context: Any
 
 
 class Client:
@@ -488,6 +505,58 @@ class Client:
         if rules is not None:
             started = late_import("streamkit.tools.validated_run").validated_run(started, rules)
         return started
+
+    def conversation(
+        self,
+        model: str,
+        *,
+        system: str = "",
+        variables: Mapping[str, Any] | None = None,
+        window: Window | None = None,
+        store: Store | None = None,
+        id: str | None = None,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        owner: str = "",
+        **options: Unpack[_TurnOptions],
+    ) -> Conversation:
+        """Return a conversation: turns with a model, kept whatever happens.
+
+        Args:
+            model: as in ``stream``.
+            system: the system prompt; ``{{name}}`` in it stands for a variable.
+            variables: of the system prompt. Change ``conversation.variables`` at any time between two turns.
+            window: how much of a long history is sent; ``None`` for all of it.
+            store: where it is kept, turn by turn: a ``SQLStore(url)`` or a ``MemoryStore()``. With an ``id`` that it
+                knows, the conversation goes on; ``model``, and ``system`` and ``variables`` if given, replace the kept
+                ones.
+            id: of the conversation, for the store; by default one of its own.
+            on_failure: what becomes of a turn that failed, was cancelled or was left: ``keep`` what was delivered, or
+                ``rollback``.
+            owner: whose it is, for programs that have users; a store lists by it.
+            options: arguments of ``stream``, and of ``run`` where there are ``tools``, for all turns.
+
+        Raises:
+            ConfigError: a value is of a wrong kind.
+
+        Threads: any; the conversation has one turn at a time.
+        """
+        given = Unshown(options)
+        del options
+        self._check_open()
+        _check_types(model, given.get("stop"))
+        made: Conversation = late_import("streamkit.conversation.conversation").conversation(
+            self,
+            model,
+            system=system,
+            variables=variables,
+            window=window,
+            store=store,
+            id=id,
+            on_failure=on_failure,
+            owner=owner,
+            options=given,
+        )
+        return made
 
     def _rounds_of(self, model: str, options: Mapping[str, Any]) -> Callable[..., Stream]:
         def stream_of(

@@ -113,12 +113,11 @@ class Binder:
         kinds = [made(each.hint) for each in parameters]
         self._exact = any(each.exact for each in kinds)
         self._parameters = tuple(parameters)
-        self._fields = tuple(
+        fields = tuple(
             Field(each.name, each.name, _or_default(kind.converter, each.default), each.default is _EMPTY)
             for each, kind in zip(parameters, kinds, strict=True)
             if each.kind in _ONE
         )
-        self._keys = [field.key for field in self._fields]
         self._rest: Field | None = None
         self._more: Field | None = None
         for each, kind in zip(parameters, kinds, strict=True):
@@ -126,7 +125,8 @@ class Binder:
                 self._rest = Field(each.name, each.name, Array(kind.converter, None), required=False)
             elif each.kind is inspect.Parameter.VAR_KEYWORD:
                 self._more = Field(each.name, each.name, kind.converter, required=False)
-        self._all_fields = self._fields + ((self._rest,) if self._rest else ())
+        self._fields = fields + ((self._rest,) if self._rest else ())
+        self._keys = [field.key for field in self._fields]
         self._by_keyword = all(each.kind is not _POSITIONAL_ONLY for each in parameters) and self._rest is None
         self._subject = f"Invalid arguments for {name}" if name else ""
 
@@ -141,11 +141,11 @@ class Binder:
 
     def _bound(self, given: dict[str, Any]) -> Bound:
         walk = Walk.repairing(self._exact)
-        arguments, findings = converted_fields(self._all_fields, given, walk)
+        arguments, findings = converted_fields(self._fields, given, walk)
         more: dict[str, Any] = {}
-        if len(given) > sum(field.key in given for field in self._all_fields):
+        if len(given) > sum(key in given for key in self._keys):
             if self._more is None:
-                findings += unexpected(given, [field.key for field in self._all_fields])
+                findings += unexpected(given, self._keys)
             else:
                 more = self._further(given, self._more.converter, walk, findings)
         if findings:
@@ -158,10 +158,9 @@ class Binder:
         self, given: dict[str, Any], converter: Converter, walk: Walk, findings: list[Finding]
     ) -> dict[str, Any]:
         """Convert what no parameter is named after, for ``**more``."""
-        known = {field.key for field in self._all_fields}
         more = {}
         for name, item in given.items():
-            if name not in known:
+            if name not in self._keys:
                 try:
                     more[name] = converter.convert(item, walk)
                 except Refused as refused:
@@ -194,7 +193,7 @@ class Binder:
         """Return the parameters in words: ``city (string, required), days (integer, default 1)``."""
         words = []
         defaults = {each.name: each.default for each in self._parameters}
-        for field in self._all_fields:
+        for field in self._fields:
             presence = "required" if field.required else _default_text(defaults[field.key])
             words.append(f"{field.key} ({_without_article(field.converter.wanted)}, {presence})")
         if self._more:

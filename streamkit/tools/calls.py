@@ -12,14 +12,14 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.tools.arguments import Bound, InvalidArgumentsError
-from streamkit.tools.claims import ClaimState
+from streamkit.tools.claims import Claim, ClaimState
 from streamkit.tools.decisions import Answered, Approved, Decision, Rejected
-from streamkit.tools.results import Content, ResultError, content_of, message_of
+from streamkit.tools.results import Content, Media, ResultError, content_of, message_of
 from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
 
-__all__ = ["PendingCall", "acceptable", "digest_of", "failure_text", "planned"]
+__all__ = ["PendingCall", "acceptable", "digest_of", "failure_text", "free_id", "planned"]
 
 _LONGEST_ERROR = 2000  # characters of an exception's text, for the model
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
@@ -62,6 +62,8 @@ class PendingCall:
         edited: the arguments in place of the model's, as JSON text; "" for none.
         told: whether the program has its result.
         claimed: its state in ``claims=``.
+        claim_id: what it is called there: the id of a call that a suspension has kept. Any other call is known by its
+            round, tool and arguments, so that it is found again when the round is asked for again after a crash.
     """
 
     call: ToolCall
@@ -72,10 +74,11 @@ class PendingCall:
     state: CallState = "not begun"
     result: ToolResult | None = None
     message: Message | None = None
-    exception: Exception | None = None
+    exception: BaseException | None = None
     edited: str = ""
     told: bool = False
     claimed: ClaimState = "waiting"
+    claim_id: str = ""
 
     @property
     def runs(self) -> bool:
@@ -96,7 +99,7 @@ class PendingCall:
             self.exception = error
             self.answer(Content(f"Invalid arguments, the function was not called. {error}"), error="invalid arguments")
 
-    def decide(self, decision: Decision, media: frozenset[str]) -> None:
+    def decide(self, decision: Decision, media: Media) -> None:
         """Take a decision.
 
         Raises:
@@ -164,6 +167,29 @@ class PendingCall:
             )
         )
 
+    def take_up(self, claim: Claim, decision: Decision | None, media: Media) -> bool:
+        """Go on from what ``claims=`` has kept of the call, and take a decision; return whether its state changes.
+
+        A function that was running when its process ended may have taken effect. Only that of an idempotent tool may be
+        called again, and only by a decision of now, where it takes one: a person may have changed the arguments before.
+
+        Raises:
+            ConfigError: the decision does not fit the call.
+        """
+        self.claimed = claim.state
+        if claim.state == "done" and claim.result is not None:
+            self.restore(attrs.evolve(claim.result, call_id=self.call.id))
+            return False
+        if claim.state in ("running", "done") and not isinstance(decision, Answered):
+            again = claim.state == "running" and self.bound is not None and self.tool is not None
+            if not (again and self.tool is not None and self.tool.idempotent) or isinstance(decision, Rejected):
+                self.answer(Content(_UNANSWERED["unknown"]), error="unknown", state="unknown")
+                return True
+        if decision is None or (self.result is not None and not isinstance(decision, Answered)):
+            return False
+        self.decide(decision, media)
+        return self.result is not None or claim.state == "waiting"
+
     def restore(self, result: ToolResult) -> None:
         """Take a result, such as one that a suspension or a ``Claims`` has kept."""
         self.message = message_of(result)
@@ -198,19 +224,20 @@ class PendingCall:
         return Chunk("tool_approval", tool_call=delta, round=round)
 
 
-def planned(call: ToolCall, tools: Mapping[str, Tool], *, cut: bool) -> PendingCall:
+def planned(call: ToolCall, tools: Mapping[str, Tool], *, name: str, cut: bool) -> PendingCall:
     """Return a call with its tool and its arguments, answered already where it cannot be made.
 
     Args:
-        call: as the model asked for it.
+        call: as it is kept in the history.
         tools: by name.
+        name: of the tool, as the model wrote it. A name that is only alike is unknown, and not guessed at.
         cut: whether the reply ended at its limit of tokens, so that the last call may be cut off.
     """
-    tool = tools.get(call.name)
+    tool = tools.get(name)
     pending = PendingCall(call, tool)
     if tool is None:
         known = f"the tools are: {', '.join(sorted(tools))}" if tools else "there are no tools"
-        pending.answer(Content(f"There is no tool {call.name!r}; {known}."), error="unknown tool")
+        pending.answer(Content(f"There is no tool {name!r:.100}; {known}."), error="unknown tool")
         return pending
     pending.read()
     wrong = pending.exception
@@ -231,14 +258,20 @@ def acceptable(calls: tuple[ToolCall, ...], used: set[str]) -> tuple[ToolCall, .
     """
     kept = []
     for call in calls:
-        id, number = call.id, 2
-        while not id or id in used:
-            id = f"{call.id[:30] or 'call'}_{number}"
-            number += 1
-        used.add(id)
+        id = free_id(call.id, used)
         name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unnamed"
         kept.append(call if (id, name) == (call.id, call.name) else attrs.evolve(call, id=id, name=name))
     return tuple(kept)
+
+
+def free_id(id: str, used: set[str]) -> str:
+    """Return an id for a call, its own unless that is used already; it is added to the used ones."""
+    free, number = id, 2
+    while not free or free in used:
+        free = f"{id[:30] or 'call'}_{number}"
+        number += 1
+    used.add(free)
+    return free
 
 
 def digest_of(call: ToolCall) -> str:
@@ -252,6 +285,9 @@ def digest_of(call: ToolCall) -> str:
 
 def failure_text(error: BaseException) -> str:
     """Return what the model is told of a function that failed: what was raised, without a traceback."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # of the program's class
+        text = ""
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"The function failed: {what[:_LONGEST_ERROR]}"

@@ -16,12 +16,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
 from streamkit.concurrency.late_import import late_import
-from streamkit.errors import ConfigError, MisuseError
+from streamkit.errors import ConfigError, MisuseError, StoreConflictError
 from streamkit.values.chunks import ToolResult
 
 __all__ = ["Claim", "ClaimState", "Claims", "FileClaims", "MemoryClaims"]
@@ -81,10 +81,18 @@ class Claims(ABC):
 
         Args:
             id: of the suspension, which the caller holds.
-            call_id: of the call, or the empty text.
+            call_id: any text that stands for the call, or the empty one.
             expected: the state so far.
             state: the new one.
             result: with ``done``.
+        """
+
+    @abstractmethod
+    def forget(self, id: str) -> None:
+        """Delete the states of a suspension that will not be resumed any more.
+
+        Raises:
+            StoreConflictError: somebody holds it.
         """
 
 
@@ -126,7 +134,16 @@ class MemoryClaims(Claims):
             if states.get(call_id, Claim("waiting")).state != expected:
                 return False
             states[call_id] = Claim(state, result)
+            if not call_id and state == "done":
+                self._states[id] = {"": states[""]}  # nobody needs the results any more
             return True
+
+    def forget(self, id: str) -> None:
+        """See ``Claims``."""
+        with self._lock:
+            if id in self._held:
+                raise _being_resumed(id)
+            self._states.pop(id, None)
 
     def __repr__(self) -> str:
         return f"<MemoryClaims, {len(self._states)} suspensions>"
@@ -144,7 +161,8 @@ class FileClaims(Claims):
     Each suspension has a file of states, replaced as a whole and flushed to the disk, and a file that is locked by the
     process that holds it. The operating system releases the lock when the process ends, also by ``kill -9``.
 
-    The files hold the results of the calls. They stay until ``forget``.
+    The files hold the results of the calls until a run that resumed the suspension has ended. They stay until
+    ``forget``.
 
     Args:
         folder: made if it is not there; only for the user who runs the program.
@@ -154,7 +172,7 @@ class FileClaims(Claims):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder).absolute()
+        self._folder = Path(folder).resolve()  # one name for one folder, see _held_files
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
@@ -166,19 +184,27 @@ class FileClaims(Claims):
         with _files_lock:
             if path in _held_files:
                 return False
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            if not _locked(descriptor):
-                os.close(descriptor)
-                return False
-            _held_files[path] = descriptor
-            return True
+            while True:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                if not _locked(descriptor):
+                    os.close(descriptor)
+                    return False
+                if _is_at(descriptor, path):
+                    _held_files[path] = descriptor
+                    return True
+                os.close(descriptor)  # the process that held it has deleted it meanwhile
 
     def release(self, id: str) -> None:
         """See ``Claims``."""
+        path = self._path(id, ".lock")
         with _files_lock:
-            descriptor = _held_files.pop(self._path(id, ".lock"), None)
-            if descriptor is not None:
-                os.close(descriptor)
+            descriptor = _held_files.get(path)
+            if descriptor is None:
+                return
+            if os.name != "nt" and not self._path(id, ".json").exists():
+                path.unlink(missing_ok=True)  # nothing is known of it
+            del _held_files[path]
+            os.close(descriptor)
 
     def read(self, id: str) -> Mapping[str, Claim]:
         """See ``Claims``.
@@ -212,13 +238,20 @@ class FileClaims(Claims):
             if states.get(call_id, Claim("waiting")).state != expected:
                 return False
             states[call_id] = Claim(state, result)
+            if not call_id and state == "done":
+                states = {"": states[""]}  # nobody needs the results any more
             self._write(id, states)
             return True
 
     def forget(self, id: str) -> None:
-        """Delete the states of a suspension that will not be resumed any more."""
-        for suffix in (".json", ".lock"):
-            self._path(id, suffix).unlink(missing_ok=True)
+        """See ``Claims``."""
+        if not self.hold(id):
+            raise _being_resumed(id)
+        self._path(id, ".json").unlink(missing_ok=True)
+        self.release(id)
+        if os.name == "nt":  # where an open file cannot be deleted
+            with contextlib.suppress(OSError):
+                self._path(id, ".lock").unlink(missing_ok=True)
 
     def _path(self, id: str, suffix: str) -> Path:
         if not _ID.match(id):
@@ -248,8 +281,22 @@ class FileClaims(Claims):
         return f"<FileClaims {str(self._folder)!r}>"
 
 
+def _being_resumed(id: str) -> StoreConflictError:
+    return StoreConflictError(f"the suspension {id} is being resumed; nothing was deleted")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one at a path."""
+    try:
+        return os.name == "nt" or os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _claim_of(shape: Mapping[str, Any]) -> Claim:
     result = shape["result"]
+    if shape["state"] not in get_args(ClaimState):
+        raise ValueError("an unknown state")
     return Claim(shape["state"], None if result is None else ToolResult.from_dict(result))
 
 

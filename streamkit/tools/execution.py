@@ -15,12 +15,14 @@ from typing import Any
 from streamkit.concurrency.stop import ReentrantEvent, StopEvent
 from streamkit.tools.calls import PendingCall, failure_text
 from streamkit.tools.context import ToolContext
-from streamkit.tools.results import Content, ResultError, content_of
+from streamkit.tools.results import Content, Media, ResultError, content_of
 from streamkit.values.chunks import ToolResult
 
 __all__ = ["Execution"]
 
 _log = logging.getLogger("streamkit")
+
+_ANY = Media(frozenset({"image", "file"}))  # of a report, which no provider is sent
 
 
 class _Job:
@@ -30,7 +32,7 @@ class _Job:
     ``_lock`` guards the two, so that a result is taken either in time or never.
     """
 
-    def __init__(self, pending: PendingCall, context: ToolContext, media: frozenset[str]) -> None:
+    def __init__(self, pending: PendingCall, context: ToolContext, media: Media) -> None:
         self.pending = pending
         self.context = context
         self.started_at = time.monotonic()
@@ -46,17 +48,27 @@ class _Job:
         assert pending.bound is not None
         try:
             value = pending.tool.call(pending.bound, self.context)
-            content = content_of(value, self._media)
-        except ResultError as error:
-            text = f"The function was called and has returned, but {error}."
-            self._end(error, lambda seconds: pending.answer(Content(text), error="exception", seconds=seconds))
         except Exception as error:
-            text = failure_text(error)
-            self._end(error, lambda seconds: pending.answer(Content(text), error="exception", seconds=seconds))
-        else:
-            self._end(None, lambda seconds: pending.answer(content, seconds=seconds, value=value))
+            self.fail(error, failure_text(error))
+            return
+        try:
+            content = content_of(value, self._media)
+        except Exception as error:  # also of the program's code: a property, an iterator
+            why = str(error) if isinstance(error, ResultError) else f"reading its result failed: {type(error).__name__}"
+            self.fail(error, f"The function was called and has returned, but {why}.")
+            return
+        self._end(None, lambda seconds: pending.answer(content, seconds=seconds, value=value))
 
-    def _end(self, error: Exception | None, answer: Callable[[float], None]) -> None:
+    def fail(self, error: BaseException, text: str) -> None:
+        """Keep what went wrong.
+
+        Args:
+            error: what was raised.
+            text: for the model.
+        """
+        self._end(error, lambda seconds: self.pending.answer(Content(text), error="exception", seconds=seconds))
+
+    def _end(self, error: BaseException | None, answer: Callable[[float], None]) -> None:
         seconds = time.monotonic() - self.started_at
         with self._lock:
             if self.left:
@@ -89,7 +101,7 @@ class _Job:
 class _ToolThread(threading.Thread):
     """A daemon thread for one function of the program, which may never end. It has the caller's context variables."""
 
-    def __init__(self, job: _Job, on_end: Callable[[], object]) -> None:
+    def __init__(self, job: _Job, on_end: Callable[[_Job], object]) -> None:
         context = contextvars.copy_context()
         super().__init__(target=context.run, args=(job.run,), name=f"streamkit-tool-{job.pending.call.name}")
         self.daemon = True
@@ -101,12 +113,9 @@ class _ToolThread(threading.Thread):
         try:
             super().run()
         except BaseException as error:  # such as SystemExit
-            pending = self._job.pending
-            if pending.result is None:
-                pending.answer(Content(failure_text(error)), error="exception")
-            self._job.ended = True
+            self._job.fail(error, failure_text(error))
         finally:
-            self._on_end()
+            self._on_end(self._job)
 
 
 class Execution:
@@ -120,7 +129,8 @@ class Execution:
         media: what the provider takes in a result.
         context: makes the context for a call: takes the call, its stop event and a function for reports.
         begin: called before a function; what it raises ends the run, and the function is not called.
-        end: called after a function has returned or was left.
+        end: called after a function has ended or was left, with whether it has ended. One that was left has two calls.
+            Where nothing new may begin any more, the thread of the function calls it.
         stopped: whether nothing new may begin.
         deadline: the moment, on ``time.monotonic``, until which the consumer waits.
         stop: the run's event; a call with a limit has a child of it.
@@ -135,10 +145,10 @@ class Execution:
         *,
         parallel: int,
         call_seconds: float | None,
-        media: frozenset[str],
+        media: Media,
         context: Callable[[PendingCall, StopEvent, Callable[[Any], object]], ToolContext],
         begin: Callable[[PendingCall], object],
-        end: Callable[[PendingCall], object],
+        end: Callable[[PendingCall, bool], object],
         stopped: Callable[[], bool],
         deadline: Callable[[], float],
         stop: StopEvent,
@@ -181,8 +191,15 @@ class Execution:
     def _run_here(self, pending: PendingCall) -> None:
         __tracebackhide__ = True
         self._begin(pending)
-        self._job(pending, self._stop).run()
-        self._end(pending)
+        try:
+            self._job(pending, self._stop).run()
+        finally:
+            self._end(pending, True)
+
+    def _thread_ended(self, job: _Job) -> None:
+        if job.left or self._stopped():
+            self._end(job.pending, True)
+        self._news.set()
 
     def _job(self, pending: PendingCall, stop: StopEvent) -> _Job:
         call, reports, news = pending.call, self._reports, self._news
@@ -190,7 +207,7 @@ class Execution:
         def report(value: Any) -> None:
             if job.ended or job.left:
                 return
-            content = content_of(value, self._media)
+            content = content_of(value, _ANY)
             seconds = time.monotonic() - job.started_at
             reports.append(
                 ToolResult(call.id, call.name, content.text, None, seconds, True, "running", value, content.parts)
@@ -231,11 +248,13 @@ class Execution:
             job = self._job(pending, stop)
             self._jobs[pending] = job
             try:
-                _ToolThread(job, self._news.set).start()
+                _ToolThread(job, self._thread_ended).start()
             except RuntimeError as error:  # out of threads
                 del self._jobs[pending]
-                pending.answer(Content(f"The function was not called: {error}."), error="exception")
-                self._end(pending)
+                pending.exception = error
+                text = f"The function was not called: {error}."
+                pending.answer(Content(text), error="exception", state="not begun")
+                self._end(pending, True)
         limit = self._call_seconds
         if limit is not None:
             self.next_check = min((job.started_at + limit for job in self._jobs.values()), default=math.inf)
@@ -248,6 +267,6 @@ class Execution:
             if late and limit is not None:
                 job.leave(limit)
             if job.ended or job.left:
-                self._end(pending)
+                self._end(pending, not job.left)
                 with suppress(KeyError):
                     del self._jobs[pending]

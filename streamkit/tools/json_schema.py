@@ -6,6 +6,7 @@ for a key that is not required. They are made only where the schema refuses the 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,16 +19,18 @@ from streamkit.tools.converting.converter import kind_of
 from streamkit.tools.converting.objects import unexpected
 from streamkit.tools.converting.scalars import quoted
 from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused, short
-from streamkit.tools.repairs import changed, inside, plain
+from streamkit.tools.repairs import inside, plain, put
 
 __all__ = ["SchemaCheck", "schema_check"]
 
 _MOST_ROUNDS = 4  # of repairs, the next one in what the one before has opened
+_MOST_ERRORS = 1000  # of one value; each may be one repair
 _MOST_KEPT = 256  # schemas, after which all are compiled anew
 _OPENING = frozenset(  # words of a schema that say more about its keys than "properties" does
     "additionalProperties patternProperties unevaluatedProperties propertyNames $ref $dynamicRef allOf anyOf oneOf if "
     "dependentSchemas".split()
 )
+_CHOICES = ("enum", "const")
 _ARTICLES = {"integer": "an integer", "array": "an array", "object": "an object", "null": "null"}
 
 # Words of a schema whose errors are about a value of the right type.
@@ -122,7 +125,7 @@ class SchemaCheck:
             errors = self._errors(value)
         if not errors:
             return value
-        findings = [each for error in errors for each in _findings(error)]
+        findings = [each for error in errors[: MAX_PROBLEMS + 1] for each in _findings(error)]
         # A key that was null and is wanted after all: the first error says more than that it is missing.
         lost = {each.path for each in findings if each.kind == "missing"} & changes
         if lost:
@@ -135,7 +138,7 @@ class SchemaCheck:
         try:
             for error in self._validator.iter_errors(value):
                 errors.append(error)
-                if len(errors) > MAX_PROBLEMS:
+                if len(errors) >= _MOST_ERRORS:
                     break
         except self._unresolved as error:
             raise ConfigError(
@@ -187,11 +190,13 @@ def _findings(error: Any) -> list[Finding]:
         return [
             Finding("missing", "is required and missing", path=(*path, name)) for name in wanted if name not in value
         ]
-    if word in ("additionalProperties", "unevaluatedProperties") and isinstance(value, dict):
+    if word == "additionalProperties":
         return _unexpected(error, path)
+    if word == "unevaluatedProperties":
+        return [Finding("unexpected", "has a key that is not allowed", value, path)]
     if word == "type":
         return [Finding("type", f"must be {_type_text(wanted)}", value, path)]
-    if word in ("enum", "const"):
+    if word in _CHOICES:
         choices = wanted if word == "enum" else [wanted]
         text = ", ".join(short(each, 60) for each in choices[:MAX_PROBLEMS])
         kind = "type" if value is None or isinstance(value, (dict, list)) else "value"
@@ -221,7 +226,7 @@ def _of_branches(error: Any, path: _Path) -> list[Finding]:
     for each in error.context or ():
         branches.setdefault(each.schema_path[0], []).append(each)
     own = [errors for errors in branches.values() if not any(_is_of_kind(each, error) for each in errors)]
-    for words in (("const", "enum"), ("required", "additionalProperties")):
+    for words in (_CHOICES, ("required", "additionalProperties")):
         if len(own) > 1:  # the branch whose name came, or whose keys
             left = [errors for errors in own if not any(_is_about_key(each, words, error) for each in errors)]
             if not left:
@@ -239,7 +244,7 @@ def _of_branches(error: Any, path: _Path) -> list[Finding]:
 def _is_about_key(error: Any, words: tuple[str, ...], parent: Any) -> bool:
     """Return whether an error of a branch says that a key does not belong to it."""
     depth = len(error.absolute_path) - len(parent.absolute_path)
-    return error.validator in words and depth == (1 if words[0] == "const" else 0)
+    return error.validator in words and depth == (1 if words is _CHOICES else 0)
 
 
 def _is_of_kind(error: Any, parent: Any) -> bool:
@@ -255,16 +260,23 @@ def _type_text(names: str | list[str]) -> str:
 def _repaired(value: Any, errors: list[Any]) -> tuple[Any, set[_Path]]:
     """Return a copy of the value with the repairs that its errors call for, and their paths."""
     paths: set[_Path] = set()
+    copy = plain(value) if errors else value
     for error in errors:
         path = tuple(error.absolute_path)
         wanted = _wanted(error)
         new = _repair(error.instance, wanted) if wanted else NOTHING
-        is_null = error.instance is None and bool(path) and isinstance(path[-1], str)
-        if new is NOTHING and not (is_null and (wanted or error.validator in ("enum", "const"))):
+        if new is NOTHING and not (_is_null_of_a_property(error, path) and (wanted or error.validator in _CHOICES)):
             continue
-        value = changed(value, path, new)
+        copy = put(copy, path, new)
         paths.add(path)
-    return value, paths
+    return copy, paths
+
+
+def _is_null_of_a_property(error: Any, path: _Path) -> bool:
+    """Return whether it is about null for a key that the schema names; in a map of any keys null is a value."""
+    if error.instance is not None or not path:
+        return False
+    return ("properties", path[-1]) in itertools.pairwise(error.absolute_schema_path)
 
 
 def _wanted(error: Any) -> list[str]:

@@ -10,7 +10,9 @@ import queue
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import GeneratorType
 from typing import Any, Protocol, cast
 
@@ -26,12 +28,13 @@ from streamkit.providers.call import messages_of
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
-from streamkit.tools.calls import PendingCall, acceptable, digest_of, planned
+from streamkit.tools.calls import PendingCall, acceptable, digest_of, free_id, planned
 from streamkit.tools.claims import Claims, ClaimState
 from streamkit.tools.context import ToolContext
 from streamkit.tools.decisions import Approved, Decision, decision_of
 from streamkit.tools.execution import Execution
 from streamkit.tools.limits import RunLimits
+from streamkit.tools.results import Media
 from streamkit.tools.rounds import Round
 from streamkit.tools.suspension import Spent, Suspension
 from streamkit.tools.tool import Tool
@@ -47,6 +50,7 @@ Approve = Callable[[ToolCall], Any]
 _log = logging.getLogger("streamkit")
 
 _NOTHING: Any = object()  # what a step yields where nothing came until the deadline
+_ITERATED = "this run is being iterated already, by another thread or around the function that runs"
 _RAISED = ("exception", "invalid arguments", "unknown tool", "cut off")
 _numbers = itertools.count(1)
 _numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal handler may start a run
@@ -90,7 +94,7 @@ class Plan:
     provider: str
     messages: Sequence[Any]
     tools: Mapping[str, Tool]
-    media: frozenset[str] = frozenset()
+    media: Media = attrs.field(factory=Media)
     approve: Any = None
     parallel: int = 1
     limits: RunLimits = attrs.field(factory=RunLimits)
@@ -122,10 +126,11 @@ class Loop(Ending):
     ``advance`` plays one step of ``_steps``, a generator, in the consumer's thread. All that is to outlive an exception
     in the middle of a step is in the fields, each changed after the work that it stands for.
 
-    Owner of the fields: the consumer's thread alone uses ``_steps``, ``_until``, ``_last``, ``_spent``, ``_execution``
-    and ``_used``. It replaces ``_rounds``, ``_at_end``, ``_unanswered`` and ``_suspension``; any thread may read these,
-    each by a single read. Any thread may set ``halted``, from False to True. The events have locks of their own, and
-    ``Ending`` says who owns the end. The others never change.
+    Owner of the fields: the consumer's thread alone uses ``_steps``, ``_until``, ``_last``, ``_spent``, ``_execution``,
+    ``_conversation`` and ``_used``. It replaces ``_rounds``, ``_at_end``, ``_unanswered`` and ``_suspension``; any
+    thread may read these, each by a single read. Any thread may set ``halted``, from False to True. ``_claiming``
+    guards ``_unfinished`` and ``_released``. The events have locks of their own, and ``Ending`` says who owns the end.
+    The others never change.
 
     Args:
         plan: what was asked for.
@@ -157,12 +162,17 @@ class Loop(Ending):
         self.halted = False
         self.closed_early = False
         self.news = _News()
-        self.stop = stop.child() if isinstance(stop, StopEvent) else StopEvent()
+        self.stop = StopEvent()
+        self._plain_stop = stop if not isinstance(stop, StopEvent) else None
         self._base: Sequence[Any] = plan.messages
         self._earlier: list[Message] = []  # of the run before it was suspended, without the round that it waited in
         self._rounds: tuple[Round, ...] = ()
         self._spent = Spent()
-        self._used: set[str] = set()
+        self._used = _ids_in(plan.messages)
+        self._conversation: tuple[Any, ...] | None = None
+        self._claiming = threading.RLock()
+        self._unfinished: set[PendingCall] = set()  # whose function has begun and not ended, as far as is known
+        self._released = False
         self._last: Chunk | None = None
         self._at_end: Status | None = None
         self._unanswered = ""
@@ -184,9 +194,16 @@ class Loop(Ending):
         """
         self.started()
         self._unsubscribe.append(self.stop.subscribe(self._halt, self.cancel))
-        if stop is not None and not isinstance(stop, StopEvent):
+        if isinstance(stop, StopEvent):
+            self._unsubscribe.append(stop.subscribe(self.stop.halt, self.stop.set))
+        elif stop is not None and stop.is_set():
+            self.cancel()
+        elif stop is not None:
             self._unsubscribe.append(on_set(stop, self._cancel_from_plain))
-        if self._suspended is None:
+        if self.status != "open":  # by an event that was set already
+            for unsubscribe in self._unsubscribe:
+                unsubscribe()
+        elif self._suspended is None:
             try:
                 self._start_round(0)
             except StreamkitError as error:
@@ -250,10 +267,12 @@ class Loop(Ending):
             reason: FinishReason | None = "cancelled" if status == "cancelled" else None
             return Completion(provider=self._plan.provider, finish_reason=reason)
         last = rounds[-1]
-        reply = last.completion
+        reply, calls = last.completion, last.calls
+        if not calls and status != "open":  # a reply that was broken off in the middle of its calls
+            calls = tuple(PendingCall(call) for call in reply.tool_calls)
         fields: dict[str, Any] = {
             "usage": summed(each.completion.usage for each in rounds),
-            "tool_results": tuple(pending.so_far(self._unanswered) for pending in last.calls),
+            "tool_results": tuple(pending.so_far(self._unanswered) for pending in calls),
             "provider": self._plan.provider,
         }
         if status == "suspended":
@@ -307,24 +326,39 @@ class Loop(Ending):
         """
         __tracebackhide__ = True
         if self._steps.gi_running:
-            raise MisuseError("this run is being iterated already, by another thread or around the function that runs")
+            raise MisuseError(_ITERATED)
         self._until = until
         while self.status == "open":
-            try:
-                chunk = next(self._steps, None)
-            except (StreamkitError, MisuseError) as error:
-                self._fail(error)
+            if self._plain_stop is not None and self._plain_stop.is_set():
+                self.cancel()
                 break
+            chunk = self._step()
             if self._end is not None:
-                break  # cancelled meanwhile, for example by the function that was called
+                break  # failed, or cancelled meanwhile, for example by the function that was called
             if chunk is _NOTHING:
                 raise queue.Empty
             if chunk is not None:
                 return chunk  # type: ignore[no-any-return]
-            self.settle(self._at_end or "cancelled")
+            if self._at_end is None:
+                self.cancel()
+            else:
+                self.settle(self._at_end)
         if self.error is not None:
             raise self.error.with_traceback(None)
         return None
+
+    def _step(self) -> Any:
+        """Play a step; an error of ours ends the run."""
+        __tracebackhide__ = True
+        try:
+            return next(self._steps, None)
+        except (StreamkitError, MisuseError) as error:
+            self._fail(error)
+            return None
+        except ValueError as error:
+            if str(error) == "generator already executing":  # another thread was faster than the check in advance()
+                raise MisuseError(_ITERATED) from None
+            raise
 
     def _fail(self, error: BaseException) -> None:
         """End the run with an error, and the functions that still run."""
@@ -360,7 +394,8 @@ class Loop(Ending):
             self._start_round(self._rounds[-1].number + 1)
 
     def _stopped(self) -> bool:
-        return self.halted or self.status != "open"
+        plain = self._plain_stop
+        return self.halted or self.status != "open" or (plain is not None and plain.is_set())
 
     def _start_round(self, number: int) -> None:
         """Ask the model: one round more."""
@@ -373,7 +408,8 @@ class Loop(Ending):
         """Yield the chunks of a reply but its end, and plan the calls in it."""
         __tracebackhide__ = True
         this = self._rounds[-1]
-        stream = this.stream
+        stream, used = this.stream, set(self._used)
+        begun: set[int] = set()  # indexes of calls
         assert stream is not None
         while True:
             try:
@@ -386,14 +422,24 @@ class Loop(Ending):
             if chunk.finished:
                 self._last = chunk
                 continue
+            delta = chunk.tool_call
+            if delta is not None and delta.id and delta.index not in begun:
+                begun.add(delta.index)
+                id = free_id(delta.id, used)
+                if id != delta.id:  # the id that the result will have, as the server has used this one before
+                    chunk = attrs.evolve(chunk, tool_call=attrs.evolve(delta, id=id))
             yield chunk
         if stream.status == "cancelled":
             self.cancel()
             return
         reply = stream.completion
         calls = acceptable(reply.tool_calls, self._used)
-        this.calls = tuple(planned(call, self._plan.tools, cut=reply.finish_reason == "length") for call in calls)
-        this.reply = reply
+        this.calls = tuple(
+            planned(call, self._plan.tools, name=written.name, cut=reply.finish_reason == "length")
+            for call, written in zip(calls, reply.tool_calls, strict=True)
+        )
+        this.reply = reply if calls == reply.tool_calls else changed(reply, tool_calls=calls)
+        self._look_up(this)
 
     def _finish(self, status: Status) -> Iterator[Chunk]:
         """Yield the one ``done`` chunk of the run."""
@@ -458,7 +504,9 @@ class Loop(Ending):
                 yield from self._decide(pending, index, this.number)
                 if self._stopped():
                     return
-        conversation = (*self._base, *self._before(this), this.message)
+        if self._conversation is None:
+            self._conversation = tuple(map(_message_of, self._base))
+        conversation = (*self._conversation, *self._before(this), this.message)
         self._execution = execution = Execution(
             parallel=plan.parallel,
             call_seconds=plan.limits.call_seconds,
@@ -538,7 +586,8 @@ class Loop(Ending):
         Raises:
             MisuseError: there is none of this id.
         """
-        calls = self._rounds[-1].calls if self._rounds and self._execution is None and not self._at_end else ()
+        asking = self.status == "open" and self._execution is None and not self._at_end
+        calls = self._rounds[-1].calls if self._rounds and asking else ()
         waiting = {pending.call.id: pending for pending in calls if pending.waits}
         if call_id in waiting:
             return waiting[call_id]
@@ -557,12 +606,76 @@ class Loop(Ending):
 
     # -- claims ------------------------------------------------------------------------------------------
 
-    def _claim_running(self, pending: PendingCall) -> None:
-        self._claim(pending, "running")
+    def _look_up(self, this: Round) -> None:
+        """Name a round's calls in ``claims=``, and take up those that were begun before a crash."""
+        claims = self._plan.claims
+        if claims is None:
+            return
+        counts: Counter[str] = Counter()
+        for pending in this.calls:
+            digest = digest_of(pending.call)
+            counts[digest] += 1
+            pending.claim_id = f"{this.number}:{digest}:{counts[digest]}"
+        if self._suspended is None:
+            return  # nobody can have begun them
+        known = claims.read(self._id)
+        for pending in this.calls:
+            claim = known.get(pending.claim_id)
+            if claim is not None and pending.take_up(claim, None, self._plan.media):
+                self._claim(pending, "done")
 
-    def _claim_done(self, pending: PendingCall) -> None:
-        if pending.state != "running":  # a function that was left may still take effect
+    def _claim_running(self, pending: PendingCall) -> None:
+        with self._claiming:
+            self._claim(pending, "running")
+            self._unfinished.add(pending)
+
+    def _claim_done(self, pending: PendingCall, over: bool) -> None:
+        """Keep the result of a function that has ended, or that was left and runs on.
+
+        Threads: the consumer's; after the end of the run that of the function.
+        """
+        with self._claiming:
+            if not over or pending not in self._unfinished:
+                return
+            if self._ended_at is None:
+                if pending.result is not None and pending.state != "running":  # it may have been interrupted, or left
+                    self._claim(pending, "done")
+                self._unfinished.discard(pending)
+            else:
+                self._close_claim(pending)
+                self._release()
+
+    def _close_claim(self, pending: PendingCall) -> None:
+        """Keep the result of a function that has ended after the run has; what fails then is only logged."""
+        self._unfinished.discard(pending)
+        if pending.result is None or pending.state == "running":
+            return
+        try:
             self._claim(pending, "done")
+        except Exception as error:
+            kind, name = type(error).__name__, pending.call.name
+            _log.warning("the result of a call of the tool %s could not be kept in claims=: %s", name, kind)
+
+    def _release(self) -> None:
+        """Give up ``claims=`` once no function runs any more, so that nobody resumes around one that does."""
+        claims = self._plan.claims
+        if claims is None or not self._id:
+            return
+        with self._claiming:
+            if self.status not in ("complete", "suspended"):
+                for pending in tuple(self._unfinished):  # some may have ended when nobody looked any more
+                    if pending.result is not None and pending.state != "running":
+                        self._close_claim(pending)
+                if self._unfinished:
+                    return
+            if self._released:
+                return
+            if self._suspended is not None and self.status in ("complete", "suspended"):
+                claims.move(self._id, "", "waiting", "done")
+            claims.release(self._id)
+            self._released = True
+            if self._suspended is None and self.status != "suspended":
+                claims.forget(self._id)  # as there is no suspension of this id
 
     def _claim(self, pending: PendingCall, state: ClaimState) -> None:
         """Move a call on in ``claims=``.
@@ -574,7 +687,7 @@ class Loop(Ending):
         if claims is None:
             return
         result = pending.result if state == "done" else None
-        if not claims.move(self._id, pending.call.id, pending.claimed, state, result):
+        if not claims.move(self._id, pending.claim_id, pending.claimed, state, result):
             raise StoreConflictError(
                 f"the call {pending.call.id!r} of the tool {pending.call.name!r} was moved on by somebody else; "
                 "it was not made here"
@@ -613,7 +726,7 @@ class Loop(Ending):
         self._base = suspension.messages[:own]
         self._earlier = messages[:-1]
         self._spent = suspension.spent
-        self._used = {call.id for message in messages for call in message.tool_calls}
+        self._used = _ids_in(suspension.messages)
         last = messages[-1]
         reply = Completion(
             last.content if isinstance(last.content, str) else "",
@@ -652,8 +765,9 @@ class Loop(Ending):
 
     def _cancel_from_plain(self) -> None:
         """Cancel in a thread of its own: the one that watches plain events is everybody's, and may call no observer."""
-        self._halt()
-        threading.Thread(target=self.cancel, name=f"streamkit-cancel-{self.number}", daemon=True).start()
+        self.stop.halt()
+        with suppress(RuntimeError):  # out of threads; the consumer sees the event, and cancels itself
+            threading.Thread(target=self.cancel, name=f"streamkit-cancel-{self.number}", daemon=True).start()
 
     def drop(self) -> None:
         """Cancel the run, as its last reference has gone; see ``Delivery.drop``."""
@@ -667,11 +781,7 @@ class Loop(Ending):
         self._ended_at = time.monotonic()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        claims = self._plan.claims
-        if claims is not None and self._id:
-            if self._suspended is not None and self.status in ("complete", "suspended"):
-                claims.move(self._id, "", "waiting", "done")
-            claims.release(self._id)
+        self._release()
 
     # -- several at once ---------------------------------------------------------------------------------
 
@@ -695,6 +805,28 @@ class Loop(Ending):
         for each in self._rounds:
             if each.stream is not None:
                 each.stream.unlisten(listener)
+
+
+def _ids_in(messages: Sequence[Any]) -> set[str]:
+    """Return the ids of all calls in a conversation; what is wrong in it is for the request to refuse."""
+    found = set()
+    for message in messages:
+        calls = message.get("tool_calls") if isinstance(message, Mapping) else getattr(message, "tool_calls", ())
+        for call in calls if isinstance(calls, (list, tuple)) else ():
+            id = call.get("id") if isinstance(call, Mapping) else getattr(call, "id", None)
+            if isinstance(id, str):
+                found.add(id)
+    return found
+
+
+def _message_of(value: Any) -> Any:
+    """Return a message for the program's functions; one in a shape that ``Message`` has no field for stays a dict."""
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return Message.from_dict(value)
+    except StreamkitError:
+        return value
 
 
 def _raise(pending: PendingCall) -> None:

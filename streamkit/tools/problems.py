@@ -30,6 +30,8 @@ MAX_PROBLEMS = 20  # that one error names; a list of 10,000 wrong elements is wr
 _MOST_SHOWN = 480  # characters of the model's own text in one error, all values together
 _LONGEST_VALUE = 60  # characters
 _LONGEST_KEY = 40  # characters of a key that the model chose
+_LONGEST_PATH = 200  # characters; the model may nest a hundred levels
+_LONGEST_WANTED = 1000  # characters of what a type takes: a union may have many classes
 _PLAIN_KEY = re.compile(r"[^\W\d][\w-]*")
 
 
@@ -108,7 +110,9 @@ class Finding:
 
     def problem(self, longest_value: int) -> Problem:
         """Return it in words."""
-        text = self.text if self.value is NOTHING else f"{self.text}, got {came(self.value, longest_value)}"
+        text = self.text if len(self.text) <= _LONGEST_WANTED else f"{self.text[:_LONGEST_WANTED]}…"
+        if self.value is not NOTHING:
+            text = f"{text}, got {came(self.value, longest_value)}"
         return Problem(path_text(self.path), text, self.kind)
 
 
@@ -153,7 +157,7 @@ def path_text(path: Iterable[str | int]) -> str:
             text += f".{key}" if text else key
         else:
             text += f"[{short(key, _LONGEST_KEY)}]"
-    return text
+    return text if len(text) <= _LONGEST_PATH else f"{text[: _LONGEST_PATH // 2]}…{text[-_LONGEST_PATH // 2 :]}"
 
 
 def came(value: Any, most: int = _LONGEST_VALUE) -> str:
@@ -171,6 +175,6 @@ def short(value: Any, most: int) -> str:
     """Return the JSON text of a value, at most ``most`` characters of it."""
     try:
         text = json.dumps(shortened(value, most + 1), ensure_ascii=False, default=lambda other: type(other).__name__)
-    except (ValueError, TypeError):  # keys that are no strings, an integer of too many digits
+    except (ValueError, TypeError, RecursionError):  # an integer of too many digits, a deep stack of the caller's
         return "a value"
     return text if len(text) <= most + 2 else f"{text[:most]}…"

@@ -15,22 +15,28 @@ for in other text, and of two values none is chosen.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
 import msgspec
 
 from streamkit.tools.problems import NOTHING, Refused, short
-from streamkit.values.json_text import MAX_STRUCTURE, PassedBoundError, Structure, checked, decode_strict
+from streamkit.values.json_text import (
+    MAX_STRUCTURE,
+    ExactFloat,
+    PassedBoundError,
+    Structure,
+    checked,
+    decode_exact,
+    decode_strict,
+)
 
-__all__ = ["AROUND", "MAX_DEPTH", "ExactFloat", "changed", "inside", "plain", "value_of"]
+__all__ = ["AROUND", "MAX_DEPTH", "inside", "plain", "put", "value_of"]
 
 MAX_DEPTH: Final = 128  # levels. The conversion takes some three frames a level, of the 1000 that Python has
 AROUND: Final = " \t\r\n\ufeff"  # white space of JSON, and a byte order mark
 _MAX_REPAIRED = 4 * 1024 * 1024  # characters, some 50 ms for each repair
 
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?(.*?)\s*```", re.DOTALL)
 _OPENED_FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n?")
 # A string, also one without its end, so that no place in it is taken for a beginning; or a comma before a bracket.
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
@@ -40,24 +46,6 @@ _ESCAPE_OR_CONTROL = re.compile(r"\\.|[\x00-\x1f]", re.DOTALL)
 _ESCAPED_CONTROL = re.compile(r"\\[\x00-\x1f]")
 _ESCAPES = {code: f"\\u{code:04x}" for code in range(0x20)}
 _PLACE = re.compile(r" \(byte (\d+)\)$| - at `\$.*`$")
-
-
-class ExactFloat(float):
-    """A number with a fraction or an exponent, and the text that it was read from."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> ExactFloat:
-        """Make it of its text."""
-        self = super().__new__(cls, text)
-        if math.isinf(self):  # what the plain decoder refuses: it could not be sent back
-            raise ValueError("Number out of range")
-        self.text = text
-        return self
-
-
-_decode_exact = msgspec.json.Decoder(float_hook=ExactFloat).decode
 
 
 def value_of(text: str, *, exact: bool = False, subject: str = "The text") -> Any:
@@ -104,21 +92,27 @@ def plain(value: Any) -> Any:
     return float(value) if kind is ExactFloat else value
 
 
-def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    """Return a copy with another value at a path, or without the key there."""
+def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """Put another value at a path of a copy made by ``plain``, or remove the key there for NOTHING.
+
+    Returns:
+        The value, which is ``new`` itself for an empty path.
+    """
     if not path:
         return new
-    key, rest = path[0], path[1:]
-    if isinstance(value, list) and isinstance(key, int):
-        return [*value[:key], changed(value[key], rest, new), *value[key + 1 :]]
-    if not isinstance(value, dict) or key not in value:  # another error at this place has changed it
-        return value
-    copy = dict(value)
-    if not rest and new is NOTHING:
-        del copy[key]
-    else:
-        copy[key] = changed(value[key], rest, new)
-    return copy
+    inner: Any = value
+    key: Any
+    try:
+        for key in path[:-1]:
+            inner = inner[key]
+        key = path[-1]
+        if new is NOTHING:
+            del inner[key]
+        else:
+            inner[key] = new
+    except (KeyError, IndexError, TypeError):  # another change, further out, came before
+        pass
+    return value
 
 
 class _NoJson(Exception):
@@ -138,7 +132,7 @@ class _NoJson(Exception):
 
 
 def _decoded(text: str, exact: bool) -> Any:
-    decode = _decode_exact if exact else decode_strict
+    decode = decode_exact if exact else decode_strict
     try:
         value = decode(checked(text) if len(text) > MAX_STRUCTURE else text)
     except PassedBoundError as error:
@@ -176,10 +170,10 @@ def _is_deep(value: Any) -> bool:
 def _repaired(text: str) -> str:
     """Return a text without mark and fence, its strings without raw control characters, without last commas."""
     text = text.strip(AROUND)
-    fence = _FENCE.fullmatch(text)
-    # Without the opening line of a fence that is not closed, the text still ends too early: see _refusal.
-    text = fence[1] if fence else text
-    return _STRING_OR_LAST_COMMA.sub(_repaired_token, text.removeprefix("\ufeff"))
+    fence = _OPENED_FENCE.match(text)
+    if fence and len(text) > fence.end() + 3 and text.endswith("```"):  # one that is not closed stays: see _reason
+        text = text[fence.end() : -3].strip(AROUND)
+    return _STRING_OR_LAST_COMMA.sub(_repaired_token, text)
 
 
 def _repaired_token(match: re.Match[str]) -> str:

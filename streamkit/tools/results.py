@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ import msgspec
 from streamkit.values.chunks import ToolResult
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 
-__all__ = ["Content", "ResultError", "content_of", "message_of"]
+__all__ = ["Content", "Media", "ResultError", "content_of", "message_of"]
 
 _NOTHING = "(no output)"  # several providers refuse an empty result
 _KINDS = {"image_url": "image", "file": "file"}
@@ -19,6 +19,11 @@ _KINDS = {"image_url": "image", "file": "file"}
 
 class ResultError(ValueError):
     """A result that cannot be sent to the model; the text says why, and what a function returns instead."""
+
+
+def _writable(text: str) -> str:
+    """Return plain text that can be sent: half of a surrogate pair, as in names of files, becomes a question mark."""
+    return str.__str__(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 @attrs.frozen
@@ -30,18 +35,32 @@ class Content:
         parts: the parts in OpenAI's shape, where there is more than text.
     """
 
-    text: str
+    text: str = attrs.field(converter=_writable)
     parts: tuple[Mapping[str, Any], ...] = ()
 
 
-def content_of(value: Any, media: frozenset[str]) -> Content:
+@attrs.frozen
+class Media:
+    """What a provider takes in a result beside text.
+
+    Attributes:
+        kinds: ``image``, ``file``.
+        refusal: returns why the provider refuses these parts, "" if it takes them: one takes images by content only,
+            another one no files but PDF. A request that has them would fail, and the run with it.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    refusal: Callable[[Sequence[Mapping[str, Any]]], str] = lambda parts: ""
+
+
+def content_of(value: Any, media: Media) -> Content:
     """Return the content for what a function returned.
 
     Text stays as it is, ``ImagePart``, ``FilePart`` and lists with those become parts, and anything else becomes JSON.
 
     Args:
         value: the result.
-        media: what the provider takes in a result beside text: ``image``, ``file``.
+        media: what the provider takes in a result beside text.
 
     Raises:
         ResultError: it cannot be written as JSON, or the provider takes no such part.
@@ -53,8 +72,10 @@ def content_of(value: Any, media: frozenset[str]) -> Content:
         return Content(_json_of(value))
     for part in parts:
         kind = _KINDS.get(part.get("type", ""))
-        if kind is not None and kind not in media:
+        if kind is not None and kind not in media.kinds:
             raise ResultError(f"its result has {_with_article(kind)}, which this provider does not take in a result")
+    if why := media.refusal(parts):
+        raise ResultError(f"its result cannot be sent: {why}")
     return Content("".join(part["text"] for part in parts if part.get("type") == "text"), tuple(parts))
 
 

@@ -12,16 +12,17 @@ import attrs
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError, MisuseError, StoreConflictError
 from streamkit.observing.observers import Observer
-from streamkit.providers.contract import Provider
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Provider, result_media_of
 from streamkit.settings import shown
 from streamkit.streaming.stream import Stream
 from streamkit.tools.calls import PendingCall, planned
 from streamkit.tools.claims import Claim, Claims, ClaimState, MemoryClaims
-from streamkit.tools.decisions import Answered, Approved, Decision, Rejected, decision_of
+from streamkit.tools.decisions import Answered, Decision, Rejected, decision_of
 from streamkit.tools.limits import RunLimits
 from streamkit.tools.loop import Loop, Plan
 from streamkit.tools.output import output_of
-from streamkit.tools.results import Content
+from streamkit.tools.results import Media
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
@@ -31,7 +32,6 @@ from streamkit.wire.secrets import Unshown
 __all__ = ["Asked", "StreamOf", "declared", "resume_run", "start_run"]
 
 _WAITING = Claim("waiting")
-_UNKNOWN = "The program ended while the function was running. It is unknown whether it took effect."
 _in_this_process = MemoryClaims()  # where resume() has no claims=
 
 
@@ -150,10 +150,11 @@ def resume_run(
         )
     try:
         calls = _calls(suspension, made, plan)
+        loop = Loop(plan, stop, (suspension, calls), suspension.id)
     except BaseException:
         plan.claims.release(suspension.id)
         raise
-    return Run(Loop(plan, stop, (suspension, calls), suspension.id), stop)
+    return Run(loop, stop)
 
 
 def _plan(
@@ -170,7 +171,10 @@ def _plan(
     if params.get("n") not in (None, 1):
         raise ConfigError("n is 1 in a run: the calls of one reply are made")
     given = params.get("tools")
-    given = [] if given is None else list(given) if isinstance(given, Iterable) else given
+    if given is None:
+        given = []
+    elif isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        given = list(given)  # read twice below
     values = tools_of(given)
     wanted = params.get("response_format")
     output = None if wanted is None else output_of(wanted)
@@ -187,7 +191,7 @@ def _plan(
         provider=provider.name,
         messages=messages,
         tools={value.name: value for value in values if isinstance(value, Tool)},
-        media=frozenset(getattr(provider, "result_media", ())),
+        media=Media(result_media_of(provider), lambda parts: _refusal(provider, name, parts)),
         approve=asked.approve,
         parallel=asked.parallel,
         limits=asked.limits or RunLimits(),
@@ -198,6 +202,22 @@ def _plan(
         params=kept,
         output=output,
     )
+
+
+def _refusal(provider: Provider, name: str, parts: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a provider refuses parts in the result of a tool, "" if it does not: its translation alone knows."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": list(parts), "tool_call_id": "call_1"},
+    ]
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    try:
+        provider.request(ChatRequest(name, messages, {"tools": [tool]}))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def declared(given: Iterable[Any]) -> list[Mapping[str, Any]]:
@@ -267,39 +287,19 @@ def _calls(suspension: Suspension, made: Mapping[str, Decision], plan: Plan) -> 
             pending = PendingCall(call, plan.tools.get(call.name), told=True)
             pending.restore(done[call.id])
         else:
-            pending = planned(call, plan.tools, cut=False) if call.name in plan.tools else PendingCall(call)
-            if _take_up(pending, states.get(call.id, _WAITING), made.get(call.id), plan.media):
+            known = call.name in plan.tools
+            pending = planned(call, plan.tools, name=call.name, cut=False) if known else PendingCall(call)
+            pending.claim_id = call.id
+            if pending.result is None:
+                pending.asks, pending.state = True, "waiting"
+            if pending.take_up(states.get(call.id, _WAITING), made.get(call.id), plan.media):
                 changed.append(pending)
         calls.append(pending)
     for pending in changed:  # once it is known that all decisions fit
         state: ClaimState = "approved" if pending.result is None else "done"
-        claims.move(suspension.id, pending.call.id, pending.claimed, state, pending.result)
+        if not claims.move(suspension.id, pending.claim_id, pending.claimed, state, pending.result):
+            raise StoreConflictError(
+                f"the call {pending.call.id!r} was moved on by somebody else; nothing was done here"
+            )
         pending.claimed = state
     return tuple(calls)
-
-
-def _take_up(pending: PendingCall, claim: Claim, decision: Decision | None, media: frozenset[str]) -> bool:
-    """Set what is known of a call that waited, and what was decided; return whether its state changes.
-
-    Raises:
-        ConfigError: the decision does not fit the call.
-    """
-    pending.claimed = claim.state
-    if claim.state == "done" and claim.result is not None:
-        pending.restore(claim.result)
-        return False
-    if pending.result is not None:
-        return False  # the tool has changed since, and the arguments do not fit any more
-    pending.asks, pending.state = True, "waiting"
-    if claim.state == "running":
-        if isinstance(decision, Answered):
-            pass  # somebody has looked what became of it
-        elif pending.tool is not None and pending.tool.idempotent and not isinstance(decision, Rejected):
-            decision = decision or Approved()
-        else:
-            pending.answer(Content(_UNKNOWN), error="unknown", state="unknown")
-            return True
-    if decision is None:
-        return False
-    pending.decide(decision, media)
-    return pending.result is not None or claim.state == "waiting"

@@ -11,7 +11,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.values.chunks import ToolResult
-from streamkit.values.messages import ToolCall
+from streamkit.values.messages import Message, ToolCall
 
 __all__ = ["Spent", "Suspension", "kept_parameters"]
 
@@ -21,8 +21,9 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 # The parameters of the request that a suspension keeps. Others may hold a key, such as those of MCP servers; they are
 # given anew to ``resume``.
 _KEPT = frozenset(
-    "frequency_penalty logit_bias max_completion_tokens max_tokens n parallel_tool_calls presence_penalty reasoning "
-    "reasoning_effort response_format seed service_tier stop_sequences temperature thinking tool_choice top_k top_p "
+    "enable_thinking frequency_penalty include logit_bias max_completion_tokens max_tokens min_p n parallel_tool_calls "
+    "presence_penalty reasoning reasoning_effort repetition_penalty response_format seed service_tier stop_sequences "
+    "store temperature think thinking thinking_budget thinking_config tool_choice top_k top_p truncation "
     "verbosity".split()
 )
 
@@ -124,7 +125,7 @@ class Suspension:
                     f"this suspension has version {version}, and this streamkit reads up to {_VERSION}: upgrade it"
                 )
             return _read(shape)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             what = f"{type(error).__name__}: {error}"
             raise ConfigError(f"this is no suspension as to_json() writes it: {what}") from None
 
@@ -146,15 +147,27 @@ def _read(shape: Mapping[str, Any]) -> Suspension:
             float(spent["cost"]),
             {_text(key): _count(count) for key, count in spent["repeats"].items()},
         ),
-        dict(shape["params"]),
+        kept_parameters(shape["params"]),
         _count(shape["version"]),
     )
-    calls = suspension.messages[-1]["tool_calls"] if suspension.messages else ()
-    asked = [call["id"] for call in calls]
-    told = {result.call_id for result in suspension.done} | {call.id for call in suspension.waiting}
-    if not _ID.match(suspension.id) or set(asked) != told or suspension.added > len(suspension.messages):
+    if not _fits_together(suspension):
         raise ValueError("its parts do not fit together")
     return suspension
+
+
+def _fits_together(suspension: Suspension) -> bool:
+    """Return whether the calls are those of the last message: a person decides on ``waiting``, and those run."""
+    if not 0 < suspension.added <= len(suspension.messages) or not _ID.match(suspension.id) or not suspension.model:
+        return False
+    own = [Message.from_dict(message) for message in suspension.messages[-suspension.added :]]
+    done = [result.call_id for result in suspension.done]
+    calls = own[-1].tool_calls
+    return (
+        own[-1].role == "assistant"
+        and suspension.waiting == tuple(call for call in calls if call.id not in done)
+        and sorted([*done, *(call.id for call in suspension.waiting)]) == sorted({call.id for call in calls})
+        and len({call.id for call in calls}) == len(calls)
+    )
 
 
 def _text(value: Any) -> str:

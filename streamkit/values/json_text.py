@@ -5,6 +5,7 @@ A decoder does not let another thread run before it is done, so its time is boun
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -12,10 +13,12 @@ import msgspec
 __all__ = [
     "MAX_STRUCTURE",
     "MAX_TEXT",
+    "ExactFloat",
     "PassedBoundError",
     "Structure",
     "TooDeepError",
     "checked",
+    "decode_exact",
     "decode_strict",
     "decoded",
 ]
@@ -30,6 +33,24 @@ _MAX_ESCAPES = 4 * 1024 * 1024
 _SLICE = 256 * 1024  # characters that are looked at in one call, at most 10 ms
 
 decode_strict = msgspec.json.Decoder().decode
+
+
+class ExactFloat(float):
+    """A number with a fraction or an exponent, and the text that it was read from."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> ExactFloat:
+        """Make it of its text."""
+        self = super().__new__(cls, text)
+        if math.isinf(self):  # as the plain decoder: such a number could not be written again
+            raise ValueError("Number out of range")
+        self.text = text
+        return self
+
+
+decode_exact = msgspec.json.Decoder(float_hook=ExactFloat).decode
 
 
 class PassedBoundError(ValueError):

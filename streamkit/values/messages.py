@@ -14,7 +14,18 @@ from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.json_text import decoded
 from streamkit.values.plain import from_plain, refused
 
-__all__ = ["FilePart", "ImagePart", "Message", "Role", "TextPart", "ToolCall", "plain_parts"]
+__all__ = [
+    "FilePart",
+    "ImagePart",
+    "Message",
+    "Role",
+    "TextPart",
+    "ToolCall",
+    "assistant",
+    "plain_parts",
+    "system",
+    "user",
+]
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -331,3 +342,21 @@ class Message:
             read.name,
             tuple(read.provider_data or ()),
         )
+
+
+def system(text: str) -> Message:
+    """Return a system message."""
+    return Message("system", text)
+
+
+def user(*content: str | TextPart | ImagePart | FilePart) -> Message:
+    """Return a user's message: text, or parts such as ``user("What is this?", ImagePart.read("boat.png"))``."""
+    only = content[0] if len(content) == 1 else None
+    if isinstance(only, str):
+        return Message("user", only)
+    return Message("user", tuple(TextPart(part) if isinstance(part, str) else part for part in content))
+
+
+def assistant(text: str) -> Message:
+    """Return an assistant's message."""
+    return Message("assistant", text)

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from streamkit.values.messages import FilePart, ImagePart, Role, TextPart, ToolCall
 
-__all__ = ["MessageDict", "RequestParameters"]
+__all__ = ["MessageDict", "RequestParameters", "TurnParameters"]
 
 
 class _Role(TypedDict):
@@ -171,7 +171,43 @@ class _OfSingleProviders(TypedDict, total=False):
     tool_stream: bool | None
 
 
-class RequestParameters(_OfSingleProviders, total=False):
+class TurnParameters(_OfSingleProviders, total=False):
+    """``RequestParameters`` without ``store``, which is a conversation's own: pass that one by ``extra_body=``."""
+
+    audio: Mapping[str, Any] | None
+    frequency_penalty: float | None
+    function_call: str | Mapping[str, Any] | None
+    functions: Iterable[Mapping[str, Any]] | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | int | None
+    max_completion_tokens: int | None
+    max_tokens: int | None
+    metadata: Mapping[str, Any] | None
+    modalities: Sequence[str] | None
+    n: int | None
+    parallel_tool_calls: bool | None
+    prediction: Mapping[str, Any] | None
+    presence_penalty: float | None
+    prompt_cache_key: str | None
+    reasoning_effort: str | None
+    response_format: Any  # a union or ``Annotated`` has no type of its own
+    safety_identifier: str | None
+    seed: int | None
+    service_tier: str | None
+    stop_sequences: str | Iterable[str] | None
+    stream_options: Mapping[str, Any] | None
+    temperature: float | None
+    tool_choice: str | Mapping[str, Any] | None
+    tools: Iterable[Mapping[str, Any] | Callable[..., Any]] | None
+    top_k: int | None
+    top_logprobs: int | None
+    top_p: float | None
+    user: str | None
+    verbosity: str | None
+    web_search_options: Mapping[str, Any] | None
+
+
+class RequestParameters(TurnParameters, total=False):
     """The parameters of a request: those in OpenAI's names, and those that only some providers have.
 
     A call takes them as keyword arguments; ``None`` leaves one out. Whether a provider has one is checked when it is
@@ -201,35 +237,4 @@ class RequestParameters(_OfSingleProviders, total=False):
         functions, function_call: the older form of ``tools`` and ``tool_choice``, for servers that still want it.
     """
 
-    audio: Mapping[str, Any] | None
-    frequency_penalty: float | None
-    function_call: str | Mapping[str, Any] | None
-    functions: Iterable[Mapping[str, Any]] | None
-    logit_bias: Mapping[str, float] | None
-    logprobs: bool | int | None
-    max_completion_tokens: int | None
-    max_tokens: int | None
-    metadata: Mapping[str, Any] | None
-    modalities: Sequence[str] | None
-    n: int | None
-    parallel_tool_calls: bool | None
-    prediction: Mapping[str, Any] | None
-    presence_penalty: float | None
-    prompt_cache_key: str | None
-    reasoning_effort: str | None
-    response_format: Any  # a union or ``Annotated`` has no type of its own
-    safety_identifier: str | None
-    seed: int | None
-    service_tier: str | None
-    stop_sequences: str | Iterable[str] | None
     store: bool | None
-    stream_options: Mapping[str, Any] | None
-    temperature: float | None
-    tool_choice: str | Mapping[str, Any] | None
-    tools: Iterable[Mapping[str, Any] | Callable[..., Any]] | None
-    top_k: int | None
-    top_logprobs: int | None
-    top_p: float | None
-    user: str | None
-    verbosity: str | None
-    web_search_options: Mapping[str, Any] | None

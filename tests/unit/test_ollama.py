@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 
-from streamkit import ConfigError, ImagePart, Message, TextPart, providers
+from streamkit import ConfigError, ImagePart, Message, TextPart, fold, providers
 from streamkit.providers import ChatRequest
 from streamkit.providers.call import messages_of
+from tests.unit.test_format_decoders import Event
 
 
 def body(messages: Any = "Hi", **params: Any) -> dict[str, Any]:
     call = ChatRequest("m", messages_of(messages), params)
     return json.loads(providers.Ollama().request(call).body or b"")
+
+
+def event(shape: dict[str, Any]) -> Event:
+    return Event(json.dumps(shape))
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,27 @@ def test_marks_without_a_word() -> None:
     assert "strict" not in tool["function"]
     (message,) = body([Message("user", [TextPart("Look"), ImagePart(pixel, "auto")])])["messages"]
     assert ["iVBORw0KGgo="] == message["images"]
+
+
+def test_thoughts_go_back_with_the_calls_after_them() -> None:
+    """The thoughts of a reply with calls go back in its message, but not to Ollama's cloud, which refuses them."""
+    decoder = providers.Ollama().decoder(ChatRequest("m", []))
+    call = {"function": {"name": "f", "arguments": {}}}
+    messages = [{"thinking": "Let me "}, {"thinking": "see"}, {"tool_calls": [call]}]
+    chunks = [chunk for message in messages for chunk in decoder.decode(event({"message": message, "done": False}))]
+    chunks += decoder.decode(event({"message": {"content": ""}, "done": True}))
+    history = messages_of([Message("user", "Hi"), fold([*chunks, decoder.finish()]).message])
+
+    def thoughts(provider: providers.Ollama, model: str) -> Any:
+        return provider.body(ChatRequest(model, history))["messages"][1].get("thinking")
+
+    assert "Let me see" == thoughts(providers.Ollama(), "qwen3")
+    assert thoughts(providers.Ollama("k", "https://ollama.com"), "qwen3") is None
+    assert thoughts(providers.Ollama(), "gpt-oss:120b-cloud") is None
+
+
+def test_thoughts_of_other_replies_do_not_go_back() -> None:
+    """Thoughts before an answer are not kept."""
+    decoder = providers.Ollama().decoder(ChatRequest("m", []))
+    chunks = decoder.decode(event({"message": {"thinking": "Hm", "content": "Yes"}, "done": True}))
+    assert () == fold([*chunks, decoder.finish()]).provider_data

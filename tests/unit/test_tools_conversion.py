@@ -106,6 +106,10 @@ class Struct(msgspec.Struct, rename="camel", tag="struct"):
     born: dt.date | None = None
 
 
+class Partial(msgspec.Struct):
+    name: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class OtherStruct(msgspec.Struct, tag="other"):
     first_name: str
 
@@ -146,6 +150,11 @@ class Order(pydantic.BaseModel):
     above: Order | None = None
 
 
+class Stock(pydantic.BaseModel):
+    counts: dict[str, int] = {}
+    orders: dict[str, Order] = {}
+
+
 class StrictModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
     count: int
@@ -160,6 +169,7 @@ class WithModel:
 
 UserId = NewType("UserId", int)
 Tree = TypeAliasType("Tree", "list[Tree] | int")
+Deep = TypeAliasType("Deep", "dict[str, Deep] | int")
 Json = Union[None, bool, int, float, str, "list[Any]", "dict[str, Any]"]
 
 FITTING: list[tuple[Any, Any, Any]] = [
@@ -234,6 +244,7 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (Struct, {"firstName": "a", "born": "2026-01-02"}, Struct("a", dt.date(2026, 1, 2))),
     (Struct, {"type": "struct", "firstName": "a"}, Struct("a")),
     (Struct | OtherStruct, {"type": "other", "first_name": "a"}, OtherStruct("a")),
+    (Partial, {"name": None}, Partial()),
     (Film, {"title": "a", "year": "1999"}, {"title": "a", "year": 1999}),
     (Film, {"title": "a", "year": None}, {"title": "a"}),
     (Search, {"words": ["a"]}, {"words": ["a"]}),
@@ -272,6 +283,11 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (Order, {"id": "1", "items": '["a"]', "when": None}, Order(id=1, items=["a"])),
     (list[Order], [{"id": 1, "items": ["a"], "unknown": 1}], [Order(id=1, items=["a"])]),
     (StrictModel, {"count": 1, "day": "2026-01-02"}, StrictModel(count=1, day=dt.date(2026, 1, 2))),
+    (
+        Stock,
+        {"counts": None, "orders": {"a": {"id": 1, "items": ["b"], "when": None}}},
+        Stock(orders={"a": Order(id=1, items=["b"])}),
+    ),
     (WithModel, {"order": {"id": 1, "items": ["a"]}, "count": "2"}, WithModel(Order(id=1, items=["a"]), 2)),
     (Annotated[int, pydantic.AfterValidator(lambda number: number + 1)], 3, 4),
 ]
@@ -376,6 +392,7 @@ REFUSED: list[tuple[Any, Any, list[tuple[str, str, str]]]] = [
     (list[Annotated[int, msgspec.Meta(ge=0)]], [1, -1], [("[1]", "constraint", "at least 0")]),
     (Order, {"id": 0, "items": []}, [("id", "constraint", "1"), ("items", "constraint", "1")]),
     (Order, {"id": None, "items": ["a"]}, [("id", "type", "integer")]),
+    (Stock, {"counts": {"a": None}}, [("counts.a", "type", "integer")]),
     (Order, {"id": 1}, [("items", "missing", "")]),
     (Order, 5, [("", "type", "an object")]),
     (Order, {"id": 1, "items": ["a"], "above": {"id": 1}}, [("above.items", "missing", "")]),
@@ -432,6 +449,12 @@ def test_type_that_json_cannot_give(hint: Any) -> None:
         converted(1, hint)
 
 
+def test_many_repairs_in_a_model() -> None:
+    """As many repairs are made as are needed, in one pass."""
+    orders = [{"id": number, "items": ["a"], "when": None} for number in range(1, 2000)]
+    assert 1999 == len(converted(orders, Annotated[list[Order], pydantic.AfterValidator(lambda value: value)]))
+
+
 def test_order_of_a_union_is_kept_apart() -> None:
     """Unions that are equal but for the order of their members are different types here."""
     assert dt.date(2026, 1, 2) == converted("2026-01-02", dt.date | str)
@@ -445,6 +468,16 @@ def test_unions_in_unions_take_linear_time() -> None:
         value = {"kind": "cat", "lives": "7", "friend": value}
     with pytest.raises(InvalidValueError, match="lives"):
         converted(value, Cat | Dog)
+
+
+def test_path_is_bounded() -> None:
+    """A path through a hundred levels of long keys is shortened in its middle."""
+    value: Any = "x"
+    for _ in range(100):
+        value = {"k" * 40: value}
+    with pytest.raises(InvalidValueError) as caught:
+        converted(value, Deep)
+    assert len(str(caught.value)) < 1000
 
 
 def test_fence_around_a_reply() -> None:

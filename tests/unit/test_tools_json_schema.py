@@ -132,6 +132,21 @@ def test_wrong_schema(schema: dict[str, Any]) -> None:
         bind_by_schema(schema, '{"a": 1}')
 
 
+def test_null_in_a_map_is_a_value() -> None:
+    """Null is "not given" for a key that the schema names, and a wrong value in a map of any keys."""
+    schema = {"properties": {"counts": {"additionalProperties": {"type": "integer"}}}}
+    with pytest.raises(InvalidArgumentsError, match=r"`counts\.a` must be an integer, got null"):
+        bind_by_schema(schema, '{"counts": {"a": null}}')
+
+
+def test_many_repairs() -> None:
+    """As many repairs are made as are needed."""
+    schema = {"properties": {"numbers": {"items": {"type": "integer"}}}}
+    assert {"numbers": list(range(500))} == bind_by_schema(
+        schema, json.dumps({"numbers": list(map(str, range(500)))})
+    ).kwargs
+
+
 def test_recursive_schema() -> None:
     """A schema may refer to itself; nesting beyond what can be checked is refused."""
     schema = {"properties": {"a": {"$ref": "#"}, "v": {"type": "integer"}}, "additionalProperties": False}

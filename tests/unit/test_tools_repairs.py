@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from streamkit.tools.problems import NOTHING, Refused
-from streamkit.tools.repairs import MAX_DEPTH, ExactFloat, inside, plain, value_of
+from streamkit.tools.repairs import MAX_DEPTH, inside, plain, value_of
+from streamkit.values.json_text import ExactFloat
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -109,7 +110,14 @@ def test_size_is_bounded() -> None:
 
 def test_hostile_texts_take_no_quadratic_time() -> None:
     """Texts made to be slow for a scanner that goes back are refused like others."""
-    for text in ('{"a": "' + '\\"' * 500_000, '["' + "\\" * 999_999, "[" + " " * 1_000_000 + ",]", "`" * 1_000_000):
+    for text in (
+        '{"a": "' + '\\"' * 500_000,
+        '["' + "\\" * 999_999,
+        "[" + " " * 1_000_000 + ",]",
+        "`" * 1_000_000,
+        "```" + " " * 1_000_000,
+        "```" + " " * 1_000_000 + "x```",
+    ):
         assert problem(text)
     assert problem("[" + (" " * 50 + ",") * 20_000 + "]")
 

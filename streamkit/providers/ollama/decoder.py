@@ -1,6 +1,8 @@
 """Decode streams of Ollama's native chat.
 
-Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21.
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md, read 2026-11-21. "The thinking, tool call from the
+model, and the executed tool result must be passed back to the model in the next request":
+https://docs.ollama.com/capabilities/streaming, read 2026-11-27.
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from streamkit.providers.reply.tool_index import MOST_CALLS
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
-__all__ = ["OllamaDecoder"]
+__all__ = ["FORMAT", "OllamaDecoder"]
+
+FORMAT = "ollama"  # of provider data
+
+_MOST_THOUGHTS = 16 * 1024 * 1024  # characters of thoughts that are kept a second time in one stream
 
 _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "load": "other", "unload": "other"}
 
@@ -24,7 +30,7 @@ class OllamaDecoder(ReplyDecoder):
     """Decodes one stream of lines, of ``/api/chat`` or ``/api/generate``; see ``Decoder`` for the contract.
 
     The line with ``done`` is the end. Calls come whole and without an id. Their ids are made from ``created_at`` of the
-    line.
+    line. The thoughts of a reply with calls are provider data, as they go back with the results.
     """
 
     finish_reasons = _FINISH_REASONS
@@ -32,6 +38,8 @@ class OllamaDecoder(ReplyDecoder):
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
         self._calls = 0
+        self._thoughts: list[str] = []
+        self._length = 0  # of the thoughts
 
     def _decode_event(self, raw: dict[str, Any], kind: str) -> list[Chunk]:
         if reports_error(raw):
@@ -39,15 +47,25 @@ class OllamaDecoder(ReplyDecoder):
         self._model = as_word(raw.get("model")) or self._model
         message = as_dict(raw.get("message"))
         chunks = self._pieces("reasoning", as_text(message.get("thinking")) or as_text(raw.get("thinking")), raw)
+        self._remember(chunks)
         chunks += self._pieces("text", as_text(message.get("content")) or as_text(raw.get("response")), raw)
         chunks += [self._call(as_dict(call), raw) for call in as_list(message.get("tool_calls"))]
         if raw.get("done"):
             self.ended = True
             self._finish_word = as_word(raw.get("done_reason")) or "stop"
+            if self._calls and self._thoughts:  # those of other replies are not looked at again
+                self._note_data(FORMAT, {"thinking": "".join(self._thoughts)})
             given, made = count_of(raw.get("prompt_eval_count")), count_of(raw.get("eval_count"))
             if given is not None or made is not None:
                 self._note_usage(Usage(given, made, total_of(given, made)))
         return chunks
+
+    def _remember(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            self._thoughts.append(chunk.reasoning)
+            self._length += len(chunk.reasoning) + 1
+        if self._length > _MOST_THOUGHTS:
+            raise ProtocolError(f"thoughts of more than {_MOST_THOUGHTS} characters")
 
     def _call(self, call: Mapping[str, Any], raw: Any) -> Chunk:
         which, self._calls = self._calls, self._calls + 1

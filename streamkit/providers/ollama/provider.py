@@ -11,7 +11,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
-from streamkit.providers.ollama.decoder import OllamaDecoder
+from streamkit.providers.ollama.decoder import FORMAT, OllamaDecoder
 from streamkit.providers.request.addresses import base_url_of, shown_url
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
@@ -20,9 +20,10 @@ from streamkit.providers.request.parts import Media, Text
 from streamkit.providers.request.post import post
 from streamkit.providers.request.structured_output import OutputWay, has_function_tools
 from streamkit.providers.request.tool_limits import OLLAMA
-from streamkit.providers.request.turns import ToolSpec, Turn, format_of
+from streamkit.providers.request.turns import ToolSpec, Turn, format_of, provider_data
 from streamkit.providers.request.unsupported import arguments_of, tools_for, turns_for
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.loose_json import as_dict, as_text
 from streamkit.wire.secrets import Masked
 
 __all__ = ["Ollama"]
@@ -32,6 +33,7 @@ _OPTIONS = (
     *("num_ctx", "num_keep", "num_gpu", "num_thread", "repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau"),
 )
 _EFFORTS = ("none", "low", "medium", "high", "max")
+_CLOUD = "https://ollama.com"
 
 
 class Ollama(KeyedProvider):
@@ -52,7 +54,7 @@ class Ollama(KeyedProvider):
         key, address = hidden(api_key), hidden(base_url)
         del api_key, base_url  # or they would stand in the clear among the locals of a traceback
         url = base_url_of(address) if address else _from_environment()
-        needed = url.startswith("https://ollama.com")
+        needed = url.startswith(_CLOUD)
         super().__init__(name, url, key, key_variables=["OLLAMA_API_KEY"], key_needed=needed)
 
     @property
@@ -81,7 +83,7 @@ class Ollama(KeyedProvider):
             ConfigError: the call has something that Ollama does not support.
         """
         parameters = Parameters(self.name, chat)
-        messages = self._messages(turns_for(self.name, chat))
+        messages = self._messages(turns_for(self.name, chat), thoughts=not self._in_cloud(chat.model))
         body: dict[str, Any] = {"model": chat.model, "messages": messages, "stream": True}
         stops = parameters.take_stop("options.stop")
         options = parameters.take_object("options", *_OPTIONS, num_predict="max_tokens")
@@ -112,7 +114,14 @@ class Ollama(KeyedProvider):
         if tools and choice == "auto":
             body["tools"] = [_tool(tool) for tool in tools]
 
-    def _messages(self, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
+    def _in_cloud(self, model: str) -> bool:
+        """Whether Ollama's own cloud answers, which refuses thoughts in the history.
+
+        Source: can1357/oh-my-pi#1000, read 2026-11-27.
+        """
+        return self.base_url.startswith(_CLOUD) or model.endswith(("-cloud", ":cloud"))
+
+    def _messages(self, conversation: Sequence[Turn], *, thoughts: bool) -> list[dict[str, Any]]:
         names: dict[str | None, str] = {}  # of functions, by the id of their last call
         messages = []
         for turn in conversation:
@@ -125,6 +134,8 @@ class Ollama(KeyedProvider):
                     {"function": {"name": call.name, "arguments": arguments_of(self.name, call)}} for call in turn.calls
                 ]
                 names |= {call.id: call.name for call in turn.calls}
+            for datum in provider_data(turn, FORMAT) if thoughts else ():
+                shape["thinking"] = as_text(as_dict(datum).get("thinking"))
             if turn.role == "tool":
                 shape["tool_name"] = names.get(turn.call_id) or turn.name or turn.call_id
             messages.append(shape)

@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming, read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from streamkit.errors import APIError, ProtocolError
@@ -20,10 +20,15 @@ from streamkit.values.chunks import Chunk, FinishReason, Usage, text_chunk
 from streamkit.wire.json import parse_event
 from streamkit.wire.loose_json import as_dict, as_json, as_list, as_text, as_word
 
-__all__ = ["FORMAT", "ResponsesDecoder"]
+__all__ = ["CALL_FIELDS", "FORMAT", "ResponsesDecoder"]
 
 FORMAT = "openai-responses"  # of provider data
 
+#: Fields of a call that go back with it: the program that called, the group of tools that the tool was found in.
+CALL_FIELDS = ("caller", "namespace")
+
+# Programs that the model wrote: a program "must be round-tripped", as openai-python 3.57 says, read 2026-11-27.
+_PROGRAMS = ("program", "program_output")
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _UNDER_WAY = ("queued", "in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -44,15 +49,22 @@ class ResponsesDecoder(ReplyDecoder):
     leave one or the other out. So the decoder counts the delivered characters of each part, and delivers only the
     rest of what comes whole. Of a reasoning item it delivers either the content or the summary, whichever comes
     first. Tools that run on the server's side are in ``raw`` only.
+
+    Args:
+        provider: its name.
+        declared: names of the tools that the user has, if the server calls tools of its own in the same form, as xAI
+            does; ``None`` if it does not.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, declared: Collection[str] | None = None) -> None:
         super().__init__(provider)
+        self._declared = declared
         self._told_parts: dict[tuple[_Kind, Any], ToldParts] = {}  # by kind, and place of the item
         self._places = ItemPlaces()
         self._layout = Layout()
         self._argument_lengths: dict[Any, int] = {}  # characters delivered, by the place of the item
         self._calls: dict[Any, int] = {}  # our number of each call, by the place of its item
+        self._marked: set[int] = set()  # numbers of the calls that have fields of their own
         self._kept: set[Any] = set()  # places of the items that are provider data
         self._reasoning: dict[Any, Literal["content", "summary"]] = {}  # the field delivered of each item, by its place
         self._why = ""  # the reason of an incomplete reply
@@ -152,7 +164,7 @@ class ResponsesDecoder(ReplyDecoder):
         self, item: Mapping[str, Any], place: Any, raw: Any, *, whole: bool, following: int | None = None
     ) -> list[Chunk]:
         type = as_text(item.get("type"))
-        if type in _CALLS:
+        if type in _CALLS and not self._is_theirs(item):
             return self._call(item, place, raw, whole)
         if not whole:
             return []
@@ -161,9 +173,14 @@ class ResponsesDecoder(ReplyDecoder):
         if type == "reasoning":
             self._keep(item, place, following)
             return self._thought(item, place, raw)
-        if type == "compaction":
+        if type in ("compaction", *_PROGRAMS):
             self._keep(item, place, following)
         return [self._chunk("text", 0, raw)]  # a tool on the server's side: all of it is in raw
+
+    def _is_theirs(self, item: Mapping[str, Any]) -> bool:
+        """Whether a call is of a tool of xAI's own, which has answered it."""
+        declared = self._declared
+        return declared is not None and item.get("type") == "custom_tool_call" and item.get("name") not in declared
 
     def _call(self, item: Mapping[str, Any], place: Any, raw: Any, whole: bool) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -177,11 +194,21 @@ class ResponsesDecoder(ReplyDecoder):
                 self._note_data(FORMAT, {"custom": which})
             id = as_word(item.get("call_id")) or as_word(item.get("id"))
             chunks.append(self._call_piece(which, raw, id=id, name=as_word(item.get("name"))))
+        self._mark(self._calls[place], item)
         arguments = item.get(_CALLS[as_text(item.get("type"))])
         if arguments and (whole or not isinstance(arguments, str)):
             text = arguments if isinstance(arguments, str) else as_json(arguments)
             chunks += self._arguments_of(place, text, raw, True)
         return chunks
+
+    def _mark(self, which: int, item: Mapping[str, Any]) -> None:
+        """Keep the fields that go back with a call."""
+        fields = {name: item[name] for name in CALL_FIELDS if item.get(name)}
+        if as_dict(fields.get("caller")).get("type") == "direct":
+            del fields["caller"]  # the usual
+        if fields and which not in self._marked:
+            self._marked.add(which)
+            self._note_data(FORMAT, {"call": which, **fields})
 
     def _message(self, item: Mapping[str, Any], place: Any, raw: Any) -> list[Chunk]:
         parts = dict(enumerate(map(as_dict, as_list(item.get("content")))))
@@ -207,11 +234,12 @@ class ResponsesDecoder(ReplyDecoder):
         ]
 
     def _keep(self, item: Mapping[str, Any], place: Any, following: int | None) -> None:
-        """Keep an item with encrypted content for the history; others need not be sent back."""
+        """Keep an item with encrypted content for the history, or a program; others need not be sent back."""
         following = place if isinstance(place, int) else following
-        if item.get("encrypted_content") and place not in self._kept:
+        program = item.get("type") in _PROGRAMS
+        if (item.get("encrypted_content") or program) and place not in self._kept:
             self._kept.add(place)
-            kept = {name: value for name, value in item.items() if name != "status"}
+            kept = {name: value for name, value in item.items() if program or name != "status"}
             for datum in (*self._layout.take(following), kept):
                 self._note_data(FORMAT, datum)
 
@@ -233,9 +261,9 @@ class ResponsesDecoder(ReplyDecoder):
         places = self._places.at_end(items)
         chunks: list[Chunk] = []
         for item, place, next_place in zip(items, places, following(places), strict=True):
-            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning"):
+            if as_text(item.get("type")) in (*_CALLS, "message", "reasoning") and not self._is_theirs(item):
                 chunks += self._item(item, place, raw, whole=True, following=next_place)
-            elif item.get("type") == "compaction":
+            elif as_text(item.get("type")) in ("compaction", *_PROGRAMS):
                 self._keep(item, place, next_place)
         return chunks
 

@@ -14,10 +14,12 @@ from streamkit.providers.openai_responses.request import body_of
 from streamkit.providers.request.addresses import address_of, base_url_of, is_openai
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
+from streamkit.providers.request.openai_shape import tool_list
 from streamkit.providers.request.post import hidden_headers, masked_headers, post
 from streamkit.providers.request.structured_output import OLDER_GPT, OutputWay, OutputWords
 from streamkit.providers.request.tool_limits import OPENAI_RESPONSES
 from streamkit.wire.http import HttpRequest
+from streamkit.wire.loose_json import as_dict, as_text
 from streamkit.wire.secrets import Masked
 
 __all__ = ["OpenAIResponses"]
@@ -91,4 +93,10 @@ class OpenAIResponses(KeyedProvider):
 
     def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return self._answered(chat, ResponsesDecoder(self.name))
+        tools = [dict(tool) for tool in tool_list(chat.params.get("tools") or ()) if isinstance(tool, Mapping)]
+        # xAI's search in posts calls its parts, such as x_keyword_search, as if they were custom tools of the user's.
+        searches = any(tool.get("type") == "x_search" for tool in tools)
+        names = [as_dict(tool.get("function")).get("name") or tool.get("name") for tool in tools]
+        return self._answered(
+            chat, ResponsesDecoder(self.name, [as_text(name) for name in names] if searches else None)
+        )

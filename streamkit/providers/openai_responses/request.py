@@ -10,7 +10,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest
-from streamkit.providers.openai_responses.decoder import FORMAT
+from streamkit.providers.openai_responses.decoder import CALL_FIELDS, FORMAT
 from streamkit.providers.reply.order import in_order
 from streamkit.providers.request.call_ids import RESPONSES_IDS, turns_with_ids
 from streamkit.providers.request.openai_shape import arguments_text
@@ -84,13 +84,13 @@ def body_of(name: str, chat: ChatRequest, limits: ToolLimits | None) -> dict[str
 
 def _input(name: str, conversation: Sequence[Turn]) -> list[Any]:
     items: list[Any] = []
-    custom: set[str] = set()  # ids of calls whose input is free text
+    results: dict[str | None, dict[str, Any]] = {}  # what the result of a call has beside itself, by the call's id
     for turn in conversation:
         if turn.role == "tool":
-            type = "custom_tool_call_output" if turn.call_id in custom else "function_call_output"
-            items.append({"type": type, "call_id": turn.call_id, "output": _output(name, turn)})
+            kind = results.get(turn.call_id, {"type": "function_call_output"})
+            items.append({**kind, "call_id": turn.call_id, "output": _output(name, turn)})
         elif turn.role == "assistant":
-            items += _reply(name, turn, custom)
+            items += _reply(name, turn, results)
         elif turn.parts:
             items.append({"type": "message", "role": turn.role, "content": [_part(name, part) for part in turn.parts]})
     return items
@@ -105,20 +105,32 @@ def _output(name: str, turn: Turn) -> str | list[dict[str, Any]]:
     return turn.text(name) if plain else [_part(name, part) for part in turn.parts]
 
 
-def _reply(name: str, turn: Turn, custom: set[str]) -> list[Any]:
-    """Return the items of an earlier reply, in their order, and add the ids of its custom calls to ``custom``."""
+def _reply(name: str, turn: Turn, results: dict[str | None, dict[str, Any]]) -> list[Any]:
+    """Return the items of an earlier reply, in their order, and add what the results of its calls have to ``results``.
+
+    A call of a program that the model wrote has its ``caller``, and so has the result. A call of a tool that was found
+    by a search has its ``namespace``, or the request is refused.
+
+    Source: ResponseFunctionToolCallParam and FunctionCallOutput of openai-python 3.57; "Missing namespace for
+    function_call", vercel/ai#15193; read 2026-11-27.
+    """
     data = [as_dict(datum) for datum in provider_data(turn, FORMAT)]
     free = [datum["custom"] for datum in data if "custom" in datum]
-    calls = []
+    told = [datum for datum in data if "call" in datum]
+    calls: list[dict[str, Any]] = []
     for which, call in enumerate(turn.calls):
         shape = {"call_id": call_id_of(name, call), "name": call.name}
+        own = {key: datum[key] for datum in told if datum["call"] == which for key in CALL_FIELDS if key in datum}
+        caller = {"caller": own["caller"]} if "caller" in own else {}
+        results[call.id] = {"type": f"{'custom_tool' if which in free else 'function'}_call_output", **caller}
+        shape |= own
         if which in free:
-            custom.add(call.id)
             text = "" if call.raw_arguments == "{}" else call.raw_arguments  # histories hold {} for empty arguments
             calls.append({"type": "custom_tool_call", **shape, "input": text})
         else:
             calls.append({"type": "function_call", **shape, "arguments": arguments_text(call.raw_arguments)})
-    return in_order([datum for datum in data if datum and "custom" not in datum], turn.text(name), calls, _message)
+    items = [datum for datum in data if datum and "custom" not in datum and "call" not in datum]
+    return in_order(items, turn.text(name), calls, _message)
 
 
 def _message(text: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+from streamkit.errors import ConfigError
 from streamkit.tools.converting.converter import Converter, Walk, kind_of
 from streamkit.tools.converting.scalars import quoted
 from streamkit.tools.problems import NOTHING, Refused, short
@@ -72,6 +73,8 @@ def literal_choice(values: tuple[Any, ...]) -> Choice:
 
 def enum_choice(kind: type[enum.Enum]) -> Choice:
     """Return the converter of an enumeration: by value, and by its ``_missing_`` where it has one."""
+    if not all(value is None or isinstance(value, (str, int, float)) for value in (member.value for member in kind)):
+        raise ConfigError(f"{kind.__name__} has values that JSON cannot say")
     by_rule = any("_missing_" in vars(base) for base in kind.__mro__ if base not in (enum.Enum, object))
 
     def other(value: Any) -> Any:

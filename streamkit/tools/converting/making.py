@@ -108,7 +108,7 @@ class _Maker:
         """Return the converter of a type."""
         if isinstance(hint, str | typing.ForwardRef):
             hint = _resolved(hint, vars(typing))
-        if hint in (Any, object) or isinstance(hint, typing.TypeVar) or hint is typing.Hashable:
+        if hint in (Any, object) or isinstance(hint, typing.TypeVar):
             return self._of_variable(hint)
         scalar = SCALARS.get(hint) if _is_hashable(hint) else None
         if scalar is not None:
@@ -143,6 +143,7 @@ class _Maker:
         return Constrained(inner, checks) if checks else inner
 
     def _union(self, members: tuple[Any, ...]) -> Converter:
+        members = tuple(member for member in members if member is not msgspec.UnsetType)  # no value of JSON's
         others = [self.made(member) for member in members if member not in (None, type(None))]
         inner = others[0] if len(others) == 1 else Union(others)
         return inner if len(others) == len(members) else Nullable(inner)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import types
+import typing
 from typing import Any
 
 import msgspec
@@ -11,8 +13,8 @@ import msgspec
 from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.tools.converting.converter import KINDS, Converter, Walk
 from streamkit.tools.converting.objects import objection
-from streamkit.tools.problems import NOTHING, Finding, Refused
-from streamkit.tools.repairs import changed, inside
+from streamkit.tools.problems import MAX_PROBLEMS, NOTHING, Finding, Refused
+from streamkit.tools.repairs import inside, plain, put
 
 __all__ = ["PydanticType", "is_pydantic"]
 
@@ -20,8 +22,9 @@ _ARRAYS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
 _OBJECTS = frozenset({"model_type", "model_attributes_type", "dataclass_type", "dict_type", "mapping_type"})
 _VALUES = frozenset({"enum", "literal_error", "value_error", "assertion_error", "union_tag_invalid"})
 _CONSTRAINT = re.compile(
-    r"greater_than|less_than|multiple_of|too_short|too_long|pattern_mismatch|finite_number|decimal_"
+    r"greater_than|less_than|multiple_of|too_short|too_long|pattern_mismatch|finite_number|decimal_(?:max|whole)"
 )
+_Path = tuple[str | int, ...]
 _SUBJECT = re.compile(r"^[\w ]{1,40}? should ")
 
 
@@ -43,10 +46,8 @@ class PydanticType(Converter):
     def __init__(self, hint: Any) -> None:
         with forks_wait():
             self._validate = late_import("pydantic").TypeAdapter(hint).validate_json
-        base = late_import("pydantic").BaseModel
-        is_model = (
-            isinstance(hint, type) and issubclass(hint, base) and not getattr(hint, "__pydantic_root_model__", False)
-        )
+        self._hint = hint
+        is_model = _is_model(hint)
         self.kinds = frozenset({"object"}) if is_model else KINDS - {"null"}
         self.wanted = "an object" if is_model else "a valid value"
 
@@ -58,7 +59,7 @@ class PydanticType(Converter):
             if not walk.lax:
                 raise Refused(invalid.findings()) from None
             first = invalid.findings()
-            repaired, paths = _repaired(value, invalid.errors)
+            repaired, paths = self._repaired(value, invalid.errors)
             if not paths:
                 raise Refused(first) from None
         try:
@@ -68,6 +69,22 @@ class PydanticType(Converter):
             lost = {path for path in again.missing() if path in paths}
             kept = [each for each in first if each.path in lost]
             raise Refused(kept + [each for each in again.findings() if each.path not in lost]) from None
+
+    def _repaired(self, value: Any, errors: list[tuple[_Path, dict[str, Any]]]) -> tuple[Any, set[_Path]]:
+        """Return a copy of the value with repairs, and their paths."""
+        paths: set[_Path] = set()
+        copy = plain(value)
+        for path, error in errors:
+            came = error.get("input", NOTHING)
+            new = inside(came) if isinstance(came, str) else NOTHING
+            if error["type"] in _ARRAYS | _OBJECTS and isinstance(new, list if error["type"] in _ARRAYS else dict):
+                copy = put(copy, path, new)
+            elif came is None and _is_field(self._hint, path):
+                copy = put(copy, path, NOTHING)
+            else:
+                continue
+            paths.add(path)
+        return copy, paths
 
     def _validated(self, value: Any, walk: Walk) -> Any:
         # As JSON, not as Python values: a strict model takes the text of a date from JSON only.
@@ -92,15 +109,15 @@ class _Invalid(Exception):
 
     def findings(self) -> list[Finding]:
         """Return the errors in our words, each once."""
-        findings = [_finding(path, each) for path, each in self.errors]
-        return [each for index, each in enumerate(findings) if each not in findings[:index]] if findings else findings
+        findings = [_finding(path, each) for path, each in self.errors[: MAX_PROBLEMS + 1]]
+        return [each for index, each in enumerate(findings) if each not in findings[:index]]
 
-    def missing(self) -> set[tuple[str | int, ...]]:
+    def missing(self) -> set[_Path]:
         """Return the paths of missing keys."""
         return {path for path, each in self.errors if each["type"] == "missing"}
 
 
-def _path(value: Any, error: dict[str, Any]) -> tuple[str | int, ...]:
+def _path(value: Any, error: dict[str, Any]) -> _Path:
     """Return the path of an error in the value: pydantic's also names members of unions and validators."""
     path: list[str | int] = []
     location = error["loc"]
@@ -114,7 +131,7 @@ def _path(value: Any, error: dict[str, Any]) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
+def _finding(path: _Path, error: dict[str, Any]) -> Finding:
     kind, came = error["type"], error.get("input", NOTHING)
     if kind == "missing":
         return Finding("missing", "is required and missing", path=path)
@@ -137,21 +154,33 @@ def _finding(path: tuple[str | int, ...], error: dict[str, Any]) -> Finding:
     return Finding(ours, text.replace("a integer", "an integer"), came, path)
 
 
-def _repaired(
-    value: Any, errors: list[tuple[tuple[str | int, ...], dict[str, Any]]]
-) -> tuple[Any, set[tuple[str | int, ...]]]:
-    """Return a copy of the value with repairs, and their paths."""
-    paths: set[tuple[str | int, ...]] = set()
-    for path, error in errors:
-        came = error.get("input", NOTHING)
-        if came is None and path and isinstance(path[-1], str):
-            value = changed(value, path, NOTHING)
-        elif isinstance(came, str) and error["type"] in _ARRAYS | _OBJECTS:
-            held = inside(came)
-            if not isinstance(held, list if error["type"] in _ARRAYS else dict):
-                continue
-            value = changed(value, path, held)
-        else:
-            continue
-        paths.add(path)
-    return value, paths
+def _is_model(hint: Any) -> bool:
+    """Return whether it is a model with fields."""
+    base = late_import("pydantic").BaseModel
+    return isinstance(hint, type) and issubclass(hint, base) and not getattr(hint, "__pydantic_root_model__", False)
+
+
+def _is_field(hint: Any, path: _Path) -> bool:
+    """Return whether a path ends at a field of a model. In a mapping null is a value, and no sign of "not given"."""
+    hints, fields = [hint], False
+    for key in path:
+        steps = [step for each in hints for step in _steps(each, key)]
+        hints, fields = [step for step, _ in steps], bool(steps) and all(is_field for _, is_field in steps)
+    return fields
+
+
+def _steps(hint: Any, key: str | int) -> list[tuple[Any, bool]]:
+    """Return the types of what is at a key of a type, and whether the key is a field of a model."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _steps(arguments[0], key)
+    if origin in (typing.Union, types.UnionType):
+        return [step for each in arguments for step in _steps(each, key)]
+    if _is_model(hint):
+        fields = hint.model_fields.items()
+        return [
+            (field.annotation, True) for name, field in fields if key in (name, field.alias, field.validation_alias)
+        ]
+    if isinstance(key, int):
+        return [(each, False) for each in arguments]
+    return [(arguments[1], False)] if len(arguments) == 2 else []

@@ -16,7 +16,7 @@ import msgspec
 
 from streamkit.tools.converting.converter import Converter, Walk
 from streamkit.tools.problems import NOTHING
-from streamkit.tools.repairs import ExactFloat
+from streamkit.values.json_text import ExactFloat
 
 __all__ = ["SCALARS", "Decimals", "Paths", "Scalar", "quoted"]
 

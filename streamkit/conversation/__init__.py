@@ -1,0 +1,1 @@
+"""Conversations: history, turns, what of it is sent, and where it is kept."""

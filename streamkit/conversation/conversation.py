@@ -1,0 +1,668 @@
+"""``Conversation``: turns with a model, kept whatever happens."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from streamkit.conversation.owners import is_alive, over, this_process
+from streamkit.conversation.stores.store import Store
+from streamkit.conversation.turn_stream import TurnEnd, TurnStream
+from streamkit.conversation.turns import ConversationState, Summary, Turn
+from streamkit.conversation.window import Window, context_of, first_sent, summary_request, tokens_of
+from streamkit.errors import ConfigError, MisuseError, StoreConflictError
+from streamkit.settings import shown
+from streamkit.streaming.chunk_stream import ChunkStream, drain
+from streamkit.tools.suspension import Suspension, kept_parameters
+from streamkit.values.chunks import Usage, summed
+from streamkit.values.completion import Completion
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart
+from streamkit.values.template import fill_in
+from streamkit.values.text import estimate_tokens
+
+__all__ = ["Content", "Conversation", "StartsTurns", "conversation", "write_file"]
+
+Content = str | Message | Sequence[str | TextPart | ImagePart | FilePart | Mapping[str, Any]]
+OnFailure = Literal["keep", "rollback"]
+
+_RUN_OPTIONS = ("approve", "parallel", "limits", "on_error", "context")
+_LONGEST_TITLE = 60  # characters
+
+
+class StartsTurns(Protocol):
+    """What a conversation needs of a ``Client``."""
+
+    @property
+    def stream(self) -> Callable[..., ChunkStream]:
+        """See ``Client.stream``."""
+
+    @property
+    def run(self) -> Callable[..., ChunkStream]:
+        """See ``Client.run``."""
+
+    @property
+    def resume(self) -> Callable[..., ChunkStream]:
+        """See ``Client.resume``."""
+
+    @property
+    def complete(self) -> Callable[..., Completion]:
+        """See ``Client.complete``."""
+
+
+class Conversation:
+    """Turns with a model; made by ``client.conversation(...)`` or ``Conversation.load(...)``.
+
+    ::
+
+        chat = client.conversation("openai/gpt-4o-mini", system="You are {{who}}.", variables={"who": "a sailor"})
+        for chunk in chat.stream("Hello"):
+            print(chunk.text, end="", flush=True)
+        print(chat.send("And where are you now?").text)
+
+    The history changes once a turn, when the turn has ended. A turn that failed, was cancelled or was left leaves a
+    history that every provider accepts: with ``on_failure="keep"`` what was delivered stays, if anything was; otherwise
+    the turn is as if it had not been, and ``retry()`` asks it again. Its usage counts in any case.
+
+    Threads: one turn at a time. A second one meanwhile, by another thread or in the body of a loop over the first, is a
+    ``MisuseError``. The properties may be read by any thread.
+
+    Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
+    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of the program.
+    """
+
+    def __init__(
+        self,
+        client: StartsTurns,
+        state: ConversationState,
+        *,
+        options: Mapping[str, Any],
+        window: Window | None = None,
+        store: Store | None = None,
+        on_failure: OnFailure = "keep",
+    ) -> None:
+        if window is not None and not isinstance(window, Window):
+            raise ConfigError(f"window is a Window(...), not {shown(window)}")
+        if store is not None and not isinstance(store, Store):
+            raise ConfigError(f"store is a MemoryStore(), a SQLStore(...) or another Store, not {shown(store)}")
+        if on_failure not in ("keep", "rollback"):
+            raise ConfigError(f'on_failure is "keep" or "rollback", not {shown(on_failure)}')
+        self._client = client
+        self._options = dict(options)
+        self._window = window
+        self._store = store
+        self._on_failure: OnFailure = on_failure
+        self._lock = threading.RLock()
+        self._busy: weakref.ref[TurnStream] | bool = False
+        self._id = state.id
+        self._owner = state.owner
+        self._turns: list[Turn] = list(state.turns)
+        self._summary = state.summary
+        self._spent = state.spent
+        self._spent_cost = state.spent_cost
+        self._version = state.version
+        self._unsaved = len(self._turns)  # the first turn that differs from what the store has
+        self.model = state.model
+        self.system = state.system
+        self.variables = dict(state.variables)
+        self.title = state.title
+        self._recover()
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The id of the conversation, by which a store knows it."""
+        return self._id
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All turns, oldest first, also those that were rolled back."""
+        with self._lock:
+            return tuple(self._turns)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The history, without the system prompt; during a turn what it was before."""
+        with self._lock:
+            return [message for turn in self._turns for message in turn.messages]
+
+    @property
+    def status(self) -> Literal["idle", "open", "suspended"]:
+        """``open`` during a turn, ``suspended`` while calls of the last turn wait for decisions, otherwise ``idle``."""
+        with self._lock:
+            if self._turn_stream_is_open():
+                return "open"
+            return "suspended" if self._turns and self._turns[-1].state == "suspended" else "idle"
+
+    @property
+    def suspension(self) -> Suspension | None:
+        """What waits, where the last turn is suspended: ``suspension.waiting`` are the calls."""
+        with self._lock:
+            return self._turns[-1].suspension if self._turns else None
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of all turns: also of those that failed, were undone or asked again, and of summaries."""
+        with self._lock:
+            return summed([self._spent, *(turn.usage for turn in self._turns)])
+
+    @property
+    def cost(self) -> float:
+        """USD of all turns, as far as it is known."""
+        with self._lock:
+            return self._spent_cost + sum(turn.cost or 0.0 for turn in self._turns)
+
+    @property
+    def state(self) -> ConversationState:
+        """All that is kept of it."""
+        with self._lock:
+            return self._state()
+
+    def _state(self, turns: Sequence[Turn] | None = None) -> ConversationState:
+        return ConversationState(
+            self._id,
+            self.turns if turns is None else turns,
+            self.model,
+            self.system,
+            dict(self.variables),
+            kept_parameters(self._options),
+            self._summary,
+            self._spent,
+            self._spent_cost,
+            self._owner,
+            self.title,
+            time.time(),
+            self._version,
+        )
+
+    # -- turns -------------------------------------------------------------------------------------------
+
+    def stream(self, content: Content, **options: Any) -> TurnStream:
+        """Ask, and return the stream of the reply: a run where the conversation has tools.
+
+        Args:
+            content: text, parts such as ``TextPart`` and ``ImagePart``, or a ``Message`` of the user's.
+            options: arguments of ``client.stream``, and with tools of ``client.run``, for this turn; others are as the
+                conversation has them.
+
+        Raises:
+            ConfigError: the call is invalid; nothing was sent, and the conversation is as it was.
+            MisuseError: a turn is open, or waits for decisions.
+            StoreConflictError: somebody else has changed the conversation in its store; nothing was sent.
+            StreamError: a summary was due and failed; nothing was asked.
+        """
+        asked = _asked(content)
+        with self._lock:
+            self._check_free()
+            self._busy = True
+        try:
+            return self._ask(asked, options)
+        except BaseException:
+            self._busy = False
+            raise
+
+    def send(self, content: Content, **options: Any) -> Completion:
+        """Ask, wait, and return the whole reply; see ``stream``.
+
+        A turn whose calls wait for decisions returns too: then ``status`` is ``suspended``.
+
+        Raises:
+            StreamError: the reply failed; ``error.partial`` has what came before.
+        """
+        __tracebackhide__ = True
+        return drain(self.stream(content, **options))
+
+    def resume(self, decisions: Mapping[str, Any], **options: Any) -> TurnStream:
+        """Go on with a suspended turn; see ``client.resume``.
+
+        Args:
+            decisions: ``Approved(...)``, ``Rejected(...)`` or ``Answered(...)`` by the id of the call.
+            options: as in ``stream``.
+
+        Raises:
+            MisuseError: no turn waits, or a decision is on a call that does not.
+            ConfigError: the call is invalid; nothing was done.
+            StoreConflictError: somebody else goes on with it, or has done so; nothing was done.
+        """
+        with self._lock:
+            if self._turn_stream_is_open():
+                raise MisuseError(_OPEN)
+            if not self._turns or self._turns[-1].suspension is None:
+                raise MisuseError("no turn of this conversation waits for decisions")
+            self._busy = True
+            suspension = self._turns[-1].suspension
+        try:
+            given = self._given(options)
+            if self._store is not None:
+                given.setdefault("claims", self._store)
+            return self._stream_of(self._client.resume(suspension, decisions, **given))
+        except BaseException:
+            self._busy = False
+            raise
+
+    def retry(self, **options: Any) -> TurnStream:
+        """Ask the last turn again, in place of what came of it; see ``stream``.
+
+        Raises:
+            MisuseError: there is no turn.
+        """
+        with self._lock:
+            self._check_free(suspended=True)
+            if not self._turns:
+                raise MisuseError("this conversation has no turn yet")
+            asked = self._turns[-1].asked
+            kept = self._kept()
+            self._forget(len(self._turns) - 1)
+            try:
+                return self.stream(asked, **options)
+            except BaseException as error:
+                self._restore(kept)
+                if not isinstance(error, StoreConflictError):
+                    self._save(len(self._turns) - 1)
+                raise
+
+    def undo(self) -> Turn:
+        """Take back the last turn, also one that waits for decisions, and return it. Its usage still counts.
+
+        Raises:
+            MisuseError: there is no turn, or one is open.
+            StoreConflictError: somebody else has changed the conversation in its store; nothing was undone.
+        """
+        with self._lock:
+            self._check_free(suspended=True)
+            number = len(self._turns) - 1
+            while number >= 0 and self._turns[number].state == "rolled back":
+                number -= 1
+            if number < 0:
+                raise MisuseError("this conversation has no turn to undo")
+            undone = self._turns[number]
+            self._take_back_from(number)
+            return undone
+
+    def clear(self) -> None:
+        """Take back all turns. Their usage still counts.
+
+        Raises:
+            MisuseError: a turn is open.
+            StoreConflictError: somebody else has changed the conversation in its store; nothing was cleared.
+        """
+        with self._lock:
+            self._check_free(suspended=True)
+            self._take_back_from(0)
+
+    def fork(self, id: str | None = None) -> Conversation:
+        """Return another conversation with the same turns, settings and store. What comes after is each one's own.
+
+        Both count the usage of the turns that they share.
+
+        Args:
+            id: of the new one; by default one of its own.
+
+        Raises:
+            MisuseError: a turn is open.
+            StoreConflictError: the store has a conversation of this id.
+        """
+        with self._lock:
+            self._check_free(suspended=True)
+            turns = [turn for turn in self._turns if turn.suspension is None]  # it is resumed once, by one of the two
+            state = attrs.evolve(self._state(turns), id=id or uuid.uuid4().hex, version=0)
+            forked = Conversation(
+                self._client,
+                state,
+                options=self._options,
+                window=self._window,
+                store=self._store,
+                on_failure=self._on_failure,
+            )
+            forked._save(0)
+            return forked
+
+    # -- keeping -----------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the conversation to a file, for ``Conversation.load``.
+
+        The file is replaced as a whole, and flushed to the disk: a crash leaves the old file or the new one. It is
+        readable for its user alone.
+
+        Raises:
+            OSError: it cannot be written; an old file is as it was.
+            ConfigError: something in it is no JSON.
+        """
+        write_file(Path(path), self.state.to_json())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        client: Any,
+        window: Window | None = None,
+        on_failure: OnFailure = "keep",
+        **options: Any,
+    ) -> Conversation:
+        """Read what ``save`` wrote.
+
+        Args:
+            path: of the file.
+            client: asks the model.
+            window: as in ``client.conversation``, which a file does not keep.
+            on_failure: as in ``client.conversation``.
+            options: as in ``client.conversation``: ``tools`` are given again, and parameters that may hold a key;
+                ``model``, ``system`` and ``variables`` replace those of the file.
+
+        Raises:
+            OSError: it cannot be read.
+            ConfigError: it is no conversation, or was written by a newer version of streamkit.
+        """
+        state = ConversationState.from_json(Path(path).read_bytes(), where=str(path))
+        replaced = {name: options.pop(name) for name in ("model", "system", "variables") if name in options}
+        state = attrs.evolve(state, **replaced)
+        return cls(client, state, options={**state.params, **options}, window=window, on_failure=on_failure)
+
+    def refresh(self) -> None:
+        """Read the conversation from its store again, after a ``StoreConflictError``.
+
+        Raises:
+            MisuseError: it has no store, or a turn is open.
+        """
+        with self._lock:
+            if self._store is None:
+                raise MisuseError("this conversation has no store")
+            if self._turn_stream_is_open():
+                raise MisuseError(_OPEN)
+            state = self._store.load(self._id)
+            if state is None:
+                state = ConversationState(self._id, [], self.model)
+            self._turns, self._version = list(state.turns), state.version
+            self._unsaved = len(self._turns)
+            self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
+            self._recover()
+
+    def _save(self, first_changed: int) -> None:
+        if self._store is not None:
+            state, first = self._state(self._turns), min(first_changed, self._unsaved)
+            self._version = self._store.save(state, expected=self._version, first_changed=first)
+        self._unsaved = len(self._turns)
+
+    def _recover(self) -> None:
+        """Settle a turn that a crash left open."""
+        if not self._turns or self._turns[-1].state != "open":
+            return
+        turn = self._turns[-1]
+        if turn.owner is not None and is_alive(turn.owner):
+            return  # somebody is in the middle of it
+        note = "the program ended in the middle of this turn"
+        self._turns[-1] = attrs.evolve(turn, state="rolled back", owner=None, error=note)
+        self._unsaved = len(self._turns) - 1
+
+    # -- one turn ----------------------------------------------------------------------------------------
+
+    def _turn_stream_is_open(self) -> bool:
+        busy = self._busy
+        if isinstance(busy, bool):
+            return busy
+        stream = busy()
+        return stream is not None and stream.status == "open"
+
+    def _check_free(self, *, suspended: bool = False) -> None:
+        if self._turn_stream_is_open():
+            raise MisuseError(_OPEN)
+        last = self._turns[-1] if self._turns else None
+        if last is not None and last.state == "open":
+            raise StoreConflictError(
+                f"another program is in the middle of a turn of the conversation {self._id!r}; refresh() reads it again"
+            )
+        if last is not None and last.state == "suspended" and not suspended:
+            raise MisuseError(
+                "calls of the last turn wait for decisions: conversation.resume({...}) goes on, undo() takes it back"
+            )
+
+    def _ask(self, asked: Message, options: Mapping[str, Any]) -> TurnStream:
+        given = self._given(options)
+        system, first = self._before(asked)
+        history = [message for turn in self._turns[first:] for message in turn.messages]
+        messages = ([Message("system", system)] if system else []) + history + [asked]
+        owner = this_process()
+        number = len(self._turns)
+        if not self.title and isinstance(asked.content, str):
+            self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
+        try:
+            self._turns.append(Turn(asked, model=self.model, first_sent=first, owner=owner))
+            self._save(number)
+            if given.get("tools"):
+                if self._store is not None:
+                    given.setdefault("claims", self._store)
+                inner = self._client.run(self.model, messages, **given)
+            else:
+                inner = self._client.stream(self.model, messages, **given)
+        except BaseException as error:
+            self._take_back(number, isinstance(error, StoreConflictError))
+            over(owner)
+            raise
+        return self._stream_of(inner)
+
+    def _take_back(self, number: int, conflict: bool) -> None:
+        """Leave the conversation as it was before a question that was not sent."""
+        del self._turns[number:]
+        if not conflict:
+            self._save(number)
+
+    def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        given = {**self._options, **options}
+        if not given.get("tools"):
+            for name in _RUN_OPTIONS:
+                given.pop(name, None)
+        return given
+
+    def _before(self, asked: Message) -> tuple[str, int]:
+        """Return the system prompt, and the number of the first turn that is sent."""
+        system = fill_in(self.system, self.variables) if self.system else ""
+        window, covered = self._window, self._summary.turns if self._summary else 0
+        if window is None:
+            return system, 0
+        fixed = estimate_tokens(system) + tokens_of([asked]) + (self._summary_tokens() if self._summary else 0)
+        first = first_sent(self._turns, window, fixed, covered)
+        if window.summarise is not None and first > covered:
+            first = first_sent(self._turns, window.halved(), fixed, covered)
+            self._summarise(window.summarise, covered, first)
+        if self._summary is not None:
+            system = f"{system}\n\nSummary of the conversation before:\n{self._summary.text}".lstrip()
+        return system, first
+
+    def _summary_tokens(self) -> int:
+        return estimate_tokens(self._summary.text) if self._summary else 0
+
+    def _summarise(self, model: str, covered: int, first: int) -> None:
+        earlier = self._summary.text if self._summary else ""
+        made = self._client.complete(model, summary_request(earlier, self._turns[covered:first]))
+        self._spent = summed([self._spent, made.usage])
+        self._spent_cost += made.cost or 0.0
+        self._summary = Summary(made.text.strip() or earlier, first)
+
+    def _stream_of(self, inner: ChunkStream) -> TurnStream:
+        stream = TurnStream(self, TurnEnd(inner, self._settle))
+        self._busy = weakref.ref(stream)
+        return stream
+
+    def _settle(self, inner: ChunkStream) -> None:
+        """Keep what came of the last turn.
+
+        Raises:
+            StoreConflictError: somebody else has changed the conversation in its store. What came is in the memory of
+                this process only.
+        """
+        with self._lock:
+            self._busy = False
+            number = len(self._turns) - 1
+            before = self._turns[number]
+            self._turns[number] = self._settled(before, inner)
+            over(before.owner)
+            self._save(number)
+
+    def _settled(self, before: Turn, inner: ChunkStream) -> Turn:
+        completion, status = inner.completion, inner.status
+        run = _run_of(inner)
+        usage = summed([before.usage, completion.usage])
+        cost = completion.cost
+        turn = attrs.evolve(
+            before,
+            usage=usage,
+            cost=before.cost if cost is None else (before.cost or 0.0) + cost,
+            finish_reason=completion.finish_reason,
+            error="" if inner.error is None else str(inner.error),
+            owner=None,
+        )
+        if status == "suspended" and run is not None:
+            return attrs.evolve(turn, state="suspended", suspension=run.suspension, answer=tuple(run.messages))
+        if before.state == "suspended" and status != "complete":
+            return turn  # it goes on waiting: what ran is known, and a further resume() goes on from there
+        answer = tuple(run.messages) if run is not None else _answer(completion, status == "complete")
+        turn = attrs.evolve(turn, suspension=None)
+        if status == "complete":
+            return attrs.evolve(turn, state="complete", answer=answer, **self._counted(turn, run, completion))
+        if answer and self._on_failure == "keep":
+            return attrs.evolve(turn, state="partial", answer=answer)
+        return attrs.evolve(turn, state="rolled back", answer=())
+
+    def _counted(self, turn: Turn, run: Any, completion: Completion) -> dict[str, Any]:
+        """Return the tokens of a turn as the provider counted them; see ``Window``."""
+        last = run.rounds[-1].usage if run is not None and run.rounds else completion.usage
+        apart = (last.cached_tokens or 0) + (last.cache_write_tokens or 0) if last.cached_apart else 0
+        context = context_of(last.input_tokens, last.output_tokens, apart)
+        before = self._turns[-2] if len(self._turns) > 1 else None
+        known = context and before is not None and before.context and before.first_sent == turn.first_sent
+        tokens = context - before.context if known and before is not None else None
+        return {"context": context, "tokens": tokens if tokens is None or tokens > 0 else None}
+
+    def _take_back_from(self, number: int) -> None:
+        kept = self._kept()
+        try:
+            self._forget(number)
+            self._save(number)
+        except BaseException:
+            self._restore(kept)
+            raise
+
+    def _kept(self) -> tuple[list[Turn], Summary | None, Usage, float]:
+        return list(self._turns), self._summary, self._spent, self._spent_cost
+
+    def _restore(self, kept: tuple[list[Turn], Summary | None, Usage, float]) -> None:
+        self._turns, self._summary, self._spent, self._spent_cost = kept
+
+    def _forget(self, number: int) -> None:
+        """Take turns out, from one on; their usage goes on counting."""
+        gone = self._turns[number:]
+        self._spent = summed([self._spent, *(turn.usage for turn in gone)])
+        self._spent_cost += sum(turn.cost or 0.0 for turn in gone)
+        del self._turns[number:]
+        if self._summary is not None and self._summary.turns > number:
+            self._summary = None
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self._id!r}, {len(self._turns)} turns, {self.status}>"
+
+
+_OPEN = (
+    "a turn of this conversation is open: read it to its end or close() it before the next one; "
+    "another thread needs a conversation of its own, see fork()"
+)
+
+
+def _asked(content: Any) -> Message:
+    if isinstance(content, Message):
+        if content.role != "user":
+            raise ConfigError(f"a turn begins with a message of the user, not of the role {content.role!r}")
+        return content
+    if isinstance(content, (str, Sequence)) and not isinstance(content, bytes):
+        if not content or (isinstance(content, str) and not content.strip()):
+            raise ConfigError("the question is empty")
+        return Message("user", content if isinstance(content, str) else tuple(_part(part) for part in content))
+    raise ConfigError(f"a turn is text, parts, or a Message, not {type(content).__name__}")
+
+
+def _part(part: Any) -> Any:
+    if isinstance(part, str):
+        return TextPart(part)
+    if isinstance(part, (TextPart, ImagePart, FilePart, Mapping)):
+        return part
+    raise ConfigError(f"a part is text, TextPart, ImagePart, FilePart or a dict, not {type(part).__name__}")
+
+
+def _answer(completion: Completion, complete: bool) -> tuple[Message, ...]:
+    """Return what a reply without tools adds to the history; of one that was broken off its text."""
+    if complete:
+        return (completion.message,)
+    return (Message("assistant", completion.text),) if completion.text.strip() else ()
+
+
+def _run_of(stream: ChunkStream) -> Any:
+    found: Any = stream
+    while found is not None and not hasattr(found, "suspension"):
+        found = getattr(found, "inner", None)
+    return found
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace a file as a whole, durably, readable for its user alone.
+
+    Raises:
+        OSError: it cannot be written; an old file is as it was.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    if os.name != "nt":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def conversation(
+    client: StartsTurns,
+    model: str,
+    *,
+    system: str,
+    variables: Mapping[str, Any] | None,
+    window: Window | None,
+    store: Store | None,
+    id: str | None,
+    on_failure: OnFailure,
+    owner: str,
+    options: Mapping[str, Any],
+) -> Conversation:
+    """Return a new conversation, or the one of this id in the store; see ``Client.conversation``."""
+    if id is not None and (not isinstance(id, str) or not id):
+        raise ConfigError(f"id is a text, not {shown(id)}")
+    if not isinstance(system, str):
+        raise ConfigError(f"system is a text, not {shown(system)}")
+    state = store.load(id) if store is not None and id is not None else None
+    if state is None:
+        state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)
+    else:
+        changes: dict[str, Any] = {"model": model}
+        if system:
+            changes["system"] = system
+        if variables is not None:
+            changes["variables"] = dict(variables)
+        state = attrs.evolve(state, **changes)
+    given = {**state.params, **options}
+    return Conversation(client, state, options=given, window=window, store=store, on_failure=on_failure)

@@ -1,0 +1,63 @@
+"""Who is in the middle of a turn, and whether that process still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from pathlib import Path
+
+from streamkit.conversation.turns import Owner
+
+__all__ = ["is_alive", "over", "this_process"]
+
+# Seconds for which a process of another machine is taken for alive, as nobody here can look.
+_LEASE = 3600.0
+_open_here: set[str] = set()  # the tokens of the turns that are open in this process; single operations are atomic
+
+
+def this_process() -> Owner:
+    """Return this process as the owner of a new turn."""
+    pid, token = os.getpid(), uuid.uuid4().hex
+    _open_here.add(token)
+    return Owner(_host(), pid, _started(pid), token, time.time() + _LEASE)
+
+
+def over(owner: Owner | None) -> None:
+    """Note that a turn of this process is over."""
+    if owner is not None:
+        _open_here.discard(owner.token)
+
+
+def is_alive(owner: Owner) -> bool:
+    """Return whether the owner of a turn may still be in the middle of it."""
+    if owner.host != _host() or os.name == "nt":  # on Windows a signal 0 would end the process
+        return time.time() < owner.until
+    if owner.pid == os.getpid():
+        return owner.token in _open_here
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it lives, and is somebody else's
+    return _started(owner.pid) == owner.started  # otherwise another process has its number by now
+
+
+def _host() -> str:
+    """Return a name of this machine and its boot: after a reboot all processes are gone."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}/{boot}"
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks; "" where the system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,241 @@
+"""The stream of one turn of a conversation: ``TurnStream``."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from streamkit.concurrency.own_thread import OwnThread
+from streamkit.errors import MisuseError
+from streamkit.observing.observers import Stats
+from streamkit.observing.status import Status
+from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.streaming.typed_output import TypedOutput
+from streamkit.tools.run import Run
+from streamkit.tools.suspension import Suspension
+from streamkit.values.chunks import Chunk
+from streamkit.values.completion import Completion
+from streamkit.values.messages import Message
+from streamkit.wire.http import ResponseInfo
+
+if TYPE_CHECKING:
+    from streamkit.conversation.conversation import Conversation
+
+__all__ = ["TurnEnd", "TurnStream"]
+
+_log = logging.getLogger("streamkit")
+
+
+class TurnEnd:
+    """Ends one turn of a conversation, once, however its stream ends. It has to outlive the ``TurnStream``.
+
+    Owner of the fields: ``_lock``, reentrant as a signal handler may cancel, guards ``_over``, which goes from False to
+    True once. The others never change.
+
+    Args:
+        inner: the stream of the turn.
+        settle: takes the stream, and keeps what came of it.
+    """
+
+    def __init__(self, inner: ChunkStream, settle: Callable[[ChunkStream], object]) -> None:
+        self.inner = inner
+        self._settle = settle
+        self._lock = threading.RLock()
+        self._over = False
+
+    def settle(self) -> None:
+        """Keep what came of the turn, if the stream has ended and nobody did so.
+
+        Raises:
+            StoreConflictError: somebody else has changed the conversation in its store.
+        """
+        if self._over or self.inner.status == "open" or self.inner.inherited:
+            return
+        with self._lock:
+            if not self._over:
+                self._over = True
+                self._settle(self.inner)
+
+    def drop(self) -> None:
+        """Cancel the stream and settle, as the last reference to the ``TurnStream`` has gone."""
+        if self._over or self.inner.inherited:
+            return
+        if isinstance(threading.current_thread(), OwnThread):  # the garbage collector found it in a reader
+            threading.Thread(target=self._dropped, name="streamkit-turn-dropped", daemon=True).start()
+        else:
+            self._dropped()
+
+    def _dropped(self) -> None:
+        try:
+            self.inner.cancel()
+            self.settle()
+        except Exception as error:
+            _log.error("a turn that was dropped could not be kept: %s", error)
+
+
+class TurnStream(ChunkStream):
+    """The reply to one turn of a conversation: an iterator of ``Chunk``, and a context manager.
+
+    When it ends, however it ends, the turn is kept in the conversation, and saved where that has a store. What cannot
+    be saved is raised where the end is taken, after all chunks.
+
+    With tools it is a run: ``chunk.round``, ``approve``, ``reject``, ``answer`` and ``suspension`` are as in ``Run``.
+
+    Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
+    """
+
+    def __init__(self, conversation: Conversation, end: TurnEnd) -> None:
+        self.conversation = conversation
+        self._inner = end.inner
+        self._end = end
+        self._finalizer = weakref.finalize(self, end.drop)
+
+    @property
+    def _run(self) -> Run:
+        stream: Any = self._inner
+        while not isinstance(stream, Run):
+            stream = getattr(stream, "inner", None)
+            if stream is None:
+                raise MisuseError("this turn has no tools: pass tools= to the conversation")
+        return stream
+
+    # -- of runs -----------------------------------------------------------------------------------------
+
+    @property
+    def suspension(self) -> Suspension | None:
+        """What a suspended turn needs to go on, ``None`` unless it is suspended; ``conversation.resume`` uses it."""
+        return self._run.suspension if self.status == "suspended" else None
+
+    @property
+    def rounds(self) -> tuple[Completion, ...]:
+        """The completion of each round of a turn with tools so far."""
+        return self._run.rounds
+
+    @property
+    def messages(self) -> list[Message]:
+        """What a turn with tools adds to the history, as far as it has come."""
+        return self._run.messages
+
+    def approve(self, call_id: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Let a call run; see ``Run.approve``."""
+        self._run.approve(call_id, arguments)
+
+    def reject(self, call_id: str, reason: str = "") -> None:
+        """Keep a call from running; see ``Run.reject``."""
+        self._run.reject(call_id, reason)
+
+    def answer(self, call_id: str, result: Any) -> None:
+        """Give the result of a call that was carried out elsewhere; see ``Run.answer``."""
+        self._run.answer(call_id, result)
+
+    # -- taking chunks -----------------------------------------------------------------------------------
+
+    def take(self, seconds: float | None = None) -> Chunk | None:
+        """Return the next chunk, or ``None`` at the end."""
+        __tracebackhide__ = True
+        try:
+            chunk = self._inner.take(seconds)
+        except queue.Empty:
+            raise
+        except BaseException:
+            self._settle()
+            raise
+        if chunk is None:
+            self._settle()
+        return chunk
+
+    def poll(self) -> bool:
+        """Return whether ``take()`` would not have to wait for the provider, without waiting."""
+        return self._inner.poll()
+
+    def next_check(self) -> float:
+        """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
+        return self._inner.next_check()
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
+        self._inner.listen(listener)
+
+    def unlisten(self, listener: Callable[[], object]) -> None:
+        """Stop calling ``listener``."""
+        self._inner.unlisten(listener)
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        __tracebackhide__ = True
+        self._end.settle()
+        self._finalizer.detach()
+
+    def cancel(self) -> None:
+        """Cancel the stream, and keep what came of the turn.
+
+        Raises:
+            MisuseError: the stream belongs to the parent process.
+            StoreConflictError: somebody else has changed the conversation in its store.
+
+        Threads: any, any number of times; never waits, but for the store.
+        """
+        self._inner.cancel()
+        self._settle()
+
+    def close(self) -> None:
+        """Cancel the stream if it is open, keep what came of the turn, and wait for its reader, at most 0.25 s."""
+        self._inner.close()
+        self._settle()
+
+    def _leave(self) -> None:
+        self._inner._leave()
+        self._settle()
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def completion(self) -> Completion:
+        """The completion of the chunks delivered so far, at any time, also after a failure."""
+        return self._inner.completion
+
+    @property
+    def status(self) -> Status:
+        """``open``, ``complete``, ``suspended``, ``cancelled``, ``truncated``, ``timeout`` or ``error``."""
+        return self._inner.status
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that ended the stream, or ``None``."""
+        return self._inner.error
+
+    @property
+    def stats(self) -> Stats:
+        """The figures of the stream so far."""
+        return self._inner.stats
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
+        response: ResponseInfo | None = getattr(self._inner, "response", None)
+        return response
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy of its parent's stream, which cannot be used."""
+        return self._inner.inherited
+
+    @property
+    def _closed_early(self) -> bool:
+        return self._inner._closed_early
+
+    @property
+    def _subject(self) -> str:
+        return self._inner._subject
+
+    @property
+    def _output(self) -> TypedOutput | None:
+        return self._inner._output
+
+    def __repr__(self) -> str:
+        return f"<TurnStream of {self.conversation.id!r}, {self.status}>"

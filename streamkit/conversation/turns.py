@@ -1,0 +1,286 @@
+"""The values of a conversation: ``Turn``, ``Summary``, ``ConversationState``, and their JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from streamkit.errors import ConfigError
+from streamkit.tools.suspension import Suspension
+from streamkit.values.chunks import Usage, summed
+from streamkit.values.messages import Message
+
+__all__ = ["VERSION", "ConversationState", "Owner", "Summary", "Turn", "TurnState", "read_json", "written"]
+
+VERSION = 1
+TurnState = Literal["open", "complete", "partial", "suspended", "rolled back"]
+
+
+@attrs.frozen
+class Owner:
+    """Who is in the middle of a turn, so that others can tell a crash from a long reply.
+
+    Attributes:
+        host: the machine and its boot.
+        pid: of the process.
+        started: when the process started, as its system counts; "" if unknown.
+        token: of the turn, unique.
+        until: seconds since 1970, until which another machine takes the owner for alive.
+    """
+
+    host: str
+    pid: int
+    started: str
+    token: str
+    until: float
+
+
+@attrs.frozen
+class Turn:
+    """One turn: what was asked, and what came of it.
+
+    Attributes:
+        asked: the user's message.
+        answer: the replies and the results of tools; empty unless the turn is complete, partial or suspended.
+        state: ``open`` while it is on its way, ``complete``, ``partial`` (it failed or was stopped, and what was
+            delivered stays), ``suspended`` (calls wait for decisions), or ``rolled back`` (nothing of it is sent).
+        usage: of all its requests.
+        cost: in USD, ``None`` if unknown.
+        finish_reason: of its last reply.
+        model: that was asked.
+        error: what went wrong, for people; "" for nothing.
+        tokens: of the question and the answer, as the provider counted them; ``None`` where that cannot be told.
+        context: tokens of the last request and its reply together, as the provider counted them; 0 if it did not.
+        first_sent: the number of the first turn that was sent with it.
+        suspension: of a suspended turn.
+        owner: of an open turn.
+    """
+
+    asked: Message
+    answer: tuple[Message, ...] = ()
+    state: TurnState = "open"
+    usage: Usage = attrs.field(factory=Usage)
+    cost: float | None = None
+    finish_reason: str | None = None
+    model: str = ""
+    error: str = ""
+    tokens: int | None = None
+    context: int = 0
+    first_sent: int = 0
+    suspension: Suspension | None = attrs.field(default=None, repr=False)
+    owner: Owner | None = attrs.field(default=None, repr=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a part of the history."""
+        return self.state in ("complete", "partial")
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Return what it adds to the history."""
+        return (self.asked, *self.answer) if self.counts else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "asked": self.asked.to_dict(),
+            "answer": [message.to_dict() for message in self.answer],
+            "state": self.state,
+            "usage": self.usage.to_dict(),
+            "cost": self.cost,
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+            "error": self.error,
+            "tokens": self.tokens,
+            "context": self.context,
+            "first_sent": self.first_sent,
+            "suspension": None if self.suspension is None else json.loads(self.suspension.to_json()),
+            "owner": None if self.owner is None else attrs.asdict(self.owner),
+        }
+
+    @classmethod
+    def from_dict(cls, shape: Mapping[str, Any]) -> Turn:
+        """Read what ``to_dict`` returned.
+
+        Raises:
+            ConfigError, ValueError, KeyError, TypeError: it is something else.
+        """
+        suspension, owner = shape["suspension"], shape["owner"]
+        if shape["state"] not in ("open", "complete", "partial", "suspended", "rolled back"):
+            raise ValueError(f"there is no state {shape['state']!r}")
+        return cls(
+            Message.from_dict(shape["asked"]),
+            tuple(Message.from_dict(message) for message in shape["answer"]),
+            shape["state"],
+            Usage.from_dict(shape["usage"]),
+            shape["cost"],
+            shape["finish_reason"],
+            shape["model"],
+            shape["error"],
+            shape["tokens"],
+            shape["context"],
+            shape["first_sent"],
+            None if suspension is None else Suspension.from_json(json.dumps(suspension)),
+            None if owner is None else Owner(**owner),
+        )
+
+
+@attrs.frozen
+class Summary:
+    """What stands for the turns that a window leaves out.
+
+    Attributes:
+        text: the summary.
+        turns: how many turns it covers, from the first.
+    """
+
+    text: str
+    turns: int
+
+
+@attrs.frozen
+class ConversationState:
+    """All that is kept of a conversation: no key and no code.
+
+    Attributes:
+        id: of the conversation.
+        turns: all of them, oldest first. Do not change it.
+        model: as it was passed.
+        system: the system prompt, a template.
+        variables: of the template.
+        params: parameters of its requests that hold no key.
+        summary: see ``Window``.
+        spent: the usage of turns that are gone: undone, repeated or cleared; and of summaries.
+        spent_cost: USD for the same.
+        owner: whose it is, for programs that have users; "" for nobody's.
+        title: for people; "" for none.
+        changed_at: seconds since 1970.
+        version: grows by one with each save in a store; 0 if it was never saved.
+    """
+
+    id: str
+    turns: Sequence[Turn] = attrs.field(repr=False)
+    model: str = ""
+    system: str = ""
+    variables: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    params: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    summary: Summary | None = attrs.field(default=None, repr=False)
+    spent: Usage = attrs.field(factory=Usage, repr=False)
+    spent_cost: float = 0.0
+    owner: str = ""
+    title: str = ""
+    changed_at: float = 0.0
+    version: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of all requests, those of turns that are gone included."""
+        return summed([self.spent, *(turn.usage for turn in self.turns)])
+
+    def head(self) -> dict[str, Any]:
+        """Return everything but the turns, as JSON types."""
+        return {
+            "format": VERSION,
+            "id": self.id,
+            "model": self.model,
+            "system": self.system,
+            "variables": dict(self.variables),
+            "params": dict(self.params),
+            "summary": None if self.summary is None else attrs.asdict(self.summary),
+            "spent": self.spent.to_dict(),
+            "spent_cost": self.spent_cost,
+            "owner": self.owner,
+            "title": self.title,
+            "changed_at": self.changed_at,
+        }
+
+    def to_json(self) -> str:
+        """Return it as JSON text.
+
+        Raises:
+            ConfigError: a message, a variable or a parameter cannot be written as JSON.
+        """
+        return written({**self.head(), "turns": [turn.to_dict() for turn in self.turns]}, self.id)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str = "this") -> ConversationState:
+        """Read what ``to_json`` returned.
+
+        Args:
+            text: the JSON.
+            where: it came from, for errors.
+
+        Raises:
+            ConfigError: it is something else, or of a newer version of streamkit.
+        """
+        shape = read_json(text, where)
+        return cls.of_head(shape, shape.get("turns"), where=where)
+
+    @classmethod
+    def of_head(cls, head: Mapping[str, Any], turns: Any, *, where: str, version: int = 0) -> ConversationState:
+        """Read what ``head`` returned, with turns as dicts.
+
+        Raises:
+            ConfigError: it is something else, or of a newer version of streamkit.
+        """
+        try:
+            if head["format"] <= VERSION:
+                return _state_of(head, turns, version)
+        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{where} is no conversation of streamkit: {type(error).__name__}: {error}") from None
+        raise ConfigError(
+            f"{where} was written by a newer version of streamkit (format {head['format']}, this one reads up to "
+            f"{VERSION}); upgrade to read it"
+        )
+
+
+def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> ConversationState:
+    summary, cost = head["summary"], float(head["spent_cost"])
+    if not math.isfinite(cost) or not isinstance(head["id"], str):
+        raise ValueError("a value of a wrong kind")
+    return ConversationState(
+        head["id"],
+        [Turn.from_dict(turn) for turn in turns],
+        head["model"],
+        head["system"],
+        dict(head["variables"]),
+        dict(head["params"]),
+        None if summary is None else Summary(summary["text"], summary["turns"]),
+        Usage.from_dict(head["spent"]),
+        cost,
+        head["owner"],
+        head["title"],
+        head["changed_at"],
+        version,
+    )
+
+
+def written(shape: Mapping[str, Any], id: str) -> str:
+    """Return JSON text for a shape.
+
+    Raises:
+        ConfigError: it cannot be written as JSON.
+    """
+    try:
+        return json.dumps(shape, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the conversation {id!r} cannot be written as JSON: {error}") from error
+
+
+def read_json(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return the object of a JSON text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        shape = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is no conversation of streamkit: it is not JSON: {error}") from None
+    if not isinstance(shape, dict):
+        raise ConfigError(f"{where} is no conversation of streamkit: it is not a JSON object")
+    return shape
