@@ -27,6 +27,7 @@ from streamkit.errors import (
     MisuseError,
     NotFoundError,
     OverloadedError,
+    PackError,
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
@@ -41,6 +42,7 @@ from streamkit.errors import (
     StreamTimeout,
     ToolError,
     TruncatedStreamError,
+    ValidationError,
 )
 from streamkit.models.prices import cost_of as _cost_of
 from streamkit.observing.observers import Observer, Report, RunReport, Stats
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from streamkit.conversation.window import Window
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
+    from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -111,6 +114,7 @@ __all__ = [
     "NotFoundError",
     "Observer",
     "OverloadedError",
+    "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -148,6 +152,7 @@ __all__ = [
     "Usage",
     "UsageTotals",
     "UsageTracker",
+    "ValidationError",
     "Window",
     "__version__",
     "assistant",
@@ -156,12 +161,14 @@ __all__ = [
     "extract",
     "first",
     "fold",
+    "load_pack",
     "merge",
     "providers",
     "stream",
     "system",
     "tool",
     "user",
+    "validate_pack",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
@@ -197,7 +204,9 @@ _MODULES = {
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
     "Window": "conversation.window",
+    "load_pack": "packs.loading",
     "tool": "tools.tool",
+    "validate_pack": "packs.loading",
 }
 
 

@@ -228,6 +228,12 @@ class Loop(Ending):
         return self._rounds[-1].stream if self._rounds else None
 
     @property
+    def last_round_number(self) -> int:
+        """The number of the last round; -1 before the first."""
+        rounds = self._rounds
+        return rounds[-1].number if rounds else -1
+
+    @property
     def rounds(self) -> tuple[Completion, ...]:
         """The completion of each round so far."""
         return tuple(each.completion for each in self._rounds)
@@ -240,10 +246,18 @@ class Loop(Ending):
     @property
     def messages(self) -> list[Message]:
         """What to append to the history: acceptable to every provider at any time."""
-        unanswered = self._unanswered
+        return self.messages_with(None)
+
+    def messages_with(self, last_text: str | None) -> list[Message]:
+        """Return ``messages``.
+
+        Args:
+            last_text: what to keep of the last round's text; ``None`` for all.
+        """
+        unanswered, rounds = self._unanswered, self._rounds
         kept = list(self._earlier)
-        for each in self._rounds:
-            kept += each.messages(unanswered)
+        for each in rounds:
+            kept += each.messages(unanswered, last_text if each is rounds[-1] else None)
         return kept
 
     def completion(self) -> Completion:
