@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
+    from streamkit.packs.opening import PackConversation, open_pack
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -114,6 +115,7 @@ __all__ = [
     "NotFoundError",
     "Observer",
     "OverloadedError",
+    "PackConversation",
     "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
@@ -163,6 +165,7 @@ __all__ = [
     "fold",
     "load_pack",
     "merge",
+    "open_pack",
     "providers",
     "stream",
     "system",
@@ -193,6 +196,7 @@ _MODULES = {
     "MemoryStore": "conversation.stores.store",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
+    "PackConversation": "packs.opening",
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
@@ -205,6 +209,7 @@ _MODULES = {
     "UsageTracker": "observing.usage",
     "Window": "conversation.window",
     "load_pack": "packs.loading",
+    "open_pack": "packs.opening",
     "tool": "tools.tool",
     "validate_pack": "packs.loading",
 }

@@ -409,7 +409,8 @@ class Client:
             extra_headers: as in ``stream``, for each request.
             validators: as in ``stream``; they judge the text of each round anew.
             params: the request's parameters, as in ``stream``. ``tools`` are functions, ``Tool``, and dicts in OpenAI's
-                shape: of tools that somebody else carries out, or of the provider's own.
+                shape: of tools that somebody else carries out, or of the provider's own. A ``tool_choice`` that demands
+                a call holds for the first round.
 
         Raises:
             ConfigError: the call is invalid; nothing was sent.

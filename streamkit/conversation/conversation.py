@@ -23,9 +23,11 @@ from streamkit.errors import ConfigError, MisuseError, StoreConflictError
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.suspension import Suspension, kept_parameters
+from streamkit.tools.tool import Tool, tools_of
+from streamkit.validators.input import check_input
 from streamkit.values.chunks import Usage, summed
 from streamkit.values.completion import Completion
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 from streamkit.values.template import fill_in
 from streamkit.values.text import estimate_tokens
 
@@ -199,7 +201,7 @@ class Conversation:
             ConfigError: the call is invalid; nothing was sent, and the conversation is as it was.
             MisuseError: a turn is open, or waits for decisions.
             StoreConflictError: somebody else has changed the conversation in its store; nothing was sent.
-            StreamError: a summary was due and failed; nothing was asked.
+            StreamError: a summary was due and failed, or a validator of the input refused it; nothing was asked.
         """
         asked = _asked(content)
         with self._lock:
@@ -327,6 +329,28 @@ class Conversation:
             forked._save(0)
             return forked
 
+    def on_tool(self, name: str, function: Callable[..., Any]) -> None:
+        """Bind a function to a tool that was declared without one, such as that of a pack.
+
+        Args:
+            name: of the tool.
+            function: gets the arguments by name; it takes the place of an earlier one.
+
+        Raises:
+            ConfigError: there is no such tool, or the function cannot be one.
+            MisuseError: a turn is open.
+        """
+        with self._lock:
+            if self._turn_stream_is_open():
+                raise MisuseError(_OPEN)
+            tools = tools_of(self._options.get("tools") or ())
+            places = [place for place, tool in enumerate(tools) if isinstance(tool, Tool) and tool.name == name]
+            if not places:
+                known = ", ".join(tool.name for tool in tools if isinstance(tool, Tool)) or "there are none"
+                raise ConfigError(f"this conversation has no tool {name!r}; its tools are: {known}")
+            tools[places[0]] = tools[places[0]].bound_to(function)  # type: ignore[union-attr]
+            self._options["tools"] = tools
+
     # -- keeping -----------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -430,6 +454,9 @@ class Conversation:
 
     def _ask(self, asked: Message, options: Mapping[str, Any]) -> TurnStream:
         given = self._given(options)
+        if given.get("validators") is not None:
+            given["validators"] = tuple(given["validators"])
+            check_input(given["validators"], _text_of(asked))
         system, first = self._before(asked)
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
@@ -467,7 +494,7 @@ class Conversation:
 
     def _before(self, asked: Message) -> tuple[str, int]:
         """Return the system prompt, and the number of the first turn that is sent."""
-        system = fill_in(self.system, self.variables) if self.system else ""
+        system = self._system_prompt()
         window, covered = self._window, self._summary.turns if self._summary else 0
         if window is None:
             return system, 0
@@ -479,6 +506,9 @@ class Conversation:
         if self._summary is not None:
             system = f"{system}\n\nSummary of the conversation before:\n{self._summary.text}".lstrip()
         return system, first
+
+    def _system_prompt(self) -> str:
+        return fill_in(self.system, self.variables) if self.system else ""
 
     def _summary_tokens(self) -> int:
         return estimate_tokens(self._summary.text) if self._summary else 0
@@ -589,6 +619,13 @@ def _asked(content: Any) -> Message:
             raise ConfigError("the question is empty")
         return Message("user", content if isinstance(content, str) else tuple(_part(part) for part in content))
     raise ConfigError(f"a turn is text, parts, or a Message, not {type(content).__name__}")
+
+
+def _text_of(message: Message) -> str:
+    content = plain_parts(message.content) or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
 
 
 def _part(part: Any) -> Any:

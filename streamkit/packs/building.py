@@ -8,7 +8,6 @@ from typing import Any
 from streamkit.packs.guards import can_run
 from streamkit.packs.problems import Problem
 from streamkit.packs.sense import SYNTAX, items, mapping, texts
-from streamkit.packs.template import survey
 from streamkit.packs.values import (
     Media,
     ModelOverride,
@@ -20,6 +19,7 @@ from streamkit.packs.values import (
     Validation,
     Variable,
 )
+from streamkit.values.template import survey
 
 __all__ = ["pack_of", "variable_of"]
 

@@ -12,10 +12,10 @@ from typing import Any
 from streamkit.errors import ConfigError
 from streamkit.packs.guards import guard_findings
 from streamkit.packs.problems import Finding, Path, shown
-from streamkit.packs.template import Kind, Piece, pieces_of, survey
 from streamkit.packs.values import Validation
 from streamkit.packs.variables import breaks_rule, is_of_type, same
 from streamkit.validators.dialect import compiled
+from streamkit.values.template import Kind, Piece, pieces_of, survey
 
 __all__ = ["SYNTAX", "items", "mapping", "sense_findings", "texts"]
 

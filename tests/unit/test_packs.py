@@ -20,12 +20,12 @@ import streamkit
 from streamkit import ConfigError, PackError
 from streamkit.errors import RenderError
 from streamkit.packs import Prompt, TestedModel, ToolPolicy, Validation, Variable, load_pack, validate_pack
-from streamkit.packs import template as templates
 from streamkit.packs.choosing import DEFAULT_MODELS, choose_model
 from streamkit.packs.problems import json_path
-from streamkit.packs.template import Kind, pieces_of
 from streamkit.providers import registry
 from streamkit.validators.shapes import NOT_RUN, TYPES
+from streamkit.values import template as templates
+from streamkit.values.template import Kind, pieces_of
 
 FOLDER = Path(__file__).parents[1] / "promptpack"
 
