@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from streamkit.concurrency.own_thread import InterruptibleThread
 from streamkit.concurrency.stop import ReentrantEvent, StopEvent
 from streamkit.tools.calls import PendingCall, failure_text
 from streamkit.tools.context import ToolContext
@@ -96,7 +97,7 @@ class _Job:
         return True
 
 
-class _ToolThread(threading.Thread):
+class _ToolThread(InterruptibleThread):
     """A daemon thread for one function of the program, which may never end. It has the caller's context variables."""
 
     def __init__(self, job: _Job, on_end: Callable[[_Job], object]) -> None:
@@ -127,8 +128,9 @@ class Execution:
         media: what the provider takes in a result.
         context: makes the context for a call: takes the call, its stop event and a function for reports.
         begin: called before a function; what it raises ends the run, and the function is not called.
-        end: called after a function has ended or was left, with whether it has ended. One that was left has two calls.
-            Where nothing new may begin any more, the thread of the function calls it.
+        end: called after a function has ended or was left, with whether it has ended; also where it was not called
+            after all. One that was left has two calls. Where nothing new may begin any more, the thread of the function
+            calls it.
         stopped: whether nothing new may begin.
         deadline: the moment, on ``time.monotonic``, until which the consumer waits.
         stop: the run's event; a call with a limit has a child of it.
@@ -190,7 +192,8 @@ class Execution:
         __tracebackhide__ = True
         self._begin(pending)
         try:
-            self._job(pending, self._stop).run()
+            if not self._stopped():  # a claim may take a moment
+                self._job(pending, self._stop).run()
         finally:
             self._end(pending, True)
 
@@ -242,6 +245,9 @@ class Execution:
         while waiting and len(self._jobs) < self._parallel and not self._stopped():
             pending = waiting.popleft()
             self._begin(pending)
+            if self._stopped():
+                self._end(pending, True)
+                return
             stop = self._stop if self._call_seconds is None else self._stop.child()
             job = self._job(pending, stop)
             self._jobs[pending] = job

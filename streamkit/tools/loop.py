@@ -604,32 +604,39 @@ class Loop(Ending):
 
     def _claim_running(self, pending: PendingCall) -> None:
         with self._claiming:
-            self._claim(pending, "running")
-            self._unfinished.add(pending)
+            self._unfinished.add(pending)  # first, as a signal handler that cancels now must not release it
+            try:
+                self._claim(pending, "running")
+            except BaseException:
+                self._unfinished.discard(pending)
+                if self._ended_at is not None:
+                    self._release()
+                raise
 
     def _claim_done(self, pending: PendingCall, over: bool) -> None:
-        """Keep the result of a function that has ended, or that was left and runs on.
+        """Keep the result of a function that has ended; one that was left runs on.
 
         Threads: the consumer's; after the end of the run that of the function.
         """
         with self._claiming:
             if not over or pending not in self._unfinished:
                 return
-            if self._ended_at is None:
-                if pending.result is not None and pending.state != "running":  # it may have been interrupted, or left
-                    self._claim(pending, "done")
+            if self._ended_at is None and pending.result is not None and pending.state != "running":
+                self._claim(pending, "done")  # what fails ends the run
                 self._unfinished.discard(pending)
-            else:
-                self._close_claim(pending)
+                return
+            self._close_claim(pending)
+            if self._ended_at is not None:
                 self._release()
 
     def _close_claim(self, pending: PendingCall) -> None:
-        """Keep the result of a function that has ended after the run has; what fails then is only logged."""
+        """Keep what became of a call whose function is over, or was not begun after all; a failure is only logged."""
         self._unfinished.discard(pending)
-        if pending.result is None or pending.state == "running":
+        if pending.state == "running":
             return
+        before: ClaimState = "waiting" if pending.decision is None else "approved"
         try:
-            self._claim(pending, "done")
+            self._claim(pending, before if pending.result is None else "done")
         except Exception as error:
             kind, name = type(error).__name__, pending.call.name
             _log.warning("the result of a call of the tool %s could not be kept in claims=: %s", name, kind)
