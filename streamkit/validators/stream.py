@@ -189,7 +189,7 @@ class Validated(ChunkStream):
             if violation is not None:
                 self._cut(violation)
             return
-        if chunk.type == "tool_call":
+        if chunk.type == "tool_call" and not chunk.index:
             self._judge.calls = True
         elif chunk.type in _ENDS_TEXT and self._ends_badly(chunk):
             return

@@ -48,7 +48,7 @@ from streamkit.validators import (
 )
 from streamkit.validators.stream import Validated
 from tests.unit.scripted import DONE, Scripted, texts
-from tests.unit.support import split_at
+from tests.unit.support import run_program, split_at
 
 SECRET = BannedWords(["password"])
 CALL = Chunk("tool_call", tool_call=ToolCallDelta(0, "c1", "look", "{}"))
@@ -698,7 +698,45 @@ def occurrences(words: list[str], text: str, *, between: bool) -> list[tuple[int
     return found
 
 
-PATTERNS = [r"a+b", r"\bab\b", r"a[^b]b", r"^ab", r"(?m)b$", "ab$", r"(?<=b)a", r"(?i)AB", "a(?!b)", r"(a|b)\1", "b?1"]
+def test_nothing_is_imported_without_validators() -> None:
+    """A stream without validators loads none, and validators without a schema no library of schemas."""
+    code = """
+import sys, streamkit
+streamkit.complete("demo/storyteller", "Hi", max_tokens=3)
+before = [name for name in sys.modules if name.startswith("streamkit.validators")]
+from streamkit.validators import *
+streamkit.complete("demo/storyteller", "Hi", max_tokens=3, validators=[JsonValid(on_violation="report")])
+print(before, [name for name in sys.modules if name in ("jsonschema", "referencing", "streamkit.tools.run")])
+"""
+    assert "[] []" == run_program(code).strip()
+
+
+@pytest.mark.parametrize("pattern", ["(?s)BEGIN.{0,5000}END", "(?s)BEGIN.*END", "BEGIN"])
+def test_long_matches(pattern: str) -> None:
+    """A match of thousands of characters in small pieces is found, and nothing of it is seen."""
+    text = "x" * 7000 + "BEGIN" + "y" * 4000 + "END" + "z" * 9000
+    for expect in (True, False):
+        rule = Regex(pattern, expect_match=expect)
+        taken = Taken(validated(Scripted([*texts(*split_at(text, range(0, len(text), 7))[1:]), DONE]), [rule]))
+        assert (taken.error is None) == expect
+        assert taken.text == text if expect else len(taken.text) <= 7000
+
+
+PATTERNS = [
+    r"a+b",
+    r"\bab\b",
+    r"a[^b]b",
+    r"^ab",
+    r"(?m)b$",
+    "ab$",
+    r"(?<=b)a",
+    r"(?i)AB",
+    "a(?!b)",
+    r"(a|b)\1",
+    "b?1",
+    r"(\bab?\b)+",
+    r"\Bb",
+]
 
 
 @given(pattern=st.sampled_from(PATTERNS), expect=st.booleans(), text=st.text("abAB1 \n", max_size=20), data=st.data())
