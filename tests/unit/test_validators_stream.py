@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import json
 import pickle
 import re
 from typing import Any
@@ -754,11 +756,42 @@ def test_patterns_in_pieces(pattern: str, expect: bool, text: str, data: st.Data
         assert len(taken.text) <= found.start()
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_character_by_character(pattern: str) -> None:
+    """All short texts of a few characters: a match is certain when no end of the text can undo it, and not before."""
+    for length in range(6):
+        for letters in itertools.product("ab ", repeat=length):
+            text = "".join(letters)
+            for expect in (True, False):
+                checker, shown = Regex(pattern, expect_match=expect).begin(), 0
+                verdict = Verdict(0)
+                for character in text:
+                    verdict = checker.add(character, False)
+                    shown = max(shown, verdict.shown)
+                    if verdict.violation:
+                        break
+                else:
+                    verdict = checker.add("", True)
+                found = re.search(pattern, text)
+                assert (verdict.violation is None) == ((found is not None) == expect), text
+                if not expect and found:
+                    assert shown <= found.start()
+
+
+def test_ever_new_characters() -> None:
+    """A text with any number of different characters fills no memory, and is judged as any other."""
+    rule = BannedWords(["password", "\U0001f600"])
+    text = "".join(map(chr, range(0x20000, 0x3A000)))
+    checker = rule.begin()
+    for start in range(0, len(text), 1000):
+        assert checker.add(f"{text[start : start + 1000]} pass", False).violation is None
+    assert rule._automaton.kept <= 100_000
+    assert checker.add("\U0001f600", False).violation is not None
+
+
 @given(value=st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists), data=st.data())
 def test_json_in_pieces(value: Any, data: st.DataObject) -> None:
     """What json writes is JSON in any pieces; with one character changed it is what json.loads says, NaN apart."""
-    import json
-
     text = json.dumps(value)
     at = data.draw(st.integers(0, len(text)))
     other = text[:at] + data.draw(st.sampled_from(list('{}[]",:01.eE+-tfn \\/u\x00é'))) + text[at + 1 :]
