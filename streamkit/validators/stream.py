@@ -77,7 +77,7 @@ class Validated(ChunkStream):
     def __init__(self, stream: ChunkStream, validators: Iterable[Validator]) -> None:
         self._validators = tuple(each for each in validators_in(validators) if each.direction != "input")
         self._inner = stream
-        self._many_rounds = stream._many_rounds
+        self._may_call = stream._may_call
         self._violations: list[Violation] = []
         self._reception = _Reception(stream)
         self._judge = self._new_judge(0)
@@ -90,7 +90,7 @@ class Validated(ChunkStream):
         self._ending: tuple[Status, BaseException | None] | None = None  # what comes after the last chunk in _out
 
     def _new_judge(self, round: int) -> Judge:
-        return Judge(self._validators, round, self._many_rounds, self._violations)
+        return Judge(self._validators, round, self._may_call, self._violations)
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
@@ -121,7 +121,12 @@ class Validated(ChunkStream):
             if self._ending is not None:
                 reception.settle(*self._ending)
                 break
-            self._pull(None if until == math.inf else max(0.0, until - time.monotonic()))
+            if until == math.inf:
+                self._pull(None)
+                continue
+            self._pull(max(0.0, until - time.monotonic()))
+            if not out and self._ending is None and time.monotonic() >= until:
+                raise queue.Empty  # chunks may come for ever of which nothing may be seen
         error = reception.error
         if error is not None:
             raise error.with_traceback(reception.traceback)
@@ -265,10 +270,7 @@ class Validated(ChunkStream):
     def _end(self) -> None:
         """The stream inside has ended without an error."""
         status = self._inner.status
-        if status == "cancelled":
-            self._out.clear()
-            self._ending = status, None
-        elif not self._ends_badly():
+        if status == "cancelled" or not self._ends_badly():
             self._ending = status, None
 
     def _fail(self, error: Exception) -> None:

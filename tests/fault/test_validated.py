@@ -23,7 +23,7 @@ from streamkit import (
     TruncatedStreamError,
     ValidationError,
 )
-from streamkit.testing import Reply, Server, Wait, chunk_event, text_reply, tool_call_reply
+from streamkit.testing import Repeat, Reply, Server, Wait, chunk_event, text_reply, tool_call_reply
 from streamkit.tools.claims import MemoryClaims
 from streamkit.validators import BannedWords, Contains, JsonValid, MaxLength, MinLength, Validator, Verdict, validated
 from tests.fault.support import NEVER, NOISE, SOON, client_of, join_readers, nothing_left
@@ -128,6 +128,25 @@ def test_one_chunk_at_a_time() -> None:
     with Server(endless("one ", "two ", "three ")) as server, client_of(server) as client:
         with client.stream("openai/m", "Hi", validators=[SECRET, MaxLength(1000)]) as stream:
             assert ["one ", "two ", "three "] == [stream.recv(timeout=SOON).text for _ in range(3)]
+
+
+def test_a_flood_of_which_nothing_may_be_seen() -> None:
+    """recv(timeout=...) gives up also while chunks keep coming."""
+    with nothing_left(), Server(Reply([Repeat(chunk_event("Hello"))])) as server, client_of(server) as client:
+        with client.stream("openai/m", "Hi", validators=[MinLength(1 << 60)]) as stream:
+            with pytest.raises(streamkit.RecvTimeout):
+                stream.recv(timeout=0.2)
+            assert "open" == stream.status
+
+
+def test_a_reply_that_may_call_tools() -> None:
+    """Text before the calls of a reply is no answer, whoever makes the calls; without tools it fails at once."""
+    tool: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    with Server(asks("I look it up."), asks("I look it up.")) as server, client_of(server) as client:
+        completion = client.complete("openai/m", "Hi", tools=[tool], validators=[JsonValid()])
+        assert ("I look it up.", "look") == (completion.text, completion.tool_calls[0].name)
+        with pytest.raises(ValidationError):
+            client.complete("openai/m", "Hi", validators=[JsonValid()])
 
 
 def test_response_and_stats() -> None:

@@ -245,15 +245,15 @@ class TestWhatIsJudged:
     def test_each_round_anew(self) -> None:
         """A word that begins in one round and ends in the next is none, and lengths are counted anew."""
         chunks = [*texts("1234pass"), CALL, RESULT, *texts("word, 56", round=1), attrs_round(DONE, 1)]
-        stream = validated(Scripted(chunks, many_rounds=True), [SECRET, MaxLength(9)])
+        stream = validated(Scripted(chunks, may_call=True), [SECRET, MaxLength(9)])
         assert "1234password, 56" == Taken(stream).text
         assert "word, 56" == stream.completion.text
 
     def test_before_calls_are_answered(self) -> None:
         """All text of a round is seen or refused before the results of its calls."""
-        stream = validated(Scripted([*texts("my pass"), CALL, RESULT, DONE], many_rounds=True), [SECRET])
+        stream = validated(Scripted([*texts("my pass"), CALL, RESULT, DONE], may_call=True), [SECRET])
         assert ["text", "text", "tool_call", "tool_result", "done"] == [chunk.type for chunk in Taken(stream).chunks]
-        stream = validated(Scripted([*texts("my password"), CALL, RESULT, DONE], many_rounds=True), [SECRET])
+        stream = validated(Scripted([*texts("my password"), CALL, RESULT, DONE], may_call=True), [SECRET])
         assert ["text"] == [chunk.type for chunk in Taken(stream).chunks]
 
     @pytest.mark.parametrize("rule", [JsonValid(), MinLength(50), Contains(["ok"]), Regex("ok"), report(JsonValid())])
@@ -261,9 +261,9 @@ class TestWhatIsJudged:
         """What an answer has to be as a whole is not asked of text beside calls; of the answer it is."""
         chunks = [*texts("Let me look."), CALL, RESULT]
         answer = [*texts('["ok", "and it has to be long enough, which this is"]', round=1), attrs_round(DONE, 1)]
-        stream = validated(Scripted([*chunks, *answer], many_rounds=True), [rule])
+        stream = validated(Scripted([*chunks, *answer], may_call=True), [rule])
         assert (None, ()) == (Taken(stream).error, stream.violations)
-        stream = validated(Scripted([*chunks, *texts("no", round=1), attrs_round(DONE, 1)], many_rounds=True), [rule])
+        stream = validated(Scripted([*chunks, *texts("no", round=1), attrs_round(DONE, 1)], may_call=True), [rule])
         taken = Taken(stream)
         assert 1 == stream.violations[0].round
         assert (taken.error is None) == (rule.on_violation == "report")
@@ -429,8 +429,9 @@ class TestEnding:
     def test_timeout(self) -> None:
         """recv(timeout=...) gives up while nothing may be seen, and goes on later."""
         stream = validated(Scripted([*texts("pass"), None, *texts("age"), DONE]), [SECRET])
-        with pytest.raises(RecvTimeout):
-            stream.recv(timeout=0)
+        for _ in range(2):  # one chunk has come of which nothing may be seen, and then none
+            with pytest.raises(RecvTimeout):
+                stream.recv(timeout=0)
         assert "pass" == stream.recv(timeout=0).text
 
     def test_poll(self) -> None:
