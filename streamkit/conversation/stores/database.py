@@ -210,8 +210,8 @@ class Database:
         version = self._schema_version()
         if version > SCHEMA:
             raise ConfigError(
-                f"the tables in {self.name} were made by a newer version of streamkit (version {version}, this one uses "
-                f"up to {SCHEMA}); upgrade to use them"
+                f"the tables in {self.name} were made by a newer version of streamkit (version {version}, this one "
+                f"uses up to {SCHEMA}); upgrade to use them"
             )
         self._ready = True
 
@@ -226,7 +226,7 @@ class Database:
         raise AssertionError
 
     def _make_file(self) -> None:
-        """Make a file that only its user can read, and set WAL mode, which lasts; SQLite makes its other files alike."""
+        """Make a file that only its user can read, and set WAL mode, which lasts. Its other files are made alike."""
         path = self._parsed.database
         if path and "uri" not in self._parsed.query:
             with suppress(FileExistsError):
@@ -261,7 +261,7 @@ class Database:
     # -- conversations -----------------------------------------------------------------------------------
 
     def rows_of(self, connection: sa.Connection, id: str) -> Sequence[Any]:
-        """Return (-1, version, number of turns, head), then (number, 0, 0, turn) of each turn; nothing if it is unknown.
+        """Return (-1, version, number of turns, head), then (number, 0, 0, turn) of each turn; or nothing.
 
         In one statement, so that it is one state of the conversation in every database.
         """

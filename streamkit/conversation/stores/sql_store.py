@@ -101,7 +101,7 @@ class SQLStore(Store):
         (_, version, count, text), *turns = rows
         if [number for number, *_ in turns] != list(range(count)):
             raise ConfigError(f"{where} is damaged: it has {count} turns, and not all of them are there")
-        shapes = (read_json(body, where) for *_, body in turns)
+        shapes = [read_json(body, where) for *_, body in turns]
         return ConversationState.of_head(read_json(text, where), shapes, where=where, version=version)
 
     def save(self, state: ConversationState, *, expected: int, first_changed: int = 0) -> int:
