@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from streamkit import Client, Conversation, Retry, SQLStore, Store, StoreConflictError, Window, providers
 from streamkit.conversation.stores.store import ConversationState
@@ -76,23 +77,50 @@ def chat_in(client: Client, store: Store | None, **options: Any) -> Conversation
 # -- many that append --------------------------------------------------------------------------------------
 
 
-def append(server_url: str, store_url: str, name: str, count: str) -> None:
-    """Ask some questions in the shared conversation; print how often somebody else was faster."""
+def append(server_url: str, store_url: str, writers: str, turns: str) -> None:
+    """Have some processes ask questions in the shared conversation; print how often somebody else was faster."""
+    with client_of(server_url) as client:
+        client.conversation("openai/m").send("warm up")  # which imports all that the children need
+    reader, writer = os.pipe()
+    children = []
+    for at in range(int(writers)):
+        pid = os.fork()
+        if not pid:
+            _in_child(lambda: _append(server_url, store_url, f"w{at}", int(turns), writer), writer)  # noqa: B023
+        children.append(pid)
+    os.close(writer)
+    codes = [os.waitpid(pid, 0)[1] for pid in children]
+    with os.fdopen(reader) as told:
+        lines = told.read().split("\n")[:-1]
+    assert [0] * len(children) == codes, lines
+    print(json.dumps(sum(map(int, lines))))
+
+
+def _append(server_url: str, store_url: str, name: str, count: int, writer: int) -> None:
     conflicts = 0
     with client_of(server_url) as client, closing(SQLStore(store_url, timeout=120)) as store:
         chat = chat_in(client, store)
-        for number in range(int(count)):
+        for number in range(count):
             while True:
                 try:
                     assert answer_to(f"{name}-{number}") == chat.send(f"{name}-{number}").text
                     break
                 except StoreConflictError:
                     conflicts += 1
-                    time.sleep(
-                        random.uniform(0, 0.02)
-                    )  # the others are to get a turn, on a machine with few processors
+                    time.sleep(random.uniform(0, 0.05))  # where processors are few, the one in a turn needs them
                     chat.refresh()
-    print(json.dumps(conflicts))
+    os.write(writer, f"{conflicts}\n".encode())
+
+
+def _in_child(work: Callable[[], object], writer: int) -> NoReturn:
+    """Do the work of a forked child, and end it."""
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        os.write(writer, b"failed\t" + traceback.format_exc().replace("\n", " | ").encode() + b"\n")
+    finally:
+        os._exit(1)
 
 
 # -- killed ------------------------------------------------------------------------------------------------
@@ -123,9 +151,9 @@ class TellingStore(SQLStore):
         return version
 
 
-def _talk(chat: Conversation, tell: Teller, first: int, after: Callable[[], object]) -> None:
+def _talk(chat: Conversation, tell: Teller, first: int, kinds: Sequence[str], after: Callable[[], object]) -> None:
     for number in range(first, first + 50):
-        question = f"{number} {'tool' if number % 2 else 'plain'}"
+        question = f"{number} {kinds[number % len(kinds)]}"
         stream = chat.stream(question)
         tell("asked", question)
         for _ in stream:
@@ -142,7 +170,7 @@ def _talk_in_store(server_url: str, store_url: str, tell: Teller, first: int) ->
 
     chat = chat_in(client_of(server_url), TellingStore(store_url, tell), tools=[note])
     assert chat.status == "idle"
-    _talk(chat, tell, first, lambda: None)
+    _talk(chat, tell, first, ("plain", "tool"), lambda: None)
 
 
 def _talk_to_file(server_url: str, path: str, tell: Teller, first: int) -> None:
@@ -154,7 +182,7 @@ def _talk_to_file(server_url: str, path: str, tell: Teller, first: int) -> None:
         chat.save(path)
         tell("after the answer")
 
-    _talk(chat, tell, first, save)
+    _talk(chat, tell, first, ("plain",), save)
 
 
 def _killed_child(talk: Callable[..., None], *arguments: object, at: str, seconds: float) -> list[tuple[str, str]]:
@@ -162,15 +190,8 @@ def _killed_child(talk: Callable[..., None], *arguments: object, at: str, second
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
-        try:
-            os.close(reader)
-            talk(*arguments, Teller(writer), len(_known) * 1000)
-        except BaseException:
-            import traceback
-
-            os.write(writer, b"failed\t" + traceback.format_exc().replace("\n", " | ").encode() + b"\n")
-        finally:
-            os._exit(1)
+        os.close(reader)
+        _in_child(lambda: talk(*arguments, Teller(writer), len(_known) * 1000), writer)
     os.close(writer)
     told, killed = b"", False
     while True:
@@ -227,9 +248,6 @@ def kill_in_store(server_url: str, store_url: str, kills: str, seed: str) -> Non
         for at, seconds in _kills(PHASES, int(kills), int(seed)):
             told = _killed_child(_talk_in_store, server_url, store_url, at=at, seconds=seconds)
             _known.append(told)
-            state = store.load(ID)
-            assert state is not None
-            _check(state.turns, told, settled=False)
             chat = chat_in(client, store)
             assert chat.status == "idle", chat.turns[-1]
             _check(chat.turns, told, settled=True)
@@ -243,7 +261,7 @@ def kill_in_store(server_url: str, store_url: str, kills: str, seed: str) -> Non
 def kill_with_file(server_url: str, path: str, kills: str, seed: str) -> None:
     """The same with a conversation that is saved to a file after each turn."""
     with client_of(server_url) as client:
-        client.conversation("openai/m").send("-1 plain")
+        client.conversation("openai/m").send("warm up")
         for at, seconds in _kills(("before the answer", "before the answer", "chunk"), int(kills), int(seed)):
             told = _killed_child(_talk_to_file, server_url, path, at=at, seconds=seconds)
             _known.append(told)

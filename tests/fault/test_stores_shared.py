@@ -36,25 +36,22 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_eight_processes_append_to_one_conversation(store_url: str, server: Server) -> None:
     """Each turn of each process is kept, once and whole; who was slower got a conflict, and asked again."""
-    writers = [programs.start(programs.append, server.url, store_url, f"w{at}", TURNS) for at in range(WRITERS)]
-    conflicts = [programs.result_of(writer) for writer in writers]
+    conflicts = programs.result_of(programs.start(programs.append, server.url, store_url, WRITERS, TURNS))
     with closing(SQLStore(store_url)) as store:
         state = store.load(programs.ID)
     assert state is not None
     asked = [str(turn.asked.content) for turn in state.turns]
     assert {f"w{at}-{number}" for at in range(WRITERS) for number in range(TURNS)} == set(asked)
     assert WRITERS * TURNS == len(asked)
-    assert all(
-        turn.state == "complete" and turn.messages[-1].content == programs.answer_to(question)
-        for turn, question in zip(state.turns, asked, strict=True)
-    )
+    whole = [("complete", programs.answer_to(question)) for question in asked]
+    assert whole == [(turn.state, turn.answer[-1].content) for turn in state.turns]
     for at in range(WRITERS):
         own = [question for question in asked if question.startswith(f"w{at}-")]
         assert [f"w{at}-{number}" for number in range(TURNS)] == own
-    assert sum(conflicts) > 0
+    assert conflicts > 0
 
 
-@pytest.mark.parametrize(("store_url", "kills"), [("sqlite", 150), ("postgresql", 24)], indirect=["store_url"])
+@pytest.mark.parametrize(("store_url", "kills"), [("sqlite", 126), ("postgresql", 24)], indirect=["store_url"])
 def test_killed_in_each_phase_of_a_turn(store_url: str, kills: int, server: Server) -> None:
     """After `kill -9`, whenever it came, all that was acknowledged is there, and the next load settles the rest."""
     states = programs.result_of(programs.start(programs.kill_in_store, server.url, store_url, kills, 1))
