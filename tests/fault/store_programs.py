@@ -6,12 +6,15 @@ Each function that is a program takes what the test passes, and prints one JSON 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
-from streamkit import Client, Conversation, Retry, SQLStore, Store, StoreConflictError, Window, providers
+from streamkit import Client, Conversation, Retry, SQLStore, Store, StoreConflictError, StoreError, Window, providers
 from streamkit.conversation.stores.store import ConversationState
 from streamkit.testing import Reply, Request, text_reply, tool_call_reply
 
@@ -275,3 +278,127 @@ def _print_states(turns: Any) -> None:
     for pid in _children:
         os.waitpid(pid, 0)
     print(json.dumps({state: sum(turn.state == state for turn in turns) for state in ("complete", "rolled back")}))
+
+
+# -- a disk that takes no more -----------------------------------------------------------------------------
+
+
+def _allow_files_of(size: int) -> None:
+    """Limit the size of files, which is as if the disk were full: Python ignores the signal for it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def _failure(do: Callable[[], object]) -> list[str]:
+    """Return the class and the text of what is raised."""
+    try:
+        do()
+    except (StoreError, OSError) as error:
+        return [type(error).__name__, str(error)]
+    return []
+
+
+def fill_the_disk(server_url: str, path: str) -> None:
+    """Talk in a store on a disk that is full for a while: at the question, at the answer, in a tool's function.
+
+    Prints the failures, what the store had after each, what the conversation had, and whether both agree in the end.
+    """
+
+    def full() -> None:
+        _allow_files_of(os.path.getsize(f"{path}-wal"))
+
+    def note(text: str) -> str:
+        """Note a text."""
+        full()
+        return f"noted {text}"
+
+    logging.getLogger("streamkit").addHandler(logging.NullHandler())  # warnings would go to stderr
+    failures, kept, remembered = [], [], []
+    with client_of(server_url) as client, closing(SQLStore(path)) as store:
+        chat = chat_in(client, store, tools=[note])
+
+        def failing(do: Callable[[], object]) -> None:
+            failures.append(_failure(do))
+            kept.append(_states_of(store))
+            remembered.append([turn.state for turn in chat.turns])
+            _allow_files_of(resource.RLIM_INFINITY)
+
+        chat.send("one plain")
+        full()
+        failing(lambda: chat.send("two plain"))
+        chat.send("two plain")
+        stream = chat.stream("three plain")
+        full()
+        failing(lambda: list(stream))
+        chat.send("four plain")
+        failing(lambda: chat.send("five tool"))
+        chat.send("six plain")
+        full()
+        failing(chat.undo)
+        same = list((store.load(ID) or chat.state).turns) == list(chat.turns)
+    print(json.dumps([failures, kept, remembered, same]))
+
+
+def _states_of(store: Store) -> list[str]:
+    state = store.load(ID)
+    return [] if state is None else [turn.state for turn in state.turns]
+
+
+def fill_the_disk_of_a_file(server_url: str, path: str) -> None:
+    """Save to a file on a full disk; print the failure, whether the old file is there, and what else is."""
+    with client_of(server_url) as client:
+        chat = client.conversation("openai/m", id=ID)
+        chat.send("one")
+        chat.save(path)
+        before = Path(path).read_bytes()
+        chat.send("two")
+        _allow_files_of(len(before))
+        failure = _failure(lambda: chat.save(path))
+        same = before == Path(path).read_bytes()
+        _allow_files_of(resource.RLIM_INFINITY)
+        chat.save(path)
+        turns = len(Conversation.load(path, client=client).turns)
+    print(json.dumps([failure, same, os.listdir(Path(path).parent), turns]))
+
+
+def without_permission(server_url: str) -> None:
+    """Use files in a folder that this process may not write to; print the failures, and whether all is as it was.
+
+    Root may write everywhere, so it becomes somebody else.
+    """
+    with tempfile.TemporaryDirectory(prefix="streamkit-", dir="/tmp") as folder, client_of(server_url) as client:
+        path, database = Path(folder, "chat.json"), Path(folder, "chats.db")
+        chat = client.conversation("openai/m", id=ID)
+        chat.send("one")
+        chat.save(path)
+        with closing(SQLStore(database)) as store:
+            chat_in(client, store).send("one")
+        for each in (path, database):
+            each.chmod(0o444)
+        Path(folder).chmod(0o555)
+        before = {each.name: each.read_bytes() for each in Path(folder).iterdir()}
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(reader)
+            _in_child(lambda: os.write(writer, json.dumps(_as_nobody(client, chat, path, database)).encode()), writer)
+        os.close(writer)
+        code = os.waitpid(pid, 0)[1]
+        with os.fdopen(reader) as told:
+            text = told.read()
+        assert code == 0, text
+        same = before == {each.name: each.read_bytes() for each in Path(folder).iterdir()}
+        Path(folder).chmod(0o755)
+    print(json.dumps([*json.loads(text), same]))
+
+
+def _as_nobody(client: Client, chat: Conversation, path: Path, database: Path) -> list[list[str]]:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    with closing(SQLStore(database)) as store, closing(SQLStore(database.with_name("new.db"))) as new:
+        return [
+            _failure(lambda: chat.save(path)),
+            _failure(lambda: chat_in(client, store).send("two")),
+            _failure(lambda: chat_in(client, new).send("two")),
+        ]
