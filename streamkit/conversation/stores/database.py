@@ -363,8 +363,10 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
     Raises:
         ConfigError: it is none, or has no file.
     """
-    if not isinstance(url, (str, os.PathLike)) or not os.fspath(url):
+    if not isinstance(url, (str, os.PathLike)):
         raise ConfigError(f"SQLStore takes a URL or the path of a file, not {type(url).__name__}")
+    if not os.fspath(url):
+        raise ConfigError("SQLStore takes a URL or the path of a file, not an empty text")
     if not isinstance(url, str) or "://" not in url:
         return sa.URL.create("sqlite", database=str(Path(url).absolute()))
     try:
