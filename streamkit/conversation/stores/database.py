@@ -288,8 +288,8 @@ class Database:
             connection.execute(_conversations.update().where(_conversations.c.id == id).values(**row))
 
     def write_turns(self, connection: sa.Connection, id: str, first: int, count: int, bodies: Sequence[str]) -> None:
-        """Replace the turns from one on, of as many as there are."""
-        if first < count:
+        """Replace the turns from one on, of as many as there are; of a new conversation whatever is there."""
+        if first < count or not first:
             connection.execute(_turns.delete().where(_turns.c.conversation == id, _turns.c.number >= first))
         if bodies:
             rows = [{"conversation": id, "number": first + at, "body": body} for at, body in enumerate(bodies)]
