@@ -191,6 +191,7 @@ class TestItsFile:
             assert (None, False, []) == (store.load(id), store.delete(id), list(store.list(owner=id)))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # the worker that runs the tests
 class TestForks:
     def test_a_child_uses_connections_of_its_own(self, store: SQLStore) -> None:
         """Parent and child go on with one store, and each sees what the other has saved."""
@@ -221,6 +222,7 @@ class TestForks:
             store.release(id)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 class TestHolds:
     def test_of_a_process_that_has_ended(self, store: SQLStore, path: Path) -> None:
         """What it held is taken over, with the states that it left; a living one's is not."""
