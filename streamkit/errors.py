@@ -4,8 +4,9 @@
 
     StreamkitError                 picklable; no key in str(), repr() or a traceback's locals of ours
     |- ConfigError                 before any I/O: the call has to be changed
-    |  '- PackError                a file of prompts that is refused; .problems
-    |     '- RenderError           a prompt and the values of its variables do not fit; .code .names
+    |  |- PackError                a file of prompts that is refused; .problems
+    |  |  '- RenderError           a prompt and the values of its variables do not fit; .code .names
+    |  '- RequestError             the body of a web request that cannot be taken; .status
     |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
     |  |- StreamTimeout            also a TimeoutError; .phase connect|first|idle|total, .limit (seconds)
@@ -70,6 +71,7 @@ __all__ = [
     "RateLimitError",
     "RecvTimeout",
     "RenderError",
+    "RequestError",
     "RunLimitError",
     "ServerError",
     "StoreConflictError",
@@ -135,6 +137,20 @@ class RenderError(PackError):
         super().__init__(message, problems=problems)
         self.code = code
         self.names = tuple(names)
+
+
+class RequestError(ConfigError):
+    """The body of a web request that cannot be taken: no JSON, another shape, over a limit.
+
+    The message may be shown to the sender: it names what is wrong by its place, and quotes no value.
+
+    Args:
+        status: the HTTP status to answer with: 400, 413 where it is too large.
+    """
+
+    def __init__(self, message: str = "", *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ChannelClosed(StreamkitError):

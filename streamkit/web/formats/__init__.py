@@ -1,0 +1,67 @@
+"""Chunks to bytes for browsers and other clients, and their requests to messages: without I/O, threads or a clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamkit.errors import ConfigError, RequestError
+from streamkit.web.formats.base import Format, Refusal
+from streamkit.web.formats.data import DataFormat
+from streamkit.web.formats.events import EventsFormat
+from streamkit.web.formats.openai import OpenAIFormat
+from streamkit.web.formats.requests.request import Limits, WebRequest
+from streamkit.web.formats.text import TextFormat
+from streamkit.web.formats.ui import UiFormat
+
+__all__ = [
+    "DataFormat",
+    "EventsFormat",
+    "Format",
+    "Limits",
+    "OpenAIFormat",
+    "Refusal",
+    "RequestError",
+    "TextFormat",
+    "UiFormat",
+    "WebRequest",
+    "format_class",
+    "format_of",
+]
+
+_FORMATS: dict[str, type[Format]] = {
+    "ui": UiFormat,
+    "text": TextFormat,
+    "data": DataFormat,
+    "openai": OpenAIFormat,
+    "events": EventsFormat,
+}
+
+
+def format_class(name: str) -> type[Format]:
+    """Return the class of a format: ``ui``, ``text``, ``data``, ``openai`` or ``events``.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    try:
+        return _FORMATS[name]
+    except (KeyError, TypeError):
+        raise ConfigError(f"there is no format {name!r:.60}; there are {', '.join(_FORMATS)}") from None
+
+
+def format_of(name: str, **options: Any) -> Format:
+    """Return the encoder of one stream.
+
+    Args:
+        name: ``ui`` for ``useChat`` of the AI SDK from version 5 on, ``data`` for that of version 4, ``text``,
+            ``openai``, or ``events`` for an ``EventSource``.
+        options: of the format, such as ``show_errors=True``.
+
+    Raises:
+        ConfigError: there is no such format, or it has no such option.
+    """
+    kind = format_class(name)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(f"the format {name!r}: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}") from None

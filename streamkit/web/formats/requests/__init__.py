@@ -1,0 +1,1 @@
+"""Read what clients send: bodies of requests become messages, decisions and parameters."""
