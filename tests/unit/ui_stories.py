@@ -56,13 +56,17 @@ def chunks_of(story: Mapping[str, Any]) -> Iterator[Chunk]:
                 index += 1
                 whole = event["fragments"] is None
                 text = json.dumps(event["input"]) if whole else ""
-                yield Chunk(
-                    "tool_call", tool_call=ToolCallDelta(index, event["id"], event["name"], text), round=round
-                )
+                yield Chunk("tool_call", tool_call=ToolCallDelta(index, event["id"], event["name"], text), round=round)
                 for fragment in event["fragments"] or ():
                     yield Chunk("tool_call", tool_call=ToolCallDelta(index, arguments=fragment), round=round)
             elif kind == "approval_request":
-                waiting.append(Chunk("tool_approval", tool_call=ToolCallDelta(index, event["call"], names[event["call"]]), round=round))
+                waiting.append(
+                    Chunk(
+                        "tool_approval",
+                        tool_call=ToolCallDelta(index, event["call"], names[event["call"]]),
+                        round=round,
+                    )
+                )
             elif kind in ("tool_result", "tool_error", "tool_denied"):
                 yield _result_chunk(event, names, round)
             elif kind in ("error", "abort"):
@@ -116,7 +120,9 @@ def encoded(name: str, id: str = "msg-server-1") -> bytes:
     options = story.get("options", {})
     if "writer" in story or name in AS_PARTS:
         made = UiFormat()
-        parts = story["writer"] if "writer" in story else [{"type": "start", "messageId": id}, *parts_of(wanted(name))[1:]]
+        parts = (
+            story["writer"] if "writer" in story else [{"type": "start", "messageId": id}, *parts_of(wanted(name))[1:]]
+        )
         written = [made.part(_named(part, id)) for part in parts if part != "THROW"]
         last = made.end("error", RuntimeError("thrown")) if "THROW" in parts else b"data: [DONE]\n\n"
         return b"".join(written) + last

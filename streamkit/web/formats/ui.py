@@ -251,8 +251,10 @@ class UiFormat(Format):
             data = self._tool_event("tool-input-start", call)
             if not delta.arguments:
                 return data
-        elif call.told and not delta.arguments.strip():
-            return data
+        elif call.told or call.failed:
+            # The client takes no more pieces. If this is more than white space, the whole is wrong, and told so.
+            call.told = call.told and not delta.arguments.strip()
+            return b""
         data += b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % (
             text_bytes(call.id),
             text_bytes(delta.arguments),

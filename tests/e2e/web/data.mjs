@@ -1,6 +1,6 @@
 // Reads bodies with the parser of the AI SDK 4. In: JSON, a list of {name, body (base64)}. Out: the last message of each.
 import { readFileSync } from "node:fs";
-import { processChatResponse } from "@ai-sdk/ui-utils";
+import { callChatApi } from "@ai-sdk/ui-utils";
 
 const results = [];
 for (const { name, body } of JSON.parse(readFileSync(0, "utf8"))) {
@@ -8,12 +8,16 @@ for (const { name, body } of JSON.parse(readFileSync(0, "utf8"))) {
   let finished = null;
   let error = null;
   try {
-    await processChatResponse({
-      stream: new Response(Buffer.from(body, "base64")).body,
-      update: (update) => (message = update.message),
-      onToolCall: undefined,
-      onFinish: (end) => (finished = end),
-      lastMessage: undefined,
+    await callChatApi({
+      api: "/api/chat",
+      body: {},
+      fetch: async () => new Response(Buffer.from(body, "base64")),
+      onUpdate: (update) => (message = update.message),
+      onFinish: (last, end) => {
+        message = last;
+        finished = end;
+      },
+      restoreMessagesOnFailure: () => {},
       generateId: () => "invented",
     });
   } catch (failure) {
