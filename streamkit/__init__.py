@@ -27,6 +27,7 @@ from streamkit.errors import (
     MisuseError,
     NotFoundError,
     OverloadedError,
+    PackError,
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
@@ -42,6 +43,7 @@ from streamkit.errors import (
     StreamTimeout,
     ToolError,
     TruncatedStreamError,
+    ValidationError,
 )
 from streamkit.models.prices import cost_of as _cost_of
 from streamkit.observing.observers import Observer, Report, RunReport, Stats
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from streamkit.conversation.window import Window
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
+    from streamkit.packs.loading import load_pack, validate_pack
+    from streamkit.packs.opening import PackConversation, open_pack
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -113,6 +117,8 @@ __all__ = [
     "NotFoundError",
     "Observer",
     "OverloadedError",
+    "PackConversation",
+    "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
@@ -152,6 +158,7 @@ __all__ = [
     "Usage",
     "UsageTotals",
     "UsageTracker",
+    "ValidationError",
     "Window",
     "__version__",
     "assistant",
@@ -160,12 +167,15 @@ __all__ = [
     "extract",
     "first",
     "fold",
+    "load_pack",
     "merge",
+    "open_pack",
     "providers",
     "stream",
     "system",
     "tool",
     "user",
+    "validate_pack",
 ]
 
 _COMPLETE = "streamkit.complete() returns a whole reply, streamkit.stream() its chunks"
@@ -190,6 +200,7 @@ _MODULES = {
     "MemoryStore": "conversation.stores.store",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
+    "PackConversation": "packs.opening",
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
@@ -202,7 +213,10 @@ _MODULES = {
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
     "Window": "conversation.window",
+    "load_pack": "packs.loading",
+    "open_pack": "packs.opening",
     "tool": "tools.tool",
+    "validate_pack": "packs.loading",
 }
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from streamkit.tools.loop import Approve
     from streamkit.tools.run import Run
     from streamkit.tools.suspension import Suspension
+    from streamkit.validators.validator import Validator
 elif sys.version_info >= (3, 11):
     from typing import Unpack
 else:
@@ -53,6 +54,9 @@ else:
         def __class_getitem__(cls, item: Any) -> Any:
             return item
 
+
+if not TYPE_CHECKING:  # for ``typing.get_type_hints``, without importing what most programs do not use
+    Validator = Any
 
 __all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
@@ -92,6 +96,7 @@ class _StreamOptions(TypedDict, total=False):
     buffer_bytes: int | None
     extra_body: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
+    validators: Iterable[Validator] | None
 
 
 class _CallOptions(RequestParameters, _StreamOptions, total=False):
@@ -165,6 +170,7 @@ class Client:
         buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        validators: Iterable[Validator] | None = None,
         **params: Unpack[RequestParameters],
     ) -> Stream:
         """Start a request, and return its stream at once.
@@ -181,6 +187,7 @@ class Client:
             buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
             extra_body: fields that are added to the body of the request unchanged, and replace others.
             extra_headers: headers that are added to the request, and replace others.
+            validators: judge the text before it shows, and cut it where it breaks a rule; see ``streamkit.validators``.
             params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
                 ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
                 ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
@@ -196,7 +203,11 @@ class Client:
         options.update(extra_body=_unshown(extra_body), extra_headers=hidden_headers(extra_headers))
         given = Unshown(params)
         del params, extra_body, extra_headers
-        return self._start(model, messages, given, options, stop=stop)
+        rules = _checked_validators(validators)
+        started = self._start(model, messages, given, options, stop=stop)
+        if rules is not None:
+            started = late_import("streamkit.validators.stream").validated(started, rules)
+        return started
 
     def _start(
         self,
@@ -229,8 +240,10 @@ class Client:
             given = Unshown(given, response_format=output.response_format)
         check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
-        if _has_functions(given.get("tools")):
-            given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
+        if isinstance(given.get("tools"), Iterable) and not isinstance(given["tools"], (str, bytes, Mapping)):
+            given["tools"] = list(given["tools"])
+            if any(map(callable, given["tools"])):
+                given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
         chat = ChatRequest(name, messages_of(messages), given, body, headers)
         request = provider.request(chat)
         if not isinstance(request, HttpRequest):
@@ -272,6 +285,7 @@ class Client:
         buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        validators: Iterable[Validator] | None = None,
         **params: Unpack[RequestParameters],
     ) -> Completion:
         """Send a request, wait, and return the whole reply: ``stream()`` drained.
@@ -288,6 +302,7 @@ class Client:
             buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
             extra_body: fields that are added to the body of the request unchanged, and replace others.
             extra_headers: headers that are added to the request, and replace others.
+            validators: judge the text before it shows, and cut it where it breaks a rule; see ``streamkit.validators``.
             params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
                 ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
                 ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
@@ -305,7 +320,7 @@ class Client:
         """
         __tracebackhide__ = True
         options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
-        options.update(extra_body=extra_body, extra_headers=extra_headers)
+        options.update(extra_body=extra_body, extra_headers=extra_headers, validators=validators)
         del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
         started = self.stream(model, messages, **options)
         del self, messages, options  # an error's traceback keeps this frame
@@ -367,6 +382,7 @@ class Client:
         buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        validators: Iterable[Validator] | None = None,
         **params: Unpack[RequestParameters],
     ) -> Run:
         """Start a run with tools: ask the model, make the calls that it asks for, and ask again, in one stream.
@@ -391,8 +407,10 @@ class Client:
             buffer_bytes: as in ``stream``.
             extra_body: as in ``stream``, for each request.
             extra_headers: as in ``stream``, for each request.
+            validators: as in ``stream``; they judge the text of each round anew.
             params: the request's parameters, as in ``stream``. ``tools`` are functions, ``Tool``, and dicts in OpenAI's
-                shape: of tools that somebody else carries out, or of the provider's own.
+                shape: of tools that somebody else carries out, or of the provider's own. A ``tool_choice`` that demands
+                a call holds for the first round.
 
         Raises:
             ConfigError: the call is invalid; nothing was sent.
@@ -404,6 +422,7 @@ class Client:
         given = Unshown(params)
         del params, extra_body, extra_headers
         _check_types(model, stop)
+        rules = _checked_validators(validators)
         starting = late_import("streamkit.tools.starting")
         asked = starting.Asked(
             approve=approve, parallel=parallel, limits=limits, on_error=on_error, context=context, claims=claims
@@ -413,6 +432,8 @@ class Client:
             self._rounds_of(model, options), provider, name, model, messages, given, asked, stop, self._observers
         )
         self._remember(started)
+        if rules is not None:
+            started = late_import("streamkit.tools.validated_run").validated_run(started, rules)
         return started
 
     def resume(
@@ -433,6 +454,7 @@ class Client:
         buffer_bytes: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        validators: Iterable[Validator] | None = None,
         **params: Unpack[RequestParameters],
     ) -> Run:
         """Go on with a suspended run, in any process and at any time.
@@ -457,6 +479,7 @@ class Client:
             buffer_bytes: as in ``run``.
             extra_body: as in ``run``.
             extra_headers: as in ``run``.
+            validators: as in ``run``; those of the run that was suspended have to be given again.
             params: as in ``run``. ``tools`` are given again; parameters such as ``max_tokens`` are kept.
 
         Raises:
@@ -476,11 +499,14 @@ class Client:
         )
         model = getattr(suspension, "model", "")
         _check_types(model, stop)
+        rules = _checked_validators(validators)
         provider, name = self.resolve(model) if model else (None, "")
         started: Run = starting.resume_run(
             self._rounds_of(model, options), provider, name, suspension, decisions, given, asked, stop, self._observers
         )
         self._remember(started)
+        if rules is not None:
+            started = late_import("streamkit.tools.validated_run").validated_run(started, rules)
         return started
 
     def conversation(
@@ -626,9 +652,11 @@ def _typed_output(wanted: Any) -> TypedOutput | None:
     return output
 
 
-def _has_functions(tools: object) -> bool:
-    """Return whether there is a function or a ``Tool`` among the tools; a wrong value is for the provider to refuse."""
-    return isinstance(tools, (list, tuple)) and any(callable(each) for each in tools)
+def _checked_validators(validators: object) -> tuple[Validator, ...] | None:
+    if validators is None:
+        return None
+    found: tuple[Validator, ...] = late_import("streamkit.validators.judge").validators_in(validators)
+    return found
 
 
 def _unshown(extra_body: object) -> Unshown | WrongType:
@@ -668,6 +696,7 @@ def stream(
     buffer_bytes: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
     extra_headers: Mapping[str, str] | None = None,
+    validators: Iterable[Validator] | None = None,
     **params: Unpack[RequestParameters],
 ) -> Stream:
     """Start a request, and return its stream at once.
@@ -686,6 +715,7 @@ def stream(
         buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
         extra_body: fields that are added to the body of the request unchanged, and replace others.
         extra_headers: headers that are added to the request, and replace others.
+        validators: judge the text before it shows, and cut it where it breaks a rule; see ``streamkit.validators``.
         params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
             ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
             ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
@@ -697,7 +727,7 @@ def stream(
     Threads: any.
     """
     options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
-    options.update(extra_body=extra_body, extra_headers=extra_headers)
+    options.update(extra_body=extra_body, extra_headers=extra_headers, validators=validators)
     del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
     return default_client().stream(model, messages, **options)
 
@@ -713,6 +743,7 @@ def complete(
     buffer_bytes: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
     extra_headers: Mapping[str, str] | None = None,
+    validators: Iterable[Validator] | None = None,
     **params: Unpack[RequestParameters],
 ) -> Completion:
     """Send a request, wait, and return the whole reply: ``stream()`` drained.
@@ -731,6 +762,7 @@ def complete(
         buffer_bytes: the same in bytes of the events' text, from 1; ``None`` for the client's.
         extra_body: fields that are added to the body of the request unchanged, and replace others.
         extra_headers: headers that are added to the request, and replace others.
+        validators: judge the text before it shows, and cut it where it breaks a rule; see ``streamkit.validators``.
         params: the request's parameters, in OpenAI's names: ``max_tokens``, ``temperature``, ``top_p``,
             ``stop_sequences``, ``tools``, ``tool_choice``, ``response_format``, ``reasoning_effort``, ``seed``,
             ``n`` and more, and those of the provider's own; ``RequestParameters`` has all of them. ``None``
@@ -748,7 +780,7 @@ def complete(
     """
     __tracebackhide__ = True
     options = Unshown(params, stop=stop, timeout=timeout, retry=retry, buffer=buffer, buffer_bytes=buffer_bytes)
-    options.update(extra_body=extra_body, extra_headers=extra_headers)
+    options.update(extra_body=extra_body, extra_headers=extra_headers, validators=validators)
     del params, extra_body, extra_headers  # or they would stand in the clear among the locals of a traceback
     started = default_client().stream(model, messages, **options)
     del messages, options  # an error's traceback keeps this frame

@@ -4,6 +4,8 @@
 
     StreamkitError                 picklable; no key in str(), repr() or a traceback's locals of ours
     |- ConfigError                 before any I/O: the call has to be changed
+    |  '- PackError                a file of prompts that is refused; .problems
+    |     '- RenderError           a prompt and the values of its variables do not fit; .code .names
     |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
     |  |- StreamTimeout            also a TimeoutError; .phase connect|first|idle|total, .limit (seconds)
@@ -14,6 +16,7 @@
     |  |- InvalidOutputError       the reply does not fit the type that was asked for; .problems .text
     |  |- ToolError                a tool's function failed, or the decision on a call; .call
     |  |- RunLimitError            a run with tools reached one of its limits; .limit
+    |  |- ValidationError          a text broke the rule of a validator; .validator .reason
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -42,6 +45,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamkit.packs.problems import Problem as PackProblem
     from streamkit.tools.problems import Problem
     from streamkit.values.completion import Completion
     from streamkit.values.messages import ToolCall
@@ -59,11 +63,13 @@ __all__ = [
     "MisuseError",
     "NotFoundError",
     "OverloadedError",
+    "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "RenderError",
     "RunLimitError",
     "ServerError",
     "StoreConflictError",
@@ -74,6 +80,7 @@ __all__ = [
     "StreamkitError",
     "ToolError",
     "TruncatedStreamError",
+    "ValidationError",
 ]
 
 
@@ -94,6 +101,40 @@ class StreamkitError(Exception):
 
 class ConfigError(StreamkitError):
     """A call that cannot work, found before any I/O: unknown provider, missing key, wrong parameter."""
+
+
+class PackError(ConfigError):
+    """A file of prompts that cannot be used, because of what is in it, or because it cannot be read.
+
+    Args:
+        problems: what it is refused for, each with ``path``, ``rule`` and ``text``.
+    """
+
+    def __init__(self, message: str = "", *, problems: Sequence[PackProblem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class RenderError(PackError):
+    """A prompt and the values of its variables do not fit.
+
+    Args:
+        code: ``type``, ``validation``, ``missing``, ``fragment_cycle``, ``placeholder``, ``unknown_fragment``,
+            ``unknown_variable`` or ``too_long``.
+        names: the variables, the fragments, or the placeholders as they are written; never a value.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        names: Sequence[str] = (),
+        problems: Sequence[PackProblem] = (),
+    ) -> None:
+        super().__init__(message, problems=problems)
+        self.code = code
+        self.names = tuple(names)
 
 
 class ChannelClosed(StreamkitError):
@@ -250,6 +291,30 @@ class RunLimitError(StreamError):
     ) -> None:
         super().__init__(message, partial=partial, retryable=retryable)
         self.limit = limit
+
+
+class ValidationError(StreamError):
+    """A text broke the rule of a validator with ``on_violation="raise"``; the model was cancelled.
+
+    ``partial`` is the reply as far as it was allowed. It is empty where it was the user's text that broke the rule.
+
+    Args:
+        validator: the name of the validator.
+        reason: which rule was broken, in English. It may quote the text.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        validator: str = "",
+        reason: str = "",
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.validator = validator
+        self.reason = reason
 
 
 class APIError(StreamError):

@@ -7,22 +7,41 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING, cast
+
+import attrs
 
 from streamkit.cli.output import Sink
+from streamkit.cli.schemas import Unwrapper
 from streamkit.errors import ChannelClosed, StreamError
-from streamkit.streaming.stream import Stream
+from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.values.chunks import Chunk
+
+if TYPE_CHECKING:
+    from streamkit.cli.approval import Approval
+    from streamkit.tools.run import Run
 
 __all__ = ["show"]
 
+_BETWEEN_REPLIES = ("tool_approval", "tool_result")  # chunks that come when a reply of a run is whole
 
-def show(stream: Stream, to: Sink, *, at_once: bool = False) -> bool:
+
+def show(
+    stream: ChunkStream,
+    to: Sink,
+    *,
+    at_once: bool = False,
+    approval: Approval | None = None,
+    wrapped: str | None = None,
+) -> bool:
     """Show an answer as it arrives.
 
     Args:
         stream: the answer; the caller closes it.
         to: where to show it.
-        at_once: whether to show it only when it has ended.
+        at_once: whether to show it only when it has ended; of a run, each reply.
+        approval: decides on the calls of a run; only a ``Run`` has one.
+        wrapped: the key of the object around the answer's JSON, which is not shown; ``None`` without one.
 
     Returns:
         Whether the answer is complete; ``False`` after Ctrl-C.
@@ -35,12 +54,15 @@ def show(stream: Stream, to: Sink, *, at_once: bool = False) -> bool:
         to.begin()
         kept: list[Chunk] = []
         try:
-            for chunk in _chunks(stream, to):
-                if at_once:
+            for chunk in _unwrapped(_chunks(stream, to), wrapped):
+                if at_once and chunk.type not in _BETWEEN_REPLIES:
                     kept.append(chunk)
                     to.idle()
-                else:
-                    to.show(chunk)
+                    continue
+                _show_all(kept, to)
+                to.show(chunk)
+                if chunk.type == "tool_approval" and approval is not None:
+                    _decide(cast("Run", stream), chunk, to, approval)
         except StreamError:
             _show_all(kept, to)
             to.end()
@@ -51,7 +73,14 @@ def show(stream: Stream, to: Sink, *, at_once: bool = False) -> bool:
     return not cancelled
 
 
-def _chunks(stream: Stream, to: Sink) -> Iterator[Chunk]:
+def _decide(run: Run, chunk: Chunk, to: Sink, approval: Approval) -> None:
+    to.end()
+    if run.status == "open" and chunk.tool_call is not None:
+        approval.decide(run, chunk.tool_call, to)
+    to.begin()
+
+
+def _chunks(stream: ChunkStream, to: Sink) -> Iterator[Chunk]:
     """Iterate the chunks, and call the sink at its interval while none comes."""
     while True:
         try:
@@ -63,12 +92,28 @@ def _chunks(stream: Stream, to: Sink) -> Iterator[Chunk]:
 
 
 def _show_all(chunks: list[Chunk], to: Sink) -> None:
+    """Show what was kept, and keep it no longer."""
     for chunk in chunks:
         to.show(chunk)
+    chunks.clear()
+
+
+def _unwrapped(chunks: Iterator[Chunk], key: str | None) -> Iterator[Chunk]:
+    if key is None:
+        yield from chunks
+        return
+    unwrapper, number = Unwrapper(key), 0
+    for chunk in chunks:
+        if chunk.round != number:
+            unwrapper, number = Unwrapper(key), chunk.round
+        if not chunk.text or chunk.index:
+            yield chunk
+        elif text := unwrapper.feed(chunk.text):
+            yield attrs.evolve(chunk, text=text)
 
 
 @contextmanager
-def _interruptible(stream: Stream) -> Iterator[None]:
+def _interruptible(stream: ChunkStream) -> Iterator[None]:
     """Let Ctrl-C cancel the stream while the block runs.
 
     The loop over the stream then ends between two writes, so that the screen shows what ``stream.completion`` has. A

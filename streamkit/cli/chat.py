@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamkit.cli.answer import show
-from streamkit.cli.completing import complete_model
+from streamkit.cli.completing import complete_model, complete_tool
 from streamkit.cli.dialogue import Dialogue
 from streamkit.cli.options import Number, json_option
 from streamkit.cli.question import options_of, parts_of, question_of
+from streamkit.cli.schemas import output_in
 from streamkit.cli.sinks import sink
+from streamkit.cli.starting import Starter
 from streamkit.client import Client
 from streamkit.settings import Timeout
 from streamkit.values.messages import Message
 from streamkit.wire.loose_json import as_word
+
+if TYPE_CHECKING:
+    from streamkit.tools.output import Output
+    from streamkit.tools.tool import Tool
 
 __all__ = ["chat"]
 
@@ -34,6 +42,8 @@ Examples:
   streamkit chat -m openai/gpt-4o-mini -o top_p=0.9 -o seed=7 "Hello"
   echo "What is 2 + 2?" | streamkit chat -
   streamkit chat --json "Hello" | jq -j '.text // empty'
+  streamkit chat -m demo/assistant --tool weather:forecast "Oslo?"
+  streamkit chat -m demo/assistant --schema invoice.json "2 ties, 50 EUR"
   streamkit chat
 """,
 )
@@ -64,7 +74,7 @@ Examples:
     metavar="SECONDS",
     type=Number(min=0, min_open=True),
     help="How long the whole answer may take, retries included. By default there is no such limit, but 60 "
-    "seconds without anything from the model are too long.",
+    "seconds without anything from the model are too long. With --tool it holds for each reply of the model.",
 )
 @click.option("--max-tokens", metavar="N", type=click.IntRange(min=1), help="The longest answer, in tokens.")
 @click.option("--temperature", metavar="T", type=Number(min=0), help="0 for the likeliest words, more for others.")
@@ -76,6 +86,23 @@ Examples:
     multiple=True,
     help="Any other option of the request, under the library's name; VALUE is JSON, or else text. May be given "
     "more than once.",
+)
+@click.option(
+    "--tool",
+    "names",
+    metavar="MODULE:FUNCTION",
+    multiple=True,
+    shell_complete=complete_tool,
+    help="A Python function that the model may call, from the current directory or an installed package; may be "
+    "given more than once. Before each call you are asked.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Call the functions of --tool without asking.")
+@click.option(
+    "--schema",
+    "schema",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A JSON schema that the answer has to fit; the answer is JSON.",
 )
 @click.option("--no-stream", "at_once", is_flag=True, help="Show the answer at once when it has ended.")
 @click.option(
@@ -95,6 +122,9 @@ def chat(
     max_tokens: int | None,
     temperature: float | None,
     pairs: tuple[str, ...],
+    names: tuple[str, ...],
+    yes: bool,
+    schema: str | None,
     at_once: bool,
     plain: bool,
     as_json: bool,
@@ -105,6 +135,11 @@ def chat(
     PROMPT, on a terminal, this is a dialogue that remembers what was said: /exit or Ctrl-D ends it, /help
     lists its commands.
 
+    With --tool, the model may call functions. Each call is shown with its arguments before it is made, and waits
+    for y or n, for e to edit the arguments, or for a to call this function without asking from then on. Where
+    standard input is no terminal, calls are rejected, unless --yes allows all. What functions print goes to
+    standard error where the answer goes into a pipe.
+
     Ctrl-C stops an answer, and what has come of it stays. On a terminal the answer's Markdown is shown as
     headings, lists, tables and code, the model's reasoning, where it shows any, comes dimmed before the
     answer, and control characters are taken out. Into a pipe goes the answer alone, as it is.
@@ -113,17 +148,51 @@ def chat(
     if timeout is not None:
         # Given a limit for the whole, it stands for all waits, or a patient one would be cut short at 60 s.
         options["timeout"] = Timeout(first=None, idle=None, total=timeout)
-    parts = parts_of(files)
-    prompt = _prompt(words, as_json)
-    to = sink(as_json=as_json, plain=plain)
-    asked = as_word(system)
-    with Client() as client:
+    to = sink(as_json=as_json, plain=plain or schema is not None)  # JSON is no Markdown
+    with ExitStack() as ending:
+        if names and not to.shows_calls and sys.stderr is not None:
+            ending.enter_context(redirect_stdout(sys.stderr))  # functions print what they like
+        starter = Starter(
+            client=ending.enter_context(Client()),
+            options=options,
+            tools=_tools(names, yes, options),
+            yes=yes,
+            output=_output(schema, options),
+        )
+        parts = parts_of(files)
+        prompt = _prompt(words, as_json)
+        asked = as_word(system)
         if prompt is None:
-            dialogue = Dialogue(client, to, model=model, system=asked, options=options, parts=parts, at_once=at_once)
+            dialogue = Dialogue(starter, to, model=model, system=asked, parts=parts, at_once=at_once)
             return dialogue.hold()
         messages = [*([Message("system", asked)] if asked else []), question_of(prompt, parts)]
-        with client.stream(model, messages, **options) as stream:
-            return 0 if show(stream, to, at_once=at_once) else 130
+        with starter.start(model, messages) as answer:
+            return 0 if starter.show(answer, to, at_once=at_once) else 130
+
+
+def _tools(names: tuple[str, ...], yes: bool, options: Mapping[str, Any]) -> list[Tool]:
+    """Return the tools of ``--tool``.
+
+    Raises:
+        click.UsageError: one cannot be a tool, or the options do not go together.
+    """
+    if not names:
+        if yes:
+            raise click.UsageError("--yes is for the calls of --tool, and there is no --tool")
+        return []
+    if "tools" in options:
+        raise click.UsageError("tools are given by --tool or by -o tools=..., not by both")
+    from streamkit.cli.tools import tools_named
+
+    return tools_named(names)
+
+
+def _output(schema: str | None, options: Mapping[str, Any]) -> Output | None:
+    if schema is None:
+        return None
+    if "response_format" in options:
+        raise click.UsageError("the form of the answer is given by --schema or by -o response_format=..., not by both")
+    return output_in(schema)
 
 
 def _prompt(words: tuple[str, ...], as_json: bool) -> str | None:

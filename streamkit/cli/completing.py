@@ -1,8 +1,10 @@
-"""Complete the names of providers and models for the shell."""
+"""Complete the names of providers, models and tools for the shell."""
 
 from __future__ import annotations
 
+import ast
 import threading
+from pathlib import Path
 
 import click
 
@@ -10,7 +12,7 @@ from streamkit.client import Client
 from streamkit.errors import StreamkitError
 from streamkit.providers import registry
 
-__all__ = ["complete_model", "complete_provider"]
+__all__ = ["complete_model", "complete_provider", "complete_tool"]
 
 _SECONDS = 3.0  # that somebody who pressed Tab may wait for a list of models
 _DEMO = "demo"
@@ -48,3 +50,24 @@ def _models_of(provider: str) -> list[str]:
     asking.start()
     asking.join(_SECONDS)
     return list(found)
+
+
+def complete_tool(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the modules in the current directory that begin like this; after a colon, the functions of the module.
+
+    The module is read and not imported: no code runs because somebody pressed Tab.
+    """
+    module, colon, _ = incomplete.partition(":")
+    if not colon:
+        names = [path.stem for path in Path().glob("*.py")] + [
+            path.parent.name for path in Path().glob("*/__init__.py")
+        ]
+        return [f"{name}:" for name in sorted(names) if name.isidentifier() and name.startswith(incomplete)]
+    path = Path(*module.split("."))
+    found = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    try:
+        tree = ast.parse(found.read_bytes()) if found is not None else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return []
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [name for each in functions if (name := f"{module}:{each}").startswith(incomplete) and each[0] != "_"]

@@ -6,15 +6,13 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from streamkit.cli import typed_input
-from streamkit.cli.answer import show
+from streamkit.cli.calls import call_text
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.output import Sink, one_line
-from streamkit.cli.question import Part, check, question_of
-from streamkit.client import Client
+from streamkit.cli.question import Part, question_of
+from streamkit.cli.starting import Starter
 from streamkit.errors import StreamkitError
 from streamkit.values.messages import Message, TextPart
 
@@ -37,11 +35,10 @@ class Dialogue:
     """A dialogue with a model, until the user ends it.
 
     Args:
-        client: starts the answers.
+        starter: starts the answers.
         to: the terminal.
         model: the name of the model to begin with.
         system: the system prompt, or "".
-        options: of each request.
         parts: files that go with the first question.
         at_once: whether to show an answer only when it has ended.
 
@@ -51,20 +48,18 @@ class Dialogue:
 
     def __init__(
         self,
-        client: Client,
+        starter: Starter,
         to: Sink,
         *,
         model: str,
         system: str,
-        options: Mapping[str, Any],
         parts: list[Part],
         at_once: bool,
     ) -> None:
-        self._client = client
+        self._starter = starter
         self._to = to
         self._model = model
         self._system = system
-        self._options = options
         self._parts = parts
         self._at_once = at_once
         self._said: list[Message] = []
@@ -110,13 +105,12 @@ class Dialogue:
         """
         question = question_of(text, self._parts)
         try:
-            with self._client.stream(self._model, self._messages(question), **self._options) as stream:
+            with self._starter.start(self._model, self._messages(question)) as stream:
                 try:
-                    show(stream, self._to, at_once=self._at_once)
+                    self._starter.show(stream, self._to, at_once=self._at_once)
                 finally:
-                    said = stream.completion.text or stream.completion.refusal
-                    if said:
-                        self._said += [question, Message("assistant", said)]
+                    if said := self._starter.messages_of(stream):
+                        self._said += [question, *said]
                         self._parts = []
         except StreamkitError as error:
             tell(advised(error))
@@ -125,7 +119,7 @@ class Dialogue:
         return [*([Message("system", self._system)] if self._system else []), *self._said, *more]
 
     def _check(self, model: str) -> None:
-        check(self._client, model, self._messages(question_of("Hi", self._parts)), self._options)
+        self._starter.check(model, self._messages(question_of("Hi", self._parts)))
 
     # -- commands ----------------------------------------------------------------------------------------
 
@@ -186,9 +180,11 @@ def _as_markdown(messages: list[Message]) -> str:
 
 
 def _text_of(message: Message) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "\n\n".join(part.text if isinstance(part, TextPart) else _name_of(part) for part in message.content or ())
+    content = message.content or ()
+    parts = [TextPart(content)] if isinstance(content, str) else content
+    texts = [part.text if isinstance(part, TextPart) else _name_of(part) for part in parts]
+    calls = [f"```\n{call_text(call.name, call.raw_arguments)}\n```" for call in message.tool_calls]
+    return "\n\n".join([*texts, *calls])
 
 
 def _name_of(part: object) -> str:

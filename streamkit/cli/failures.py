@@ -17,6 +17,7 @@ from streamkit.errors import (
     PermissionDeniedError,
     ProtocolError,
     RateLimitError,
+    RunLimitError,
     ServerError,
     StreamkitError,
     StreamTimeout,
@@ -60,6 +61,8 @@ def tell(text: str) -> None:
 def advised(error: StreamkitError, asked: Asked = "reply") -> str:
     """Return what went wrong and what to do about it."""
     message = what_happened(error) or type(error).__name__
+    if isinstance(error, RunLimitError):
+        message = message.partition("; RunLimits(")[0]  # the rest is for programs
     advice = _advice(error, asked)
     return f"{message.rstrip('.')}; {advice}" if advice else message
 

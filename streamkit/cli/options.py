@@ -13,8 +13,8 @@ json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Write one JSON object a chunk, a line each: type, index, text, reasoning, refusal, tool_call, "
-    "finish_reason and usage, those that are set. The last one has the type done.",
+    help="Write one JSON object a chunk, a line each: type, index, round, text, reasoning, refusal, "
+    "tool_call, tool_result, finish_reason and usage, those that are set. The last one has the type done.",
 )
 
 

@@ -75,9 +75,11 @@ class Sink(Protocol):
 
     Attributes:
         tick: seconds after which to call ``idle``, if no chunk came; ``None`` for never.
+        shows_calls: whether a chunk of the type ``tool_approval`` is shown as the call.
     """
 
     tick: float | None
+    shows_calls: bool
 
     def begin(self) -> None:
         """Begin an answer that was asked for just now."""
@@ -105,6 +107,8 @@ class Plain:
     A refusal is shown in its place. The state is whether a line was begun and not ended yet.
     """
 
+    shows_calls = False
+
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # a locale without the model's letters is no reason to stop
@@ -119,7 +123,9 @@ class Plain:
         pass
 
     def show(self, chunk: Chunk) -> None:
-        if not chunk.index:
+        if chunk.type in ("tool_approval", "tool_result"):
+            self.end()  # the next reply begins on a line of its own
+        elif not chunk.index:
             self.write(chunk.text or chunk.refusal)
 
     def end(self, *, interrupted: bool = False) -> None:
@@ -152,6 +158,8 @@ class Plain:
 class Lines:
     """One JSON object a chunk, a line each, in UTF-8 whatever the locale."""
 
+    shows_calls = False
+
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(encoding="utf-8", newline="\n")
@@ -176,11 +184,15 @@ class Lines:
 
 def _object(chunk: Chunk) -> dict[str, Any]:
     shape: dict[str, Any] = {"type": chunk.type, "index": chunk.index}
+    if chunk.round:
+        shape["round"] = chunk.round
     for name in ("text", "reasoning", "refusal", "finish_reason"):
         if value := getattr(chunk, name):
             shape[name] = value
     if chunk.tool_call is not None:
         shape["tool_call"] = attrs.asdict(chunk.tool_call)
+    if chunk.tool_result is not None:
+        shape["tool_result"] = {name: value for name, value in chunk.tool_result.to_dict().items() if value}
     if chunk.usage is not None:
         shape["usage"] = attrs.asdict(chunk.usage, filter=lambda _, value: value is not None and value is not False)
     return shape

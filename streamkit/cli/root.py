@@ -12,6 +12,7 @@ from streamkit.cli.doctor import doctor
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.models import models
 from streamkit.cli.output import Unwritable, discard
+from streamkit.cli.pack import pack
 from streamkit.cli.record import record
 from streamkit.errors import StreamkitError
 from streamkit.version import __version__
@@ -71,6 +72,7 @@ root.add_command(chat)
 root.add_command(models)
 root.add_command(doctor)
 root.add_command(record)
+root.add_command(pack)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -8,9 +8,11 @@ from typing import TextIO
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
+from rich.text import Text
 
+from streamkit.cli.calls import call_text, result_text
 from streamkit.cli.output import Plain, without_controls
-from streamkit.values.chunks import Chunk
+from streamkit.values.chunks import Chunk, ToolResult
 
 __all__ = ["Screen", "can_move"]
 
@@ -18,6 +20,8 @@ _CUT = {
     "length": "[cut off at the token limit]",
     "content_filter": "[cut off by the provider's content filter]",
 }
+_DIM = Style(dim=True)
+_CALL = Style(bold=True)
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _SIMPLE_FRAMES = "|/-\\"
 _FRAMES_PER_SECOND = 10
@@ -33,6 +37,7 @@ class Screen(Plain):
 
     def __init__(self, file: TextIO, console: Console | None = None) -> None:
         super().__init__(file)
+        self.shows_calls = True
         self._console = console or Console(file=file)
         self._moves = can_move(self._console)
         self.tick = 1 / _FRAMES_PER_SECOND if self._moves else None
@@ -56,7 +61,11 @@ class Screen(Plain):
     def show(self, chunk: Chunk) -> None:
         if chunk.index:
             return
-        if chunk.reasoning:
+        if chunk.tool_result is not None:
+            self._show_result(chunk.tool_result)
+        elif chunk.tool_call is not None:
+            self._show_call(chunk)
+        elif chunk.reasoning:
             self._stop_waiting()
             self._reasons = True
             self.dim(chunk.reasoning)
@@ -67,6 +76,26 @@ class Screen(Plain):
             self.answer(without_controls(text))
         elif note := _CUT.get(chunk.finish_reason or ""):
             self.note(note)
+
+    def _show_call(self, chunk: Chunk) -> None:
+        """Show a call that is whole, so that somebody can decide on it; while it arrives, the seconds."""
+        call = chunk.tool_call
+        assert call is not None
+        if chunk.type == "tool_approval":
+            self.end()
+            self._emit_styled(f"{call_text(call.name, call.arguments)}\n", _CALL)
+        elif call.name and self._waiting_since is None:
+            self.end()
+            self.begin()
+
+    def _show_result(self, result: ToolResult) -> None:
+        """Show the beginning of a result, and wait for the next reply."""
+        self.end()
+        if result.error != "not approved":  # somebody has just said so
+            line = Text(result_text(result))
+            line.truncate(self._console.width, overflow="ellipsis")
+            self.dim(f"{line.plain}\n")
+        self.begin()
 
     def answer(self, text: str) -> None:
         """Write a piece of the answer, which has no control characters."""
@@ -107,9 +136,12 @@ class Screen(Plain):
         self._in_line = not text.endswith("\n")
 
     def _dim(self, text: str) -> None:
+        self._emit_styled(text, _DIM)
+
+    def _emit_styled(self, text: str, style: Style) -> None:
         # Segments are written as they stand: no markup, no wrapping, no white space lost at the edges.
         with self._console.capture() as captured:
-            self._console.print(Segments([Segment(text, Style(dim=True))]), end="", crop=False)
+            self._console.print(Segments([Segment(text, style)]), end="", crop=False)
         self.emit(captured.get())
 
 

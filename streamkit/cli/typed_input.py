@@ -8,7 +8,7 @@ import attrs
 
 from streamkit.wire.loose_json import as_word
 
-__all__ = ["Typed", "prepare", "read"]
+__all__ = ["Typed", "ask", "prepare", "read"]
 
 _PROMPT = "> "
 _MORE = "... "
@@ -48,6 +48,29 @@ def read() -> Typed:
         lines.append(line.removesuffix("\\"))
         line = _line(_MORE)
     return Typed("\n".join([*lines, line]).strip())
+
+
+def ask(prompt: str, given: str = "") -> str:
+    """Read one line that is not kept in the history of keys.
+
+    Args:
+        prompt: stands before it.
+        given: what stands in the line already, where the platform has keys to edit it.
+
+    Raises:
+        EOFError, KeyboardInterrupt: Ctrl-D or Ctrl-C was typed.
+    """
+    try:
+        import readline
+    except ImportError:
+        return input(prompt)
+    readline.set_auto_history(False)
+    readline.set_startup_hook((lambda: readline.insert_text(given)) if given else None)
+    try:
+        return input(prompt)
+    finally:
+        readline.set_startup_hook(None)
+        readline.set_auto_history(True)
 
 
 def _until_quotes(line: str) -> str:

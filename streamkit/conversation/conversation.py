@@ -24,9 +24,11 @@ from streamkit.errors import ConfigError, MisuseError, StoreConflictError, Store
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.suspension import Suspension, kept_parameters
+from streamkit.tools.tool import Tool, tools_of
+from streamkit.validators.input import check_input
 from streamkit.values.chunks import Usage, summed
 from streamkit.values.completion import Completion
-from streamkit.values.messages import FilePart, ImagePart, Message, TextPart
+from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 from streamkit.values.template import fill_in
 from streamkit.values.text import estimate_tokens
 
@@ -79,8 +81,8 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_summary``, ``_spent``, ``_spent_cost``, ``_version`` and ``_unsaved``. The others change by single assignments
-    of the program.
+    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of
+    the program.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class Conversation:
         self._spent = state.spent
         self._spent_cost = state.spent_cost
         self._version = state.version
-        self._unsaved = len(self._turns)  # the first turn that the store may have otherwise, as a save has failed
+        self._unsaved = len(self._turns)  # the first turn that may differ from what the store has
         self.model = state.model
         self.system = state.system
         self.variables = dict(state.variables)
@@ -204,7 +206,7 @@ class Conversation:
             StoreConflictError: somebody else has changed the conversation in its store; nothing was sent.
             StoreError: the question cannot be saved; nothing was sent. Where the reply cannot be saved, it is raised
                 after all chunks: the conversation has the turn, and the next save writes it.
-            StreamError: a summary was due and failed; nothing was asked.
+            StreamError: a summary was due and failed, or a validator of the input refused it; nothing was asked.
         """
         asked = _asked(content)
         with self._lock:
@@ -336,6 +338,28 @@ class Conversation:
             forked._save(0)
             return forked
 
+    def on_tool(self, name: str, function: Callable[..., Any]) -> None:
+        """Bind a function to a tool that was declared without one, such as that of a pack.
+
+        Args:
+            name: of the tool.
+            function: gets the arguments by name; it takes the place of an earlier one.
+
+        Raises:
+            ConfigError: there is no such tool, or the function cannot be one.
+            MisuseError: a turn is open.
+        """
+        with self._lock:
+            if self._turn_stream_is_open():
+                raise MisuseError(_OPEN)
+            tools = tools_of(self._options.get("tools") or ())
+            places = [place for place, tool in enumerate(tools) if isinstance(tool, Tool) and tool.name == name]
+            if not places:
+                known = ", ".join(tool.name for tool in tools if isinstance(tool, Tool)) or "there are none"
+                raise ConfigError(f"this conversation has no tool {name!r}; its tools are: {known}")
+            tools[places[0]] = tools[places[0]].bound_to(function)  # type: ignore[union-attr]
+            self._options["tools"] = tools
+
     # -- keeping -----------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -441,6 +465,9 @@ class Conversation:
 
     def _ask(self, asked: Message, options: Mapping[str, Any]) -> TurnStream:
         given = self._given(options)
+        if given.get("validators") is not None:
+            given["validators"] = tuple(given["validators"])
+            check_input(given["validators"], _text_of(asked))
         system, first = self._before(asked)
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
@@ -474,13 +501,14 @@ class Conversation:
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {**self._options, **options}
         if not given.get("tools"):
-            for name in _RUN_OPTIONS:
-                given.pop(name, None)
+            for name in (*_RUN_OPTIONS, "parallel_tool_calls", "tool_choice"):
+                if name not in options or name in _RUN_OPTIONS:
+                    given.pop(name, None)
         return given
 
     def _before(self, asked: Message) -> tuple[str, int]:
         """Return the system prompt, and the number of the first turn that is sent."""
-        system = fill_in(self.system, self.variables) if self.system else ""
+        system = self._system_prompt()
         window, covered = self._window, self._summary.turns if self._summary else 0
         if window is None:
             return system, 0
@@ -492,6 +520,9 @@ class Conversation:
         if self._summary is not None:
             system = f"{system}\n\nSummary of the conversation before:\n{self._summary.text}".lstrip()
         return system, first
+
+    def _system_prompt(self) -> str:
+        return fill_in(self.system, self.variables) if self.system else ""
 
     def _summary_tokens(self) -> int:
         return estimate_tokens(self._summary.text) if self._summary else 0
@@ -603,6 +634,13 @@ def _asked(content: Any) -> Message:
             raise ConfigError("the question is empty")
         return Message("user", content if isinstance(content, str) else tuple(_part(part) for part in content))
     raise ConfigError(f"a turn is text, parts, or a Message, not {type(content).__name__}")
+
+
+def _text_of(message: Message) -> str:
+    content = plain_parts(message.content) or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
 
 
 def _part(part: Any) -> Any:

@@ -22,6 +22,9 @@ from streamkit.values.completion import Completion
 
 __all__ = ["ChunkStream", "drain"]
 
+if TYPE_CHECKING:
+    from streamkit.validators.validator import Violation
+
 _Self = TypeVar("_Self", bound="ChunkStream")
 
 
@@ -55,6 +58,8 @@ class ChunkStream(ABC):
             return dir_of(self)
 
     _end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed; the consumer's thread writes it
+
+    _many_rounds = False  # whether a reply that calls tools is followed by another one
 
     # -- for subclasses ----------------------------------------------------------------------------------
 
@@ -328,6 +333,11 @@ class ChunkStream(ABC):
     ) -> None:
         if not self.inherited:
             self.close()
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
+        return ()
 
     @property
     def text(self) -> str:

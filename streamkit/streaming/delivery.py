@@ -19,9 +19,10 @@ from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
 from streamkit.values.completion import Completion, Fold, Parse
 
-__all__ = ["Cursor", "Delivery", "keep"]
+__all__ = ["INTERRUPTED", "Cursor", "Delivery", "keep"]
 
-_INTERRUPTED: dict[Status, FinishReason] = {
+#: The finish reason of a reply that did not come to its own end, by the status of its stream.
+INTERRUPTED: dict[Status, FinishReason] = {
     "cancelled": "cancelled",
     "truncated": "error",
     "timeout": "error",
@@ -115,7 +116,7 @@ class Delivery(Ending):
         """Return the completion of the chunks delivered so far."""
         with self._lock:
             self._catch_up_locked()
-            return self._fold.completion(_INTERRUPTED.get(self.status))
+            return self._fold.completion(INTERRUPTED.get(self.status))
 
     def abandon(self) -> None:
         """Cancel an open stream: for ``cancel()`` and for a dropped stream. Must not refer to the ``Stream``.

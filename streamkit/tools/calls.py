@@ -14,7 +14,7 @@ from streamkit.errors import ConfigError
 from streamkit.tools.arguments import Bound, InvalidArgumentsError
 from streamkit.tools.claims import Claim, ClaimState
 from streamkit.tools.decisions import Answered, Approved, Decision, Rejected
-from streamkit.tools.results import Content, Media, ResultError, content_of, message_of
+from streamkit.tools.results import Content, Media, ResultError, content_of, json_types_of, message_of
 from streamkit.tools.tool import Tool
 from streamkit.values.chunks import CallState, Chunk, ToolCallDelta, ToolResult
 from streamkit.values.messages import Message, ToolCall
@@ -22,7 +22,7 @@ from streamkit.values.messages import Message, ToolCall
 __all__ = ["PendingCall", "acceptable", "digest_of", "failure_text", "free_id", "planned"]
 
 _LONGEST_ERROR = 2000  # characters of an exception's text, for the model
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}\Z")
 
 # What the model is told of a call that has no result, by how far it came.
 _UNANSWERED: dict[CallState, str] = {
@@ -117,6 +117,8 @@ class PendingCall:
         else:
             self._approve(decision)
         self.decision = decision
+        if self.result is None:
+            self.state = "not begun"
 
     def _approve(self, decision: Approved) -> None:
         if self.tool is None or self.tool.function is None:
@@ -126,9 +128,9 @@ class PendingCall:
         if decision.arguments is None:
             return
         try:
-            text = json.dumps(dict(decision.arguments), ensure_ascii=False, default=str)
+            text = json.dumps(dict(decision.arguments), ensure_ascii=False, default=json_types_of)
             bound = self.tool.bind(text)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"Approved(arguments=...) for the call {self.call.id!r}: {error}") from None
         self.bound, self.edited = bound, text
 
@@ -259,7 +261,8 @@ def acceptable(calls: tuple[ToolCall, ...], used: set[str]) -> tuple[ToolCall, .
     kept = []
     for call in calls:
         id = free_id(call.id, used)
-        name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unnamed"
+        name = call.name if _NAME.match(call.name) else re.sub(r"[^a-zA-Z0-9_-]|^(?=[0-9-])", "_", call.name)[:64]
+        name = name or "unnamed"
         kept.append(call if (id, name) == (call.id, call.name) else attrs.evolve(call, id=id, name=name))
     return tuple(kept)
 

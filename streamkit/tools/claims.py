@@ -220,7 +220,7 @@ class FileClaims(Claims):
             return {call_id: _claim_of(claim) for call_id, claim in shape["calls"].items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path} is no file of FileClaims: {type(error).__name__}") from error
 
     def move(

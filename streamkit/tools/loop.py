@@ -228,6 +228,12 @@ class Loop(Ending):
         return self._rounds[-1].stream if self._rounds else None
 
     @property
+    def last_round_number(self) -> int:
+        """The number of the last round; -1 before the first."""
+        rounds = self._rounds
+        return rounds[-1].number if rounds else -1
+
+    @property
     def rounds(self) -> tuple[Completion, ...]:
         """The completion of each round so far."""
         return tuple(each.completion for each in self._rounds)
@@ -240,10 +246,18 @@ class Loop(Ending):
     @property
     def messages(self) -> list[Message]:
         """What to append to the history: acceptable to every provider at any time."""
-        unanswered = self._unanswered
+        return self.messages_with(None)
+
+    def messages_with(self, last_text: str | None) -> list[Message]:
+        """Return ``messages``.
+
+        Args:
+            last_text: what to keep of the last round's text; ``None`` for all.
+        """
+        unanswered, rounds = self._unanswered, self._rounds
         kept = list(self._earlier)
-        for each in self._rounds:
-            kept += each.messages(unanswered)
+        for each in rounds:
+            kept += each.messages(unanswered, last_text if each is rounds[-1] else None)
         return kept
 
     def completion(self) -> Completion:
@@ -463,11 +477,13 @@ class Loop(Ending):
         self._spent = now
         reached: list[tuple[str, str]] = []
         if limits.rounds is not None and now.rounds >= limits.rounds:
-            reached.append(("rounds", f"{limits.rounds} requests to the model"))
+            reached.append(("rounds", f"{limits.rounds} request{_s(limits.rounds)} to the model"))
         if limits.calls is not None and now.calls > limits.calls:
-            reached.append(("calls", f"{limits.calls} calls of tools"))
+            reached.append(("calls", f"{limits.calls} call{_s(limits.calls)} of tools"))
         if limits.repeats is not None and max(repeats.values(), default=0) > limits.repeats:
-            reached.append(("repeats", f"{limits.repeats} calls of one tool with the same arguments"))
+            reached.append(
+                ("repeats", f"{limits.repeats} call{_s(limits.repeats)} of one tool with the same arguments")
+            )
         if limits.tokens is not None and now.tokens >= limits.tokens:
             reached.append(("tokens", f"{limits.tokens} tokens"))
         if limits.cost is not None and now.cost >= limits.cost:
@@ -813,6 +829,10 @@ def _message_of(value: Any) -> Any:
         return Message.from_dict(value)
     except StreamkitError:
         return value
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _raise(pending: PendingCall) -> None:

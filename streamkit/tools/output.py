@@ -20,6 +20,7 @@ from streamkit.errors import ConfigError, InvalidOutputError
 from streamkit.settings import shown
 from streamkit.streaming.typed_output import NOTHING
 from streamkit.tools.conversion import converted, read_value
+from streamkit.tools.json_schema import schema_check
 from streamkit.tools.problems import InvalidValueError, Problem
 from streamkit.tools.schema import schema_of
 from streamkit.tools.strict import strict_schema
@@ -119,6 +120,7 @@ class _Form:
             wrap: whether a value that is no object is asked for inside of one.
         """
         schema, items = dict(given), given.get("items")
+        schema_check(schema)  # raises a ConfigError for what is no schema
         is_list = schema.get("type") == "array" and isinstance(items, Mapping)
         element = {**_definitions(schema), **items} if is_list and items is not None else None
         if not wrap or schema.get("type") == "object" or "properties" in schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from streamkit.values.chunks import ToolResult
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 
-__all__ = ["Content", "Media", "ResultError", "content_of", "message_of"]
+__all__ = ["Content", "Media", "ResultError", "content_of", "json_types_of", "message_of"]
 
 _NOTHING = "(no output)"  # several providers refuse an empty result
 _KINDS = {"image_url": "image", "file": "file"}
@@ -105,6 +106,15 @@ def _json_of(value: Any) -> str:
         pass
     kind = type(value).__name__
     raise ResultError(f"its result, of type {kind}, cannot be written as JSON: it should return text, or plain values")
+
+
+def json_types_of(value: Any) -> Any:
+    """Return the JSON types for a value, as a model would write it: a date as text, an instance as an object.
+
+    Raises:
+        ResultError: it cannot be written as JSON.
+    """
+    return json.loads(_json_of(value))
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ class Round:
         """The whole reply for the history, with its calls and without their results."""
         return attrs.evolve(self.completion.message, tool_calls=tuple(pending.call for pending in self.calls))
 
-    def messages(self, unanswered: str) -> list[Message]:
+    def messages(self, unanswered: str, text: str | None = None) -> list[Message]:
         """Return what the history gets: the reply, and a result for each of its calls.
 
         A reply that was broken off is kept as text. Its calls were not made, and may be incomplete; what the provider
@@ -51,8 +51,15 @@ class Round:
 
         Args:
             unanswered: the result of calls that did not begin, if it is not that they were cancelled.
+            text: what to keep of the reply's text, if not all: the rest was withheld. It may be in what the provider
+                wants back as well.
         """
         if self.reply is None:
-            text = self.completion.text
+            text = self.completion.text if text is None else text
             return [Message("assistant", text)] if text.strip() else []
-        return [self.message, *(pending.message_so_far(unanswered) for pending in self.calls)]
+        message = self.message
+        if text is not None:
+            if not text.strip() and not self.calls:
+                return []
+            message = attrs.evolve(message, content=text or None, provider_data=())
+        return [message, *(pending.message_so_far(unanswered) for pending in self.calls)]

@@ -40,7 +40,8 @@ class Run(ChunkStream):
 
     Each round is one request. Its chunks come as they arrive, with ``chunk.round``. Then the functions that the model
     has called run, in the thread of the loop or in threads of their own, and each call gives a ``tool_result`` chunk.
-    The run ends with a reply that calls no tool, and with one ``done`` chunk, which has the usage of all rounds.
+    The run ends with a reply that calls no tool, and with one ``done`` chunk, which has the usage of all rounds. Text
+    before a call belongs to a reply of its own: who prints text only begins a new line when ``chunk.round`` changes.
 
     A call that needs approval gives a ``tool_approval`` chunk before it runs, unless ``approve=`` decides. Decide in
     the body of the loop, by ``approve``, ``reject`` or ``answer``. A call without a decision waits: the others run, and
@@ -58,6 +59,8 @@ class Run(ChunkStream):
         all_messages = Elsewhere("run.messages has those to append to the history that was passed")
         to_input_list = Elsewhere("run.messages has those to append to the history that was passed")
         interruptions = Elsewhere("the calls that wait are run.suspension.waiting")
+
+    _many_rounds = True
 
     def __init__(self, loop: Loop, stop: StopEvent | threading.Event | None) -> None:
         self._loop = loop

@@ -181,8 +181,12 @@ def _plan(
     kept = kept_parameters(params if output is None else {**params, "response_format": output.response_format})
     sent = Unshown(params, tools=_declarations(values, given) or None)
 
+    # A call that is demanded in each round would never end.
+    demanded = sent.get("tool_choice") not in (None, "auto", "none")
+    later = Unshown(sent, tool_choice=None) if demanded else sent
+
     def start(messages: Sequence[Any], stop: StopEvent, part_of: tuple[int, int]) -> Stream:
-        return stream_of(messages, sent, stop=stop, part_of=part_of)
+        return stream_of(messages, later if part_of[1] else sent, stop=stop, part_of=part_of)
 
     return Plan(
         start=start,

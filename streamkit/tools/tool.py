@@ -169,6 +169,23 @@ class Tool:
         read: Callable[[str], Bound] = arguments.SchemaBinder(self.schema, self.name).bind
         return read
 
+    def bound_to(self, function: Callable[..., Any]) -> Tool:
+        """Return the same tool, by name, description and schema, with another function.
+
+        Raises:
+            ConfigError: it cannot be called for a tool.
+        """
+        require_function(function)
+        return Tool(
+            self.name,
+            self.description,
+            self.schema,
+            function,
+            needs_approval=self.needs_approval,
+            idempotent=self.idempotent,
+            strict=self.strict,
+        )
+
     def with_defaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments by name, with the defaults of those that are missing."""
         if self._signature is None:

@@ -302,6 +302,9 @@ def test_blocks_of_anthropic_go_back(recording: Recording) -> None:
     """All blocks of a reply go back with the results, in their places, those of the server's tools among them."""
     _, _, body = sent_again("anthropic-messages", recording)
     assert comparable(blocks_of(recording)) == comparable(body["messages"][1]["content"])
+    containers = [each["id"] for each in values(data_of(recording), "container")]
+    assert containers[-1:] == values(body, "container")
+    assert bool(containers) == ("programmatic" in recording.name)
 
 
 @pytest.mark.parametrize("recording", [each for api, each in CALLING if api == "cohere-chat-v2"], ids=label)

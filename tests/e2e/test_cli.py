@@ -104,7 +104,7 @@ def at(server: Server, **more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, text: str = "", command: list[str] | None = None, **environment: str
+    *arguments: str, text: str = "", command: list[str] | None = None, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with this text on its standard input."""
     return subprocess.run(
@@ -113,6 +113,7 @@ def run(
         capture_output=True,
         encoding="utf-8",
         timeout=SECONDS,
+        cwd=cwd,
         env=clean(environment),
     )
 
@@ -155,18 +156,21 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
-    def __init__(self, *arguments: str | bytes, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str | bytes, cwd: Path | None = None, command: list[str] | None = None, **environment: str
+    ) -> None:
         import pty
 
         self.shown = ""
         self._expected = 0  # up to here the text was expected, and came
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", self.LAUNCH, *STREAMKIT[1:], *arguments],
+            [sys.executable, "-c", self.LAUNCH, *(STREAMKIT[1:] if command is None else command), *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            cwd=cwd,
             env=clean(environment),
         )
         os.close(slave)

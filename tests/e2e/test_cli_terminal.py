@@ -359,10 +359,12 @@ def test_the_list_of_commands_is_whole(columns: str) -> None:
     assert (0, False) == (done.returncode, "..." in done.stdout.replace("[ARGS]...", ""))
 
 
-def completed(line: str, **environment: str) -> list[str]:
+def completed(line: str, cwd: Path | None = None, **environment: str) -> list[str]:
     """Return what the shell offers for the last word of a line."""
     words = line.split(" ")
-    done = run(_STREAMKIT_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1), **environment)
+    done = run(
+        _STREAMKIT_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1), cwd=cwd, **environment
+    )
     assert "" == done.stderr
     return [offer.partition(",")[2] for offer in done.stdout.split()]
 
@@ -378,7 +380,7 @@ def test_completion() -> None:
     assert ["mistral/"] == completed("streamkit chat -m mistr")
     assert [] == completed("streamkit chat -m mistral/")
     assert ["anthropic"] == completed("streamkit models -p an")
-    assert {"chat", "demo", "doctor", "models", "record"} == set(completed("streamkit "))
+    assert {"chat", "demo", "doctor", "models", "pack", "record"} == set(completed("streamkit "))
 
 
 # The doctor.

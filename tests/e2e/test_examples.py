@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.test_cli import Terminal
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py")}
 WITHOUT_PROGRAMS = ["coming_from/README.md", "recipes/README.md", "testing/README.md"]
@@ -244,6 +246,73 @@ def test_reading_an_image(tmp_path: Path) -> None:
 def test_typed_wrapper(tmp_path: Path) -> None:
     """The wrapper's own default holds until the caller gives another, and a misspelt name is refused."""
     assert output_of("typed_wrapper.py", tmp_path) == shown_output("conversations", "typed_wrapper.py")
+
+
+def test_a_tool(tmp_path: Path) -> None:
+    """Text before the calls, results as they come, the answer, and a history with a result for each call."""
+    assert output_of("a_tool.py", tmp_path) == shown_output("tools", "a_tool.py")
+
+
+def test_parallel_tools(tmp_path: Path) -> None:
+    """The functions take as long as the longest of them, all reports come, and a cancel is an end without an error."""
+    output = output_of("parallel_tools.py", tmp_path)
+
+    assert number(r"took ([\d.]+) s together, and reported 6 times", output) < 10  # 2.4 one after the other, when idle
+    assert re.search(r"^cancelled\n  Oslo: finished\n  Cairo: (running|finished)\n$", output, re.MULTILINE)
+
+
+def test_approval(tmp_path: Path) -> None:
+    """Without a terminal the large refund is not made, and the model says why."""
+    assert output_of("approval.py", tmp_path) == shown_output("tools", "approval.py")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("what?\ny\n", "refund(B2, 300): 300.0 EUR were paid back."),
+        ("12.5\n", "refund(B2, 12.5): 12.5 EUR were paid back."),
+        ("n\n", "You did not approve refund, so I did not do it (the user said no)."),
+    ],
+)
+def test_approval_on_a_terminal(typed: str, shown: str, tmp_path: Path) -> None:
+    """The person is asked, and the answer counts."""
+    with Terminal(str(PROGRAMS["approval.py"]), command=[], cwd=tmp_path) as terminal:
+        for line in typed.splitlines():
+            terminal.expect('refund({"order": "B2", "amount": 300}): y, n, or another amount? ')
+            terminal.type(f"{line}\n")
+        assert 0 == terminal.wait()
+    assert shown in terminal.lines
+
+
+def test_suspension(tmp_path: Path) -> None:
+    """The second process makes the call, and the third is told that it was made."""
+    output = output_of("suspension.py", tmp_path)
+
+    assert output.count("were paid back") == 1
+    assert re.search(r"^  refused: the suspension \w+ was resumed before", output, re.MULTILINE)
+
+
+def test_growing(tmp_path: Path) -> None:
+    """Each line has more than the one before, and the last one is the instance."""
+    *lines, last = output_of("growing.py", tmp_path).splitlines()
+
+    lengths = [len(line) for line in lines]
+    assert lengths == sorted(set(lengths))
+    assert last == "Invoice(customer='Ann', due=datetime.date(2026, 12, 24), total=52.5, paid=False)"
+
+
+def test_items(tmp_path: Path) -> None:
+    """Each element comes before the rest of the reply."""
+    output = output_of("items.py", tmp_path)
+
+    assert output.startswith("Person(name='Ann', age=34) after 38 characters\nPerson(name='Bob', age=5) after ")
+    assert output.endswith("95 characters in all, 3 people\n")
+
+
+def test_extracting(tmp_path: Path) -> None:
+    """The model is told its mistakes once, and with one attempt the program is."""
+    assert output_of("extracting.py", tmp_path) == shown_output("typed_output", "extracting.py")
 
 
 def shown_output(folder: str, name: str) -> str:

@@ -241,3 +241,18 @@ def test_what_anthropic_has_no_word_for_is_refused(message: Message, word: str) 
     with pytest.raises(ConfigError, match=f"no {word}"):
         body(message)
     assert body(Message("user", [ImagePart(PIXEL, "auto")]))
+
+
+def test_the_container_of_code_that_waits_is_named() -> None:
+    """It goes along until the user's next message, beside what the user says of it; one that is given stays."""
+    data = ({"anthropic": {"container": "container_1"}},)
+    waits = [
+        Message("user", "Go"),
+        Message("assistant", None, tool_calls=(ToolCall.of("c1", "f", "{}"),), provider_data=data),
+        Message("tool", "done", tool_call_id="c1"),
+    ]
+    assert "container_1" == body(*waits)["container"]
+    assert {"skills": [], "id": "container_1"} == body(*waits, container={"skills": []})["container"]
+    assert "mine" == body(*waits, container="mine")["container"]
+    assert "container" not in body(*waits, Message("user", "And now?"))
+    assert [{"type": "tool_use", "id": "c1", "name": "f", "input": {}}] == body(*waits)["messages"][1]["content"]

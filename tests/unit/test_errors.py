@@ -22,6 +22,7 @@ from streamkit import (
     MisuseError,
     NotFoundError,
     OverloadedError,
+    PackError,
     PaymentRequiredError,
     PermissionDeniedError,
     ProtocolError,
@@ -35,8 +36,10 @@ from streamkit import (
     ToolCall,
     ToolError,
     Usage,
+    ValidationError,
     errors,
 )
+from streamkit.packs.problems import Problem as PackProblem
 from streamkit.tools.problems import Problem
 
 PARTIAL = Completion("Once upon", finish_reason="error", usage=Usage(input_tokens=3))
@@ -60,9 +63,12 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (APIError, API),
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
         (InvalidOutputError, {"problems": (Problem("total", "is required and missing"),), "text": "{}"}),
+        (PackError, {"problems": (PackProblem("$.id", "required", "is missing"),)}),
+        (errors.RenderError, {"code": "missing", "names": ("name",)}),
         (ProtocolError, {"excerpt": "<html>"}),
         (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
         (RunLimitError, {"limit": "rounds"}),
+        (ValidationError, {"validator": "max_length", "reason": "it is longer than 5 characters"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
         attributes |= own if issubclass(kind, base) else {}

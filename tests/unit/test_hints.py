@@ -96,7 +96,7 @@ SAID = {
     "a file is a part of a message: ImagePart.read(PATH) or FilePart.read(PATH)": "attachments",
     "a key belongs to a provider, as in providers.OpenAI(api_key=...), or in the environment": "auth_token key",
     "a model's name says the provider, as in openai/gpt-4o-mini": "custom_llm_provider",
-    'a schema goes in response_format={"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}': (
+    "a class or a JSON schema goes in response_format=, such as response_format=Invoice": (
         "output_format schema text_format"
     ),
     "an access token belongs to a provider, as in providers.AzureOpenAI(token=...)": (
@@ -140,6 +140,9 @@ SAID = {
     ),
     "streamkit.testing has a server that plays replies: Server(text_reply(...))": "mock_response",
     'the result of a tool is a message: Message("tool", RESULT, tool_call_id=call.id)': "tool_results",
+    "client.run(limits=RunLimits(rounds=...)) says how often the model is asked": "chain_limit",
+    "client.run(approve=...) decides on each call before it is made": "before_call",
+    "each result is a chunk of the type tool_result of client.run": "after_call",
 }
 HINTS = {name: text for text, names in SAID.items() for name in names.split()}
 OF_A_PROVIDER = {"api_key", "base_url", "api_base"}
@@ -162,7 +165,7 @@ NO_HINT = set(
     "merge_reasoning_content_in_choices mock_timeout model_info no-log prompt_id prompt_variables prompt_version roles "
     "routing_strategy rpm stream_chunk_size supports_system_message tags tpm ttl use_litellm_proxy verbose "
     # llm
-    "after_call before_call chain_limit image_detail options".split()
+    "image_detail options".split()
 )
 OPTIONS = set(inspect.signature(Client.stream).parameters) - {"self", "params"}
 
@@ -241,7 +244,7 @@ def test_no_hint_names_what_a_provider_does_not_have(provider: str) -> None:
         ("openai", "top_n", "pass it in extra_body="),
         ("openai", "extra_header", "did you mean extra_headers?"),
         ("openai", "retrys", "did you mean retry?"),
-        ("anthropic", "functions", 'they are tools=, each as {"type": "function", "function": {...}}'),
+        ("anthropic", "functions", 'they are tools=, each a function, or as {"type": "function", "function": {...}}'),
         ("anthropic", "function_call", 'it is tool_choice=, as {"type": "function", "function": {"name": ...}}'),
         ("openai-completions", "system", "pass it in extra_body="),  # which has no roles
         ("openai-completions", "topk", "pass it in extra_body="),
@@ -284,15 +287,15 @@ class Weather:
 @pytest.mark.parametrize(
     ("tools", "words"),
     [
-        ([weather], r"tools\[0\] is a dict .*, not the function weather itself: describe it as .*'name': 'weather'"),
-        ([Weather], r"tools\[0\] is a dict .*, not the class Weather itself: describe it as .*'name': 'Weather'"),
-        ([print], r"tools\[0\] is a dict .*, not the function print itself: describe it as .*'name': 'print'"),
-        ([partial(weather, "Oslo")], r"tools\[0\] is a dict in the OpenAI shape, not partial$"),
-        (weather, r"tools is a list .*, not the function weather itself: describe it as"),
+        ([weather], r"tools\[0\] is a dict .*, not the function weather: a Client takes functions in a list, tools="),
+        ([Weather], r"tools\[0\] is a dict .*, not the class Weather: .* asked for by response_format=Weather$"),
+        ([print], r"tools\[0\] is a dict .*, not the function print: a Client takes functions"),
+        ([partial(weather, "Oslo")], r"tools\[0\] is a dict in the OpenAI shape here, not partial$"),
+        (weather, r"tools is a list of .*, not the function weather: .*, tools=\[weather\]$"),
     ],
 )
 def test_functions_as_tools(provider: str, tools: Any, words: str) -> None:
-    """A function or a class in ``tools=`` is refused with the shape that describes it."""
+    """A provider's request has dicts: a function or a class is refused with where to pass it."""
     with pytest.raises(ConfigError, match=words):
         PROVIDERS[provider]().request(ChatRequest("m", [{"role": "user", "content": "Hi"}], {"tools": tools}))
 

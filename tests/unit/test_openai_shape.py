@@ -167,9 +167,9 @@ class TestTools:
     @pytest.mark.parametrize(
         ("tools", "words"),
         [
-            ("x", "tools is a list of tools in the OpenAI shape, not str"),
+            ("x", "tools is a list of functions, Tool and dicts, not str"),
             ({"a": 1}, "not dict"),
-            ([5], r"tools\[0\] is a dict in the OpenAI shape, not int"),
+            ([5], r"tools\[0\] is a dict in the OpenAI shape here, not int"),
             ([{"type": "function"}], r"tools\[0\] needs function.name"),
             ([{"type": "function", "function": {"name": "f", "parameters": "x"}}], "is a JSON schema, not str"),
             ([{"type": "function", "function": {"name": "f", "parameters": []}}], "is a JSON schema, not list"),

@@ -69,6 +69,7 @@ class AnthropicDecoder(ReplyDecoder):
         self._blocks: dict[Any, dict[str, Any]] = {}  # open blocks, by their index
         self._calls = 0
         self._unanswered: set[str] = set()  # ids of calls of tools on Anthropic's side
+        self._container = ""  # the id of the one in which the model's code runs
         self._counts: dict[str, Any] = {}  # the last value of each field of the usage
         self._layout = Layout()
 
@@ -131,6 +132,9 @@ class AnthropicDecoder(ReplyDecoder):
         reason = ending.get("stop_reason")
         if reason == "pause_turn" or (reason == "tool_use" and self._unanswered):
             self._note_data(FORMAT, {"paused": True})
+        self._container = as_word(as_dict(ending.get("container")).get("id")) or self._container
+        if reason and self._container:
+            self._note_data(FORMAT, {"container": self._container})
         return self._pieces("refusal", as_text(as_dict(ending.get("stop_details")).get("explanation")), raw)
 
     def _message(self, message: Mapping[str, Any], raw: Any) -> list[Chunk]:

@@ -23,7 +23,10 @@ _MESSAGES = "messages, the second argument of the call, has what is sent"
 _ONE_MODEL = "a call asks one model; catch StreamError, and call the next one"
 _NAMED = "a model's name says the provider, as in openai/gpt-4o-mini"
 _AZURE = "a deployment of Azure is a model: azure/DEPLOYMENT"
-_SCHEMA = 'a schema goes in response_format={"type": "json_schema", "json_schema": {"name": ..., "schema": ...}}'
+_SCHEMA = "a class or a JSON schema goes in response_format=, such as response_format=Invoice"
+_OF_RUN = "it is an argument of client.run, which calls the functions of tools="
+_LIMITS = "client.run(limits=RunLimits(rounds=...)) says how often the model is asked"
+_CONTEXT = "client.run(context=...) hands a value to the functions, as context.context of their ToolContext"
 _ENTRA = "an access token belongs to a provider, as in providers.AzureOpenAI(token=...)"
 _CONNECTIONS = "a Client makes its own connections, and keeps them; share one Client"
 _OBSERVERS = "it is a setting of a Client: Client(observers=[...])"
@@ -110,7 +113,24 @@ _HINTS: dict[str | None, dict[str, str]] = {
         "instructions": _SYSTEM,
         "attachments": "a file is a part of a message: ImagePart.read(PATH) or FilePart.read(PATH)",
         "tool_results": 'the result of a tool is a message: Message("tool", RESULT, tool_call_id=call.id)',
-        "functions": 'they are tools=, each as {"type": "function", "function": {...}}',
+        "functions": 'they are tools=, each a function, or as {"type": "function", "function": {...}}',
+        "approve": _OF_RUN,
+        "parallel": _OF_RUN,
+        "limits": _OF_RUN,
+        "on_error": _OF_RUN,
+        "context": _OF_RUN,
+        "claims": _OF_RUN,
+        "chain_limit": _LIMITS,
+        "max_iterations": _LIMITS,
+        "max_rounds": _LIMITS,
+        "max_steps": _LIMITS,
+        "max_turns": _LIMITS,
+        "recursion_limit": _LIMITS,
+        "usage_limits": _LIMITS,
+        "deps": _CONTEXT,
+        "context_variables": _CONTEXT,
+        "before_call": "client.run(approve=...) decides on each call before it is made",
+        "after_call": "each result is a chunk of the type tool_result of client.run",
     },
     "tool_choice": {"function_call": 'it is tool_choice=, as {"type": "function", "function": {"name": ...}}'},
     "response_format": {
@@ -119,6 +139,9 @@ _HINTS: dict[str | None, dict[str, str]] = {
         "response_model": _SCHEMA,
         "text_format": _SCHEMA,
         "output_format": _SCHEMA,
+        "output_schema": _SCHEMA,
+        "output_type": _SCHEMA,
+        "result_type": _SCHEMA,
         "json_object": _JSON,
         "json_mode": _JSON,
     },

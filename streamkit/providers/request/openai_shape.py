@@ -200,11 +200,11 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
         ConfigError: it is no list, or a function has no name, or parameters that are no object.
     """
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
-        raise ConfigError(f"tools is a list of tools in the OpenAI shape, not {_kind_of(tools)}")
+        raise ConfigError(f"tools is a list of functions, Tool and dicts, not {_kind_of(tools)}")
     listed = list(tools)
     for position, tool in enumerate(listed):
         if not isinstance(tool, Mapping):
-            raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape, not {_kind_of(tool)}")
+            raise ConfigError(f"tools[{position}] is a dict in the OpenAI shape here, not {_kind_of(tool)}")
         if tool.get("type") != "function":
             continue
         function = as_dict(tool.get("function"))
@@ -217,14 +217,13 @@ def tool_list(tools: Any) -> list[Mapping[str, Any]]:
 
 
 def _kind_of(tool: Any) -> str:
-    """Return what a value is that is no tool; for a function or a class, as other libraries take them, what to pass."""
+    """Return what a value is that is no tool here; for a function or a class, where to pass it."""
     name = getattr(tool, "__name__", None)
     if not callable(tool) or not isinstance(name, str):
         return type(tool).__name__
-    return (
-        f"the {'class' if isinstance(tool, type) else 'function'} {name} itself: describe it as "
-        f"{{'type': 'function', 'function': {{'name': {name!r}, 'description': ..., 'parameters': JSON_SCHEMA}}}}"
-    )
+    if isinstance(tool, type):
+        return f"the class {name}: an instance of it as the reply is asked for by response_format={name}"
+    return f"the function {name}: a Client takes functions in a list, tools=[{name}]"
 
 
 def check_tool_choice(chat: ChatRequest) -> None:

@@ -1,0 +1,135 @@
+"""Talk to a model by a prompt of a pack: ``open_pack``."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from streamkit.client import Client, default_client
+from streamkit.conversation.conversation import Conversation
+from streamkit.conversation.stores.store import Store
+from streamkit.conversation.turns import ConversationState
+from streamkit.conversation.window import Window
+from streamkit.errors import ConfigError
+from streamkit.packs.choosing import choose_model
+from streamkit.packs.loading import load_pack
+from streamkit.packs.values import Pack, Prompt
+from streamkit.settings import shown
+from streamkit.tools.tool import Tool
+from streamkit.validators.shapes import validator_of
+from streamkit.validators.validator import Validator
+
+__all__ = ["PackConversation", "open_pack"]
+
+
+class PackConversation(Conversation):
+    """A conversation by a prompt of a pack; made by ``open_pack``.
+
+    Attributes:
+        prompt: the prompt.
+    """
+
+    prompt: Prompt
+
+    def _system_prompt(self) -> str:
+        return self.prompt.render(self.variables, model=self.model)
+
+
+def open_pack(
+    pack: str | os.PathLike[str] | Pack,
+    prompt: str,
+    *,
+    model: str | None = None,
+    client: Client | None = None,
+    variables: Mapping[str, Any] | None = None,
+    tools: Mapping[str, Callable[..., Any]] | None = None,
+    strict: bool = False,
+    tested: bool = False,
+    validators: Mapping[str, Callable[..., Validator]] | None = None,
+    window: Window | None = None,
+    store: Store | None = None,
+    id: str | None = None,
+    **options: Any,
+) -> PackConversation:
+    """Return a conversation by a prompt of a pack.
+
+    ::
+
+        chat = streamkit.open_pack("streaming.pack.json", "storyteller", variables={"genre": "a fairy tale"})
+        for chunk in chat.stream("Tell me about a lighthouse"):
+            print(chunk.text, end="", flush=True)
+
+    The prompt's template is the system prompt, filled in anew for each turn from ``conversation.variables``. Its
+    parameters, tools, limits of tools and validators hold for each turn.
+
+    Args:
+        pack: the path of a file, its text, or what ``load_pack`` returned, to parse a file once for many conversations.
+        prompt: the key of the prompt in the pack.
+        model: to ask. By default that of the environment variable ``STREAMKIT_MODEL``, or else the default model of the
+            first provider whose key is in the environment.
+        client: asks; by default the module's own.
+        variables: of the template.
+        tools: functions by the names that the pack gives the tools. Of a tool without a function each call waits: see
+            ``conversation.resume``. ``conversation.on_tool(name, function)`` binds one later.
+        strict: refuse a pack with anything that the schema does not allow; otherwise it is read as well as can be, and
+            ``load_pack(...).warnings`` says what is wrong.
+        tested: take the first model of the prompt's ``tested_models`` whose provider can be asked.
+        validators: by type, what makes a validator of a type of your own.
+        window: as in ``client.conversation``.
+        store: as in ``client.conversation``.
+        id: as in ``client.conversation``.
+        options: further arguments of ``client.conversation``; they replace the prompt's parameters.
+
+    Raises:
+        PackError: the pack is refused; ``error.problems`` has all that is wrong.
+        ConfigError: there is no such prompt or tool, or nothing names a model.
+        OSError: the file cannot be read.
+    """
+    found = pack if isinstance(pack, Pack) else load_pack(pack, strict=strict, validators=validators or ())
+    chosen = found.prompt(prompt)
+    asked = choose_model(model, environ=os.environ, tested=chosen.tested_models if tested else None)
+    given = {**chosen.parameters(asked), **_tools(chosen, tools or {}, options), **options}
+    rules = [validator_of(shape, own=validators or {}) for shape in chosen.validators]
+    if rules:
+        given["validators"] = [*rules, *(options.get("validators") or ())]
+    state = store.load(id) if store is not None and id is not None else None
+    if state is None:
+        state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}))
+    else:
+        state = attrs.evolve(state, model=asked, variables={**state.variables, **(variables or {})})
+    on_failure = given.pop("on_failure", "keep")
+    conversation = PackConversation(
+        client or default_client(), state, options=given, window=window, store=store, on_failure=on_failure
+    )
+    conversation.prompt = chosen
+    return conversation
+
+
+def _tools(prompt: Prompt, functions: Mapping[str, Callable[..., Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of runs with the prompt's tools; none where it offers no tools."""
+    if not isinstance(functions, Mapping):
+        raise ConfigError(f"tools is a dict of functions by name, not {shown(functions)}")
+    known = {tool.name: tool for tool in prompt.tools}
+    unknown = [name for name in functions if name not in known and name not in prompt.host_tools]
+    if unknown:
+        offered = ", ".join([*known, *prompt.host_tools]) or "it has none"
+        raise ConfigError(f"the prompt {prompt.key!r} has no tool {unknown[0]!r}; its tools are: {offered}")
+    offered_tools = [
+        Tool(tool.name, tool.description, tool.parameters or _NO_ARGUMENTS, functions.get(tool.name))
+        for tool in prompt.tools
+    ]
+    offered_tools += [Tool.of(functions[name], name=name) for name in prompt.host_tools if name in functions]
+    if not offered_tools:
+        return {}
+    policy = prompt.tool_policy
+    made: dict[str, Any] = {"tools": offered_tools, "limits": policy.limits()}
+    if policy.tool_choice != "auto":
+        made["tool_choice"] = policy.tool_choice
+    return made
+
+
+_NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
