@@ -122,6 +122,13 @@ class Database:
         return engine
 
     def _on_connect(self, connection: Any, _record: object) -> None:
+        try:
+            self._set_options(connection)
+        except BaseException:
+            connection.close()  # which SQLAlchemy leaves to the garbage collector
+            raise
+
+    def _set_options(self, connection: Any) -> None:
         milliseconds = int(self._timeout * 1000)
         if self._sqlite:
             connection.isolation_level = None  # _begin begins the transactions
