@@ -81,8 +81,8 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of
-    the program.
+    ``_summary``, ``_spent``, ``_spent_cost``, ``_version`` and ``_unsaved``. The others change by single assignments
+    of the program.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Conversation:
         self._spent = state.spent
         self._spent_cost = state.spent_cost
         self._version = state.version
-        self._unsaved = len(self._turns)  # the first turn that may differ from what the store has
+        self._unsaved = len(self._turns)  # the first turn that the store may have otherwise, as a save has failed
         self.model = state.model
         self.system = state.system
         self.variables = dict(state.variables)
