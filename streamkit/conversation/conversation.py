@@ -417,7 +417,8 @@ class Conversation:
                 raise MisuseError(_OPEN)
             state = self._store.load(self._id)
             if state is None:
-                state = ConversationState(self._id, [], self.model)
+                state = ConversationState(self._id, [], self.model, title=self.title)
+            self.title = state.title
             self._turns, self._version = list(state.turns), state.version
             self._unsaved = len(self._turns)
             self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
@@ -471,7 +472,7 @@ class Conversation:
         system, first = self._before(asked)
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
-        owner, number, version = this_process(), len(self._turns), self._version
+        owner, number, version, title = this_process(), len(self._turns), self._version, self.title
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
@@ -485,6 +486,7 @@ class Conversation:
                 inner = self._client.stream(self.model, messages, **given)
         except BaseException:
             del self._turns[number:]
+            self.title = title
             over(owner)
             if self._version != version:  # the question was saved
                 self._save_again(number)

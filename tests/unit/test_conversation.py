@@ -383,6 +383,20 @@ def test_who_comes_second_gets_a_conflict(chat_with: Make) -> None:
     assert ["a", "One.", "b", "Two."] == [message.content for message in other.messages]
 
 
+def test_a_title_is_that_of_the_first_question_that_was_sent(chat_with: Make) -> None:
+    """A question that met a conflict gives none; refresh() reads the one in the store."""
+    store = MemoryStore()
+    chat, _ = chat_with(text_reply("One."), text_reply("Two."), store=store, id="x")
+    other = chat._client.conversation("openai/m", store=store, id="x")  # type: ignore[attr-defined]
+    chat.send("a")
+    with pytest.raises(StoreConflictError):
+        other.send("b")
+    assert "" == other.title
+    other.refresh()
+    other.send("b")
+    assert ("a", ["a"]) == (other.title, [entry.title for entry in store.list()])
+
+
 def test_while_another_program_is_in_a_turn(chat_with: Make) -> None:
     """An open turn of a living program is left alone; one that a crash left is settled at the next load."""
     store, owner = MemoryStore(), this_process()
