@@ -288,8 +288,8 @@ class Database:
             connection.execute(_conversations.update().where(_conversations.c.id == id).values(**row))
 
     def write_turns(self, connection: sa.Connection, id: str, first: int, count: int, bodies: Sequence[str]) -> None:
-        """Replace the turns from one on, of as many as there are."""
-        if first < count:
+        """Replace the turns from one on, of as many as there are; of a new conversation whatever is there."""
+        if first < count or not first:
             connection.execute(_turns.delete().where(_turns.c.conversation == id, _turns.c.number >= first))
         if bodies:
             rows = [{"conversation": id, "number": first + at, "body": body} for at, body in enumerate(bodies)]
@@ -363,8 +363,10 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
     Raises:
         ConfigError: it is none, or has no file.
     """
-    if not isinstance(url, (str, os.PathLike)) or not os.fspath(url):
+    if not isinstance(url, (str, os.PathLike)):
         raise ConfigError(f"SQLStore takes a URL or the path of a file, not {type(url).__name__}")
+    if not os.fspath(url):
+        raise ConfigError("SQLStore takes a URL or the path of a file, not an empty text")
     if not isinstance(url, str) or "://" not in url:
         return sa.URL.create("sqlite", database=str(Path(url).absolute()))
     try:
