@@ -59,7 +59,6 @@ from streamkit import (
     user,
 )
 from streamkit.testing import (
-    STORY,
     Cut,
     Server,
     error_in_stream_reply,
@@ -96,12 +95,6 @@ def weather(city: str) -> str:
     return f"3 degrees in {city}"
 
 
-@streamkit.tool(needs_approval=True)
-def refund(order: str) -> str:
-    """Refund an order."""
-    return f"{order} is paid back"
-
-
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[At]:
     """Start a server, and let the environment say that it is a provider's; go to a folder of one's own."""
@@ -131,7 +124,8 @@ def test_from_openai(at: At) -> None:
     """A section of the page."""
     server = at("OPENAI")
     client = Client([providers.OpenAI(api_key="key-1234567", base_url=server.url)])
-    assert "key-1234567" in server.url or os.environ["OPENAI_API_KEY"]
+    assert client.complete("openai/gpt-4o-mini", "Hi", max_tokens=1).text == "A"
+    assert "OPENAI_API_KEY" in os.environ
     messages: list[Message] = [user("Hi")]
     for chunk in client.stream("openai/gpt-4o-mini", [*messages]):
         assert isinstance(chunk.text, str)
@@ -172,7 +166,7 @@ def test_from_openai(at: At) -> None:
 
     client, model, function = Client(), "demo/assistant", weather
     assert "3 degrees" in client.run(model, [user("The weather in Oslo?")], tools=[function]).collect().text
-    completion = client.complete(model, "Ann has to pay 50 EUR", response_format=Invoice)
+    completion = client.complete(model, "The total is 50 EUR for Ann", response_format=Invoice)
     assert completion.parsed == Invoice("Ann", 50)
 
     for status, kind in ((429, streamkit.RateLimitError), (400, BadRequestError), (500, ServerError)):
@@ -237,7 +231,8 @@ def test_from_anthropic(at: At) -> None:
         for text in stream.iter_text():
             assert text in "Hello again"
         completion = stream.completion
-    assert client.stream("anthropic/MODEL", "Hi").collect().text == completion.text
+    stream = client.stream("anthropic/MODEL", "Hi")
+    assert stream.collect().text == completion.text
     assert server.requests[-1].json()["max_tokens"] == 4096
     Client([providers.Anthropic(max_tokens=8192)]).complete("anthropic/MODEL", "Hi")
     assert server.requests[-1].json()["max_tokens"] == 8192
@@ -266,7 +261,6 @@ def test_from_anthropic(at: At) -> None:
     history += [completion.message, Message("tool", result, tool_call_id=call.id)]
     assert client.complete(model, history, tools=[weather]).finish_reason == "length"
     at("ANTHROPIC", reply_in("anthropic", "Cold"))
-    assert Client().run(model, [user("Hi")], tools=[weather]).collect().text == "Cold"
     client = Client()
     assert client.run(model, [user("Hi")], tools=[weather]).collect().text == "Cold"
     kinds = (APIError, ConnectError, BrokenStreamError, StreamTimeout)
@@ -277,6 +271,7 @@ def test_from_litellm(at: At) -> None:
     """A section of the page."""
     at("ANTHROPIC", reply_in("anthropic", "Hello again"))
     client = Client()
+    assert client.stream("anthropic/some-model", [user("Hi")]).collect().text == "Hello again"
     stream = client.stream("anthropic/some-model", [user("Hi")], retry=3, timeout=Timeout(total=60, first=20, idle=10))
     assert "".join(chunk.text for chunk in stream) == stream.completion.text == "Hello again"
     assert stream.completion.cost is None
@@ -286,13 +281,11 @@ def test_from_litellm(at: At) -> None:
     with streamkit.testing.Server(text_reply("Hi")) as server:
         base_url, api_key = server.url, "key-1234567"
         mine = providers.OpenAICompatible("my-server", base_url, api_key)
-        client = Client([mine], observers=[Observer()])
-        assert client.complete("my-server/some-model", "Hi").text == "Hi"
-        assert Client(observers=[Observer()])
+        assert Client([mine]).complete("my-server/some-model", "Hi").text == "Hi"
         with pytest.raises(ConfigError):
             Client().complete("gemini/some-model", "Hi", logit_bias={"1": 1})
 
-    client, model = Client(), DEMO
+    client, model = Client(observers=[Observer()]), DEMO
     chat = client.conversation(model, window=Window(tokens=8000))
     chat.send("Hi", max_tokens=2)
     text = "The tide comes in."
@@ -313,10 +306,9 @@ def test_from_llm(at: At) -> None:
 
     at("OPENAI")
     client = Client()
-    stream = client.stream("openai/gpt-4o-mini", [system("Be brief."), user("Hi")], max_tokens=4)
+    stream = client.stream("openai/gpt-4o-mini", [system("Be brief."), user("Hi")])
     for text in stream.iter_text():
-        assert text in STORY or text
-    assert client.stream("openai/gpt-4o-mini", "Hi", max_tokens=2).collect
+        assert text
     stream = client.stream("openai/gpt-4o-mini", "Hi", max_tokens=2)
     assert stream.collect().text == "A story,"
     completion = stream.completion
@@ -330,15 +322,15 @@ def test_from_llm(at: At) -> None:
 
     model, function = "demo/assistant", weather
     client.run(model, "Hi", tools=[function], approve=Approved(), limits=RunLimits(rounds=5)).collect()
-    assert client.complete(model, "Ann has to pay 50 EUR", response_format=Invoice).parsed.customer == "Ann"
+    assert client.complete(model, "The total is 50 EUR for Ann", response_format=Invoice).parsed.customer == "Ann"
     assert client.conversation(model, store=SQLStore("chats.db"), id="alice-1").send("Hi").complete
 
     @streamkit.tool(needs_approval=True)
-    def pay(order: str) -> str:
+    def refund(order: str) -> str:
         """Refund an order."""
         return "paid back"
 
-    chat = client.conversation(model, tools=[pay])
+    chat = client.conversation(model, tools=[refund])
     chat.send("Refund order A-17")
     assert chat.suspension is not None
     (call,) = chat.suspension.waiting
@@ -353,7 +345,7 @@ def test_from_llm(at: At) -> None:
 
 def test_from_the_AI_SDK(at: At) -> None:
     """A section of the page."""
-    at("OPENAI", reply_in("openai-chat", "Hi there", reasoning="Hm"))
+    at("OPENAI", reply_in("openai", "Hi there", reasoning="Hm"))
     client = Client()
     stream = client.stream("openai/gpt-4o-mini", "Hi")
     types = set()
@@ -381,10 +373,9 @@ def test_from_the_AI_SDK(at: At) -> None:
     assert "".join(stream.iter_words()) == "Hi there"
 
     at("OPENAI", error_in_stream_reply("no"), call_reply("weather", city="Oslo"))
-    client = Client(observers=[Observer()], retry=1)
-    assert Client(observers=[Observer()])
+    client = Client(observers=[Observer()])
     with pytest.raises(StreamError):
-        list(client.stream("openai/gpt-4o-mini", "Hi"))
+        list(client.stream("openai/gpt-4o-mini", "Hi", retry=1))
     assert "tool_call" in {chunk.type for chunk in client.stream("openai/gpt-4o-mini", "Hi", tools=[weather])}
 
     model = "demo/assistant"
@@ -392,15 +383,15 @@ def test_from_the_AI_SDK(at: At) -> None:
     client.run(model, "Hi", tools=[weather], limits=RunLimits(rounds=5)).collect()
 
     @streamkit.tool(needs_approval=True)
-    def pay(order: str) -> str:
+    def refund(order: str) -> str:
         """Refund an order."""
         return "paid back"
 
-    assert "paid back" in client.run(model, "Refund order A-17", tools=[pay], approve=True).collect().text
-    stream = client.stream(model, "Ann has to pay 50 EUR", response_format=Invoice)
+    assert "paid back" in client.run(model, "Refund order A-17", tools=[refund], approve=True).collect().text
+    stream = client.stream(model, "The total is 50 EUR for Ann", response_format=Invoice)
     assert list(stream.iter_partial())[-1] == {"customer": "Ann", "total": 50}
-    stream = client.stream(model, "Ann has to pay 50 EUR", response_format=list[Invoice])
-    assert list(stream.iter_items()) == [Invoice("Ann", 50)]
+    stream = client.stream(model, "The total is 50 EUR for Ann", response_format=list[Invoice])
+    assert [invoice.total for invoice in stream.iter_items()] == [50]
     with streamkit.testing.Server(text_reply("Hi")) as server:
         assert Client([providers.OpenAI(api_key="", base_url=server.url)]).complete("openai/x", "Hi").text == "Hi"
     assert Client().complete("demo/storyteller", "Hi", max_tokens=1).text == "A"
@@ -410,10 +401,11 @@ def test_from_Kepler_AI_SDK(at: At) -> None:
     """A section of the page."""
     server = at("OPENAI")
     tracker = UsageTracker()
-    client = Client([providers.OpenAI(api_key="key-1234567")], observers=[tracker])
-    assert Client([providers.OpenAI(api_key="key-1234567")])
-    assert Client(observers=[tracker])
+    assert Client([providers.OpenAI(api_key="key-1234567")]).complete("openai/gpt-4o-mini", "Hi").complete
+    client = Client(observers=[tracker])
     assert "OPENAI_API_KEY" in os.environ
+    client.stream("openai/gpt-4o-mini", [user("Hi")]).collect()
+    assert client.complete("openai/gpt-4o-mini", [user("Hi")]).complete
     stream = client.stream(
         "openai/gpt-4o-mini", [user("Hi")], temperature=0.5, max_tokens=4, stop_sequences=["END"], timeout=30, retry=3
     )
@@ -424,9 +416,10 @@ def test_from_Kepler_AI_SDK(at: At) -> None:
     assert finished == [False] * 4 + [True]
     assert stream.completion.usage.total_tokens == 5
     completion = client.complete("openai/gpt-4o-mini", [user("Hi")], max_tokens=2)
-    assert (completion.finish_reason, completion.cost) in (("length", None), ("length", completion.cost))
-    assert tracker.totals().streams == 2
-    assert len(server.requests) == 2
+    assert completion.finish_reason == "length"
+    assert completion.cost is None or completion.cost > 0  # it needs the extra "prices"
+    assert tracker.totals().streams == 4
+    assert len(server.requests) == 5
     stream.cancel()
 
     at("OPENAI", call_reply("weather", city="Oslo"), text_reply("Cold"))
@@ -435,13 +428,13 @@ def test_from_Kepler_AI_SDK(at: At) -> None:
     assert completion.text == "Cold"
     at("OPENAI", call_reply("weather", city="Oslo"))
     stream = Client().stream("openai/gpt-4o-mini", "Hi", tools=[weather])
-    assert next(chunk.tool_call.name for chunk in stream if chunk.tool_call) == "weather"
+    assert "weather" in {chunk.tool_call.name for chunk in stream if chunk.tool_call}
     completion = stream.completion
     assert [call.arguments for call in completion.tool_calls] == [{"city": "Oslo"}]
 
     at("OPENAI", json_reply({"data": [{"id": "gpt-4o-mini"}]}), error_reply(500))
     client = Client([providers.OpenAI()], retry=1)
-    assert [model.id for model in client.models] == ["gpt-4o-mini"]
+    assert [model.id for model in client.models.list()] == ["gpt-4o-mini"]
     cheapest = client.models.cheapest()
     assert cheapest is None or cheapest.full_name == "openai/gpt-4o-mini"
     retryable = None
@@ -456,13 +449,15 @@ def test_from_LLM_Connector_Hub(at: At) -> None:
     """A section of the page."""
     at("OPENAI")
     client = Client(retry=Retry(attempts=3), timeout=Timeout(first=30, idle=20))
+    stream = client.stream("openai/gpt-4", [user("Hi")])
+    stream.close()
     stream = client.stream("openai/gpt-4", [user("Hi")], buffer=8)
     chunks = list(stream)
-    assert fold(chunks) == stream.completion
+    assert fold(chunks).text == stream.completion.text
     chunk = chunks[-1]
     assert (chunk.text, chunk.finish_reason) == ("", "stop")
     assert len(stream.text) > 100
-    assert stream.completion.usage.output_tokens == 152
+    assert stream.completion.usage.output_tokens == 157
     stream = client.stream("openai/gpt-4", "Hi")
     for sentence in stream.iter_sentences():
         assert sentence
@@ -472,7 +467,7 @@ def test_from_LLM_Connector_Hub(at: At) -> None:
     assert estimate_tokens(text) == 1
     chat = client.conversation("openai/gpt-4", window=Window(tokens=8000), max_tokens=2)
     assert chat.send("Hi").text == "A story,"
-    assert client.complete("openai/gpt-4", [user("Hi")], max_tokens=2).text == "A story,"
+    assert client.complete("openai/gpt-4", [user("Hi")]).text == fold(chunks).text
 
     at("OPENAI", text_reply("Once upon a time").first(3).then(Cut()))
     kept = ""
@@ -509,6 +504,7 @@ def test_from_PromptKit(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(chat.messages), len(chat.fork().turns)) == (4, 2)
     chat.clear()
     assert chat.messages == []
+    assert chat.send("Hi").complete
 
     def find_order(number: str) -> str:
         return f"order {number} is shipped"
@@ -572,31 +568,30 @@ def test_tools_from_openai_agents_pydantic_ai_and_langchain(at: At) -> None:
     assert "3 degrees" in client.run(model, "What is the weather in Oslo?", tools=[weather]).collect().text
     assert client.run(model, "Hi", tools=[weather]).collect().text
     messages, tools = [user("What is the weather in Oslo?")], [streamkit.tool(weather)]
-    run = client.run(model, [*messages], tools=tools)
-    assert run.collect().finish_reason == "stop"
+    assert client.run(model, [*messages], tools=tools).collect().finish_reason == "stop"
     for chunk in client.run(model, messages, tools=tools):
         assert chunk.round in (0, 1)
-    run = client.run(model, "Ann has to pay 50 EUR", tools=[], response_format=Invoice)
+    run = client.run(model, "The total is 50 EUR for Ann", tools=[], response_format=Invoice)
     run.collect()
     assert run.completion.parsed == Invoice("Ann", 50)
-    text = "Ann has to pay 50 EUR"
+    text = "The total is 50 EUR for Ann"
     assert client.extract(model, text, Invoice) == Invoice("Ann", 50)
 
     @streamkit.tool
-    def whose(city: str, context: ToolContext) -> str:
+    def owner(city: str, context: ToolContext) -> str:
         """The owner of a city."""
         return f"{city} is {context.context}'s"
 
-    assert "Ann's" in client.run(model, "Whose is Oslo?", tools=[whose], context="Ann").collect().text
+    assert "Ann's" in client.run(model, "Who is the owner of Oslo?", tools=[owner], context="Ann").collect().text
 
     @streamkit.tool(needs_approval=True)
-    def pay(order: str) -> str:
+    def refund(order: str) -> str:
         """Refund an order."""
         return f"{order} is paid back"
 
     folder = "claims"
     for decide in (lambda call: Approved(), lambda call: Approved({"order": "B-2"}), lambda call: Rejected("no")):
-        run = client.run(model, "Refund order A-17", tools=[pay], claims=FileClaims(folder))
+        run = client.run(model, "Refund order A-17", tools=[refund], claims=FileClaims(folder))
         run.collect()
         suspension = run.suspension
         assert suspension is not None
@@ -604,14 +599,14 @@ def test_tools_from_openai_agents_pydantic_ai_and_langchain(at: At) -> None:
         assert len(run.suspension.waiting) == 1
         assert suspension.to_json()
         (call,) = suspension.waiting
-        resumed = client.resume(suspension, {call.id: decide(call)}, tools=[pay], claims=FileClaims(folder))
+        resumed = client.resume(suspension, {call.id: decide(call)}, tools=[refund], claims=FileClaims(folder))
         assert resumed.collect().complete
-    run = client.run(model, "Refund order A-17", tools=[pay])
+    run = client.run(model, "Refund order A-17", tools=[refund])
     run.collect()
     assert run.suspension is not None
     suspension = run.suspension
     (call,) = suspension.waiting
-    assert client.resume(suspension, {call.id: Approved()}, tools=[pay]).collect().text
+    assert client.resume(suspension, {call.id: Approved()}, tools=[refund]).collect().text
     assert Rejected("...").reason == "..."
     open_tool = streamkit.Tool("refund", "Refund an order", {"type": "object", "properties": {}})
     chat = client.conversation(model, tools=[open_tool])
@@ -619,15 +614,13 @@ def test_tools_from_openai_agents_pydantic_ai_and_langchain(at: At) -> None:
     assert chat.suspension is not None
     result = "done elsewhere"
     assert result in chat.resume({chat.suspension.waiting[0].id: Answered(result)}).collect().text
-    assert client.run(model, "Refund order A-17", tools=[pay], approve=True).collect().text
+    assert client.run(model, "Refund order A-17", tools=[refund], approve=True).collect().text
 
     chat = client.conversation(model, tools=[weather])
     assert chat.stream("Hi").collect().text
     chat = client.conversation(model, tools=[weather], store=SQLStore("chats.db"), id="alice-1")
     assert "3 degrees" in chat.send("What is the weather in Oslo?").text
-    rules = {"validators": [BannedWords(["password"])]}
     assert client.complete(DEMO, "Hi", validators=[BannedWords(["password"])]).complete
-    assert rules
     made = (Message("user", "Hi"), Message("assistant", "Hi"), Message("system", "Hi"))
     assert [message.role for message in (*made, Message("tool", "Hi", tool_call_id="1"))][-1] == "tool"
 

@@ -30,6 +30,7 @@ from streamkit import (
 from streamkit.conversation.owners import over, this_process
 from streamkit.conversation.turns import ConversationState, Turn
 from streamkit.testing import Cut, Reply, Request, Server, WaitFor, error_reply, text_reply, tool_call_reply
+from streamkit.validators import BannedWords
 from tests.unit.support import Task
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -154,6 +155,17 @@ def test_a_turn_that_is_left(chat_with: Make, how: str) -> None:
     assert ["Tell.", "Once"] == [message.content for message in chat.messages]
     assert "cancelled" == chat.turns[0].finish_reason
     assert "Yes." == chat.send("Still there?").text
+
+
+@pytest.mark.parametrize("tools", [[], [weather]], ids=["stream", "run"])
+def test_a_turn_tells_what_its_validators_found(chat_with: Make, tools: list[Any]) -> None:
+    """``violations`` of the stream of a turn are those of the reply."""
+    rule = BannedWords(["secret"], on_violation="report")
+    chat, _ = chat_with(text_reply("It is a secret."), validators=[rule], tools=tools)
+    stream = chat.stream("What is it?")
+    assert () == stream.violations
+    assert "It is a secret." == stream.collect().text
+    assert [("banned_words", (8, 14))] == [(found.validator, found.span) for found in stream.violations]
 
 
 def test_one_turn_at_a_time(chat_with: Make) -> None:
