@@ -620,6 +620,7 @@ class Conversation:
         return f"<Conversation {self._id!r}, {len(self._turns)} turns, {self.status}>"
 
 
+_NO_TOOLS = "There are no tools here: nothing was called."
 _OPEN = (
     "a turn of this conversation is open: read it to its end or close() it before the next one; "
     "another thread needs a conversation of its own, see fork()"
@@ -654,9 +655,13 @@ def _part(part: Any) -> Any:
 
 
 def _answer(completion: Completion, complete: bool) -> tuple[Message, ...]:
-    """Return what a reply without tools adds to the history; of one that was broken off its text."""
+    """Return what a reply without tools adds to the history; of one that was broken off its text.
+
+    A model may call a tool all the same. Providers want a result for each call.
+    """
     if complete:
-        return (completion.message,)
+        calls = completion.message.tool_calls
+        return (completion.message, *(Message("tool", _NO_TOOLS, tool_call_id=call.id) for call in calls))
     return (Message("assistant", completion.text),) if completion.text.strip() else ()
 
 
@@ -720,6 +725,8 @@ def conversation(
     state = store.load(id) if store is not None and id is not None else None
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)
+    elif owner and state.owner and owner != state.owner:
+        raise ConfigError(f"the conversation {id!r} is another owner's")
     else:
         changes: dict[str, Any] = {"model": model}
         if system:

@@ -260,6 +260,28 @@ def test_a_decision_against_and_undo(chat_with: Make) -> None:
         chat.resume({})
 
 
+def test_a_call_without_tools(chat_with: Make) -> None:
+    """A model that calls a tool where there are none leaves a history that providers take: the call has a result."""
+    chat, server = chat_with(tool_call_reply("weather", {"city": "Oslo"}, text="Let me see."), text_reply("Rain."))
+    chat.send("Weather?")
+    assert ["user", "assistant", "tool"] == roles(chat)
+    chat.send("And?")
+    assert "no tools here" in sent(server.requests[1])[2]["content"]
+
+
+def test_an_owner(chat_with: Make) -> None:
+    """A conversation of one owner is not opened for another; whoever names none, such as an administrator, may."""
+    store = MemoryStore()
+    chat, _ = chat_with(text_reply("One."), store=store, id="x", owner="alice")
+    chat.send("Hello")
+    open_again = chat._client.conversation  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="another owner"):
+        open_again("openai/m", store=store, id="x", owner="bob")
+    for owner in ("alice", ""):
+        assert chat.messages == open_again("openai/m", store=store, id="x", owner=owner).messages
+    assert (["x"], []) == ([entry.id for entry in store.list(owner="alice")], list(store.list(owner="bob")))
+
+
 # windows
 
 
