@@ -199,6 +199,32 @@ def test_a_question_that_cannot_be_sent(chat_with: Make) -> None:
     assert "One." == chat.send("Hello").text
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "demo/assistant"}, "set conversation.model"),
+        ({"messages": []}, "keeps the messages itself"),
+        ({"system": "Be brief."}, "set conversation.system"),
+        ({"window": None}, "argument of client.conversation"),
+        ({"store": MemoryStore()}, "argument of client.conversation"),
+    ],
+)
+def test_arguments_that_are_not_of_a_turn(chat_with: Make, options: dict[str, Any], said: str) -> None:
+    """They are refused before anything is sent, with what to do instead."""
+    chat, server = chat_with(text_reply("One."), tools=[refund])
+    with pytest.raises(ConfigError, match=f"is not an argument of a turn: .*{said}"):
+        chat.send("Hello", **options)
+    assert (0, [], "idle") == (len(server.requests), chat.messages, chat.status)
+
+
+def test_names_of_other_libraries(chat_with: Make) -> None:
+    """An attribute that it does not have says what to use, where that is known."""
+    chat, _ = chat_with(text_reply("One."))
+    with pytest.raises(AttributeError, match=r"'history': it is conversation\.messages here"):
+        chat.history  # noqa: B018
+    assert not hasattr(chat, "nonsense")
+
+
 def test_undo_clear_and_fork(chat_with: Make) -> None:
     """Turns are taken back, forks go their own way, and usage counts all that was asked."""
     chat, _ = chat_with(*[text_reply(f"{number}.", usage=True) for number in range(1, 5)])
