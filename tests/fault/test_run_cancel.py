@@ -486,7 +486,7 @@ def check_account(run: Run, seen: list[Chunk], begun: list[int], ended: list[int
 def free(run: Run) -> None:
     """Release the locks for which a bytecode was struck that would have released them."""
     loop = run._loop
-    locks: list[Any] = [loop._lock, loop._concluding, loop._claiming, loop.news._lock, loop.stop._lock]
+    locks: list[Any] = [loop._lock, loop._concluding, loop._claims._lock, loop.news._lock, loop.stop._lock]
     if loop.stream is not None:
         locks += [loop.stream._state.channel.mutex, loop.stream._state.guard._lock]
     for lock in locks:
