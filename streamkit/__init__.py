@@ -36,6 +36,7 @@ from streamkit.errors import (
     RunLimitError,
     ServerError,
     StoreConflictError,
+    StoreError,
     StreamCancelledError,
     StreamError,
     StreamkitError,
@@ -67,6 +68,7 @@ _refuse_with(ConfigError)
 
 if TYPE_CHECKING:
     from streamkit.conversation.conversation import Conversation
+    from streamkit.conversation.stores.sql_store import SQLStore
     from streamkit.conversation.stores.store import MemoryStore, Store
     from streamkit.conversation.turn_stream import TurnStream
     from streamkit.conversation.window import Window
@@ -130,11 +132,13 @@ __all__ = [
     "RunLimitError",
     "RunLimits",
     "RunReport",
+    "SQLStore",
     "ServerError",
     "Stats",
     "StopEvent",
     "Store",
     "StoreConflictError",
+    "StoreError",
     "Stream",
     "StreamCancelledError",
     "StreamError",
@@ -200,6 +204,7 @@ _MODULES = {
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
+    "SQLStore": "conversation.stores.sql_store",
     "Store": "conversation.stores.store",
     "Suspension": "tools.suspension",
     "Tool": "tools.tool",

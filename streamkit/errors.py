@@ -28,6 +28,7 @@
     |     '- ServerError           5xx
     |        '- OverloadedError    503, 529
     |- StoreConflictError          somebody else went on from the same saved state
+    |- StoreError                  a store cannot be read or written; nothing was lost
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
     RecvTimeout(queue.Empty)       also a TimeoutError; recv() got no chunk within its timeout, and the stream goes on
@@ -72,6 +73,7 @@ __all__ = [
     "RunLimitError",
     "ServerError",
     "StoreConflictError",
+    "StoreError",
     "StreamCancelledError",
     "StreamError",
     "StreamTimeout",
@@ -141,6 +143,13 @@ class ChannelClosed(StreamkitError):
 
 class StoreConflictError(StreamkitError):
     """Somebody else went on from the same saved state, such as a suspension that is resumed twice; nothing was done."""
+
+
+class StoreError(StreamkitError):
+    """A store could not be read or written: a full disk, a lost connection, a lock, missing permission.
+
+    The store has what it had before. What was to be saved is in the memory of the process, and the next save has it.
+    """
 
 
 class MisuseError(RuntimeError):

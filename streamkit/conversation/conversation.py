@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turn_stream import TurnEnd, TurnStream
 from streamkit.conversation.turns import ConversationState, Summary, Turn
 from streamkit.conversation.window import Window, context_of, first_sent, summary_request, tokens_of
-from streamkit.errors import ConfigError, MisuseError, StoreConflictError
+from streamkit.errors import ConfigError, MisuseError, StoreConflictError, StoreError
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.suspension import Suspension, kept_parameters
@@ -35,6 +36,8 @@ __all__ = ["Content", "Conversation", "StartsTurns", "conversation", "write_file
 
 Content = str | Message | Sequence[str | TextPart | ImagePart | FilePart | Mapping[str, Any]]
 OnFailure = Literal["keep", "rollback"]
+
+_log = logging.getLogger("streamkit")
 
 _RUN_OPTIONS = ("approve", "parallel", "limits", "on_error", "context")
 _LONGEST_TITLE = 60  # characters
@@ -78,8 +81,8 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_unsaved``, ``_summary``, ``_spent``, ``_spent_cost`` and ``_version``. The others change by single assignments of
-    the program.
+    ``_summary``, ``_spent``, ``_spent_cost``, ``_version`` and ``_unsaved``. The others change by single assignments
+    of the program.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class Conversation:
         self._spent = state.spent
         self._spent_cost = state.spent_cost
         self._version = state.version
-        self._unsaved = len(self._turns)  # the first turn that differs from what the store has
+        self._unsaved = len(self._turns)  # the first turn that the store may have otherwise, as a save has failed
         self.model = state.model
         self.system = state.system
         self.variables = dict(state.variables)
@@ -201,6 +204,8 @@ class Conversation:
             ConfigError: the call is invalid; nothing was sent, and the conversation is as it was.
             MisuseError: a turn is open, or waits for decisions.
             StoreConflictError: somebody else has changed the conversation in its store; nothing was sent.
+            StoreError: the question cannot be saved; nothing was sent. Where the reply cannot be saved, it is raised
+                after all chunks: the conversation has the turn, and the next save writes it.
             StreamError: a summary was due and failed, or a validator of the input refused it; nothing was asked.
         """
         asked = _asked(content)
@@ -235,6 +240,7 @@ class Conversation:
             MisuseError: no turn waits, or a decision is on a call that does not.
             ConfigError: the call is invalid; nothing was done.
             StoreConflictError: somebody else goes on with it, or has done so; nothing was done.
+            StoreError: the decisions cannot be saved; nothing was done.
         """
         with self._lock:
             if self._turn_stream_is_open():
@@ -246,7 +252,7 @@ class Conversation:
         try:
             given = self._given(options)
             if self._store is not None:
-                given.setdefault("claims", self._store)
+                given.setdefault("claims", self._store.claims_of(self._id))
             return self._stream_of(self._client.resume(suspension, decisions, **given))
         except BaseException:
             self._busy = False
@@ -263,14 +269,14 @@ class Conversation:
             if not self._turns:
                 raise MisuseError("this conversation has no turn yet")
             asked = self._turns[-1].asked
-            kept = self._kept()
+            kept, version = self._kept(), self._version
             self._forget(len(self._turns) - 1)
             try:
                 return self.stream(asked, **options)
-            except BaseException as error:
+            except BaseException:
                 self._restore(kept)
-                if not isinstance(error, StoreConflictError):
-                    self._save(len(self._turns) - 1)
+                if self._version != version:
+                    self._save_again(len(self._turns) - 1)
                 raise
 
     def undo(self) -> Turn:
@@ -279,6 +285,7 @@ class Conversation:
         Raises:
             MisuseError: there is no turn, or one is open.
             StoreConflictError: somebody else has changed the conversation in its store; nothing was undone.
+            StoreError: that cannot be saved; nothing was undone.
         """
         with self._lock:
             self._check_free(suspended=True)
@@ -297,6 +304,7 @@ class Conversation:
         Raises:
             MisuseError: a turn is open.
             StoreConflictError: somebody else has changed the conversation in its store; nothing was cleared.
+            StoreError: that cannot be saved; nothing was cleared.
         """
         with self._lock:
             self._check_free(suspended=True)
@@ -313,6 +321,7 @@ class Conversation:
         Raises:
             MisuseError: a turn is open.
             StoreConflictError: the store has a conversation of this id.
+            StoreError: it cannot be saved.
         """
         with self._lock:
             self._check_free(suspended=True)
@@ -399,6 +408,7 @@ class Conversation:
 
         Raises:
             MisuseError: it has no store, or a turn is open.
+            StoreError: the store cannot be read; the conversation is as it was.
         """
         with self._lock:
             if self._store is None:
@@ -415,20 +425,21 @@ class Conversation:
 
     def _save(self, first_changed: int) -> None:
         if self._store is not None:
-            state, first = self._state(self._turns), min(first_changed, self._unsaved)
-            self._version = self._store.save(state, expected=self._version, first_changed=first)
-        self._unsaved = len(self._turns)
+            self._unsaved = min(self._unsaved, first_changed)
+            state = self._state(self._turns)
+            self._version = self._store.save(state, expected=self._version, first_changed=self._unsaved)
+            self._unsaved = len(self._turns)
 
     def _recover(self) -> None:
         """Settle a turn that a crash left open."""
         if not self._turns or self._turns[-1].state != "open":
             return
         turn = self._turns[-1]
-        if turn.owner is not None and is_alive(turn.owner):
-            return  # somebody is in the middle of it
+        if self._store is not None and turn.owner is not None and is_alive(turn.owner):
+            return  # somebody is in the middle of it; what comes of it is not written to a file
         note = "the program ended in the middle of this turn"
         self._turns[-1] = attrs.evolve(turn, state="rolled back", owner=None, error=note)
-        self._unsaved = len(self._turns) - 1
+        self._unsaved = min(self._unsaved, len(self._turns) - 1)
 
     # -- one turn ----------------------------------------------------------------------------------------
 
@@ -460,8 +471,7 @@ class Conversation:
         system, first = self._before(asked)
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
-        owner = this_process()
-        number = len(self._turns)
+        owner, number, version = this_process(), len(self._turns), self._version
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
@@ -469,21 +479,24 @@ class Conversation:
             self._save(number)
             if given.get("tools"):
                 if self._store is not None:
-                    given.setdefault("claims", self._store)
+                    given.setdefault("claims", self._store.claims_of(self._id))
                 inner = self._client.run(self.model, messages, **given)
             else:
                 inner = self._client.stream(self.model, messages, **given)
-        except BaseException as error:
-            self._take_back(number, isinstance(error, StoreConflictError))
+        except BaseException:
+            del self._turns[number:]
             over(owner)
+            if self._version != version:  # the question was saved
+                self._save_again(number)
             raise
         return self._stream_of(inner)
 
-    def _take_back(self, number: int, conflict: bool) -> None:
-        """Leave the conversation as it was before a question that was not sent."""
-        del self._turns[number:]
-        if not conflict:
-            self._save(number)
+    def _save_again(self, first_changed: int) -> None:
+        """Save what is as it was before something failed. Where that fails too, the next save has it."""
+        try:
+            self._save(first_changed)
+        except (StoreConflictError, StoreError) as error:
+            _log.warning("the conversation could not be put back in its store: %s", error)
 
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {**self._options, **options}
@@ -531,6 +544,7 @@ class Conversation:
         Raises:
             StoreConflictError: somebody else has changed the conversation in its store. What came is in the memory of
                 this process only.
+            StoreError: it cannot be saved now. The next save of this conversation has it.
         """
         with self._lock:
             self._busy = False
@@ -656,6 +670,14 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; an old file is as it was.
     """
+    path = Path(os.path.realpath(path))  # a link goes on to lead to it
+    try:
+        _replace_file(path, text)
+    except OSError as error:  # its own text has the name of a file that is not there any more, or none
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace_file(path: Path, text: str) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

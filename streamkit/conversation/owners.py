@@ -42,7 +42,8 @@ def is_alive(owner: Owner) -> bool:
         return False
     except OSError:
         return True  # it lives, and is somebody else's
-    return _started(owner.pid) == owner.started  # otherwise another process has its number by now
+    # Otherwise another process has its number by now, or it has ended and nobody has taken note of that.
+    return _started(owner.pid) == owner.started
 
 
 def _host() -> str:
@@ -55,9 +56,10 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; "" where the system does not tell."""
+    """Return when a process started, in the kernel's ticks; "" where the system does not tell, or it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]

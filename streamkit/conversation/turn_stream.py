@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.own_thread import OwnThread
+from streamkit.conversation.stores.store import is_inside_store
 from streamkit.errors import MisuseError
 from streamkit.observing.observers import Stats
 from streamkit.observing.status import Status
@@ -52,6 +53,7 @@ class TurnEnd:
 
         Raises:
             StoreConflictError: somebody else has changed the conversation in its store.
+            StoreError: it cannot be saved now.
         """
         if self._over or self.inner.status == "open" or self.inner.inherited:
             return
@@ -64,7 +66,8 @@ class TurnEnd:
         """Cancel the stream and settle, as the last reference to the ``TurnStream`` has gone."""
         if self._over or self.inner.inherited:
             return
-        if isinstance(threading.current_thread(), OwnThread):  # the garbage collector found it in a reader
+        # The garbage collector found it in a reader, or in a transaction, whose locks another one would wait for.
+        if isinstance(threading.current_thread(), OwnThread) or is_inside_store():
             threading.Thread(target=self._dropped, name="streamkit-turn-dropped", daemon=True).start()
         else:
             self._dropped()
@@ -177,6 +180,7 @@ class TurnStream(ChunkStream):
         Raises:
             MisuseError: the stream belongs to the parent process.
             StoreConflictError: somebody else has changed the conversation in its store.
+            StoreError: it cannot be saved now.
 
         Threads: any, any number of times; never waits, but for the store.
         """

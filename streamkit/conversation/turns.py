@@ -230,7 +230,7 @@ class ConversationState:
         try:
             if head["format"] <= VERSION:
                 return _state_of(head, turns, version)
-        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ConfigError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise ConfigError(f"{where} is no conversation of streamkit: {type(error).__name__}: {error}") from None
         raise ConfigError(
             f"{where} was written by a newer version of streamkit (format {head['format']}, this one reads up to "
@@ -266,9 +266,19 @@ def written(shape: Mapping[str, Any], id: str) -> str:
         ConfigError: it cannot be written as JSON.
     """
     try:
-        return json.dumps(shape, ensure_ascii=False)
+        text = json.dumps(shape, ensure_ascii=False)
+        return text if _is_unicode(text) else json.dumps(shape)  # as escapes every text can be written
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"the conversation {id!r} cannot be written as JSON: {error}") from error
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text is without halves of surrogate pairs, which models write at times."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_json(text: str | bytes, where: str) -> dict[str, Any]:
