@@ -501,8 +501,9 @@ class Conversation:
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {**self._options, **options}
         if not given.get("tools"):
-            for name in _RUN_OPTIONS:
-                given.pop(name, None)
+            for name in (*_RUN_OPTIONS, "parallel_tool_calls", "tool_choice"):
+                if name not in options or name in _RUN_OPTIONS:
+                    given.pop(name, None)
         return given
 
     def _before(self, asked: Message) -> tuple[str, int]:

@@ -1,0 +1,156 @@
+"""A prompt of a pack as a conversation, against the embedded models and over real sockets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streamkit
+from streamkit import (
+    Client,
+    ConfigError,
+    MemoryStore,
+    PackError,
+    Retry,
+    ValidationError,
+    load_pack,
+    open_pack,
+    providers,
+)
+from streamkit.testing import Request, Server, text_reply, tool_call_reply
+
+ORDER = {"type": "object", "properties": {"number": {"type": "string"}}, "required": ["number"]}
+PROMPT: dict[str, Any] = {
+    "id": "orders",
+    "name": "Orders",
+    "version": "1.0.0",
+    "system_template": "You work for {{company}}. {{tone}}",
+    "variables": [{"name": "company", "type": "string", "required": True}],
+    "tools": ["find_order", "refund"],
+    "tool_policy": {"tool_choice": "required", "max_rounds": 2, "blocklist": ["refund"]},
+    "parameters": {"temperature": 0.4, "top_k": None, "presence_penalty": 0.1},
+    "model_overrides": {"m": {"system_template_suffix": " Use lists.", "parameters": {"temperature": 0.2}}},
+}
+PACK: dict[str, Any] = {
+    "id": "shop",
+    "name": "Shop",
+    "version": "1.0.0",
+    "template_engine": {"version": "v1", "syntax": "{{variable}}"},
+    "fragments": {"tone": "Be kind."},
+    "tools": {
+        name: {"name": name, "description": f"{name} by number", "parameters": ORDER}
+        for name in ("find_order", "refund")
+    },
+    "prompts": {"orders": PROMPT},
+}
+
+
+def pack_with(**changes: Any) -> str:
+    return json.dumps({**PACK, "prompts": {"orders": {**PROMPT, **changes}}})
+
+
+def client_of(server: Server) -> Client:
+    return Client([providers.OpenAI(api_key="k", base_url=server.url)], retry=Retry(attempts=1))
+
+
+def body(request: Request) -> dict[str, Any]:
+    return dict(request.json())
+
+
+def test_a_prompt_is_a_conversation(tmp_path: Path) -> None:
+    """Template, parameters, overrides, tools and their policy hold for each turn."""
+    path = tmp_path / "shop.pack.json"
+    path.write_text(pack_with())
+    replies = tool_call_reply("find_order", {"number": "A1"}), text_reply("Shipped."), text_reply("Bye.")
+    with Server(*replies) as server, client_of(server) as client:
+        chat = open_pack(path, "orders", model="openai/m", client=client, variables={"company": "{{tone}}"})
+        chat.on_tool("find_order", lambda number: f"{number}: shipped")
+        assert "Shipped." == chat.send("Where is A1?").text
+        chat.variables["company"] = "Fjord"
+        chat.send("Thanks", tool_choice="none")
+    first, second, third = map(body, server.requests)
+    assert "You work for {{tone}}. Be kind. Use lists." == first["messages"][0]["content"]
+    assert "You work for Fjord. Be kind. Use lists." == third["messages"][0]["content"]
+    assert (0.2, 0.1) == (first["temperature"], first["presence_penalty"])
+    assert "top_k" not in first
+    (tool,) = first["tools"]
+    assert ("find_order", ORDER) == (tool["function"]["name"], tool["function"]["parameters"])
+    assert ("required", None, "none") == (first["tool_choice"], second.get("tool_choice"), third["tool_choice"])
+
+
+def test_a_demanded_call_ends(tmp_path: Path) -> None:
+    """``tool_choice: required`` holds for the first round, so that a turn can end; the policy bounds its rounds."""
+    with Server(lambda _: tool_call_reply("find_order", {"number": "A1"})) as server, client_of(server) as client:
+        tools = {"find_order": lambda number: number}
+        chat = open_pack(
+            pack_with(), "orders", model="openai/m", client=client, tools=tools, variables={"company": "Fjord"}
+        )
+        with pytest.raises(streamkit.RunLimitError, match="3 requests"):
+            chat.send("Where is A1?")
+        assert 3 == len(server.requests)
+
+
+def test_a_tool_without_a_function_waits() -> None:
+    """A call of a tool that nobody has bound suspends the turn, until its result is given."""
+    with Server(tool_call_reply("find_order", {"number": "A1"}), text_reply("Ok.")) as server:
+        client, store = client_of(server), MemoryStore()
+        options: dict[str, Any] = {"model": "openai/m", "client": client, "store": store, "id": "x"}
+        chat = open_pack(pack_with(), "orders", variables={"company": "Fjord"}, **options)
+        chat.send("Where is A1?")
+        again = open_pack(pack_with(), "orders", **options)
+        assert (again.variables, again.status) == ({"company": "Fjord"}, "suspended")
+        assert again.suspension is not None
+        again.resume({again.suspension.waiting[0].id: streamkit.Answered("shipped")}).collect()
+        client.close()
+    assert "shipped" == body(server.requests[1])["messages"][-1]["content"]
+
+
+def test_validators_of_output_and_input() -> None:
+    """A pack's validators judge the reply before it shows, and the question before it is sent."""
+    rule = {"type": "banned_words", "enabled": True, "fail_on_violation": True}
+    rules = [
+        {**rule, "params": {"words": ["secret"]}},
+        {**rule, "params": {"words": ["password"], "direction": "input"}},
+    ]
+    text = pack_with(validators=rules, tools=[])
+    with Server(text_reply("It is a secret.")) as server, client_of(server) as client:
+        chat = open_pack(text, "orders", model="openai/m", client=client, variables={"company": "Fjord"})
+        with pytest.raises(ValidationError, match="nothing was sent"):
+            chat.send("What is the password?")
+        assert not server.requests
+        with pytest.raises(ValidationError) as caught:
+            chat.send("What is it?")
+        assert "It is a " == caught.value.partial.text == chat.messages[-1].content
+
+
+def test_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By argument, else by STREAMKIT_MODEL, else by a key, else a ConfigError; tested models only when asked for."""
+    text = pack_with(tested_models=[{"provider": "openai", "model": "gpt-4o-mini", "date": "2026-01-01"}])
+    variables = {"company": "Fjord"}
+    with pytest.raises(ConfigError, match="STREAMKIT_MODEL"):
+        open_pack(text, "orders", variables=variables)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    assert "openai/" in open_pack(text, "orders", variables=variables).model
+    assert "openai/gpt-4o-mini" == open_pack(text, "orders", variables=variables, tested=True).model
+    monkeypatch.setenv("STREAMKIT_MODEL", "demo/storyteller")
+    chat = open_pack(load_pack(text), "orders", variables=variables)
+    assert "demo/storyteller" == chat.model
+    assert "lighthouse" in chat.send("Tell me about a lighthouse", tools=None).text
+    assert "demo/assistant" == open_pack(text, "orders", model="demo/assistant", variables=variables).model
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    """An unknown prompt or tool, a missing variable, a damaged pack: each a clear error before anything is sent."""
+    with pytest.raises(ConfigError, match="orders"):
+        open_pack(pack_with(), "order", model="demo/storyteller")
+    with pytest.raises(ConfigError, match="no tool 'find'; its tools are: find_order"):
+        open_pack(pack_with(), "orders", model="demo/storyteller", tools={"find": print})
+    with pytest.raises(ConfigError, match="company"):
+        open_pack(pack_with(), "orders", model="demo/storyteller").send("Hello")
+    with pytest.raises(PackError):
+        open_pack("{}", "orders", model="demo/storyteller", strict=True)
+    with pytest.raises(ConfigError, match="no tool 'find'"):
+        open_pack(pack_with(), "orders", model="demo/storyteller").on_tool("find", print)
