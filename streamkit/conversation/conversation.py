@@ -120,6 +120,7 @@ class Conversation:
         self.system = state.system
         self.variables = dict(state.variables)
         self.title = state.title
+        self.origin = state.origin
         self._recover()
 
     # -- state -------------------------------------------------------------------------------------------
@@ -188,6 +189,7 @@ class Conversation:
             self.title,
             time.time(),
             self._version,
+            self.origin,
         )
 
     # -- turns -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from streamkit.wire.http import ResponseInfo
 
 if TYPE_CHECKING:
     from streamkit.conversation.conversation import Conversation
+    from streamkit.validators.validator import Violation
 
 __all__ = ["TurnEnd", "TurnStream"]
 
@@ -134,6 +135,11 @@ class TurnStream(ChunkStream):
     def answer(self, call_id: str, result: Any) -> None:
         """Give the result of a call that was carried out elsewhere; see ``Run.answer``."""
         self._run.answer(call_id, result)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
+        return self._inner.violations
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
