@@ -12,7 +12,7 @@ from streamkit.cli.calls import call_text
 from streamkit.cli.failures import advised, tell
 from streamkit.cli.history import as_json, as_markdown, text_of
 from streamkit.cli.keeping import LateStore
-from streamkit.cli.naming import counted
+from streamkit.cli.naming import counted, is_made
 from streamkit.cli.output import Sink, one_line
 from streamkit.cli.question import Part, question_of
 from streamkit.cli.starting import Starter, system_of, system_prompt
@@ -32,11 +32,13 @@ _HELP = {
     "/resume": "decide on the calls that the last answer waits for",
     "/model [NAME]": "show the model, or go on with another one, as provider/model",
     "/system [TEXT]": 'show the system prompt, or set it; "" removes it',
-    "/save FILE": "write the dialogue into a file: as JSON if its name ends in .json, else as Markdown",
+    "/save FILE": "write a file: JSON if its name ends in .json, or else Markdown",
     "/exit": "end the dialogue, as Ctrl-D does",
 }
-_MULTILINE = 'A line that ends in \\ goes on in the next one; """ begins and ends a text of several lines.'
-_KEPT = "The dialogue is kept: streamkit chat -c goes on with the last one, streamkit conversations lists them."
+_MULTILINE = """\
+A line that ends in \\ goes on in the next one;
+\"\"\" begins and ends a text of several lines."""
+_KEPT = "The dialogue is kept: streamkit chat -c goes on with the last one."
 _NOT_KEPT = "The dialogue is not kept; /save FILE writes it into a file."
 # What other programs call them.
 _ELSEWHERE = {
@@ -131,11 +133,13 @@ class Dialogue:
     def _greet(self) -> None:
         conversation = self._conversation
         turns = [turn for turn in conversation.turns if turn.counts]
-        known = f' It goes on with "{one_line(conversation.title)}", {counted(len(turns), "turn")}.' if turns else ""
         commands = "/help lists commands, Ctrl-C stops an answer, /exit ends."
-        self._to.note(f"{one_line(conversation.model)} listens.{known} {commands}")
+        self._to.note(f"{one_line(conversation.model)} listens. {commands}")
         if turns:
+            self._to.note(f'It goes on with "{one_line(conversation.title)}", {counted(len(turns), "turn")}:')
             self._to.note(_end_of(turns[-1]))
+        elif not conversation.turns and not is_made(conversation.id):
+            self._to.note(f"A new conversation begins: {one_line(conversation.id)}.")
         if told := about_last(conversation):
             self._to.note(f"{told}; /retry asks it again, /undo forgets it.")
 
@@ -154,7 +158,8 @@ class Dialogue:
             )
             return
         question = question_of(text, self._parts)
-        conversation.title = conversation.title or title_of(text)
+        if not conversation.messages:
+            conversation.title = title_of(text)
         before = len(conversation.turns)
         self._turn(lambda: conversation.stream(question))
         turns = conversation.turns[before:]

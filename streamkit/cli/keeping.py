@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -81,10 +82,13 @@ def _make_private(path: Path) -> None:
     A folder that somebody named is left as it is: it may be there for others as well.
     """
     folder = path.parent
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         if not os.environ.get(VARIABLE, "").strip():
             _close_to_others(folder)
     if path.exists():

@@ -11,9 +11,9 @@ from streamkit.conversation.stores.store import Entry
 from streamkit.errors import ConfigError
 from streamkit.providers.request.hints import closest
 
-__all__ = ["about", "counted", "matching", "named", "short_ids", "when"]
+__all__ = ["about", "counted", "is_made", "matching", "named", "short_ids", "when"]
 
-_OWN_ID = re.compile(r"[0-9a-f]{32}\Z")  # one that was made, not chosen
+_MADE_ID = re.compile(r"[0-9a-f]{32}\Z")
 _SHORTEST = 8  # characters of an id
 _MOST_LISTED = 5
 
@@ -53,14 +53,19 @@ def named(entries: Sequence[Entry], name: str) -> Entry:
     raise ConfigError(f"{one_line(name)!r} may be one of {len(found)} conversations; name it by its id: {listed}{more}")
 
 
+def is_made(id: str) -> bool:
+    """Return whether an id was made for a conversation, and not chosen by somebody."""
+    return _MADE_ID.match(id) is not None
+
+
 def short_ids(entries: Iterable[Entry]) -> dict[str, str]:
     """Return for each id as much of it as names it; an id that somebody chose stays whole."""
     ids = [entry.id for entry in entries]
-    own = [id for id in ids if _OWN_ID.match(id)]
+    made = [id for id in ids if is_made(id)]
     length = _SHORTEST
-    while len({id[:length] for id in own}) < len(own):
+    while len({id[:length] for id in made}) < len(made):
         length += 1
-    return {id: id[:length] if _OWN_ID.match(id) else id for id in ids}
+    return {id: id[:length] if is_made(id) else id for id in ids}
 
 
 def about(entry: Entry) -> str:

@@ -80,7 +80,8 @@ class Question:
                 )
             tell(told)
         self._check(conversation)
-        conversation.title = conversation.title or title_of(self.text)
+        if not conversation.messages:
+            conversation.title = title_of(self.text)
         try:
             return self.show(conversation.stream(question_of(self.text, self.parts)))
         except StoreConflictError as error:

@@ -138,7 +138,7 @@ class Starter:
             raise click.UsageError(f"{taken[0]} cannot be given by -o together with --pack")
         if self.prompt is not None and (chosen.prompt.tools or tools):
             options["limits"] = _limits(chosen.prompt.tool_policy.limits())
-        conversation: Conversation = late_import("streamkit.packs").open_pack(
+        conversation: Conversation = late_import("streamkit.packs.opening").open_pack(
             chosen.pack,
             chosen.prompt.key,
             model=model,
