@@ -22,7 +22,7 @@ from streamkit.conversation.turns import ConversationState, Turn
 from streamkit.errors import ConfigError
 from streamkit.values.messages import Message
 
-__all__ = ["conversations"]
+__all__ = ["conversations", "delete", "list_", "show"]
 
 _WIDEST = 24  # columns of an id or a model for which the columns make room
 _SHORTEST = 20  # columns of a title

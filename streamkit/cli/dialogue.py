@@ -19,7 +19,7 @@ from streamkit.cli.starting import Starter, system_of, system_prompt
 from streamkit.conversation.conversation import Conversation
 from streamkit.conversation.turn_stream import TurnStream
 from streamkit.conversation.turns import Turn
-from streamkit.errors import MisuseError, StoreConflictError, StoreError, StreamkitError
+from streamkit.errors import MisuseError, StoreConflictError, StreamkitError
 from streamkit.values.messages import Message
 
 __all__ = ["Dialogue", "about_last", "title_of"]
@@ -168,26 +168,29 @@ class Dialogue:
 
     def _turn(self, start: Callable[[], TurnStream]) -> None:
         """Start a turn, and show its answer."""
+        asked = False
         try:
             with start() as stream:
+                asked = True
                 self._starter.show(stream, self._to, at_once=self._at_once)
-        except StoreConflictError as error:
-            self._refresh(error)
-        except StoreError as error:
-            tell(advised(error))
+        except StoreConflictError:
+            self._refresh("the answer is not kept" if asked else "nothing was sent: ask again, or not")
         except StreamkitError as error:
             tell(advised(error))
         except MisuseError as error:
             tell(str(error))
 
-    def _refresh(self, error: StoreConflictError) -> None:
-        """Take in what another program has made of the conversation meanwhile."""
+    def _refresh(self, done: str) -> None:
+        """Take in what another program has made of the conversation meanwhile.
+
+        Args:
+            done: what that means for what was just tried.
+        """
         conversation, before = self._conversation, len(self._conversation.turns)
         try:
             conversation.refresh()
-        except (StreamkitError, MisuseError) as failure:
-            tell(advised(error))
-            tell(str(failure))
+        except StreamkitError as failure:
+            tell(f"another program has changed this conversation, and it cannot be read again: {advised(failure)}")
             return
         turns = conversation.turns
         if turns and turns[-1].state == "open":
@@ -195,10 +198,8 @@ class Dialogue:
         elif not turns and before:
             tell("another program has deleted or cleared this conversation; what you ask next begins it anew")
         else:
-            tell(
-                f"another program has gone on with this conversation, which has {counted(len(turns), 'turn')} now; "
-                "nothing was sent: ask again, or not"
-            )
+            now = counted(len(turns), "turn")
+            tell(f"another program has gone on with this conversation, which has {now} now; {done}")
             if turns and turns[-1].counts:
                 self._to.note(_end_of(turns[-1]))
 
@@ -241,8 +242,8 @@ class Dialogue:
     def _undo(self, _: str) -> None:
         try:
             undone = self._conversation.undo()
-        except StoreConflictError as error:
-            self._refresh(error)
+        except StoreConflictError:
+            self._refresh("nothing was taken back")
         except MisuseError:
             tell("there is no question to take back")
         else:
@@ -251,8 +252,8 @@ class Dialogue:
     def _clear(self, _: str) -> None:
         try:
             self._conversation.clear()
-        except StoreConflictError as error:
-            self._refresh(error)
+        except StoreConflictError:
+            self._refresh("nothing was forgotten")
         else:
             self._to.note("all that was said is forgotten")
 

@@ -104,7 +104,7 @@ def _close_to_others(path: Path) -> None:
 
 
 class LateStore(Store):
-    """The store of a dialogue: opened while somebody types, and never a reason for the dialogue to end.
+    """The store of one conversation: opened while somebody types, and never a reason for the dialogue to end.
 
     What cannot be saved is told once, and saved with the next turn that can be.
 
@@ -158,7 +158,9 @@ class LateStore(Store):
 
     def load(self, id: str) -> ConversationState | None:
         """See ``Store``."""
-        return self.opened().load(id)
+        state = self.opened().load(id)
+        self._unsaved = None  # what could not be saved is gone with the load
+        return state
 
     def save(self, state: ConversationState, *, expected: int, first_changed: int = 0) -> int:
         """See ``Store``. Where it cannot be saved, that is told, and a version returned as if it were."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from streamkit.cli.dialogue import about_last, title_of
-from streamkit.cli.failures import advised, tell
+from streamkit.cli.failures import tell
 from streamkit.cli.keeping import LateStore
-from streamkit.cli.naming import matching, named
+from streamkit.cli.naming import is_made, matching, named
 from streamkit.cli.output import Sink, one_line
 from streamkit.cli.question import Part, question_of
 from streamkit.cli.starting import Starter
@@ -69,25 +69,23 @@ class Question:
         """Ask in a conversation that is kept, and return the exit code.
 
         Raises:
-            StoreConflictError: another program is asking in it.
+            ConfigError: another program is asking in it, or calls of its last turn wait.
         """
-        if not conversation.turns:
+        if not conversation.turns and not is_made(conversation.id):
             tell(f"a new conversation begins: {one_line(conversation.id)}")
-        elif told := about_last(conversation):
+        if told := about_last(conversation):
+            if conversation.turns[-1].state == "open":
+                raise ConfigError(f"{told}; ask again in a while")
             if conversation.status == "suspended":
-                raise ConfigError(
-                    f"{told}, in the dialogue that streamkit chat --conversation {conversation.id} begins"
-                )
+                raise ConfigError(f"{told}, in the dialogue of streamkit chat --conversation {conversation.id}")
             tell(told)
         self._check(conversation)
         if not conversation.messages:
             conversation.title = title_of(self.text)
         try:
             return self.show(conversation.stream(question_of(self.text, self.parts)))
-        except StoreConflictError as error:
-            raise ConfigError(
-                f"{advised(error)}; another program uses this conversation: ask again in a while"
-            ) from None
+        except StoreConflictError:
+            raise ConfigError("another program has changed this conversation just now; ask again") from None
 
     def ask_once(self, conversation: Conversation, store: LateStore | None) -> int:
         """Ask in a conversation of its own, and keep it afterwards, so that nothing comes before the first token.

@@ -255,6 +255,9 @@ def forecast(city: str) -> str:
 '''
 
 
+FORECAST = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
 def test_a_turn_that_waits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that wait since a program ended are told; /resume asks about them, and the answer goes on."""
     (tmp_path / "mine.py").write_text(MODULE)
@@ -264,7 +267,7 @@ def test_a_turn_that_waits(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
         store = SQLStore(data / "conversations.db")
         with Client() as client:
             chat = client.conversation(
-                "openai/m", tools=[Tool("forecast", parameters={"type": "object"})], store=store, id="weather"
+                "openai/m", tools=[Tool("forecast", parameters=FORECAST)], store=store, id="weather"
             )
             chat.send("Oslo?")
         assert "suspended" == chat.status
@@ -555,7 +558,7 @@ PACK = {
         "forecast": {
             "name": "forecast",
             "description": "The weather of a city",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+            "parameters": FORECAST,
         }
     },
 }
