@@ -535,7 +535,8 @@ class Client:
             id: of the conversation, for the store; by default one of its own.
             on_failure: what becomes of a turn that failed, was cancelled or was left: ``keep`` what was delivered, or
                 ``rollback``.
-            owner: whose it is, for programs that have users; a store lists by it.
+            owner: whose it is, for programs that have users; a store lists by it, and a conversation of another owner
+                is not opened.
             options: arguments of ``stream``, and of ``run`` where there are ``tools``, for all turns.
 
         Raises:

@@ -18,6 +18,7 @@ from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension
+from streamkit.validators.validator import Violation
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
@@ -95,6 +96,7 @@ class TurnStream(ChunkStream):
     def __init__(self, conversation: Conversation, end: TurnEnd) -> None:
         self.conversation = conversation
         self._inner = end.inner
+        self._may_call = end.inner._may_call
         self._end = end
         self._finalizer = weakref.finalize(self, end.drop)
 
@@ -218,6 +220,11 @@ class TurnStream(ChunkStream):
     def error(self) -> BaseException | None:
         """The error that ended the stream, or ``None``."""
         return self._inner.error
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
+        return self._inner.violations
 
     @property
     def stats(self) -> Stats:

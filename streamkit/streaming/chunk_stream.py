@@ -58,8 +58,7 @@ class ChunkStream(ABC):
             return dir_of(self)
 
     _end_told = False  # whether a loop has ended, or recv() has raised ChannelClosed; the consumer's thread writes it
-
-    _many_rounds = False  # whether a reply that calls tools is followed by another one
+    _may_call = False  # whether a reply may call tools instead of answering
 
     # -- for subclasses ----------------------------------------------------------------------------------
 

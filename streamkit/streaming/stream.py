@@ -81,6 +81,7 @@ class Stream(ChunkStream):
         parse = None if output is None else output.parsed
         self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of, parse)
         self._typed = output
+        self._may_call = bool(job.chat.params.get("tools"))
         self._worker: threading.Thread | None = None
         self._overdue = math.inf  # the limit that had passed when the consumer last checked the clock,
         self._overdue_until = math.inf  # and the end of the reader's time to report it

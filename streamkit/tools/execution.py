@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from streamkit.concurrency.own_thread import InterruptibleThread
 from streamkit.concurrency.stop import ReentrantEvent, StopEvent
 from streamkit.tools.calls import PendingCall, failure_text
 from streamkit.tools.context import ToolContext
@@ -28,8 +29,9 @@ _ANY = Media(frozenset({"image", "file"}))  # of a report, which no provider is 
 class _Job:
     """One call of a function, in whichever thread.
 
-    Owner of the fields: the thread that runs the function writes ``ended``, once; the loop's thread ``left``, once.
-    ``_lock`` guards the two, so that a result is taken either in time or never.
+    Owner of the fields: the thread that runs the function writes ``_begun`` and ``ended``, once each; the loop's thread
+    ``left`` and ``_dropped``, once each. ``_lock`` guards the four: a result is taken either in time or never, and a
+    function is either called or dropped.
     """
 
     def __init__(self, pending: PendingCall, context: ToolContext, media: Media) -> None:
@@ -38,12 +40,24 @@ class _Job:
         self.started_at = time.monotonic()
         self.ended = False
         self.left = False
+        self._begun = False
+        self._dropped = False
         self._media = media
         self._lock = threading.RLock()
+
+    def drop(self) -> bool:
+        """Keep the function from being called; return False if it was."""
+        with self._lock:
+            self._dropped = not self._begun
+            return self._dropped
 
     def run(self) -> None:
         """Call the function and keep what comes of it; an exception that is no ``Exception`` goes through."""
         pending = self.pending
+        with self._lock:
+            if self._dropped:
+                return
+            self._begun = True
         assert pending.tool is not None
         assert pending.bound is not None
         try:
@@ -98,7 +112,7 @@ class _Job:
         return True
 
 
-class _ToolThread(threading.Thread):
+class _ToolThread(InterruptibleThread):
     """A daemon thread for one function of the program, which may never end. It has the caller's context variables."""
 
     def __init__(self, job: _Job, on_end: Callable[[_Job], object]) -> None:
@@ -128,9 +142,10 @@ class Execution:
         call_seconds: the limit for each, or ``None``.
         media: what the provider takes in a result.
         context: makes the context for a call: takes the call, its stop event and a function for reports.
-        begin: called before a function; what it raises ends the run, and the function is not called.
-        end: called after a function has ended or was left, with whether it has ended. One that was left has two calls.
-            Where nothing new may begin any more, the thread of the function calls it.
+        begin: called before a function; returns whether to call it. What it raises ends the run.
+        end: called after a function has ended or was left, with whether it has ended; also where it was not called
+            after all. One that was left has two calls. Where nothing new may begin any more, the thread of the function
+            calls it.
         stopped: whether nothing new may begin.
         deadline: the moment, on ``time.monotonic``, until which the consumer waits.
         stop: the run's event; a call with a limit has a child of it.
@@ -147,7 +162,7 @@ class Execution:
         call_seconds: float | None,
         media: Media,
         context: Callable[[PendingCall, StopEvent, Callable[[Any], object]], ToolContext],
-        begin: Callable[[PendingCall], object],
+        begin: Callable[[PendingCall], bool],
         end: Callable[[PendingCall, bool], object],
         stopped: Callable[[], bool],
         deadline: Callable[[], float],
@@ -190,9 +205,9 @@ class Execution:
 
     def _run_here(self, pending: PendingCall) -> None:
         __tracebackhide__ = True
-        self._begin(pending)
         try:
-            self._job(pending, self._stop).run()
+            if self._begin(pending):
+                self._job(pending, self._stop).run()
         finally:
             self._end(pending, True)
 
@@ -214,7 +229,6 @@ class Execution:
             )
             news.set()
 
-        pending.state = "running"
         job = _Job(pending, self._context(pending, stop, report), self._media)
         return job
 
@@ -242,22 +256,35 @@ class Execution:
     def _start(self, waiting: deque[PendingCall]) -> None:
         """Start as many functions as may run at once."""
         while waiting and len(self._jobs) < self._parallel and not self._stopped():
-            pending = waiting.popleft()
-            self._begin(pending)
-            stop = self._stop if self._call_seconds is None else self._stop.child()
-            job = self._job(pending, stop)
-            self._jobs[pending] = job
-            try:
-                _ToolThread(job, self._thread_ended).start()
-            except RuntimeError as error:  # out of threads
-                del self._jobs[pending]
-                pending.exception = error
-                text = f"The function was not called: {error}."
-                pending.answer(Content(text), error="exception", state="not begun")
-                self._end(pending, True)
+            self._start_one(waiting.popleft())
         limit = self._call_seconds
         if limit is not None:
             self.next_check = min((job.started_at + limit for job in self._jobs.values()), default=math.inf)
+
+    def _start_one(self, pending: PendingCall) -> None:
+        thread: _ToolThread | None = None
+        try:
+            if not self._begin(pending):
+                return
+            stop = self._stop if self._call_seconds is None else self._stop.child()
+            job = self._jobs[pending] = self._job(pending, stop)
+            thread = _ToolThread(job, self._thread_ended)
+        finally:
+            if thread is None:
+                self._end(pending, True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # out of threads
+            del self._jobs[pending]
+            pending.exception = error
+            text = f"The function was not called: {error}."
+            pending.answer(Content(text), error="exception", state="not begun")
+            self._end(pending, True)
+        except BaseException:  # a signal handler's; the thread may have been started, or not
+            if job.drop():
+                pending.state = "not begun"
+                self._end(pending, True)
+            raise
 
     def _settle(self) -> None:
         """Take functions that have ended, or whose time is over, out of those that run."""

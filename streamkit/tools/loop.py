@@ -129,8 +129,8 @@ class Loop(Ending):
     Owner of the fields: the consumer's thread alone uses ``_steps``, ``_until``, ``_last``, ``_spent``, ``_execution``,
     ``_conversation`` and ``_used``. It replaces ``_rounds``, ``_at_end``, ``_unanswered`` and ``_suspension``; any
     thread may read these, each by a single read. Any thread may set ``halted``, from False to True. ``_claiming``
-    guards ``_unfinished`` and ``_released``. The events have locks of their own, and ``Ending`` says who owns the end.
-    The others never change.
+    guards ``_unfinished``, ``_moving``, ``_marked`` and ``_released``. The events have locks of their own, and
+    ``Ending`` says who owns the end. The others never change.
 
     Args:
         plan: what was asked for.
@@ -172,6 +172,8 @@ class Loop(Ending):
         self._conversation: tuple[Any, ...] | None = None
         self._claiming = threading.RLock()
         self._unfinished: set[PendingCall] = set()  # whose function has begun and not ended, as far as is known
+        self._moving = False
+        self._marked = False
         self._released = False
         self._last: Chunk | None = None
         self._at_end: Status | None = None
@@ -626,34 +628,49 @@ class Loop(Ending):
             if claim is not None and pending.take_up(claim, None, self._plan.media):
                 self._claim(pending, "done")
 
-    def _claim_running(self, pending: PendingCall) -> None:
+    def _claim_running(self, pending: PendingCall) -> bool:
+        """Say that a function begins; return whether it still may."""
         with self._claiming:
-            self._claim(pending, "running")
             self._unfinished.add(pending)
+            self._moving = True  # a signal handler that cancels meanwhile gives nothing up
+            try:
+                self._claim(pending, "running")
+                if not self._stopped():
+                    pending.state = "running"
+            finally:
+                self._moving = False
+                if pending.state != "running":
+                    self._close_claim(pending)
+                    if self._ended_at is not None:
+                        self._release()
+        return pending.state == "running"
 
     def _claim_done(self, pending: PendingCall, over: bool) -> None:
-        """Keep the result of a function that has ended, or that was left and runs on.
+        """Keep the result of a function that has ended; one that was left runs on.
 
         Threads: the consumer's; after the end of the run that of the function.
         """
         with self._claiming:
             if not over or pending not in self._unfinished:
                 return
-            if self._ended_at is None:
-                if pending.result is not None and pending.state != "running":  # it may have been interrupted, or left
-                    self._claim(pending, "done")
+            if self._ended_at is None and pending.result is not None and pending.state != "running":
+                self._claim(pending, "done")  # what fails ends the run
                 self._unfinished.discard(pending)
-            else:
-                self._close_claim(pending)
+                return
+            self._close_claim(pending)
+            if self._ended_at is not None:
                 self._release()
 
     def _close_claim(self, pending: PendingCall) -> None:
-        """Keep the result of a function that has ended after the run has; what fails then is only logged."""
+        """Keep what became of a call whose function is over, or was not begun after all; a failure is only logged."""
         self._unfinished.discard(pending)
-        if pending.result is None or pending.state == "running":
+        if pending.state == "running":
             return
+        before: ClaimState = "waiting" if pending.decision is None else "approved"
         try:
-            self._claim(pending, "done")
+            self._claim(pending, before if pending.result is None else "done")
+        except StoreConflictError:
+            pass  # an interrupt has hidden that it was written already
         except Exception as error:
             kind, name = type(error).__name__, pending.call.name
             _log.warning("the result of a call of the tool %s could not be kept in claims=: %s", name, kind)
@@ -664,16 +681,16 @@ class Loop(Ending):
         if claims is None or not self._id:
             return
         with self._claiming:
-            if self.status not in ("complete", "suspended"):
+            ended_in_order = self.status in ("complete", "suspended")
+            if not ended_in_order:
                 for pending in tuple(self._unfinished):  # some may have ended when nobody looked any more
-                    if pending.result is not None and pending.state != "running":
+                    if pending.state != "running" and not self._moving:
                         self._close_claim(pending)
-                if self._unfinished:
-                    return
-            if self._released:
+            if self._released or self._moving or (self._unfinished and not ended_in_order):
                 return
-            if self._suspended is not None and self.status in ("complete", "suspended"):
+            if self._suspended is not None and ended_in_order and not self._marked:
                 claims.move(self._id, "", "waiting", "done")
+                self._marked = True
             claims.release(self._id)
             self._released = True
             if self._suspended is None and self.status != "suspended":

@@ -60,7 +60,7 @@ class Run(ChunkStream):
         to_input_list = Elsewhere("run.messages has those to append to the history that was passed")
         interruptions = Elsewhere("the calls that wait are run.suspension.waiting")
 
-    _many_rounds = True
+    _may_call = True
 
     def __init__(self, loop: Loop, stop: StopEvent | threading.Event | None) -> None:
         self._loop = loop

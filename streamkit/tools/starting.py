@@ -148,13 +148,17 @@ def resume_run(
             f"the suspension {suspension.id} is being resumed already, in this process or in another one; "
             "nothing was done here"
         )
+    loop: Loop | None = None
     try:
         calls = _calls(suspension, made, plan)
         loop = Loop(plan, stop, (suspension, calls), suspension.id)
+        return Run(loop, stop)
     except BaseException:
-        plan.claims.release(suspension.id)
+        if loop is None:
+            plan.claims.release(suspension.id)
+        else:
+            loop.cancel()  # which releases it
         raise
-    return Run(loop, stop)
 
 
 def _plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from streamkit.validators.automaton import Automaton, fold
+from streamkit.validators.automaton import Automaton
 from streamkit.validators.options import texts_of
 from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
@@ -30,7 +30,7 @@ class Contains(Stepwise):
     def __init__(self, texts: Iterable[str], **options: Any) -> None:
         super().__init__(**options)
         self.texts = texts_of(texts, self.name, self._given)
-        self._automaton = Automaton([fold(text) for text in self.texts])
+        self._automaton = Automaton(self.texts)
 
     def begin(self) -> Checker:
         """Return what judges the next text."""
@@ -78,8 +78,7 @@ class RequiredFields(Contains):
 class _ContainsChecker(Checker):
     def __init__(self, texts: tuple[str, ...], automaton: Automaton, *, all_of: bool) -> None:
         self._texts = texts
-        self._automaton = automaton
-        self._node = automaton.root
+        self._state = automaton.start
         self._missing = set(range(len(texts)))
         self._all_of = all_of
         self._passed = False
@@ -97,12 +96,12 @@ class _ContainsChecker(Checker):
         return Verdict(0, f"it lacks {missing.join(repr(self._texts[number]) for number in sorted(self._missing))}")
 
     def _look(self, piece: str) -> None:
-        node, step = self._node, self._automaton.step
-        for symbol in fold(piece):
-            node = step(node, symbol)
-            if node.found:
-                self._missing.difference_update(node.found)
+        state = self._state
+        for character in piece:
+            state = state[character]
+            if state.found:
+                self._missing.difference_update(state.found)
                 if not self._all_of or not self._missing:
                     self._passed = True
                     return
-        self._node = node
+        self._state = state

@@ -49,11 +49,12 @@ class _Watch:
         broken: a violation that is kept until the end of the text.
     """
 
-    __slots__ = ("add", "broken", "reports", "validator")
+    __slots__ = ("add", "broken", "reports", "validator", "whole")
 
     def __init__(self, validator: Validator) -> None:
         self.validator = validator
         self.add = validator.begin().add
+        self.whole = validator.whole
         self.reports = validator.on_violation == "report"
         self.broken: Verdict | None = None
 
@@ -82,7 +83,7 @@ class Judge:
         self._round = round
         self._may_call = may_call
         self._violations = violations
-        self._watches = [_Watch(validator) for validator in validators]
+        self._watches = tuple(_Watch(validator) for validator in validators)
 
     def add(self, piece: str, final: bool) -> Violation | None:
         """Take in more of the text.
@@ -96,16 +97,17 @@ class Judge:
         """
         self._length += len(piece)
         shown, first = self._length, None
-        for watch in tuple(self._watches):
-            whole = watch.validator.whole
-            if final and self.calls and whole:
+        for watch in self._watches:
+            if final and self.calls and watch.whole:
                 continue
-            verdict = watch.broken or checked(watch.validator, watch.add(piece, final))
+            verdict = watch.broken or watch.add(piece, final)
+            if verdict.__class__ is not Verdict:
+                verdict = checked(watch.validator, verdict)
             if verdict.violation is not None:
-                if whole and self._may_call and not final:
+                if watch.whole and self._may_call and not final:
                     watch.broken = verdict
                 elif watch.reports:
-                    self._watches.remove(watch)
+                    self._watches = tuple(each for each in self._watches if each is not watch)
                     self._violations.append(self._violation(watch.validator, verdict))
                 elif first is None or verdict.shown < first[1].shown:
                     first = watch.validator, verdict

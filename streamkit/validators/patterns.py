@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ __all__ = ["Regex"]
 
 _LONGEST = 100_000  # characters; a pattern that can match more is taken for one without a limit
 _SHORT = 4096  # characters of text that are searched again with each piece, where a match has no limit
-_GROWTH = 8  # a longer text is searched again once it has grown by this part of its length
+_SMALL = 1000  # characters; a match that can be longer is not looked for with each piece
+_GROWTH = 8  # what is longer is searched again once an eighth of its length has come
 
 
 class Regex(Stepwise):
@@ -72,49 +74,64 @@ class _Reach:
     behind: int = 1
 
 
-class _Search:
+class _Search(ABC):
     """Finds the first match that is certain.
 
     Args:
         pattern: what to look for.
         reach: of the same.
+
+    Attributes:
+        length: of the text so far.
+        searched: how much of it was searched.
     """
 
     def __init__(self, pattern: re.Pattern[str], reach: _Reach) -> None:
         self._pattern = pattern
         self._reach = reach
-        self.length = 0  # of the text so far
+        self.length = self.searched = 0
 
+    @abstractmethod
     def add(self, piece: str, final: bool) -> tuple[int, int] | None:
         """Take in more text; return the span of a match that stays one, whatever follows."""
-        raise NotImplementedError
 
-    def _certain(self, match: re.Match[str] | None, length: int, final: bool) -> bool:
-        return match is not None and (final or not self._reach.ahead or match.end() < length)
+    def _found(self, text: str, start: int, final: bool) -> tuple[int, int] | None:
+        """Search what is kept, which ends where the text ends so far."""
+        self.searched = self.length
+        match = self._pattern.search(text, start)
+        if match is None or not (final or not self._reach.ahead or match.end() < len(text)):
+            return None
+        offset = self.length - len(text)
+        return offset + match.start(), offset + match.end()
 
 
 class _WindowSearch(_Search):
-    """Keeps only so much text as a match and what it looks at can be long."""
+    """Keeps only so much text as a match and what it looks at can be long.
+
+    Where that is much it is not searched with each piece, but with so many that the cost of a character stays small.
+    """
 
     def __init__(self, pattern: re.Pattern[str], reach: _Reach) -> None:
         super().__init__(pattern, reach)
         assert reach.longest is not None
         self._width = reach.longest + reach.ahead
-        self._kept = ""
+        self._step = self._width // _GROWTH if self._width > _SMALL else 0
+        self._pieces: list[str] = []
         self._from = 0  # in what is kept: no match that is not known begins before
 
     def add(self, piece: str, final: bool) -> tuple[int, int] | None:
-        kept = self._kept + piece
+        self._pieces.append(piece)
         self.length += len(piece)
-        offset = self.length - len(kept)
-        match = self._pattern.search(kept, self._from)
-        if match is not None and self._certain(match, len(kept), final):
-            return offset + match.start(), offset + match.end()
-        begin = max(self._from, len(kept) - self._width)
-        # At least one character stays before it, or ``^`` would match in the middle of the text.
-        cut = max(0, begin - max(1, self._reach.behind))
-        self._kept, self._from = kept[cut:], begin - cut
-        return None
+        if self.length - self.searched < self._step and not final:
+            return None
+        kept = "".join(self._pieces)
+        span = self._found(kept, self._from, final)
+        if span is None:
+            begin = max(self._from, len(kept) - self._width)
+            # At least one character stays before it, or ``^`` would match in the middle of the text.
+            cut = max(0, begin - max(1, self._reach.behind))
+            self._pieces, self._from = [kept[cut:]], begin - cut
+        return span
 
 
 class _WholeSearch(_Search):
@@ -123,21 +140,16 @@ class _WholeSearch(_Search):
     def __init__(self, pattern: re.Pattern[str], reach: _Reach) -> None:
         super().__init__(pattern, reach)
         self._pieces: list[str] = []
-        self._due = 0  # the length at which to search again
 
     def add(self, piece: str, final: bool) -> tuple[int, int] | None:
         self._pieces.append(piece)
         self.length += len(piece)
-        if not final and (self._reach.at_end or self.length < self._due):
+        step = self.searched // _GROWTH if self.searched >= _SHORT else 0
+        if not final and (self._reach.at_end or self.length - self.searched < step):
             return None
         text = "".join(self._pieces)
         self._pieces = [text]
-        if self.length >= _SHORT:
-            self._due = self.length + self.length // _GROWTH
-        match = self._pattern.search(text)
-        if match is not None and self._certain(match, len(text), final):
-            return match.span()
-        return None
+        return self._found(text, 0, final)
 
 
 class _ExpectChecker(Checker):
@@ -165,7 +177,7 @@ class _ForbidChecker(Checker):
 
     def add(self, piece: str, final: bool) -> Verdict:
         span = self._search.add(piece, final)
-        length, hold = self._search.length, self._hold
+        length, hold = self._search.searched, self._hold
         if span is None:
             return seen(length if final else 0 if hold is None else max(0, length - hold))
         shown = 0 if hold is None else min(span[0], max(0, length - hold))

@@ -13,6 +13,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,7 +28,7 @@ from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.validators.judge import Judge, validators_in
 from streamkit.validators.validator import Validator, Violation
-from streamkit.values.chunks import Chunk, Usage
+from streamkit.values.chunks import Chunk, Usage, set_round, text_chunk
 from streamkit.values.completion import Completion, Fold
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Validated(ChunkStream):
     def __init__(self, stream: ChunkStream, validators: Iterable[Validator]) -> None:
         self._validators = tuple(each for each in validators_in(validators) if each.direction != "input")
         self._inner = stream
-        self._many_rounds = stream._many_rounds
+        self._may_call = stream._may_call
         self._violations: list[Violation] = []
         self._reception = _Reception(stream)
         self._judge = self._new_judge(0)
@@ -89,7 +90,7 @@ class Validated(ChunkStream):
         self._ending: tuple[Status, BaseException | None] | None = None  # what comes after the last chunk in _out
 
     def _new_judge(self, round: int) -> Judge:
-        return Judge(self._validators, round, self._many_rounds, self._violations)
+        return Judge(self._validators, round, self._may_call, self._violations)
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
@@ -120,7 +121,12 @@ class Validated(ChunkStream):
             if self._ending is not None:
                 reception.settle(*self._ending)
                 break
-            self._pull(None if until == math.inf else max(0.0, until - time.monotonic()))
+            if until == math.inf:
+                self._pull(None)
+                continue
+            self._pull(max(0.0, until - time.monotonic()))
+            if not out and self._ending is None and time.monotonic() >= until:
+                raise queue.Empty  # chunks may come for ever of which nothing may be seen
         error = reception.error
         if error is not None:
             raise error.with_traceback(reception.traceback)
@@ -147,39 +153,27 @@ class Validated(ChunkStream):
         A chunk that an interrupt has lost, after it was taken, would leave a gap in what is judged. So any ends it.
         """
         __tracebackhide__ = True
+        judging = False
         try:
-            self._pull_or_fail(seconds)
-        except Exception:
-            raise
+            chunk = self._inner.take(seconds)
+            judging = True
+            if chunk is None:
+                self._end()
+            else:
+                self._judge_chunk(chunk)
+        except Exception as error:
+            if judging:  # a validator's own; what was let out before was allowed
+                self._inner.cancel()
+                self._held.clear()
+                self._reception.traceback = error.__traceback__
+                self._ending = "error", error
+            elif isinstance(error, queue.Empty) or self._inner.status == "open":
+                raise
+            else:
+                self._fail(error)
         except BaseException as error:  # Ctrl-C or the time limit of a worker process
             self._interrupted(error)
             raise
-
-    def _pull_or_fail(self, seconds: float | None) -> None:
-        __tracebackhide__ = True
-        try:
-            chunk = self._inner.take(seconds)
-        except queue.Empty:
-            raise
-        except Exception as error:
-            if self._inner.status == "open":
-                raise
-            self._judging(self._fail, error)
-            return
-        if chunk is None:
-            self._judging(self._end)
-        else:
-            self._judging(self._judge_chunk, chunk)
-
-    def _judging(self, step: Callable[..., None], *arguments: Any) -> None:
-        """Take a step in which validators are asked; what one of them raises ends the stream."""
-        try:
-            step(*arguments)
-        except Exception as error:  # what was let out before was allowed
-            self._inner.cancel()
-            self._held.clear()
-            self._reception.traceback = error.__traceback__
-            self._ending = "error", error
 
     def _judge_chunk(self, chunk: Chunk) -> None:
         if chunk.round != self._round:
@@ -190,12 +184,17 @@ class Validated(ChunkStream):
             if self._judged:
                 self._begin(chunk.round)
             violation = self._judge.add(chunk.text, False)
-            self._held.append(chunk)
-            self._let_out()
+            length = len(chunk.text)
+            if not self._held and self._judge.shown - self._given >= length:
+                self._given += length
+                self._out.append(chunk)  # as _let_out does, in the case that is the most frequent by far
+            else:
+                self._held.append(chunk)
+                self._let_out()
             if violation is not None:
                 self._cut(violation)
             return
-        if chunk.type == "tool_call":
+        if chunk.type == "tool_call" and not chunk.index:
             self._judge.calls = True
         elif chunk.type in _ENDS_TEXT and self._ends_badly(chunk):
             return
@@ -228,15 +227,14 @@ class Validated(ChunkStream):
                 end = length if everything else min(length, done + shown - self._given)
                 if end < length:
                     if end > done:
-                        piece = chunk.text[done:end]
-                        out.append(Chunk("text", piece, id=chunk.id, model=chunk.model, round=chunk.round))
+                        out.append(_part(chunk, done, end))
                         self._given += end - done
                         self._given_of_first = end
                     return
                 self._given += length - done
                 self._given_of_first = 0
                 if done:
-                    chunk = attrs.evolve(chunk, text=chunk.text[done:])
+                    chunk = _part(chunk, done, length)
             out.append(chunk)
             held.popleft()
 
@@ -272,10 +270,7 @@ class Validated(ChunkStream):
     def _end(self) -> None:
         """The stream inside has ended without an error."""
         status = self._inner.status
-        if status == "cancelled":
-            self._out.clear()
-            self._ending = status, None
-        elif not self._ends_badly():
+        if status == "cancelled" or not self._ends_badly():
             self._ending = status, None
 
     def _fail(self, error: Exception) -> None:
@@ -283,8 +278,9 @@ class Validated(ChunkStream):
         self._ending = self._inner.status, error
         if not self._judged:
             self._judged = True
-            violation = self._judge.add("", True)
-            self._let_out(everything=violation is None)
+            with suppress(Exception):  # of a validator's own: the stream's error says more
+                violation = self._judge.add("", True)
+                self._let_out(everything=violation is None)
         self._held.clear()
 
     # -- several at once ---------------------------------------------------------------------------------
@@ -386,6 +382,18 @@ class Validated(ChunkStream):
         return f"<{type(self).__name__} {self.status}, {len(self._violations)} violations, of {self._inner!r}>"
 
 
+def _part(chunk: Chunk, start: int, end: int) -> Chunk:
+    """Return a part of a chunk of text. What is not the text's own comes with the last part."""
+    last = end == len(chunk.text)
+    if last and (chunk.provider_data or chunk.finish_reason):
+        return attrs.evolve(chunk, text=chunk.text[start:])
+    raw, usage = (chunk.raw, chunk.usage) if last else (None, None)
+    part = text_chunk(chunk.text[start:end], 0, raw, chunk.id, chunk.model, usage)
+    if chunk.round:
+        set_round(part, chunk.round)
+    return part
+
+
 class ValidatedStream(Validated, Stream):
     """A ``Stream`` whose text is judged before it shows; see ``Validated``. It takes its chunks from another stream.
 
@@ -394,12 +402,16 @@ class ValidatedStream(Validated, Stream):
 
 
 class _Delivered:
-    """Delivered chunks, and the number of the first of them. Replaced as one; the consumer's thread alone appends."""
+    """Delivered chunks, the number of the first, and the round before it.
 
-    __slots__ = ("chunks", "start")
+    Replaced as one; the consumer's thread alone appends.
+    """
 
-    def __init__(self, start: int) -> None:
+    __slots__ = ("chunks", "round", "start")
+
+    def __init__(self, start: int, round: int) -> None:
         self.start = start
+        self.round = round
         self.chunks: list[Chunk] = []
 
 
@@ -410,7 +422,6 @@ class _Reception(Ending):
     alone. That thread writes ``traceback``, and the one that closes the stream ``closed_early``.
 
     Attributes:
-        round: that of the last chunk that was delivered; written by the consumer's thread.
         closed_early: whether the stream was closed, or a loop over it was left, before its end.
         traceback: where a validator of the user's own has failed.
     """
@@ -421,8 +432,7 @@ class _Reception(Ending):
         self._inner = inner
         self._pid = os.getpid()
         self._fold = Fold(so_far.provider, so_far.model, None if output is None else output.parsed)
-        self._delivered = _Delivered(0)
-        self.round = 0
+        self._delivered = _Delivered(0, 0)
         self.closed_early = False
         self.traceback: Any = None
 
@@ -431,15 +441,21 @@ class _Reception(Ending):
         """Whether this is a forked child's copy of its parent's stream."""
         return self._inner.inherited
 
+    @property
+    def round(self) -> int:
+        """The round of the last chunk that was delivered."""
+        delivered = self._delivered
+        last = delivered.chunks[-1:]
+        return last[0].round if last else delivered.round
+
     def deliver(self, chunk: Chunk) -> None:
         """Count a chunk as delivered."""
         delivered = self._delivered
         delivered.chunks.append(chunk)
-        self.round = chunk.round
         if len(delivered.chunks) >= _MANY:
             with self._lock:
                 self._catch_up_locked()
-                self._delivered = _Delivered(self._fold.count)
+                self._delivered = _Delivered(self._fold.count, chunk.round)
 
     def _catch_up_locked(self) -> None:
         delivered, folded = self._delivered, self._fold.count

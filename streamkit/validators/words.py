@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from streamkit.errors import ConfigError
-from streamkit.validators.automaton import BOUNDARY, Automaton, Node, fold, is_word, with_boundaries
+from streamkit.validators.automaton import Automaton, State
 from streamkit.validators.options import texts_of
 from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
 
@@ -36,94 +36,46 @@ class BannedWords(Stepwise):
         if match not in ("word", "substring"):
             raise ConfigError(f"{self.name}: match is 'word' or 'substring', not {match!r}")
         self.match = match
-        between = match == "word"
-        self._automaton = Automaton([with_boundaries(word) if between else fold(word) for word in self.words])
+        self._automaton = Automaton(self.words, between=match == "word")
 
     def begin(self) -> Checker:
         """Return what judges the next text."""
-        return (_WordChecker if self.match == "word" else _SubstringChecker)(self.words, self._automaton)
+        return _WordsChecker(self.words, self._automaton)
 
 
-class _SubstringChecker(Checker):
-    """Looks for the words anywhere.
-
-    Args:
-        words: as they were given, for the reason.
-        automaton: of the same.
-    """
-
+class _WordsChecker(Checker):
     def __init__(self, words: tuple[str, ...], automaton: Automaton) -> None:
         self._words = words
-        self._root = automaton.root
-        self._node = automaton.root
+        self._state = automaton.start
         self._length = 0  # of the text so far
 
     def add(self, piece: str, final: bool) -> Verdict:
-        node, root = self._node, self._root
-        for number, symbol in enumerate(fold(piece), self._length + 1):
-            following = node.next.get(symbol)  # as Automaton.step, without the call
-            while following is None and node is not root:
-                node = node.fall_back
-                following = node.next.get(symbol)
-            if following is not None:
-                node = following
-                if node.found:
-                    return self._violation(node, number)
-        self._node = node
+        state = self._state
+        for character in piece:
+            state = state[character]
+            if state.found:
+                return self._found(piece)
+        self._state = state
         self._length += len(piece)
-        return seen(self._length if final else self._length - node.length)
+        if final:
+            found = state.at_end()
+            return self._violation(found, state, self._length) if found else seen(self._length)
+        return seen(self._length - state.length)
 
-    def _violation(self, node: Node, length: int) -> Verdict:
+    def _found(self, piece: str) -> Verdict:
+        """Return the verdict on a piece with which a word becomes whole."""
+        state, length = self._state, self._length
+        for character in piece:
+            state = state[character]
+            if state.found:
+                break
+            length += 1
+        return self._violation(state.found, state, length if state.late else length + 1)
+
+    def _violation(self, found: tuple[int, ...], state: State, length: int) -> Verdict:
         """Return the verdict on a text of this length that ends with a word.
 
-        Where it may also be the beginning of a longer one, what would belong to that one is not shown either.
+        Where it may also be the end of the beginning of a longer one, that is not shown either.
         """
-        word = self._words[node.found[0]]
-        return Verdict(length - node.length, f"it contains {word!r}", (length - len(word), length))
-
-
-class _WordChecker(_SubstringChecker):
-    """Looks for the words between boundaries."""
-
-    def __init__(self, words: tuple[str, ...], automaton: Automaton) -> None:
-        super().__init__(words, automaton)
-        self._in_word = False
-        self._step = automaton.step
-
-    def add(self, piece: str, final: bool) -> Verdict:
-        node, in_word, root, kinds = self._node, self._in_word, self._root, _kinds
-        for number, symbol in enumerate(fold(piece), self._length):
-            if kinds[symbol] is in_word:
-                if in_word and node is root:
-                    continue  # inside of a word, where none begins
-            else:
-                in_word = not in_word
-                node = self._step(node, BOUNDARY)
-                if node.found:
-                    return self._violation(node, number)
-            following = node.next.get(symbol)  # as Automaton.step, without the call
-            while following is None and node is not root:
-                node = node.fall_back
-                following = node.next.get(symbol)
-            if following is not None:
-                node = following
-                if node.found:
-                    return self._violation(node, number + 1)
-        length = self._length + len(piece)
-        if final and in_word:
-            node = self._step(node, BOUNDARY)
-            if node.found:
-                return self._violation(node, length)
-        self._node, self._in_word, self._length = node, in_word, length
-        return seen(length if final else length - node.length)
-
-
-class _Kinds(dict[str, bool]):
-    """Whether a character is one of a word, by the character."""
-
-    def __missing__(self, character: str) -> bool:
-        found = self[character] = is_word(character)
-        return found
-
-
-_kinds = _Kinds()
+        word = self._words[found[0]]
+        return Verdict(length - state.length, f"it contains {word!r}", (length - len(word), length))

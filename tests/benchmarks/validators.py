@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 
+from streamkit import ChunkStream
 from streamkit.validators import (
     BannedWords,
     Contains,
@@ -20,7 +21,9 @@ from streamkit.validators import (
     MinLength,
     Regex,
     Validator,
+    validated,
 )
+from tests.unit.scripted import Scripted, texts
 
 SIZE = 1_000_000  # characters of the longer text
 CHUNK = 5  # characters
@@ -74,6 +77,15 @@ def judged(validator: Validator, text: str) -> float:
     return time.process_time() - started
 
 
+def delivered(wrap: Callable[[ChunkStream], ChunkStream]) -> float:
+    """Return the microseconds that a chunk of a given stream takes until it is delivered."""
+    stream = wrap(Scripted(texts(*(TEXT[start : start + CHUNK] for start in range(0, SIZE // 4, CHUNK)))))
+    started, count = time.process_time(), 0
+    while stream.take() is not None:
+        count += 1
+    return (time.process_time() - started) / count * 1e6
+
+
 def main() -> None:
     """Print the figures."""
     print(f"{'':20} {'100 KB':>9} {'1 MB':>9} {'ratio':>7} {'a chunk':>10}")
@@ -83,6 +95,12 @@ def main() -> None:
         long = min(judged(validator, text[:SIZE]) for _ in range(2))
         chunk = long / (min(len(text), SIZE) / CHUNK) * 1e6
         print(f"{name:20} {short * 1e3:6.1f} ms {long * 1e3:6.1f} ms {long / short:7.1f} {chunk:7.2f} us")
+
+    bare = min(delivered(lambda stream: stream) for _ in range(3))
+    print("\na chunk through a validated stream, beyond what the stream inside takes:")
+    for name, rules in (("no validators", []), ("100 banned words", [BannedWords(BANNED)])):
+        more = min(delivered(lambda stream, rules=rules: validated(stream, rules)) for _ in range(3)) - bare
+        print(f"{name:20} {more:7.2f} us")
 
 
 if __name__ == "__main__":

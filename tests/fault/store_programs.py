@@ -177,8 +177,9 @@ def _talk_in_store(server_url: str, store_url: str, tell: Teller, first: int) ->
 
 
 def _talk_to_file(server_url: str, path: str, tell: Teller, first: int) -> None:
-    client = client_of(server_url)
-    chat = Conversation.load(path, client=client) if os.path.exists(path) else client.conversation("openai/m")
+    client, large = client_of(server_url), {"unused": "x" * 2_000_000}  # so that writing the file takes its time
+    exists = os.path.exists(path)
+    chat = Conversation.load(path, client=client) if exists else client.conversation("openai/m", variables=large)
 
     def save() -> None:
         tell("before the answer")

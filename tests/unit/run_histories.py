@@ -33,10 +33,12 @@ def bridged(family: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]
     """Return a copy with what adapters change on what they send: it would be untrue in the history.
 
     Arguments that are no object become an empty one; Mistral and Bedrock's stricter models, which refuse a user's
-    message right after a tool's, get an assistant's in between.
+    message right after a tool's, get an assistant's in between. A reply of nothing is not sent.
     """
     sent: list[dict[str, Any]] = []
     for message in copy.deepcopy(messages):
+        if message["role"] == "assistant" and not message.get("tool_calls") and not message["content"].strip():
+            continue
         for call in message.get("tool_calls", ()):
             if not _is_object(call["function"]["arguments"]):
                 call["function"]["arguments"] = "{}"

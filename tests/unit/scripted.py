@@ -29,9 +29,9 @@ class Scripted(ChunkStream):
         chunks: Iterable[Chunk | None],
         error: StreamError | None = None,
         status: Status = "complete",
-        many_rounds: bool = False,
+        may_call: bool = False,
     ) -> None:
-        self._many_rounds = many_rounds
+        self._may_call = may_call
         self._left = deque(chunks)
         self._taken: list[Chunk] = []
         self._end: tuple[Status, StreamError | None] = status, error

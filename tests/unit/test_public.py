@@ -125,7 +125,7 @@ print(json.dumps({
     "names": sorted(set(dir(streamkit)) & {"testing", "cli"}),
 }))
 """
-EXTRAS = {"click", "rich", "flask", "redis", "opentelemetry", "IPython", "ipywidgets", "gevent", "tqdm"}
+EXTRAS = {"click", "rich", "flask", "redis", "sqlalchemy", "opentelemetry", "IPython", "ipywidgets", "gevent", "tqdm"}
 TOOLS = {
     "pytest",
     "_pytest",

@@ -95,12 +95,20 @@ class Round:
         return Reply(events if self.cut is None else [*events[: self.cut], Cut()])
 
 
+WAITING = [call for call in CALLS if call[0] in ("asks", "hand")]
+
+
+def rarely(strategy: st.SearchStrategy[Any], otherwise: Any = None) -> st.SearchStrategy[Any]:
+    """Return a strategy that is one in six times another one, and else a single value."""
+    return st.integers(0, 5).flatmap(lambda number: st.just(otherwise) if number else strategy)
+
+
 ROUNDS = st.builds(
     Round,
     st.sampled_from(["", "Hm.", " "]),
-    st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(IDS)), max_size=4),
+    st.lists(st.tuples(st.sampled_from(CALLS) | st.sampled_from(WAITING), st.sampled_from(IDS)), max_size=4),
     st.sampled_from(["tool_calls", "stop", "length", "content_filter"]),
-    st.none() | st.none() | st.none() | st.integers(1, 8),
+    rarely(st.integers(1, 8)),
 )
 DECISIONS = st.sampled_from(
     [None, True, False, Approved({"number": 9}), Rejected("no"), Answered("by hand"), Answered(None), Answered("")]
@@ -123,25 +131,26 @@ class Script:
     cancel_at: int | None
 
 
+LIMITS = st.builds(
+    RunLimits,
+    rounds=st.sampled_from([None, 1, 2, 3]),
+    calls=st.sampled_from([None, 3, 5]),
+    repeats=st.sampled_from([None, 1, 2]),
+    call_seconds=st.sampled_from([None, None, 0.005]),
+    tokens=st.sampled_from([None, None, 40]),
+)
 SCRIPTS = st.builds(
     Script,
     st.sampled_from(BEFORE),
     st.lists(ROUNDS, min_size=1, max_size=4),
     st.sampled_from(["All done.", "", " ", "error"]),
     st.sampled_from([1, 1, 3]),
-    st.sampled_from([False, False, False, True]),
-    st.builds(
-        RunLimits,
-        rounds=st.sampled_from([None, 1, 2, 3]),
-        calls=st.sampled_from([None, 3, 5]),
-        repeats=st.sampled_from([None, 1, 2]),
-        call_seconds=st.sampled_from([None, None, 0.005]),
-        tokens=st.sampled_from([None, None, 40]),
-    ),
-    st.sampled_from([None, None, True, False, Answered("ok"), Approved({"wrong": 1}), "raises"]),
+    rarely(st.just(True), False),
+    rarely(LIMITS, RunLimits()),
+    rarely(st.sampled_from([True, False, Answered("ok"), Approved({"wrong": 1}), "raises"])),
     st.lists(DECISIONS, max_size=3),
-    st.lists(st.lists(DECISIONS, max_size=4), max_size=2),
-    st.none() | st.integers(1, LONGEST),
+    st.lists(st.lists(DECISIONS, max_size=4), min_size=1, max_size=2),
+    rarely(st.integers(1, LONGEST)),
 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import json
 import pickle
 import re
 from typing import Any
@@ -48,7 +50,7 @@ from streamkit.validators import (
 )
 from streamkit.validators.stream import Validated
 from tests.unit.scripted import DONE, Scripted, texts
-from tests.unit.support import split_at
+from tests.unit.support import run_program, split_at
 
 SECRET = BannedWords(["password"])
 CALL = Chunk("tool_call", tool_call=ToolCallDelta(0, "c1", "look", "{}"))
@@ -243,15 +245,15 @@ class TestWhatIsJudged:
     def test_each_round_anew(self) -> None:
         """A word that begins in one round and ends in the next is none, and lengths are counted anew."""
         chunks = [*texts("1234pass"), CALL, RESULT, *texts("word, 56", round=1), attrs_round(DONE, 1)]
-        stream = validated(Scripted(chunks, many_rounds=True), [SECRET, MaxLength(9)])
+        stream = validated(Scripted(chunks, may_call=True), [SECRET, MaxLength(9)])
         assert "1234password, 56" == Taken(stream).text
         assert "word, 56" == stream.completion.text
 
     def test_before_calls_are_answered(self) -> None:
         """All text of a round is seen or refused before the results of its calls."""
-        stream = validated(Scripted([*texts("my pass"), CALL, RESULT, DONE], many_rounds=True), [SECRET])
+        stream = validated(Scripted([*texts("my pass"), CALL, RESULT, DONE], may_call=True), [SECRET])
         assert ["text", "text", "tool_call", "tool_result", "done"] == [chunk.type for chunk in Taken(stream).chunks]
-        stream = validated(Scripted([*texts("my password"), CALL, RESULT, DONE], many_rounds=True), [SECRET])
+        stream = validated(Scripted([*texts("my password"), CALL, RESULT, DONE], may_call=True), [SECRET])
         assert ["text"] == [chunk.type for chunk in Taken(stream).chunks]
 
     @pytest.mark.parametrize("rule", [JsonValid(), MinLength(50), Contains(["ok"]), Regex("ok"), report(JsonValid())])
@@ -259,9 +261,9 @@ class TestWhatIsJudged:
         """What an answer has to be as a whole is not asked of text beside calls; of the answer it is."""
         chunks = [*texts("Let me look."), CALL, RESULT]
         answer = [*texts('["ok", "and it has to be long enough, which this is"]', round=1), attrs_round(DONE, 1)]
-        stream = validated(Scripted([*chunks, *answer], many_rounds=True), [rule])
+        stream = validated(Scripted([*chunks, *answer], may_call=True), [rule])
         assert (None, ()) == (Taken(stream).error, stream.violations)
-        stream = validated(Scripted([*chunks, *texts("no", round=1), attrs_round(DONE, 1)], many_rounds=True), [rule])
+        stream = validated(Scripted([*chunks, *texts("no", round=1), attrs_round(DONE, 1)], may_call=True), [rule])
         taken = Taken(stream)
         assert 1 == stream.violations[0].round
         assert (taken.error is None) == (rule.on_violation == "report")
@@ -427,8 +429,9 @@ class TestEnding:
     def test_timeout(self) -> None:
         """recv(timeout=...) gives up while nothing may be seen, and goes on later."""
         stream = validated(Scripted([*texts("pass"), None, *texts("age"), DONE]), [SECRET])
-        with pytest.raises(RecvTimeout):
-            stream.recv(timeout=0)
+        for _ in range(2):  # one chunk has come of which nothing may be seen, and then none
+            with pytest.raises(RecvTimeout):
+                stream.recv(timeout=0)
         assert "pass" == stream.recv(timeout=0).text
 
     def test_poll(self) -> None:
@@ -698,7 +701,45 @@ def occurrences(words: list[str], text: str, *, between: bool) -> list[tuple[int
     return found
 
 
-PATTERNS = [r"a+b", r"\bab\b", r"a[^b]b", r"^ab", r"(?m)b$", "ab$", r"(?<=b)a", r"(?i)AB", "a(?!b)", r"(a|b)\1", "b?1"]
+def test_nothing_is_imported_without_validators() -> None:
+    """A stream without validators loads none, and validators without a schema no library of schemas."""
+    code = """
+import sys, streamkit
+streamkit.complete("demo/storyteller", "Hi", max_tokens=3)
+before = [name for name in sys.modules if name.startswith("streamkit.validators")]
+from streamkit.validators import *
+streamkit.complete("demo/storyteller", "Hi", max_tokens=3, validators=[JsonValid(on_violation="report")])
+print(before, [name for name in sys.modules if name in ("jsonschema", "referencing", "streamkit.tools.run")])
+"""
+    assert "[] []" == run_program(code).strip()
+
+
+@pytest.mark.parametrize("pattern", ["(?s)BEGIN.{0,5000}END", "(?s)BEGIN.*END", "BEGIN"])
+def test_long_matches(pattern: str) -> None:
+    """A match of thousands of characters in small pieces is found, and nothing of it is seen."""
+    text = "x" * 7000 + "BEGIN" + "y" * 4000 + "END" + "z" * 9000
+    for expect in (True, False):
+        rule = Regex(pattern, expect_match=expect)
+        taken = Taken(validated(Scripted([*texts(*split_at(text, range(0, len(text), 7))[1:]), DONE]), [rule]))
+        assert (taken.error is None) == expect
+        assert taken.text == text if expect else len(taken.text) <= 7000
+
+
+PATTERNS = [
+    r"a+b",
+    r"\bab\b",
+    r"a[^b]b",
+    r"^ab",
+    r"(?m)b$",
+    "ab$",
+    r"(?<=b)a",
+    r"(?i)AB",
+    "a(?!b)",
+    r"(a|b)\1",
+    "b?1",
+    r"(\bab?\b)+",
+    r"\Bb",
+]
 
 
 @given(pattern=st.sampled_from(PATTERNS), expect=st.booleans(), text=st.text("abAB1 \n", max_size=20), data=st.data())
@@ -716,11 +757,42 @@ def test_patterns_in_pieces(pattern: str, expect: bool, text: str, data: st.Data
         assert len(taken.text) <= found.start()
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_character_by_character(pattern: str) -> None:
+    """All short texts of a few characters: a match is certain when no end of the text can undo it, and not before."""
+    for length in range(6):
+        for letters in itertools.product("ab ", repeat=length):
+            text = "".join(letters)
+            for expect in (True, False):
+                checker, shown = Regex(pattern, expect_match=expect).begin(), 0
+                verdict = Verdict(0)
+                for character in text:
+                    verdict = checker.add(character, False)
+                    shown = max(shown, verdict.shown)
+                    if verdict.violation:
+                        break
+                else:
+                    verdict = checker.add("", True)
+                found = re.search(pattern, text)
+                assert (verdict.violation is None) == ((found is not None) == expect), text
+                if not expect and found:
+                    assert shown <= found.start()
+
+
+def test_ever_new_characters() -> None:
+    """A text with any number of different characters fills no memory, and is judged as any other."""
+    rule = BannedWords(["password", "\U0001f600"])
+    text = "".join(map(chr, range(0x20000, 0x3A000)))
+    checker = rule.begin()
+    for start in range(0, len(text), 1000):
+        assert checker.add(f"{text[start : start + 1000]} pass", False).violation is None
+    assert rule._automaton.kept <= 100_000
+    assert checker.add("\U0001f600", False).violation is not None
+
+
 @given(value=st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists), data=st.data())
 def test_json_in_pieces(value: Any, data: st.DataObject) -> None:
     """What json writes is JSON in any pieces; with one character changed it is what json.loads says, NaN apart."""
-    import json
-
     text = json.dumps(value)
     at = data.draw(st.integers(0, len(text)))
     other = text[:at] + data.draw(st.sampled_from(list('{}[]",:01.eE+-tfn \\/u\x00é'))) + text[at + 1 :]

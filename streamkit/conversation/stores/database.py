@@ -122,6 +122,13 @@ class Database:
         return engine
 
     def _on_connect(self, connection: Any, _record: object) -> None:
+        try:
+            self._set_options(connection)
+        except BaseException:
+            connection.close()  # which SQLAlchemy leaves to the garbage collector
+            raise
+
+    def _set_options(self, connection: Any) -> None:
         milliseconds = int(self._timeout * 1000)
         if self._sqlite:
             connection.isolation_level = None  # _begin begins the transactions
@@ -129,9 +136,8 @@ class Database:
         try:
             if self._sqlite:
                 cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-                cursor.execute(
-                    "PRAGMA synchronous = FULL"
-                )  # in WAL mode the default loses the last turns in a power cut
+                # With NORMAL, a power cut would lose the last turns in WAL mode.
+                cursor.execute("PRAGMA synchronous = FULL")
             elif self._parsed.get_backend_name() == "postgresql":
                 cursor.execute(f"SET lock_timeout = {milliseconds}")
                 connection.commit()
@@ -243,7 +249,7 @@ class Database:
                 time.sleep(_PAUSE)
 
     def _set_wal_mode(self) -> None:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self._engine.connect().execution_options(streamkit_begins=False) as connection:
             if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
@@ -288,8 +294,8 @@ class Database:
             connection.execute(_conversations.update().where(_conversations.c.id == id).values(**row))
 
     def write_turns(self, connection: sa.Connection, id: str, first: int, count: int, bodies: Sequence[str]) -> None:
-        """Replace the turns from one on, of as many as there are."""
-        if first < count:
+        """Replace the turns from one on, of as many as there are; of a new conversation whatever is there."""
+        if first < count or not first:
             connection.execute(_turns.delete().where(_turns.c.conversation == id, _turns.c.number >= first))
         if bodies:
             rows = [{"conversation": id, "number": first + at, "body": body} for at, body in enumerate(bodies)]
@@ -363,8 +369,10 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
     Raises:
         ConfigError: it is none, or has no file.
     """
-    if not isinstance(url, (str, os.PathLike)) or not os.fspath(url):
+    if not isinstance(url, (str, os.PathLike)):
         raise ConfigError(f"SQLStore takes a URL or the path of a file, not {type(url).__name__}")
+    if not os.fspath(url):
+        raise ConfigError("SQLStore takes a URL or the path of a file, not an empty text")
     if not isinstance(url, str) or "://" not in url:
         return sa.URL.create("sqlite", database=str(Path(url).absolute()))
     try:
@@ -388,7 +396,7 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
 def _begin(connection: sa.Connection) -> None:
     """Begin a transaction of SQLite; one that writes with its lock, as a lock taken later fails without a wait."""
     options = connection.get_execution_options()
-    if options.get("isolation_level") != "AUTOCOMMIT":
+    if options.get("streamkit_begins", True):  # the mode of a file cannot be set in a transaction
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("streamkit_writes") else "BEGIN")
 
 

@@ -81,7 +81,9 @@ class SQLStore(Store):
             raise ConfigError(_NEEDS_EXTRA) from None
         url = Masked(url) if isinstance(url, str) else url  # it may have a password
         self._held: dict[str, _Hold] = {}
+        self._name = ""
         self._db: Database = database.Database(url, timeout, self._held.clear)
+        self._name = self._db.name
 
     # -- conversations -----------------------------------------------------------------------------------
 
@@ -118,7 +120,7 @@ class SQLStore(Store):
                     f"the {name} of a conversation in a SQLStore is a text of at most {_LONGEST_ID} characters, "
                     f"not {shown(value)}"
                 )
-        head = written(state.head(), state.id)
+        head, first_changed = written(state.head(), state.id), min(first_changed, len(state.turns))
         changed = [_body(state, number) for number in range(first_changed, len(state.turns))]
         token = uuid.uuid4().hex
 
@@ -166,7 +168,15 @@ class SQLStore(Store):
         Raises:
             StoreError: the database cannot be written.
         """
-        return bool(_fits(id) and self._db.write(lambda connection: self._db.delete(connection, id)))
+        if not id or not _fits(id):
+            return False
+        found = []  # by each try, as a second one finds nothing where the first one was written
+
+        def work(connection: Any) -> None:
+            found.append(self._db.delete(connection, id))
+
+        self._db.write(work)
+        return any(found)
 
     def claims_of(self, id: str) -> Claims:
         """See ``Store``."""
@@ -294,7 +304,7 @@ class SQLStore(Store):
         self._db.write(work)
 
     def __repr__(self) -> str:
-        return f"<SQLStore {self._db.name}>"
+        return f"<SQLStore {self._name}>"
 
 
 def _fits(text: str) -> bool:
