@@ -138,11 +138,6 @@ class TurnStream(ChunkStream):
         """Give the result of a call that was carried out elsewhere; see ``Run.answer``."""
         self._run.answer(call_id, result)
 
-    @property
-    def violations(self) -> tuple[Violation, ...]:
-        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
-        return self._inner.violations
-
     # -- taking chunks -----------------------------------------------------------------------------------
 
     def take(self, seconds: float | None = None) -> Chunk | None:
