@@ -122,6 +122,7 @@ class Conversation:
         self.system = state.system
         self.variables = dict(state.variables)
         self.title = state.title
+        self.origin = state.origin
         self._recover()
 
     # -- state -------------------------------------------------------------------------------------------
@@ -190,6 +191,7 @@ class Conversation:
             self.title,
             time.time(),
             self._version,
+            self.origin,
         )
 
     # -- turns -------------------------------------------------------------------------------------------

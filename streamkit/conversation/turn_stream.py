@@ -26,6 +26,7 @@ from streamkit.wire.http import ResponseInfo
 
 if TYPE_CHECKING:
     from streamkit.conversation.conversation import Conversation
+    from streamkit.validators.validator import Violation
 
 __all__ = ["TurnEnd", "TurnStream"]
 
