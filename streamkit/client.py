@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from streamkit.tools.claims import Claims
     from streamkit.tools.decisions import Decision
     from streamkit.tools.limits import RunLimits
-    from streamkit.tools.loop import Approve
+    from streamkit.tools.plan import Approve
     from streamkit.tools.run import Run
     from streamkit.tools.suspension import Suspension
     from streamkit.validators.validator import Validator
@@ -535,7 +535,8 @@ class Client:
             id: of the conversation, for the store; by default one of its own.
             on_failure: what becomes of a turn that failed, was cancelled or was left: ``keep`` what was delivered, or
                 ``rollback``.
-            owner: whose it is, for programs that have users; a store lists by it.
+            owner: whose it is, for programs that have users; a store lists by it, and a conversation of another owner
+                is not opened.
             options: arguments of ``stream``, and of ``run`` where there are ``tools``, for all turns.
 
         Raises:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -28,9 +29,16 @@ hypothesis.settings.load_profile("streamkit")
 PROVIDERS = re.compile(r".*_(API_KEY|TOKEN|BASE_URL|ENDPOINT)|(AWS|AZURE_OPENAI|GOOGLE|OLLAMA)_.*")
 
 
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the data that the command line keeps, in place of that of whoever runs the tests."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what would let a test reach a provider, or a proxy, of whoever runs it."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> None:
+    """Take away what would let a test reach a provider, a proxy, or the data of whoever runs it."""
+    monkeypatch.setenv("STREAMKIT_DATA", str(data_folder))
     for name in list(os.environ):
         if PROVIDERS.fullmatch(name) or name.lower() in PROXIES:
             monkeypatch.delenv(name)

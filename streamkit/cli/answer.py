@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import queue
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from streamkit.cli.output import Sink
+from streamkit.cli.failures import tell
+from streamkit.cli.output import Sink, one_line
 from streamkit.cli.schemas import Unwrapper
-from streamkit.errors import ChannelClosed, StreamError
+from streamkit.conversation.stores.store import is_inside_store
+from streamkit.errors import ChannelClosed, StreamkitError
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.values.chunks import Chunk
 
@@ -33,6 +36,7 @@ def show(
     at_once: bool = False,
     approval: Approval | None = None,
     wrapped: str | None = None,
+    on_first: Callable[[], object] | None = None,
 ) -> bool:
     """Show an answer as it arrives.
 
@@ -42,12 +46,14 @@ def show(
         at_once: whether to show it only when it has ended; of a run, each reply.
         approval: decides on the calls of a run; only a ``Run`` has one.
         wrapped: the key of the object around the answer's JSON, which is not shown; ``None`` without one.
+        on_first: called once the first chunk is shown.
 
     Returns:
         Whether the answer is complete; ``False`` after Ctrl-C.
 
     Raises:
         StreamError: the stream failed; the text before the failure is shown.
+        StoreConflictError, StoreError: the answer is shown, and could not be kept.
         Unwritable: the output cannot be written.
     """
     with _interruptible(stream):
@@ -59,18 +65,40 @@ def show(
                     kept.append(chunk)
                     to.idle()
                     continue
-                _show_all(kept, to)
-                to.show(chunk)
+                _show_all(kept, stream, to)
+                _show(chunk, stream, to)
+                if on_first is not None:
+                    on_first()
+                    on_first = None
                 if chunk.type == "tool_approval" and approval is not None:
                     _decide(cast("Run", stream), chunk, to, approval)
-        except StreamError:
-            _show_all(kept, to)
+        except StreamkitError:
+            _show_all(kept, stream, to)
             to.end()
             raise
-        _show_all(kept, to)
+        _show_all(kept, stream, to)
         cancelled = stream.status == "cancelled"
         to.end(interrupted=cancelled)
+    _tell_violations(stream, to)
     return not cancelled
+
+
+def _show(chunk: Chunk, stream: ChunkStream, to: Sink) -> None:
+    """Show a chunk; an end that is the work of a rule of ours is not told as the provider's."""
+    cut = chunk.finish_reason == "content_filter" and any(each.on_violation == "replace" for each in stream.violations)
+    if not (cut and to.shows_calls):
+        to.show(chunk)
+
+
+def _tell_violations(stream: ChunkStream, to: Sink) -> None:
+    """Say which rules an answer has broken that did not end in an error."""
+    for violation in stream.violations:
+        what = "was cut off" if violation.on_violation == "replace" else "breaks a rule, and was not cut off"
+        text = f"the answer {what}: {violation.validator}: {violation.reason}"
+        if to.shows_calls:
+            to.note(f"[{one_line(text)}]")
+        else:
+            tell(text)
 
 
 def _decide(run: Run, chunk: Chunk, to: Sink, approval: Approval) -> None:
@@ -91,10 +119,10 @@ def _chunks(stream: ChunkStream, to: Sink) -> Iterator[Chunk]:
             return
 
 
-def _show_all(chunks: list[Chunk], to: Sink) -> None:
+def _show_all(chunks: list[Chunk], stream: ChunkStream, to: Sink) -> None:
     """Show what was kept, and keep it no longer."""
     for chunk in chunks:
-        to.show(chunk)
+        _show(chunk, stream, to)
     chunks.clear()
 
 
@@ -126,7 +154,10 @@ def _interruptible(stream: ChunkStream) -> Iterator[None]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        stream.cancel()
+        if is_inside_store():  # of this thread, whose locks another transaction of its own would wait for
+            threading.Thread(target=stream.cancel, name="streamkit-cancel").start()
+        else:
+            stream.cancel()
 
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # it is ignored, as under nohup, and stays so

@@ -55,7 +55,7 @@ class Approval:
         """
         if call.name not in self._names:
             run.reject(call.id, "nobody can carry it out here")
-            tell(f"{call.name} was not called: it is not one of the tools of --tool")
+            tell(f"{call.name} was not called: no --tool has its function")
         elif call.name in self._unasked:
             run.approve(call.id)
         elif not _can_ask(to):

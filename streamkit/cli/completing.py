@@ -1,4 +1,4 @@
-"""Complete the names of providers, models and tools for the shell."""
+"""Complete the names of providers, models, tools and conversations for the shell."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import threading
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from streamkit.client import Client
 from streamkit.errors import StreamkitError
 from streamkit.providers import registry
 
-__all__ = ["complete_model", "complete_provider", "complete_tool"]
+__all__ = ["complete_conversation", "complete_model", "complete_provider", "complete_tool"]
 
 _SECONDS = 3.0  # that somebody who pressed Tab may wait for a list of models
 _DEMO = "demo"
@@ -50,6 +51,22 @@ def _models_of(provider: str) -> list[str]:
     asking.start()
     asking.join(_SECONDS)
     return list(found)
+
+
+def complete_conversation(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the ids of kept conversations that begin like this, or whose title does, with the titles as help."""
+    from streamkit.cli.keeping import entries
+    from streamkit.cli.naming import about, matching, short_ids
+
+    try:
+        kept = entries()
+    except StreamkitError:
+        return []  # as for models
+    shorts = short_ids(kept)
+    return [
+        CompletionItem(shorts[entry.id], help=about(entry))
+        for entry in (matching(kept, incomplete) if incomplete.strip() else kept)
+    ]
 
 
 def complete_tool(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -22,6 +22,7 @@ from streamkit.errors import (
     StreamkitError,
     StreamTimeout,
     TruncatedStreamError,
+    ValidationError,
 )
 from streamkit.wire.messages import remedy_of, what_happened
 
@@ -63,6 +64,8 @@ def advised(error: StreamkitError, asked: Asked = "reply") -> str:
     message = what_happened(error) or type(error).__name__
     if isinstance(error, RunLimitError):
         message = message.partition("; RunLimits(")[0]  # the rest is for programs
+    if isinstance(error, ValidationError):
+        message = message.partition("; partial has")[0]
     advice = _advice(error, asked)
     return f"{message.rstrip('.')}; {advice}" if advice else message
 

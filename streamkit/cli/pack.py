@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from streamkit.cli.output import one_line, put, to_json
+from streamkit.cli.prompts import about_variable
 from streamkit.concurrency.late_import import late_import
 
 if TYPE_CHECKING:
-    from streamkit.packs import Media, ModelOverride, Pack, Problem, Prompt, Validation, Variable
+    from streamkit.packs import Media, ModelOverride, Pack, Problem, Prompt
 
 __all__ = ["pack", "show", "validate"]
 
@@ -102,18 +104,20 @@ def show(file: str) -> int:
 
     The file is read as leniently as programs do that do not ask for more.
     """
-    for line in _pack_lines(late_import("streamkit.packs").load_pack(_path(file))):
+    for line in _pack_lines(late_import("streamkit.packs").load_pack(_path(file)), file):
         put(line)
     return 0
 
 
-def _pack_lines(found: Pack) -> Iterator[str]:
+def _pack_lines(found: Pack, file: str) -> Iterator[str]:
     yield _title(found.name or found.id or found.source, found.version, found.description)
     for prompt in found.prompts.values():
         yield ""
         name = "" if prompt.name == prompt.key else f": {prompt.name}"
         yield one_line(f"prompt {prompt.key}{name} {prompt.version}")
         yield from (f"  {line}".rstrip() for line in _prompt_lines(prompt))
+        yield "  chat"
+        yield f"    {one_line(_chat_line(prompt, file))}"
     if found.warnings:
         yield ""
         yield "warnings"
@@ -128,7 +132,7 @@ def _title(name: str, version: str, description: str) -> str:
 def _prompt_lines(prompt: Prompt) -> Iterator[str]:
     if prompt.description:
         yield one_line(prompt.description)
-    yield from _section("variables", [(each.name, _about_variable(each)) for each in prompt.variables])
+    yield from _section("variables", [(each.name, about_variable(each)) for each in prompt.variables])
     yield from _section("parameters", [(name, to_json(value)) for name, value in prompt.parameters().items()])
     tools = [(each.name, each.description) for each in prompt.tools]
     yield from _section(
@@ -148,6 +152,14 @@ def _prompt_lines(prompt: Prompt) -> Iterator[str]:
     yield from (f"  {one_line(line)}" for line in prompt.system_template.splitlines())
 
 
+def _chat_line(prompt: Prompt, file: str) -> str:
+    """Return the command that talks to a model by a prompt."""
+    words = ["streamkit", "chat", "--pack", shlex.quote(f"{file}#{prompt.key}")]
+    words += [f"--var {shlex.quote(each.name)}=VALUE" for each in prompt.variables if each.required]
+    words += [f"--tool MODULE:{name}" for name in (*(tool.name for tool in prompt.tools), *prompt.host_tools)]
+    return " ".join(words)
+
+
 def _counted(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
@@ -159,33 +171,6 @@ def _section(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
     width = min(max((len(one_line(name)) for name, _ in rows), default=0), _WIDEST)
     for name, about in rows:
         yield f"  {one_line(name):<{width}}  {one_line(about)}".rstrip() if name else f"  {one_line(about)}"
-
-
-def _about_variable(variable: Variable) -> str:
-    facts = [variable.type]
-    if variable.required:
-        facts.append("required")
-    elif variable.default is not None:
-        facts.append(f"default {to_json(variable.default)}")
-    facts += _about_validation(variable.validation)
-    return f"{', '.join(facts)}{f': {variable.description}' if variable.description else ''}"
-
-
-def _about_validation(rules: Validation | None) -> Iterator[str]:
-    if rules is None:
-        return
-    if rules.enum is not None:
-        yield f"one of {', '.join(map(to_json, rules.enum))}"
-    if rules.pattern is not None:
-        yield f"matches {rules.pattern}"
-    for least, most, unit in (
-        (rules.min_length, rules.max_length, " characters"),
-        (rules.minimum, rules.maximum, ""),
-    ):
-        if least is not None and most is not None:
-            yield f"{least:g} to {most:g}{unit}"
-        elif least is not None or most is not None:
-            yield f"at least {least:g}{unit}" if least is not None else f"at most {most:g}{unit}"
 
 
 def _about_validator(shape: Any) -> str:

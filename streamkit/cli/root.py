@@ -7,6 +7,7 @@ import sys
 import click
 
 from streamkit.cli.chat import chat
+from streamkit.cli.conversations import conversations
 from streamkit.cli.demo import demo
 from streamkit.cli.doctor import doctor
 from streamkit.cli.failures import advised, tell
@@ -45,6 +46,7 @@ Examples:
   streamkit demo                                 see tokens come; needs no key
   streamkit chat -m openai/gpt-4o-mini "Hello"   ask once
   streamkit chat -m openai/gpt-4o-mini           talk; /exit ends it
+  streamkit chat -c                              go on with the last conversation
   git diff | streamkit chat "Review this:"       ask about what is piped in
   streamkit models --provider openai             see what there is to choose from
   streamkit doctor                               see who answers, and why not
@@ -69,6 +71,7 @@ def root(context: click.Context) -> None:
 
 root.add_command(demo)
 root.add_command(chat)
+root.add_command(conversations)
 root.add_command(models)
 root.add_command(doctor)
 root.add_command(record)

@@ -11,7 +11,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
@@ -26,6 +26,7 @@ from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
 from streamkit.validators.input import check_input
+from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Usage, summed
 from streamkit.values.completion import Completion
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
@@ -102,6 +103,7 @@ class Conversation:
         if on_failure not in ("keep", "rollback"):
             raise ConfigError(f'on_failure is "keep" or "rollback", not {shown(on_failure)}')
         self._client = client
+        _check_options(options)
         self._options = dict(options)
         self._window = window
         self._store = store
@@ -120,6 +122,7 @@ class Conversation:
         self.system = state.system
         self.variables = dict(state.variables)
         self.title = state.title
+        self.origin = state.origin
         self._recover()
 
     # -- state -------------------------------------------------------------------------------------------
@@ -188,6 +191,7 @@ class Conversation:
             self.title,
             time.time(),
             self._version,
+            self.origin,
         )
 
     # -- turns -------------------------------------------------------------------------------------------
@@ -417,7 +421,8 @@ class Conversation:
                 raise MisuseError(_OPEN)
             state = self._store.load(self._id)
             if state is None:
-                state = ConversationState(self._id, [], self.model)
+                state = ConversationState(self._id, [], self.model, title=self.title)
+            self.title = state.title
             self._turns, self._version = list(state.turns), state.version
             self._unsaved = len(self._turns)
             self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
@@ -471,7 +476,7 @@ class Conversation:
         system, first = self._before(asked)
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
-        owner, number, version = this_process(), len(self._turns), self._version
+        owner, number, version, title = this_process(), len(self._turns), self._version, self.title
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
@@ -485,6 +490,7 @@ class Conversation:
                 inner = self._client.stream(self.model, messages, **given)
         except BaseException:
             del self._turns[number:]
+            self.title = title
             over(owner)
             if self._version != version:  # the question was saved
                 self._save_again(number)
@@ -499,6 +505,7 @@ class Conversation:
             _log.warning("the conversation could not be put back in its store: %s", error)
 
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        _check_options(options)
         given = {**self._options, **options}
         if not given.get("tools"):
             for name in (*_RUN_OPTIONS, "parallel_tool_calls", "tool_choice"):
@@ -614,14 +621,51 @@ class Conversation:
         if self._summary is not None and self._summary.turns > number:
             self._summary = None
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            raise no_attribute(self, name, _HINTS)
+
     def __repr__(self) -> str:
         return f"<Conversation {self._id!r}, {len(self._turns)} turns, {self.status}>"
 
 
+_NO_TOOLS = "There are no tools here: nothing was called."
 _OPEN = (
     "a turn of this conversation is open: read it to its end or close() it before the next one; "
     "another thread needs a conversation of its own, see fork()"
 )
+
+
+_ASK = "conversation.stream(text) asks, and conversation.send(text) waits for the whole reply"
+_HINTS = {
+    "ask": _ASK,
+    "chat": _ASK,
+    "complete": _ASK,
+    "prompt": _ASK,
+    "run": "conversation.stream(text) calls the tools",
+    "history": "it is conversation.messages here",
+    "reset": "it is conversation.clear() here",
+}
+_AT_CREATION = "it is an argument of client.conversation(...)"
+_NOT_OF_A_TURN = {
+    "messages": "a conversation keeps the messages itself; client.stream(model, messages) takes a list",
+    "model": "set conversation.model between two turns",
+    "system": "set conversation.system between two turns",
+    "variables": "set conversation.variables between two turns",
+    "window": _AT_CREATION,
+    "store": _AT_CREATION,
+    "id": _AT_CREATION,
+    "on_failure": _AT_CREATION,
+    "owner": _AT_CREATION,
+}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for arguments that are not of a turn."""
+    for name in options:
+        if name in _NOT_OF_A_TURN:
+            raise ConfigError(f"{name}= is not an argument of a turn: {_NOT_OF_A_TURN[name]}")
 
 
 def _asked(content: Any) -> Message:
@@ -652,9 +696,13 @@ def _part(part: Any) -> Any:
 
 
 def _answer(completion: Completion, complete: bool) -> tuple[Message, ...]:
-    """Return what a reply without tools adds to the history; of one that was broken off its text."""
+    """Return what a reply without tools adds to the history; of one that was broken off its text.
+
+    A model may call a tool all the same. Providers want a result for each call.
+    """
     if complete:
-        return (completion.message,)
+        calls = completion.message.tool_calls
+        return (completion.message, *(Message("tool", _NO_TOOLS, tool_call_id=call.id) for call in calls))
     return (Message("assistant", completion.text),) if completion.text.strip() else ()
 
 
@@ -718,6 +766,8 @@ def conversation(
     state = store.load(id) if store is not None and id is not None else None
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)
+    elif owner and state.owner and owner != state.owner:
+        raise ConfigError(f"the conversation {id!r} is another owner's")
     else:
         changes: dict[str, Any] = {"model": model}
         if system:

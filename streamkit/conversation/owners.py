@@ -13,7 +13,7 @@ from streamkit.conversation.turns import Owner
 __all__ = ["is_alive", "over", "this_process"]
 
 # Seconds for which a process of another machine is taken for alive, as nobody here can look.
-_LEASE = 3600.0
+_LEASE = 900.0
 _open_here: set[str] = set()  # the tokens of the turns that are open in this process; single operations are atomic
 
 
@@ -47,12 +47,16 @@ def is_alive(owner: Owner) -> bool:
 
 
 def _host() -> str:
-    """Return a name of this machine and its boot: after a reboot all processes are gone."""
+    """Return a name of this machine, its boot and its table of processes.
+
+    After a reboot all processes are gone, and two containers of one machine do not see each other's.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        table = os.readlink("/proc/self/ns/pid")
     except OSError:
-        boot = ""
-    return f"{socket.gethostname()}/{boot}"
+        boot = table = ""
+    return f"{socket.gethostname()}/{boot}/{table}"
 
 
 def _started(pid: int) -> str:

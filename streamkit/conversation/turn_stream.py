@@ -18,6 +18,7 @@ from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension
+from streamkit.validators.validator import Violation
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
@@ -25,6 +26,7 @@ from streamkit.wire.http import ResponseInfo
 
 if TYPE_CHECKING:
     from streamkit.conversation.conversation import Conversation
+    from streamkit.validators.validator import Violation
 
 __all__ = ["TurnEnd", "TurnStream"]
 
@@ -94,6 +96,7 @@ class TurnStream(ChunkStream):
     def __init__(self, conversation: Conversation, end: TurnEnd) -> None:
         self.conversation = conversation
         self._inner = end.inner
+        self._may_call = end.inner._may_call
         self._end = end
         self._finalizer = weakref.finalize(self, end.drop)
 
@@ -212,6 +215,11 @@ class TurnStream(ChunkStream):
     def error(self) -> BaseException | None:
         """The error that ended the stream, or ``None``."""
         return self._inner.error
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
+        return self._inner.violations
 
     @property
     def stats(self) -> Stats:

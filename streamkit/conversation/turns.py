@@ -160,6 +160,7 @@ class ConversationState:
         title: for people; "" for none.
         changed_at: seconds since 1970.
         version: grows by one with each save in a store; 0 if it was never saved.
+        origin: where its prompt comes from, for the program that keeps it, such as a pack; "" for nowhere.
     """
 
     id: str
@@ -175,6 +176,7 @@ class ConversationState:
     title: str = ""
     changed_at: float = 0.0
     version: int = 0
+    origin: str = ""
 
     @property
     def usage(self) -> Usage:
@@ -196,6 +198,7 @@ class ConversationState:
             "owner": self.owner,
             "title": self.title,
             "changed_at": self.changed_at,
+            "origin": self.origin,
         }
 
     def to_json(self) -> str:
@@ -256,6 +259,7 @@ def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> Conversation
         head["title"],
         head["changed_at"],
         version,
+        head.get("origin", ""),
     )
 
 

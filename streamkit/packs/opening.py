@@ -17,7 +17,7 @@ from streamkit.conversation.window import Window
 from streamkit.errors import ConfigError
 from streamkit.packs.choosing import choose_model
 from streamkit.packs.loading import load_pack
-from streamkit.packs.values import Pack, Prompt
+from streamkit.packs.values import Pack, PackTool, Prompt
 from streamkit.settings import shown
 from streamkit.tools.tool import Tool
 from streamkit.validators.shapes import validator_of
@@ -73,7 +73,8 @@ def open_pack(
             first provider whose key is in the environment.
         client: asks; by default the module's own.
         variables: of the template.
-        tools: functions by the names that the pack gives the tools. Of a tool without a function each call waits: see
+        tools: functions by the names that the pack gives the tools; of a ``Tool`` its function, and whether it needs
+            approval. Of a tool without a function each call waits: see
             ``conversation.resume``. ``conversation.on_tool(name, function)`` binds one later.
         strict: refuse a pack with anything that the schema does not allow; otherwise it is read as well as can be, and
             ``load_pack(...).warnings`` says what is wrong.
@@ -118,11 +119,8 @@ def _tools(prompt: Prompt, functions: Mapping[str, Callable[..., Any]], options:
     if unknown:
         offered = ", ".join([*known, *prompt.host_tools]) or "it has none"
         raise ConfigError(f"the prompt {prompt.key!r} has no tool {unknown[0]!r}; its tools are: {offered}")
-    offered_tools = [
-        Tool(tool.name, tool.description, tool.parameters or _NO_ARGUMENTS, functions.get(tool.name))
-        for tool in prompt.tools
-    ]
-    offered_tools += [Tool.of(functions[name], name=name) for name in prompt.host_tools if name in functions]
+    offered_tools = [_tool(tool, functions.get(tool.name)) for tool in prompt.tools]
+    offered_tools += [_host_tool(name, functions[name]) for name in prompt.host_tools if name in functions]
     if not offered_tools:
         return {}
     policy = prompt.tool_policy
@@ -130,6 +128,25 @@ def _tools(prompt: Prompt, functions: Mapping[str, Callable[..., Any]], options:
     if policy.tool_choice != "auto":
         made["tool_choice"] = policy.tool_choice
     return made
+
+
+def _host_tool(name: str, function: Callable[..., Any]) -> Tool:
+    return function if isinstance(function, Tool) and function.name == name else Tool.of(function, name=name)
+
+
+def _tool(declared: PackTool, function: Callable[..., Any] | None) -> Tool:
+    """Return a tool as the pack declares it. Of a ``Tool`` the function counts, and when it may be called."""
+    schema = declared.parameters or _NO_ARGUMENTS
+    if not isinstance(function, Tool):
+        return Tool(declared.name, declared.description, schema, function)
+    return Tool(
+        declared.name,
+        declared.description,
+        schema,
+        function.function,
+        needs_approval=function.needs_approval,
+        idempotent=function.idempotent,
+    )
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}

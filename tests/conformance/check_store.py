@@ -13,7 +13,8 @@ from streamkit import FilePart, ImagePart, Message, StoreConflictError, TextPart
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turns import ConversationState, Summary, Turn
 from streamkit.tools.claims import Claim
-from streamkit.tools.suspension import Spent, Suspension
+from streamkit.tools.limits import Spent
+from streamkit.tools.suspension import Suspension
 from streamkit.values.chunks import ToolResult
 from tests.unit.support import Task
 
@@ -69,7 +70,16 @@ def check_store(store: Store, again: Callable[[], Store]) -> None:
         store: the store.
         again: opens the same one once more, as another process would.
     """
-    for check in (_keeps_all, _saves_what_changed, _refuses_old, _lists, _forgets_with_it, _one_wins, _claims):
+    for check in (
+        _keeps_all,
+        _saves_what_changed,
+        _leaves_no_gap,
+        _refuses_old,
+        _lists,
+        _forgets_with_it,
+        _one_wins,
+        _claims,
+    ):
         check(store, again)
         assert [] == list(store.list()), check.__name__
 
@@ -109,6 +119,16 @@ def _saves_what_changed(store: Store, again: Callable[[], Store]) -> None:
     assert loaded is not None
     loaded.turns.append(turn("mine"))  # type: ignore[attr-defined]  # a list; what was loaded is the caller's
     assert [] == list((again().load("x") or loaded).turns)
+    store.delete("x")
+
+
+def _leaves_no_gap(store: Store, again: Callable[[], Store]) -> None:
+    """Who believes that the store has turns that it has not loses none of them."""
+    turns = [turn(str(number)) for number in range(3)]
+    version = store.save(state("x", turns[:2]), expected=0, first_changed=2)
+    assert turns[:2] == list((again().load("x") or state("")).turns)
+    store.save(state("x", turns), expected=version, first_changed=9)
+    assert turns == list((again().load("x") or state("")).turns)
     store.delete("x")
 
 

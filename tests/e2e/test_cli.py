@@ -93,7 +93,7 @@ def clean(environment: dict[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
+        if name in ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "STREAMKIT_DATA", "TMPDIR", "VIRTUAL_ENV")
     }
     return {**kept, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", **environment}
 

@@ -10,24 +10,29 @@ from pathlib import Path
 
 import pytest
 
+import streamkit
 from tests.e2e.test_cli import Terminal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py")}
 WITHOUT_PROGRAMS = ["coming_from/README.md", "recipes/README.md", "testing/README.md"]
 SECONDS = 120  # for one example; none takes six on an idle machine
+TYPED = {  # what a program reads from standard input
+    "dialogue.py": "Tell me about a fox\nAnd about an owl\n/retry\n/undo\nOne about the sea\n/history\n",
+}
+NEEDS = {"approval_in_store.py": "sqlalchemy"}  # modules of extras
 
 LAST_WORDS = 'I only kept talking until you were here."'
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run Python without keys, proxies or anything else of this environment, and with warnings as errors."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", *arguments],
         cwd=cwd,
         env={**kept, "HOME": str(cwd), "PYTHONUTF8": "1"},
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         encoding="utf-8",
         timeout=SECONDS,
@@ -36,9 +41,11 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def output_of(name: str, cwd: Path) -> str:
+def output_of(name: str, cwd: Path, *arguments: str, typed: str = "") -> str:
     """Return the standard output of an example, which must write nothing to stderr."""
-    result = run(str(PROGRAMS[name]), cwd=cwd)
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    result = run(str(PROGRAMS[name]), *arguments, cwd=cwd, typed=typed)
     assert result.stderr == ""
     return result.stdout
 
@@ -248,6 +255,81 @@ def test_typed_wrapper(tmp_path: Path) -> None:
     assert output_of("typed_wrapper.py", tmp_path) == shown_output("conversations", "typed_wrapper.py")
 
 
+def test_dialogue(tmp_path: Path) -> None:
+    """It goes on where it stopped: the second program has the turns of the first, from the file."""
+    first = output_of("dialogue.py", tmp_path, typed=TYPED["dialogue.py"])
+    second = output_of("dialogue.py", tmp_path, "dialogue.json", typed="/history\n/what\n")
+
+    assert first == shown_output("conversations", "dialogue.py")
+    assert second.startswith("[dialogue.json: Tell me about a fox, turns: 2]\n  user: Tell me about a fox\n")
+    assert second.count("  assistant: A story, then, for “") == 2
+    assert "[/retry, /undo or /history; " in second
+    assert re.search(r"\[turns: 2, tokens: \d+\]$", second.strip())
+    assert first.splitlines()[-1] == second.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["dialogue.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_dialogue_on_a_terminal(tmp_path: Path) -> None:
+    """It asks for each line, and an empty line ends it."""
+    with Terminal(str(PROGRAMS["dialogue.py"]), "memory.json", command=[], cwd=tmp_path) as terminal:
+        terminal.expect("> ")
+        terminal.type("Tell me about a fox\n")
+        terminal.expect("At the end")
+        terminal.expect("> ")
+        terminal.type("/undo\n")
+        terminal.expect("[taken back: Tell me about a fox]")
+        terminal.expect("> ")
+        terminal.type("\n")
+        assert 0 == terminal.wait()
+    assert (tmp_path / "memory.json").exists()
+    assert ", turns: 0]" in output_of("dialogue.py", tmp_path, "memory.json")
+
+
+def test_undo_retry_fork(tmp_path: Path) -> None:
+    """Each has the turns that it says, and what was asked goes on counting."""
+    assert output_of("undo_retry_fork.py", tmp_path) == shown_output("conversations", "undo_retry_fork.py")
+
+
+def test_approval_in_store(tmp_path: Path) -> None:
+    """The second process makes the call, and the third finds nothing that waits."""
+    assert output_of("approval_in_store.py", tmp_path) == shown_output("conversations", "approval_in_store.py")
+
+
+def test_storyteller(tmp_path: Path) -> None:
+    """The first reply comes whole, of the second as much as was asked for, and the count of it is right."""
+    output = output_of("storyteller.py", tmp_path)
+
+    first, _, second = output.partition("\n[Complete]\n\n")
+    assert first.startswith("A story, then, for “Tell me a short story”.")
+    assert first.endswith(LAST_WORDS)
+    text, _, summary = second.rpartition("\n[Complete - ")
+    assert text.startswith("A story, then, for “AI”.")
+    assert summary == f"{len(text)} characters, length]\n"
+
+
+def test_one_pack_many_conversations(tmp_path: Path) -> None:
+    """The pack is right, a value with braces stays as it is, and each customer gets their order."""
+    name = "one_pack_many_conversations.py"
+    assert output_of(name, tmp_path) == shown_output("packs", name)
+
+
+def test_validators(tmp_path: Path) -> None:
+    """No character of a forbidden word shows."""
+    output = output_of("validators.py", tmp_path)
+
+    assert output == shown_output("packs", "validators.py")
+    shown = [line for line in output.splitlines() if not line.startswith("  ")]
+    assert not [line for line in shown if line.rstrip().endswith((" t", " te", " l", " li", "teapot", "lighthouse"))]
+
+
+def test_the_packs_are_right() -> None:
+    """Each follows the schema strictly."""
+    packs = sorted(EXAMPLES.glob("packs/*.pack.json"))
+    assert len(packs) == 2
+    assert [streamkit.validate_pack(path) for path in packs] == [[], []]
+
+
 def test_a_tool(tmp_path: Path) -> None:
     """Text before the calls, results as they come, the answer, and a history with a result for each call."""
     assert output_of("a_tool.py", tmp_path) == shown_output("tools", "a_tool.py")
@@ -327,6 +409,8 @@ def shown_output(folder: str, name: str) -> str:
 def test_a_readme_shows_what_comes_out(name: str, tmp_path: Path) -> None:
     """The output is the one shown, but for its numbers; ``[...]`` stands for anything."""
     pattern = re.escape(shown_output(PROGRAMS[name].parent.name, name)).replace(re.escape("[...]"), "(?s:.*)")
-    result = run(str(PROGRAMS[name]), cwd=tmp_path)
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    result = run(str(PROGRAMS[name]), cwd=tmp_path, typed=TYPED.get(name, ""))
 
     assert re.fullmatch(re.sub(r"\d+", lambda _: r"\d+", pattern), result.stdout + result.stderr)

@@ -30,6 +30,7 @@ from streamkit import (
 from streamkit.conversation.owners import over, this_process
 from streamkit.conversation.turns import ConversationState, Turn
 from streamkit.testing import Cut, Reply, Request, Server, WaitFor, error_reply, text_reply, tool_call_reply
+from streamkit.validators import BannedWords
 from tests.unit.support import Task
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -156,6 +157,17 @@ def test_a_turn_that_is_left(chat_with: Make, how: str) -> None:
     assert "Yes." == chat.send("Still there?").text
 
 
+@pytest.mark.parametrize("tools", [[], [weather]], ids=["stream", "run"])
+def test_a_turn_tells_what_its_validators_found(chat_with: Make, tools: list[Any]) -> None:
+    """``violations`` of the stream of a turn are those of the reply."""
+    rule = BannedWords(["secret"], on_violation="report")
+    chat, _ = chat_with(text_reply("It is a secret."), validators=[rule], tools=tools)
+    stream = chat.stream("What is it?")
+    assert () == stream.violations
+    assert "It is a secret." == stream.collect().text
+    assert [("banned_words", (8, 14))] == [(found.validator, found.span) for found in stream.violations]
+
+
 def test_one_turn_at_a_time(chat_with: Make) -> None:
     """A second turn meanwhile is a MisuseError, in the same thread and in another; the first goes on."""
     chat, _ = chat_with(text_reply("One."), text_reply("Two."))
@@ -185,6 +197,32 @@ def test_a_question_that_cannot_be_sent(chat_with: Make) -> None:
     assert [] == list((store.load(chat.id) or chat.state).turns)
     assert not server.requests
     assert "One." == chat.send("Hello").text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "demo/assistant"}, "set conversation.model"),
+        ({"messages": []}, "keeps the messages itself"),
+        ({"system": "Be brief."}, "set conversation.system"),
+        ({"window": None}, "argument of client.conversation"),
+        ({"store": MemoryStore()}, "argument of client.conversation"),
+    ],
+)
+def test_arguments_that_are_not_of_a_turn(chat_with: Make, options: dict[str, Any], said: str) -> None:
+    """They are refused before anything is sent, with what to do instead."""
+    chat, server = chat_with(text_reply("One."), tools=[refund])
+    with pytest.raises(ConfigError, match=f"is not an argument of a turn: .*{said}"):
+        chat.send("Hello", **options)
+    assert (0, [], "idle") == (len(server.requests), chat.messages, chat.status)
+
+
+def test_names_of_other_libraries(chat_with: Make) -> None:
+    """An attribute that it does not have says what to use, where that is known."""
+    chat, _ = chat_with(text_reply("One."))
+    with pytest.raises(AttributeError, match=r"'history': it is conversation\.messages here"):
+        chat.history  # noqa: B018
+    assert not hasattr(chat, "nonsense")
 
 
 def test_undo_clear_and_fork(chat_with: Make) -> None:
@@ -246,6 +284,28 @@ def test_a_decision_against_and_undo(chat_with: Make) -> None:
     assert ("idle", 4) == (chat.status, len(chat.messages))
     with pytest.raises(MisuseError, match="no turn"):
         chat.resume({})
+
+
+def test_a_call_without_tools(chat_with: Make) -> None:
+    """A model that calls a tool where there are none leaves a history that providers take: the call has a result."""
+    chat, server = chat_with(tool_call_reply("weather", {"city": "Oslo"}, text="Let me see."), text_reply("Rain."))
+    chat.send("Weather?")
+    assert ["user", "assistant", "tool"] == roles(chat)
+    chat.send("And?")
+    assert "no tools here" in sent(server.requests[1])[2]["content"]
+
+
+def test_an_owner(chat_with: Make) -> None:
+    """A conversation of one owner is not opened for another; whoever names none, such as an administrator, may."""
+    store = MemoryStore()
+    chat, _ = chat_with(text_reply("One."), store=store, id="x", owner="alice")
+    chat.send("Hello")
+    open_again = chat._client.conversation  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="another owner"):
+        open_again("openai/m", store=store, id="x", owner="bob")
+    for owner in ("alice", ""):
+        assert chat.messages == open_again("openai/m", store=store, id="x", owner=owner).messages
+    assert (["x"], []) == ([entry.id for entry in store.list(owner="alice")], list(store.list(owner="bob")))
 
 
 # windows
@@ -383,6 +443,20 @@ def test_who_comes_second_gets_a_conflict(chat_with: Make) -> None:
     assert ["a", "One.", "b", "Two."] == [message.content for message in other.messages]
 
 
+def test_a_title_is_that_of_the_first_question_that_was_sent(chat_with: Make) -> None:
+    """A question that met a conflict gives none; refresh() reads the one in the store."""
+    store = MemoryStore()
+    chat, _ = chat_with(text_reply("One."), text_reply("Two."), store=store, id="x")
+    other = chat._client.conversation("openai/m", store=store, id="x")  # type: ignore[attr-defined]
+    chat.send("a")
+    with pytest.raises(StoreConflictError):
+        other.send("b")
+    assert "" == other.title
+    other.refresh()
+    other.send("b")
+    assert ("a", ["a"]) == (other.title, [entry.title for entry in store.list()])
+
+
 def test_while_another_program_is_in_a_turn(chat_with: Make) -> None:
     """An open turn of a living program is left alone; one that a crash left is settled at the next load."""
     store, owner = MemoryStore(), this_process()
@@ -396,3 +470,14 @@ def test_while_another_program_is_in_a_turn(chat_with: Make) -> None:
     assert ("rolled back", []) == (chat.turns[0].state, chat.messages)
     assert "One." == chat.retry().collect().text
     assert ["Hello", "One."] == [message.content for message in chat.messages]
+
+
+def test_where_a_conversation_comes_from_is_kept() -> None:
+    """The origin is kept with the rest; a conversation from before there was one has none."""
+    state = ConversationState("a", [], "openai/m", origin="shop.json#orders")
+    shape = json.loads(state.to_json())
+    assert "shop.json#orders" == ConversationState.from_json(json.dumps(shape)).origin
+    del shape["origin"]
+    assert "" == ConversationState.from_json(json.dumps(shape)).origin
+    with Client() as client:
+        assert "shop.json#orders" == Conversation(client, state, options={}).state.origin

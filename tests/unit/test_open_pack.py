@@ -154,3 +154,40 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         open_pack("{}", "orders", model="demo/storyteller", strict=True)
     with pytest.raises(ConfigError, match="no tool 'find'"):
         open_pack(pack_with(), "orders", model="demo/storyteller").on_tool("find", print)
+
+
+def test_a_tool_keeps_whether_it_needs_approval() -> None:
+    """A ``Tool`` in the place of a function brings its function and its approval; the pack the schema."""
+
+    @streamkit.tool(needs_approval=True)
+    def find_order(number: str) -> str:
+        """Another description."""
+        return f"{number}: shipped"
+
+    replies = tool_call_reply("find_order", {"number": "A1"}), text_reply("Shipped.")
+    with Server(*replies) as server, client_of(server) as client:
+        chat = open_pack(
+            pack_with(),
+            "orders",
+            model="openai/m",
+            client=client,
+            variables={"company": "Fjord"},
+            tools={"find_order": find_order},
+        )
+        chat.send("Where is A1?")
+        assert chat.suspension is not None
+        (call,) = chat.suspension.waiting
+        assert "Shipped." == chat.resume({call.id: True}).collect().text
+    assert "find_order by number" == body(server.requests[0])["tools"][0]["function"]["description"]
+
+
+def test_violations_of_a_turn() -> None:
+    """The stream of a turn has the rules that its text broke."""
+    rule = {"type": "max_length", "enabled": True, "params": {"max_characters": 5, "message": "!"}}
+    with Server(text_reply("Too long for that.")) as server, client_of(server) as client:
+        chat = open_pack(
+            pack_with(validators=[rule]), "orders", model="openai/m", client=client, variables={"company": "Fjord"}
+        )
+        stream = chat.stream("Hi")
+        assert "Too l!" == "".join(chunk.text for chunk in stream)
+    assert ["max_length"] == [violation.validator for violation in stream.violations]

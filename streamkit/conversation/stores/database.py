@@ -122,6 +122,13 @@ class Database:
         return engine
 
     def _on_connect(self, connection: Any, _record: object) -> None:
+        try:
+            self._set_options(connection)
+        except BaseException:
+            connection.close()  # which SQLAlchemy leaves to the garbage collector
+            raise
+
+    def _set_options(self, connection: Any) -> None:
         milliseconds = int(self._timeout * 1000)
         if self._sqlite:
             connection.isolation_level = None  # _begin begins the transactions
@@ -129,9 +136,8 @@ class Database:
         try:
             if self._sqlite:
                 cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-                cursor.execute(
-                    "PRAGMA synchronous = FULL"
-                )  # in WAL mode the default loses the last turns in a power cut
+                # With NORMAL, a power cut would lose the last turns in WAL mode.
+                cursor.execute("PRAGMA synchronous = FULL")
             elif self._parsed.get_backend_name() == "postgresql":
                 cursor.execute(f"SET lock_timeout = {milliseconds}")
                 connection.commit()
@@ -243,7 +249,7 @@ class Database:
                 time.sleep(_PAUSE)
 
     def _set_wal_mode(self) -> None:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self._engine.connect().execution_options(streamkit_begins=False) as connection:
             if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
@@ -390,7 +396,7 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
 def _begin(connection: sa.Connection) -> None:
     """Begin a transaction of SQLite; one that writes with its lock, as a lock taken later fails without a wait."""
     options = connection.get_execution_options()
-    if options.get("isolation_level") != "AUTOCOMMIT":
+    if options.get("streamkit_begins", True):  # the mode of a file cannot be set in a transaction
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("streamkit_writes") else "BEGIN")
 
 

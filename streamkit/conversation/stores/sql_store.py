@@ -120,7 +120,7 @@ class SQLStore(Store):
                     f"the {name} of a conversation in a SQLStore is a text of at most {_LONGEST_ID} characters, "
                     f"not {shown(value)}"
                 )
-        head = written(state.head(), state.id)
+        head, first_changed = written(state.head(), state.id), min(first_changed, len(state.turns))
         changed = [_body(state, number) for number in range(first_changed, len(state.turns))]
         token = uuid.uuid4().hex
 

@@ -187,7 +187,8 @@ class MemoryStore(Store):
             if found != expected:
                 raise conflict(state.id, expected, found)
             turns: list[Turn] = [] if kept is None else kept.turns  # type: ignore[assignment]  # a list, by this class
-            turns[first_changed:] = state.turns[first_changed:]
+            first = min(first_changed, len(turns))  # no gap, whatever the caller believes
+            turns[first:] = state.turns[first:]
             version = expected + 1 if expected else first_version()
             self._states[state.id] = attrs.evolve(state, turns=turns, version=version)
             return version
