@@ -154,6 +154,10 @@ class TurnStream(ChunkStream):
             self._settle()
         return chunk
 
+    def peek(self) -> Chunk | None:
+        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
+        return self._inner.peek()
+
     def poll(self) -> bool:
         """Return whether ``take()`` would not have to wait for the provider, without waiting."""
         return self._inner.poll()

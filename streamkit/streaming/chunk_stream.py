@@ -71,6 +71,13 @@ class ChunkStream(ABC):
             StreamError: the stream failed, after all the chunks that came before.
         """
 
+    def peek(self) -> Chunk | None:
+        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it.
+
+        ``None`` says nothing about what ``take()`` will find.
+        """
+        return None
+
     @abstractmethod
     def poll(self) -> bool:
         """Return whether ``take()`` would not have to wait for the provider, without waiting."""

@@ -203,6 +203,13 @@ class Stream(ChunkStream):
         except StreamkitError:
             return True  # recv() raises it again
 
+    def peek(self) -> Chunk | None:
+        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
+        cursor = self._delivery.cursor
+        if self._delivery.status != "open" or self._state.halted or cursor.position >= len(cursor.batch):
+            return None
+        return cursor.batch[cursor.position]
+
     def take(self, seconds: float | None = None) -> Chunk | None:
         """Return the next chunk, or ``None`` at the end, also of a stream that was closed meanwhile.
 

@@ -189,6 +189,14 @@ class Run(ChunkStream):
             self._interrupted(error)
             raise
 
+    def peek(self) -> Chunk | None:
+        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
+        if self._peeked:
+            return self._peeked[-1]
+        stream = self._loop.stream
+        chunk = None if stream is None or self.status != "open" else stream.peek()
+        return None if chunk is None or chunk.finished else chunk
+
     def poll(self) -> bool:
         """Return whether a chunk can be taken or the run has ended; functions run in this thread meanwhile."""
         if self._peeked or self.status != "open":

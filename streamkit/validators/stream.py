@@ -132,6 +132,10 @@ class Validated(ChunkStream):
             raise error.with_traceback(reception.traceback)
         return None
 
+    def peek(self) -> Chunk | None:
+        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
+        return self._out[0] if self._out and self.status == "open" else None
+
     def poll(self) -> bool:
         """Return whether ``take()`` would not have to wait for the provider, without waiting."""
         reception = self._reception

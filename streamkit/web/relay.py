@@ -1,0 +1,269 @@
+"""From a stream to a browser, through any WSGI server: ``relay``."""
+
+from __future__ import annotations
+
+import http
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from streamkit.errors import ConfigError, MisuseError, StreamkitError
+from streamkit.settings import seconds_of, shown
+from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.values.chunks import Chunk
+from streamkit.web.client_sockets import on_leaving
+from streamkit.web.formats import Format, format_of
+
+__all__ = ["Relay", "relay"]
+
+_log = logging.getLogger("streamkit")
+
+_MOST_BYTES = 64 * 1024  # that are joined for one write
+
+
+class Relay:
+    """A reply as an iterable of bytes, and its status and headers; see ``relay``.
+
+    Attributes:
+        stream: the stream.
+        id: of the message that the client makes of it.
+
+    Threads: the server's thread of the request iterates it; ``close()`` may be called by any thread.
+    """
+
+    def __init__(
+        self,
+        stream: ChunkStream,
+        format: Format,
+        *,
+        heartbeat: float,
+        wait: float,
+        id: str,
+        environ: Mapping[str, Any] | None,
+        begin: Mapping[str, Any],
+        usage: bool,
+    ) -> None:
+        self.stream = stream
+        self.id = id
+        self._format = format
+        self._heartbeat = heartbeat
+        self._wait = wait
+        self._begin = begin
+        self._usage = usage
+        self._first: list[Chunk] = []
+        self._failed: BaseException | None = None
+        self._status = 200
+        self._headers = dict(format.headers)
+        self._whole: bytes | None = None  # of a response that is no stream
+        self._begun = False
+        self._bytes = self._encoded()
+        self._unwatch = None if environ is None else on_leaving(environ, self._left)
+
+    # -- the head ----------------------------------------------------------------------------------------
+
+    def begin(self) -> Relay:
+        """Wait for the first chunk, so that an error before it becomes the status of the response.
+
+        After ``wait`` seconds of silence the response begins with a heartbeat. ``status`` and ``headers`` call this.
+
+        Threads: the server's thread of the request.
+        """
+        if self._begun:
+            return self
+        try:
+            chunk = self.stream.take(self._wait)
+        except queue.Empty:
+            pass
+        except (StreamkitError, MisuseError) as error:
+            refusal = self._format.refusal(error)
+            self._status, self._headers, self._whole = refusal.status, dict(refusal.headers), refusal.body
+            _log.warning("a reply failed before its first chunk, and %d was answered: %s", refusal.status, error)
+            self._unwatch_client()
+        except BaseException:
+            self.close()
+            raise
+        else:
+            if chunk is not None:
+                self._first.append(chunk)
+        self._begun = True
+        return self
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status; 200 unless the reply failed before its first chunk."""
+        return self.begin()._status
+
+    @property
+    def status(self) -> str:
+        """The same with its phrase, for ``start_response``."""
+        code = self.status_code
+        phrase = http.HTTPStatus(code).phrase if code in http.HTTPStatus._value2member_map_ else ""
+        return f"{code} {phrase}".rstrip()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, without those of a connection."""
+        return dict(self.begin()._headers)
+
+    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., object]) -> Relay:
+        """Answer a request as a WSGI application."""
+        if self._unwatch is None:
+            self._unwatch = on_leaving(environ, self._left)
+        start_response(self.status, list(self.headers.items()))
+        return self
+
+    # -- the body ----------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate the bytes, each to be sent at once."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next bytes, never none."""
+        return next(self._bytes)
+
+    def close(self) -> None:
+        """Cancel the reply if it is open. WSGI servers call it at the end, and when the client has left.
+
+        Threads: any, any number of times; never waits.
+        """
+        self._unwatch_client()
+        if self.stream.status == "open":
+            with suppress(MisuseError):  # of a forked child
+                self.stream.cancel()
+
+    def _unwatch_client(self) -> None:
+        if self._unwatch is not None:
+            self._unwatch()
+
+    def _left(self) -> None:
+        """Cancel in a thread of its own, as observers and stores are called, and other clients are waiting."""
+        threading.Thread(target=self.close, name="streamkit-client-left", daemon=True).start()
+
+    def _encoded(self) -> Iterator[bytes]:
+        self.begin()
+        if self._whole is not None:
+            yield self._whole
+            return
+        try:
+            yield from self._pieces()
+        finally:
+            self.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        format, stream = self._format, self.stream
+        data = format.begin(self.id, **self._begin)
+        if not self._first:
+            data += format.heartbeat()
+        if data and not self._first:
+            yield data
+            data = b""
+        try:
+            while True:
+                chunk = self._first.pop() if self._first else self._next()
+                if chunk is _NOTHING:
+                    heartbeat = format.heartbeat()
+                    if heartbeat:
+                        yield heartbeat
+                    continue
+                if chunk is None:
+                    break
+                data += format.encode(chunk)
+                # What one read of the kernel brought is one write; nothing is waited for.
+                while len(data) < _MOST_BYTES and stream.peek() is not None:
+                    more = stream.take(0.0)
+                    if more is not None:
+                        data += format.encode(more)
+                if data:
+                    yield data
+                    data = b""
+        except (StreamkitError, MisuseError) as error:
+            _log.warning("a reply failed after it had begun: %s", error)
+            last = data + self._end(error)
+            if last:
+                yield last
+            if not format.tells_errors:
+                raise  # so that the server cuts the connection, and the client does not take half a reply for a whole
+            return
+        last = self._end(None)
+        if last:
+            yield last
+
+    def _next(self) -> Any:
+        try:
+            return self.stream.take(self._heartbeat)
+        except queue.Empty:
+            return _NOTHING
+
+    def _end(self, error: BaseException | None) -> bytes:
+        stream = self.stream
+        status = stream.status if error is None or stream.status != "open" else "error"
+        completion = stream.completion if self._usage else None
+        return self._format.end(status, error, completion, time_to_first_token=stream.stats.time_to_first_chunk)
+
+
+_NOTHING: Any = object()  # no chunk came within the time of a heartbeat
+
+
+def relay(
+    stream: ChunkStream,
+    format: str | Format = "ui",
+    *,
+    heartbeat: float = 15.0,
+    wait: float = 5.0,
+    id: str | None = None,
+    environ: Mapping[str, Any] | None = None,
+    usage: bool = True,
+    **begin: Any,
+) -> Relay:
+    """Return a reply as an iterable of bytes for any WSGI server, with its status and headers.
+
+    ::
+
+        def application(environ, start_response):
+            stream = client.stream("openai/gpt-4o-mini", question_in(environ))
+            return relay(stream, "events")(environ, start_response)
+
+    A chunk is sent as soon as it has arrived. While nothing arrives, a heartbeat keeps the connection open, also before
+    the first chunk. When the client leaves, the model is cancelled: at once where the server hands its socket over, as
+    gunicorn and werkzeug do on Linux, otherwise when a write fails, so within two heartbeats. An error before the first
+    chunk becomes the status of the response; a later one is sent in the words of the format, masked unless the format
+    was made with ``show_errors=True``. Both are logged to the logger ``streamkit``.
+
+    Args:
+        stream: a ``Stream``, a ``Run``, the stream of a conversation's turn, or any other ``ChunkStream``.
+        format: ``ui`` (the AI SDK's ``useChat``), ``text``, ``data`` (AI SDK 4), ``openai``, ``events`` (an
+            ``EventSource``), or a ``Format`` made for this reply.
+        heartbeat: seconds of silence before a heartbeat. Proxies close connections after 30 to 60 s of silence.
+        wait: seconds to wait for the first chunk before the response begins without it.
+        id: of the message that the client makes of it; by default one of its own. A client that comes back gets the
+            same message again by the same id.
+        environ: of the request, so that the client is watched from now on.
+        usage: whether the client is told of tokens, where the format has words for it.
+        begin: further arguments of ``Format.begin``, such as ``model`` or ``metadata``.
+
+    Raises:
+        ConfigError: there is no such format, or a time is impossible.
+    """
+    if not isinstance(stream, ChunkStream):
+        raise ConfigError(f"relay() takes a stream, as client.stream() returns it, not {shown(stream)}")
+    beat, first = seconds_of(heartbeat, "relay(heartbeat=...)"), seconds_of(wait, "relay(wait=...)")
+    if not beat or first is None:
+        raise ConfigError("relay(heartbeat=...) is a number of seconds above 0, and wait=... one from 0")
+    made = format if isinstance(format, Format) else format_of(format)
+    begin.setdefault("created", int(time.time()))
+    return Relay(
+        stream,
+        made,
+        heartbeat=beat,
+        wait=first,
+        id=id or f"msg-{uuid.uuid4().hex}",
+        environ=environ,
+        begin=begin,
+        usage=usage,
+    )
