@@ -64,4 +64,4 @@ def format_of(name: str, **options: Any) -> Format:
     try:
         return kind(**options)
     except TypeError as error:
-        raise ConfigError(f"the format {name!r}: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}") from None
+        raise ConfigError(f"the format {name!r}: {str(error).partition('__init__() ')[2] or error}") from None

@@ -149,11 +149,13 @@ class DataFormat(Format):
         return data + self._input(call) if call.whole and not call.told else data
 
     def _input(self, call: GrowingCall) -> bytes:
-        """Return the call with its arguments; what is no JSON goes as the text that it is."""
+        """Return the call with its arguments. The client takes an object only: any other is under ``input``."""
         try:
             arguments = call.arguments()
         except ValueError:
             arguments = call.text
+        if not isinstance(arguments, Mapping):
+            arguments = {"input": arguments}
         call.begun = call.told = True
         return _line(b"9", {"toolCallId": call.id, "toolName": call.name, "args": arguments})
 

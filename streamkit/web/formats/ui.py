@@ -30,6 +30,7 @@ _REASONS: dict[FinishReason | None, str] = {
 }
 _NOT_CALLED = ("invalid arguments", "unknown tool", "cut off")
 _NOT_JSON = "The arguments of the call are no valid JSON."
+_CONTENT = ("custom", "file", "reasoning-file", "source-document", "source-url")
 _REFUSAL = {"streamkit": {"refusal": True}}
 
 
@@ -71,6 +72,7 @@ class UiFormat(Format):
         self._dynamic_tools = frozenset(dynamic_tools)
         self._calls = GrowingCalls()
         self._round = 0
+        self._begun = False
         self._in_step = False
         self._any_part = False  # since begin(): a reply without any still is a step
         self._block = ""  # the kind of the open block: text, reasoning, refusal
@@ -91,6 +93,7 @@ class UiFormat(Format):
         calls: Iterable[ToolCall] = (),
     ) -> bytes:
         """Return the ``start`` part, always with the message's id: without one, a replay would double the message."""
+        self._begun = True
         told = dict(metadata or {})
         if model:
             told.setdefault("model", model)
@@ -146,14 +149,17 @@ class UiFormat(Format):
     def part(self, part: Mapping[str, Any]) -> bytes:
         """Return a part of the program's own: ``data-<name>``, a source, a file, metadata, or any other.
 
-        It may come at any place between ``begin`` and ``end``.
+        It may come at any place between ``begin`` and ``end``. A source or a file ends the block of text before it, as
+        the message has them in this order. Without ``begin`` all parts are the program's, ``start`` and ``finish`` too.
 
         Raises:
             ConfigError: the client would end the stream at it.
         """
         check_part(part)
+        content = self._begun and part["type"] in _CONTENT
+        before = self._begin_step() + self._close_block() if content else b""
         self._any_part = True
-        return _event(part)
+        return before + _event(part)
 
     def end(
         self,
@@ -245,8 +251,10 @@ class UiFormat(Format):
             data = self._tool_event("tool-input-start", call)
             if not delta.arguments:
                 return data
-        elif call.told and not delta.arguments.strip():
-            return data
+        elif call.told or call.failed:
+            # The client takes no more pieces. If this is more than white space, the whole is wrong, and told so.
+            call.told = call.told and not delta.arguments.strip()
+            return b""
         data += b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % (
             text_bytes(call.id),
             text_bytes(delta.arguments),

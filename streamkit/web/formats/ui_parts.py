@@ -86,6 +86,8 @@ _PARTS: dict[str, _Fields] = {
     "finish": {"finishReason?": _STRING, "messageMetadata?": _ANY},
 }
 _DATA: _Fields = {"data": _ANY, "id?": _STRING, "transient?": _BOOL}
+_VALUES = {"finishReason": FINISH_REASONS, "inputEncoding": frozenset({"json", "text"})}
+_OF_OBJECTS = ("citations", "parts", "providerMetadata")
 
 
 def check_part(part: Mapping[str, Any]) -> None:
@@ -103,7 +105,13 @@ def check_part(part: Mapping[str, Any]) -> None:
         if field not in part:
             if field == name:
                 raise ConfigError(f"the part {kind} needs the field {field}")
-        elif not isinstance(part[field], types):
+        elif not isinstance(part[field], types) or (field in _OF_OBJECTS and not _has_objects(part[field])):
             raise ConfigError(f"the field {field} of the part {kind} has the wrong type {type(part[field]).__name__}")
-    if kind == "finish" and part.get("finishReason", "stop") not in FINISH_REASONS:
-        raise ConfigError(f"finishReason is one of {', '.join(sorted(FINISH_REASONS))}")
+    for field, values in _VALUES.items():
+        if f"{field}?" in fields and field in part and part[field] not in values:
+            raise ConfigError(f"the field {field} of the part {kind} is one of {', '.join(sorted(values))}")
+
+
+def _has_objects(value: Any) -> bool:
+    """Return whether all that a list or an object holds are objects."""
+    return all(isinstance(each, Mapping) for each in (value.values() if isinstance(value, Mapping) else value))
