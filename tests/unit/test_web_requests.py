@@ -402,8 +402,8 @@ JSON = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                "id messages message role parts type text content trigger messageId toolCallId state approval url input "
-                "toolInvocations experimental_attachments toolName stream stop stream_options prompt".split()
+                "id messages message role parts type text content trigger messageId toolCallId state approval url "
+                "input toolInvocations experimental_attachments toolName stream stop stream_options prompt".split()
             ),
             inner
             | st.sampled_from(["user", "assistant", "text", "tool-w", "dynamic-tool", "file", "output-available"]),
@@ -424,7 +424,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
             value,
             {"messages": value},
             {"messages": [value]},
-            {"message": {"role": "assistant", "parts": value}},
+            {"message": said_by},
         ):
             if isinstance(body, dict):
                 with suppress(RequestError):

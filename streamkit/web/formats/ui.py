@@ -28,6 +28,7 @@ _REASONS: dict[FinishReason | None, str] = {
     "content_filter": "content-filter",
     "error": "error",
 }
+# The words of a run for calls whose arguments were wrong; see streamkit/tools/calls.py.
 _NOT_CALLED = ("invalid arguments", "unknown tool", "cut off")
 _NOT_JSON = "The arguments of the call are no valid JSON."
 _CONTENT = ("custom", "file", "reasoning-file", "source-document", "source-url")
@@ -296,7 +297,7 @@ class UiFormat(Format):
             part = {"type": "tool-output-available", "toolCallId": id, "output": output_of(result)}
         if result.name in self._dynamic_tools:
             part["dynamic"] = True
-        if result.preliminary:
+        if result.preliminary and result.error is None:
             part["preliminary"] = True
         return data + _event(part)
 
