@@ -14,7 +14,7 @@ from tests.unit.ui_stories import DATA, STORIES, encoded, parts_of, wanted
 
 # The message that the client makes of these is the recorded one all the same: tests/e2e/web/test_ui.py.
 DIFFERENT = {
-    "25-tool-unknown-name": "the arguments are sent when they are whole, before anybody knows that there is no such tool",
+    "25-tool-unknown-name": "the arguments are sent when they are whole, before it is known that there is no such tool",
     "27-tool-preliminary-results": "a run does not report its last value twice",
     "30-tool-approval-requested": "the id of the question is made of the call's",
     "45-smooth": "pieces are sent as they come",
@@ -179,12 +179,13 @@ def test_the_heartbeat_is_a_comment_without_a_blank_line() -> None:
     assert UiFormat().heartbeat() == b": hb\n"
 
 
-def test_no_header_belongs_to_a_connection() -> None:
-    """A WSGI server refuses those."""
-    headers = UiFormat.headers
-    assert not {"connection", "keep-alive", "transfer-encoding", "upgrade"} & set(headers)
-    assert headers["x-vercel-ai-ui-message-stream"] == "v1"
-    assert headers["x-accel-buffering"] == "no"
+@pytest.mark.parametrize("name", STORIES)
+def test_the_headers_are_the_recorded_ones(name: str) -> None:
+    """But for `connection`, which belongs to the connection: a WSGI server refuses it."""
+    recorded = json.loads((DATA / "streams" / f"{name}.headers.json").read_text("utf-8"))
+    expected = dict(recorded["fetch_response"]["headers"])
+    assert "keep-alive" == expected.pop("connection")
+    assert expected == UiFormat.headers
 
 
 def test_a_request_error_is_a_4xx_that_says_why() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from streamkit import Chunk, Completion, ToolCallDelta, ToolResult, TruncatedStreamError, Usage
+from streamkit.values.chunks import FinishReason
 from streamkit.web.formats import UiFormat
 
 DATA = Path(__file__).parents[1] / "ui_stream"
@@ -16,7 +17,6 @@ STORIES = sorted(path.name[:-5] for path in STREAMS.glob("*.json") if path.name.
 
 #: Chunks have neither several blocks open at once nor citations; a program that has them writes them part by part.
 AS_PARTS = ("15-interleaved-blocks", "37-citations")
-_REASONS = {"stop", "length", "error", "other"}
 
 
 def story_of(name: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def story_of(name: str) -> dict[str, Any]:
 
 
 def wanted(name: str, id: str = "msg-server-1") -> bytes:
-    """Return the recorded bytes, without comments, and with the message's id where the recording has none of its own."""
+    """Return the recorded bytes, without comments, and with the message's id where the recording has none."""
     raw = (STREAMS / f"{name}.sse").read_bytes()
     raw = raw.replace(b'{"type":"start"', b'{"type":"start","messageId":"%b"' % id.encode())
     raw = raw.replace(b'"%b","messageId":"' % id.encode(), b'"').replace(b'"msg-generated"', b'"%b"' % id.encode())
@@ -43,52 +43,54 @@ def chunks_of(story: Mapping[str, Any]) -> Iterator[Chunk]:
     for event in story.get("before", ()):
         yield _result_chunk(event, names, 0)
     done: Chunk | None = None
-    first = 1 if story.get("before") else 0
-    for round, step in enumerate(story["steps"], first):
-        index = -1
+    for round, step in enumerate(story["steps"], 1 if story.get("before") else 0):
         waiting = []
         for event in step:
             kind = event["event"]
-            if kind in ("text", "reasoning"):
-                data = ({name: value} for name, value in event.get("provider_metadata", {}).items())
-                yield Chunk(kind, round=round, provider_data=tuple(data), **{kind: event["text"]})
-            elif kind == "tool_call":
-                index += 1
-                whole = event["fragments"] is None
-                text = json.dumps(event["input"]) if whole else ""
-                yield Chunk("tool_call", tool_call=ToolCallDelta(index, event["id"], event["name"], text), round=round)
-                for fragment in event["fragments"] or ():
-                    yield Chunk("tool_call", tool_call=ToolCallDelta(index, arguments=fragment), round=round)
+            if kind in ("error", "abort"):
+                return  # here the stream is broken off
+            if kind == "finish":
+                done = _done_chunk(event, round)
             elif kind == "approval_request":
-                waiting.append(
-                    Chunk(
-                        "tool_approval",
-                        tool_call=ToolCallDelta(index, event["call"], names[event["call"]]),
-                        round=round,
-                    )
-                )
+                delta = ToolCallDelta(0, event["call"], names[event["call"]])
+                waiting.append(Chunk("tool_approval", tool_call=delta, round=round))
             elif kind in ("tool_result", "tool_error", "tool_denied"):
                 yield _result_chunk(event, names, round)
-            elif kind in ("error", "abort"):
-                return  # here the stream is broken off
-            elif kind == "finish":
-                raw = event["reason"]
-                reason = raw.replace("-", "_") if raw.replace("-", "_") in ("tool_calls", "content_filter") else raw
-                done = Chunk(
-                    "done",
-                    finish_reason=reason if reason in (*_REASONS, "tool_calls", "content_filter") else "other",
-                    raw_finish_reason=event["raw"],
-                    usage=_usage(event["usage"]),
-                    round=round,
-                )
+            else:
+                yield from _model_chunks(event, round)
         yield from waiting
-        for id, name in names.items():
-            if name not in story["tools"] and any(event.get("id") == id for event in step):
-                text = f"AI_NoSuchToolError: Model tried to call unavailable tool '{name}'. Available tools: weather."
-                result = ToolResult(id, name, text, "unknown tool", state="not begun")
-                yield Chunk("tool_result", tool_result=result, round=round)
+        yield from _unknown_tools(step, story, round)
     if done is not None:
         yield done
+
+
+def _model_chunks(event: Mapping[str, Any], round: int) -> Iterator[Chunk]:
+    kind = event["event"]
+    if kind in ("text", "reasoning"):
+        data = tuple({name: value} for name, value in event.get("provider_metadata", {}).items())
+        yield Chunk(kind, round=round, provider_data=data, **{kind: event["text"]})
+    elif kind == "tool_call":
+        whole = json.dumps(event["input"]) if event["fragments"] is None else ""
+        yield Chunk("tool_call", tool_call=ToolCallDelta(0, event["id"], event["name"], whole), round=round)
+        for fragment in event["fragments"] or ():
+            yield Chunk("tool_call", tool_call=ToolCallDelta(0, arguments=fragment), round=round)
+
+
+def _done_chunk(event: Mapping[str, Any], round: int) -> Chunk:
+    reason = event["reason"].replace("-", "_")
+    known = reason if reason in get_args(FinishReason) else "other"
+    return Chunk("done", finish_reason=known, raw_finish_reason=event["raw"], usage=_usage(event["usage"]), round=round)
+
+
+def _unknown_tools(step: list[dict[str, Any]], story: Mapping[str, Any], round: int) -> Iterator[Chunk]:
+    """Yield what a run answers to calls of tools that there are not."""
+    for event in step:
+        if event["event"] == "tool_call" and event["name"] not in story["tools"]:
+            text = (
+                f"AI_NoSuchToolError: Model tried to call unavailable tool '{event['name']}'. Available tools: weather."
+            )
+            result = ToolResult(event["id"], event["name"], text, "unknown tool", state="not begun")
+            yield Chunk("tool_result", tool_result=result, round=round)
 
 
 def _result_chunk(event: Mapping[str, Any], names: Mapping[str, str], round: int) -> Chunk:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError, RequestError
+from streamkit.values.messages import Message
 from streamkit.web.formats.base import Format, Refusal
 from streamkit.web.formats.data import DataFormat
 from streamkit.web.formats.events import EventsFormat
@@ -26,6 +28,7 @@ __all__ = [
     "WebRequest",
     "format_class",
     "format_of",
+    "messages_in",
 ]
 
 _FORMATS: dict[str, type[Format]] = {
@@ -65,3 +68,20 @@ def format_of(name: str, **options: Any) -> Format:
         return kind(**options)
     except TypeError as error:
         raise ConfigError(f"the format {name!r}: {str(error).partition('__init__() ')[2] or error}") from None
+
+
+def messages_in(body: bytes | str | Mapping[str, Any], *, limits: Limits | None = None) -> list[Message]:
+    """Return the messages of a body that ``useChat`` or ``useCompletion`` sends, for a route without a store.
+
+    ::
+
+        client.stream(MODEL, messages_in(request.get_data()))
+
+    Args:
+        body: as it came, or decoded.
+        limits: what is too much.
+
+    Raises:
+        RequestError: it cannot be taken; ``status`` is what to answer with.
+    """
+    return list(UiFormat.decode_request(body, limits=limits).messages)

@@ -30,7 +30,7 @@ MASKED = "An error occurred."
 ShowErrors = bool | Callable[[BaseException], str]
 
 _UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-SSE_HEADERS: Mapping[str, str] = {"content-type": "text/event-stream; charset=utf-8", **_UNBUFFERED}
+SSE_HEADERS: Mapping[str, str] = {"content-type": "text/event-stream", **_UNBUFFERED}
 #: A browser that guesses the type of text holds the first kilobyte back; and it must not take the text for HTML.
 TEXT_HEADERS: Mapping[str, str] = {
     "content-type": "text/plain; charset=utf-8",

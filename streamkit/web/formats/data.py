@@ -138,10 +138,10 @@ class DataFormat(Format):
         delta = chunk.tool_call
         assert delta is not None
         call = self._calls.add(chunk)
+        if call.whole and not call.begun:
+            return self._input(call)  # the provider gave the call at once
         data = b""
         if not call.begun:
-            if call.whole and (whole := self._input(call)):
-                return whole
             call.begun = True
             data = _line(b"b", {"toolCallId": call.id, "toolName": call.name})
         if delta.arguments and not call.told:
@@ -156,7 +156,7 @@ class DataFormat(Format):
             arguments = call.text
         if not isinstance(arguments, Mapping):
             arguments = {"input": arguments}
-        call.begun = call.told = True
+        call.tell()
         return _line(b"9", {"toolCallId": call.id, "toolName": call.name, "args": arguments})
 
     def _told_input(self, call: GrowingCall) -> bytes:

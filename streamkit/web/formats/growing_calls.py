@@ -17,16 +17,16 @@ class GrowingCall:
         id: unique in the stream.
         name: of the tool.
         begun: whether the client knows of it.
-        told: whether the client was told the arguments as a whole.
-        failed: whether the client was told that the arguments are wrong.
+        told: whether the client was told the arguments as a whole, or that they are wrong. It takes no pieces then.
+        outdated: whether more came after that, so that it has to be told again.
     """
 
-    __slots__ = ("_pieces", "_structure", "begun", "failed", "id", "name", "told")
+    __slots__ = ("_pieces", "_structure", "begun", "id", "name", "outdated", "told")
 
     def __init__(self, id: str, name: str) -> None:
         self.id = id
         self.name = name
-        self.begun = self.told = self.failed = False
+        self.begun = self.told = self.outdated = False
         self._pieces: list[str] = []
         self._structure = Structure()
 
@@ -34,6 +34,12 @@ class GrowingCall:
         """Take in a piece of the arguments."""
         self._pieces.append(piece)
         self._structure.add(piece)
+        if self.told and piece.strip():
+            self.outdated = True
+
+    def tell(self) -> None:
+        """Note that the client is told now."""
+        self.begun, self.told, self.outdated = True, True, False
 
     @property
     def text(self) -> str:
@@ -97,7 +103,7 @@ class GrowingCalls:
 
         It is for the end of a reply, after which no piece comes.
         """
-        found = [call for call in self._open.values() if not call.told and not call.failed]
+        found = [call for call in self._open.values() if not call.told or call.outdated]
         self._open.clear()
         return found
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from streamkit.errors import ConfigError
+
 __all__ = ["json_bytes", "text_bytes"]
 
 _encode = msgspec.json.Encoder().encode
@@ -33,14 +35,16 @@ def json_bytes(value: Any) -> bytes:
     Keys that browsers' parsers refuse, ``__proto__`` and a ``constructor`` with a ``prototype``, are left out.
 
     Raises:
-        TypeError: it has anything else in it, or is nested too deep.
+        ConfigError: it has anything else in it, or is nested too deep.
     """
     try:
         data = _dumped(value)
         if any(each in data for each in _REFUSED):
             data = _dumped(_without_refused(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"a value that cannot be written as JSON: {error}") from None
     except RecursionError:
-        raise TypeError("nested too deep to be written as JSON") from None
+        raise ConfigError("a value that is nested too deep to be written as JSON") from None
     return data
 
 

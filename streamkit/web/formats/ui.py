@@ -28,6 +28,7 @@ _REASONS: dict[FinishReason | None, str] = {
     "content_filter": "content-filter",
     "error": "error",
 }
+# The words of a run for calls whose arguments were wrong; see streamkit/tools/calls.py.
 _NOT_CALLED = ("invalid arguments", "unknown tool", "cut off")
 _NOT_JSON = "The arguments of the call are no valid JSON."
 _CONTENT = ("custom", "file", "reasoning-file", "source-document", "source-url")
@@ -243,36 +244,33 @@ class UiFormat(Format):
         delta = chunk.tool_call
         assert delta is not None
         call = self._calls.add(chunk)
-        if not call.begun and call.whole and (whole := self._input(call)):
-            return whole  # the provider gave the call at once
+        if call.whole and not call.begun:
+            return self._input(call)  # the provider gave the call at once
         data = b""
         if not call.begun:
             call.begun = True
             data = self._tool_event("tool-input-start", call)
             if not delta.arguments:
                 return data
-        elif call.told or call.failed:
-            # The client takes no more pieces. If this is more than white space, the whole is wrong, and told so.
-            call.told = call.told and not delta.arguments.strip()
+        elif call.told:
             return b""
         data += b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % (
             text_bytes(call.id),
             text_bytes(delta.arguments),
         )
-        return data + self._input(call) if call.whole and not call.told else data
+        return data + self._input(call) if call.whole else data
 
     def _input(self, call: GrowingCall) -> bytes:
         """Return the call's arguments as a whole, or what is wrong with them."""
+        call.tell()
         try:
             arguments = call.arguments()
         except ValueError:
-            call.begun = call.failed = True
             return self._tool_event("tool-input-error", call, input=call.text, errorText=_NOT_JSON)
-        call.begun = call.told = True
         return self._tool_event("tool-input-available", call, input=arguments)
 
     def _told_input(self, call: GrowingCall) -> bytes:
-        return b"" if call.told or call.failed else self._input(call)
+        return b"" if call.told else self._input(call)
 
     def _tool_approval(self, chunk: Chunk) -> bytes:
         call = self._calls.add(chunk)
@@ -299,7 +297,7 @@ class UiFormat(Format):
             part = {"type": "tool-output-available", "toolCallId": id, "output": output_of(result)}
         if result.name in self._dynamic_tools:
             part["dynamic"] = True
-        if result.preliminary:
+        if result.preliminary and result.error is None:
             part["preliminary"] = True
         return data + _event(part)
 
@@ -308,7 +306,7 @@ class UiFormat(Format):
             wrong = call.arguments()
         except ValueError:
             wrong = call.text
-        call.begun = call.failed = True
+        call.tell()
         return self._tool_event("tool-input-error", call, input=wrong, errorText=result.content)
 
     def _tool_event(self, kind: str, call: GrowingCall, **fields: Any) -> bytes:

@@ -21,6 +21,7 @@ _PARAMS = frozenset(
     "tools top_logprobs top_p user verbosity".split()
 )
 _OWN = ("messages", "model", "stream", "stream_options", "stop")
+_LONGEST_ERROR = 200  # characters
 _INSTRUCTIONS = ("system", "developer")
 _FILE_KEYS = {"image_url": "url", "file": "file_data", "input_audio": "data", "video_url": "url"}
 
@@ -95,7 +96,8 @@ def _message(shape: Mapping[str, Any], where: str, limits: Limits, files: _Files
     try:
         return Message.from_dict(given)
     except ConfigError as error:
-        raise RequestError(f"{where}: {str(error).removeprefix('Message.from_dict(): ')}") from None
+        what = str(error).removeprefix("Message.from_dict(): ")[:_LONGEST_ERROR]  # it may quote a role
+        raise RequestError(f"{where}: {what}") from None
 
 
 def _check_part(part: Mapping[str, Any], where: str, limits: Limits, files: _Files) -> None:

@@ -51,6 +51,7 @@ class WebRequest:
     Attributes:
         id: of the conversation; "" where the client sends none.
         messages: the whole conversation as the client has it, or the new message alone; as many as the client sends.
+            The last one may have calls without a result, on which ``decisions`` decide; the others have all results.
         message: the user's new message; ``None`` where the request regenerates a reply, or goes on after a decision.
         message_id: the id of the user's new message; "" for none.
         reply_id: the id that the reply's message must have, as it goes on in a message that the client has; "" where
@@ -109,7 +110,7 @@ def _decoded(body: bytes | str) -> Any:
         raise RequestError(f"the body is too large: {error}", status=413) from None
     except TooDeepError:
         raise RequestError("the body is nested too deep") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise RequestError("the body is not UTF-8") from None
     except ValueError:
         pass

@@ -30,14 +30,11 @@ Content = TextPart | ImagePart | FilePart
 _OWN = ("id", "message", "messages", "trigger", "messageId")
 _TRIGGERS: dict[str, Literal["submit", "regenerate"]] = {
     "submit-message": "submit",
-    "submit-user-message": "submit",  # of version 5's first releases, with the next one
     "regenerate-message": "regenerate",
-    "regenerate-assistant-message": "regenerate",
 }
 _ADDRESS = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
 _DATA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+\Z")
 _UNANSWERED = "Not called: the conversation went on without this call."
-_DENIED = "Not approved. The function was not called."
 
 
 def read_ui_request(body: bytes | str | Mapping[str, Any], limits: Limits, *, allow_system: bool = False) -> WebRequest:
@@ -104,7 +101,10 @@ class _Reading:
         if role == "assistant":
             return self._assistant(parts, where, last)
         if role == "user":
-            return [Message("user", self._content(parts, where))]
+            content = self._content(parts)
+            if content is None and last:
+                raise RequestError(f"{where} has neither text nor a file")
+            return [] if content is None else [Message("user", content)]
         if role in ("system", "developer"):
             if not self._allow_system:
                 raise RequestError(f"{where}: instructions of the role {role} are not taken from a browser")
@@ -138,17 +138,19 @@ class _Reading:
                 text_in(part, "text", place, limits.text, "" if part["type"] == "reasoning" else None)
         return [(place, _in_words_of_5(part, place)) for place, part in found]
 
-    def _content(self, parts: Sequence[tuple[str, Mapping[str, Any]]], where: str) -> str | list[Content]:
+    def _content(self, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> str | list[Content] | None:
+        """Return the content of a user's message; ``None`` for one of white space, which providers refuse."""
         content: list[Content] = []
         for place, part in parts:
             if part["type"] == "text":
                 content.append(TextPart(part["text"]))
             elif part["type"] == "file":
                 content.append(self._file(part, place))
-        if not content:
-            raise RequestError(f"{where} has neither text nor a file")
         texts = [part.text for part in content if isinstance(part, TextPart)]
-        return "".join(texts) if len(texts) == len(content) else content
+        if len(texts) < len(content):
+            return content
+        text = "".join(texts)
+        return text if text.strip() else None
 
     def _file(self, part: Mapping[str, Any], where: str) -> ImagePart | FilePart:
         limits = self._limits
@@ -270,7 +272,11 @@ def _told(part: Mapping[str, Any]) -> str | None:
         return f"The call failed: {_text_of(part.get('errorText'))}"
     approval = part.get("approval")
     denied = isinstance(approval, Mapping) and approval.get("approved") is False
-    return _DENIED if state == "output-denied" or (state == "approval-responded" and denied) else None
+    if state != "output-denied" and not (state == "approval-responded" and denied):
+        return None
+    reason = approval.get("reason") if isinstance(approval, Mapping) else None
+    why = f": {reason}" if isinstance(reason, str) and reason else ""
+    return f"Not approved{why}. The function was not called."  # as a run says it
 
 
 def _decision(part: Mapping[str, Any], where: str) -> Decision | None:
