@@ -331,16 +331,20 @@ class Conversation:
             self._check_free(suspended=True)
             turns = [turn for turn in self._turns if turn.suspension is None]  # it is resumed once, by one of the two
             state = attrs.evolve(self._state(turns), id=id or uuid.uuid4().hex, version=0)
-            forked = Conversation(
-                self._client,
-                state,
-                options=self._options,
-                window=self._window,
-                store=self._store,
-                on_failure=self._on_failure,
-            )
+            forked = self._like_this(state)
             forked._save(0)
             return forked
+
+    def _like_this(self, state: ConversationState) -> Conversation:
+        """Return a conversation with another state, and the rest as it is here."""
+        return Conversation(
+            self._client,
+            state,
+            options=self._options,
+            window=self._window,
+            store=self._store,
+            on_failure=self._on_failure,
+        )
 
     def on_tool(self, name: str, function: Callable[..., Any]) -> None:
         """Bind a function to a tool that was declared without one, such as that of a pack.

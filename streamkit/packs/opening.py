@@ -38,6 +38,18 @@ class PackConversation(Conversation):
     def _system_prompt(self) -> str:
         return self.prompt.render(self.variables, model=self.model)
 
+    def _like_this(self, state: ConversationState) -> PackConversation:
+        made = PackConversation(
+            self._client,
+            state,
+            options=self._options,
+            window=self._window,
+            store=self._store,
+            on_failure=self._on_failure,
+        )
+        made.prompt = self.prompt
+        return made
+
 
 def open_pack(
     pack: str | os.PathLike[str] | Pack,
@@ -53,6 +65,7 @@ def open_pack(
     window: Window | None = None,
     store: Store | None = None,
     id: str | None = None,
+    owner: str = "",
     **options: Any,
 ) -> PackConversation:
     """Return a conversation by a prompt of a pack.
@@ -83,6 +96,7 @@ def open_pack(
         window: as in ``client.conversation``.
         store: as in ``client.conversation``.
         id: as in ``client.conversation``.
+        owner: as in ``client.conversation``.
         options: further arguments of ``client.conversation``; they replace the prompt's parameters.
 
     Raises:
@@ -99,7 +113,7 @@ def open_pack(
         given["validators"] = [*rules, *(options.get("validators") or ())]
     state = store.load(id) if store is not None and id is not None else None
     if state is None:
-        state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}))
+        state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}), owner=owner)
     else:
         state = attrs.evolve(state, model=asked, variables={**state.variables, **(variables or {})})
     on_failure = given.pop("on_failure", "keep")
