@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from streamkit.tools.claims import Claims
     from streamkit.tools.decisions import Decision
     from streamkit.tools.limits import RunLimits
-    from streamkit.tools.loop import Approve
+    from streamkit.tools.plan import Approve
     from streamkit.tools.run import Run
     from streamkit.tools.suspension import Suspension
     from streamkit.validators.validator import Validator

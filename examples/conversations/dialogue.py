@@ -55,7 +55,7 @@ with Client() as client:
     window = Window(turns=20)  # how many earlier turns are sent; all of them are kept
     if path.exists():
         chat = Conversation.load(path, client=client, model=model, window=window, max_tokens=max_tokens)
-        print(f"[{path} has {len(chat.turns)} turns, about: {chat.title}]")
+        print(f"[{path}: {chat.title}, turns: {len(chat.turns)}]")
     else:
         chat = client.conversation(model, system="Tell short stories.", window=window, max_tokens=max_tokens)
         print(f"[a new conversation, kept in {path}]")
@@ -64,4 +64,4 @@ with Client() as client:
         answer(chat, line)
         chat.save(path)
 
-    print(f"[{len(chat.turns)} turns, {chat.usage.total_tokens} tokens]")
+    print(f"[turns: {len(chat.turns)}, tokens: {chat.usage.total_tokens or 'unknown'}]")

@@ -1,16 +1,18 @@
-"""The limits of a run with tools: ``RunLimits``."""
+"""The limits of a run with tools, ``RunLimits``, and what it has used up of them, ``Spent``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.settings import shown
+from streamkit.values.completion import Completion
 
-__all__ = ["RunLimits"]
+__all__ = ["RunLimits", "Spent"]
 
 
 def _check_count(_limits: object, field: attrs.Attribute[Any], value: Any) -> None:
@@ -22,6 +24,42 @@ def _check_amount(_limits: object, field: attrs.Attribute[Any], value: Any) -> N
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (number and math.isfinite(value) and value > 0):
         raise ConfigError(f"RunLimits({field.name}=...) is a number above 0, or None, not {shown(value)}")
+
+
+@attrs.frozen
+class Spent:
+    """What a run has used up of its limits.
+
+    Attributes:
+        rounds: requests to the model.
+        calls: calls of tools.
+        tokens: of all rounds, where the provider counted them.
+        cost: USD of all rounds, where it is known.
+        repeats: how often each call was asked for, by a digest of its name and arguments.
+    """
+
+    rounds: int = 0
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    repeats: Mapping[str, int] = attrs.field(factory=dict)
+
+    def after(self, reply: Completion, digests: Iterable[str], *, priced: bool) -> Spent:
+        """Return what is used up after a further reply.
+
+        Args:
+            reply: the reply.
+            digests: of the calls in it.
+            priced: whether its cost counts; list prices are loaded for it.
+        """
+        repeats, calls = dict(self.repeats), 0
+        for digest in digests:
+            calls += 1
+            repeats[digest] = repeats.get(digest, 0) + 1
+        usage = reply.usage
+        tokens = usage.total_tokens or (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        cost = self.cost + (reply.cost or 0.0) if priced else self.cost
+        return Spent(self.rounds + 1, self.calls + calls, self.tokens + tokens, cost, repeats)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,3 +90,21 @@ class RunLimits:
     call_seconds: float | None = attrs.field(default=None, validator=_check_amount)
     tokens: int | None = attrs.field(default=None, validator=_check_count)
     cost: float | None = attrs.field(default=None, validator=_check_amount)
+
+    def reached(self, spent: Spent) -> tuple[str, str] | None:
+        """Return the name of a limit that is reached, and what it is, for people; ``None`` if none is."""
+        if self.rounds is not None and spent.rounds >= self.rounds:
+            return "rounds", f"{_counted(self.rounds, 'request')} to the model"
+        if self.calls is not None and spent.calls > self.calls:
+            return "calls", f"{_counted(self.calls, 'call')} of tools"
+        if self.repeats is not None and max(spent.repeats.values(), default=0) > self.repeats:
+            return "repeats", f"{_counted(self.repeats, 'call')} of one tool with the same arguments"
+        if self.tokens is not None and spent.tokens >= self.tokens:
+            return "tokens", f"{self.tokens} tokens"
+        if self.cost is not None and spent.cost >= self.cost:
+            return "cost", f"{self.cost:g} USD"
+        return None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -3,107 +3,49 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 import queue
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import GeneratorType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import attrs
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
 from streamkit.concurrency.stop import ReentrantEvent, StopEvent
-from streamkit.errors import MisuseError, RunLimitError, StoreConflictError, StreamkitError, ToolError
-from streamkit.observing.observers import Observer, RunReport, Stats
+from streamkit.errors import MisuseError, RunLimitError, StreamkitError, ToolError
+from streamkit.observing.observers import RunReport, Stats
 from streamkit.observing.status import Status
 from streamkit.providers.call import messages_of
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.tools.calls import PendingCall, acceptable, digest_of, free_id, planned
-from streamkit.tools.claims import Claims, ClaimState
 from streamkit.tools.context import ToolContext
 from streamkit.tools.decisions import Approved, Decision, decision_of
 from streamkit.tools.execution import Execution
-from streamkit.tools.limits import RunLimits
-from streamkit.tools.results import Media
+from streamkit.tools.limits import Spent
+from streamkit.tools.plan import Plan
 from streamkit.tools.rounds import Round
-from streamkit.tools.suspension import Spent, Suspension
-from streamkit.tools.tool import Tool
+from streamkit.tools.run_claims import RunClaims
+from streamkit.tools.suspension import Suspension
 from streamkit.values.chunks import Chunk, FinishReason, summed
 from streamkit.values.completion import Completion, changed
-from streamkit.values.messages import Message, ToolCall
+from streamkit.values.messages import Message
 
-__all__ = ["Approve", "Loop", "Plan", "Start"]
-
-#: Decides on a call; see ``decision_of`` for what it may return.
-Approve = Callable[[ToolCall], Any]
-
-_log = logging.getLogger("streamkit")
+__all__ = ["Loop"]
 
 _NOTHING: Any = object()  # what a step yields where nothing came until the deadline
 _ITERATED = "this run is being iterated already, by another thread or around the function that runs"
 _RAISED = ("exception", "invalid arguments", "unknown tool", "cut off")
 _numbers = itertools.count(1)
 _numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal handler may start a run
-
-
-class Start(Protocol):
-    """Starts the stream of one round."""
-
-    def __call__(self, messages: Sequence[Any], stop: StopEvent, part_of: tuple[int, int]) -> Stream:
-        """Start it.
-
-        Args:
-            messages: the conversation so far.
-            stop: cancels the stream.
-            part_of: the numbers of the run and of the round.
-
-        Raises:
-            ConfigError: the call is invalid; nothing was sent.
-        """
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What a run was asked for; see ``Client.run``.
-
-    Attributes:
-        start: starts the stream of a round.
-        model: as the user passed it.
-        name: the same as the provider knows it.
-        provider: the provider's name.
-        messages: the conversation so far, as the user passed it.
-        tools: by name.
-        media: what the provider takes in a result beside text.
-        params: the parameters of the request that a suspension keeps.
-        output: the type of the last reply, or ``None``.
-    """
-
-    start: Start
-    model: str
-    name: str
-    provider: str
-    messages: Sequence[Any]
-    tools: Mapping[str, Tool]
-    media: Media = attrs.field(factory=Media)
-    approve: Any = None
-    parallel: int = 1
-    limits: RunLimits = attrs.field(factory=RunLimits)
-    raises: bool = False
-    context: Any = None
-    claims: Claims | None = None
-    observers: Sequence[Observer] = ()
-    params: Mapping[str, Any] = attrs.field(factory=dict)
-    output: TypedOutput | None = None
 
 
 class _News(ReentrantEvent):
@@ -128,9 +70,8 @@ class Loop(Ending):
 
     Owner of the fields: the consumer's thread alone uses ``_steps``, ``_until``, ``_last``, ``_spent``, ``_execution``,
     ``_conversation`` and ``_used``. It replaces ``_rounds``, ``_at_end``, ``_unanswered`` and ``_suspension``; any
-    thread may read these, each by a single read. Any thread may set ``halted``, from False to True. ``_claiming``
-    guards ``_unfinished``, ``_moving``, ``_marked`` and ``_released``. The events have locks of their own, and
-    ``Ending`` says who owns the end. The others never change.
+    thread may read these, each by a single read. Any thread may set ``halted``, from False to True. The events and
+    ``_claims`` have locks of their own, and ``Ending`` says who owns the end. The others never change.
 
     Args:
         plan: what was asked for.
@@ -170,16 +111,12 @@ class Loop(Ending):
         self._spent = Spent()
         self._used = _ids_in(plan.messages)
         self._conversation: tuple[Any, ...] | None = None
-        self._claiming = threading.RLock()
-        self._unfinished: set[PendingCall] = set()  # whose function has begun and not ended, as far as is known
-        self._moving = False
-        self._marked = False
-        self._released = False
         self._last: Chunk | None = None
         self._at_end: Status | None = None
         self._unanswered = ""
         self._suspension: Suspension | None = None
         self._suspended = resumed[0] if resumed else None
+        self._claims = RunClaims(plan.claims, id, resumed=resumed is not None, media=plan.media, stopped=self._stopped)
         self._execution: Execution | None = None
         self._until = math.inf
         if resumed is not None:
@@ -441,7 +378,7 @@ class Loop(Ending):
             for call, written in zip(calls, reply.tool_calls, strict=True)
         )
         this.reply = reply if calls == reply.tool_calls else changed(reply, tool_calls=calls)
-        self._look_up(this)
+        self._claims.name(this)
 
     def _finish(self, status: Status) -> Iterator[Chunk]:
         """Yield the one ``done`` chunk of the run."""
@@ -467,31 +404,12 @@ class Loop(Ending):
         Raises:
             RunLimitError: a limit is reached; none of the reply's calls is made.
         """
-        limits, spent, this = self._plan.limits, self._spent, self._rounds[-1]
-        reply, repeats = this.completion, dict(spent.repeats)
-        for pending in this.calls:
-            digest = digest_of(pending.call)
-            repeats[digest] = repeats.get(digest, 0) + 1
-        usage = reply.usage
-        tokens = usage.total_tokens or (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        cost = spent.cost + (reply.cost or 0.0) if limits.cost is not None else spent.cost
-        now = Spent(spent.rounds + 1, spent.calls + len(this.calls), spent.tokens + tokens, cost, repeats)
-        self._spent = now
-        reached: list[tuple[str, str]] = []
-        if limits.rounds is not None and now.rounds >= limits.rounds:
-            reached.append(("rounds", f"{limits.rounds} request{_s(limits.rounds)} to the model"))
-        if limits.calls is not None and now.calls > limits.calls:
-            reached.append(("calls", f"{limits.calls} call{_s(limits.calls)} of tools"))
-        if limits.repeats is not None and max(repeats.values(), default=0) > limits.repeats:
-            reached.append(
-                ("repeats", f"{limits.repeats} call{_s(limits.repeats)} of one tool with the same arguments")
-            )
-        if limits.tokens is not None and now.tokens >= limits.tokens:
-            reached.append(("tokens", f"{limits.tokens} tokens"))
-        if limits.cost is not None and now.cost >= limits.cost:
-            reached.append(("cost", f"{limits.cost:g} USD"))
-        if reached:
-            name, what = reached[0]
+        this = self._rounds[-1]
+        limits, digests = self._plan.limits, [digest_of(pending.call) for pending in this.calls]
+        self._spent = self._spent.after(this.completion, digests, priced=limits.cost is not None)
+        found = limits.reached(self._spent)
+        if found is not None:
+            name, what = found
             self._unanswered = f"Not called: the limit of {what} was reached."
             raise RunLimitError(
                 f"the run reached its limit of {what}, and the model still asks for tools; "
@@ -518,8 +436,8 @@ class Loop(Ending):
             context=lambda pending, stop, report: ToolContext(
                 pending.call, stop, conversation, this.number, plan.context, report
             ),
-            begin=self._claim_running,
-            end=self._claim_done,
+            begin=self._claims.begin,
+            end=self._claims.end,
             stopped=self._stopped,
             deadline=lambda: self._until,
             stop=self.stop,
@@ -606,112 +524,7 @@ class Loop(Ending):
             StoreConflictError: somebody else has decided on it.
         """
         pending.decide(decision, self._plan.media)
-        self._claim(pending, "approved" if pending.result is None else "done")
-
-    # -- claims ------------------------------------------------------------------------------------------
-
-    def _look_up(self, this: Round) -> None:
-        """Name a round's calls in ``claims=``, and take up those that were begun before a crash."""
-        claims = self._plan.claims
-        if claims is None:
-            return
-        counts: Counter[str] = Counter()
-        for pending in this.calls:
-            digest = digest_of(pending.call)
-            counts[digest] += 1
-            pending.claim_id = f"{this.number}:{digest}:{counts[digest]}"
-        if self._suspended is None:
-            return  # nobody can have begun them
-        known = claims.read(self._id)
-        for pending in this.calls:
-            claim = known.get(pending.claim_id)
-            if claim is not None and pending.take_up(claim, None, self._plan.media):
-                self._claim(pending, "done")
-
-    def _claim_running(self, pending: PendingCall) -> bool:
-        """Say that a function begins; return whether it still may."""
-        with self._claiming:
-            self._unfinished.add(pending)
-            self._moving = True  # a signal handler that cancels meanwhile gives nothing up
-            try:
-                self._claim(pending, "running")
-                if not self._stopped():
-                    pending.state = "running"
-            finally:
-                self._moving = False
-                if pending.state != "running":
-                    self._close_claim(pending)
-                    if self._ended_at is not None:
-                        self._release()
-        return pending.state == "running"
-
-    def _claim_done(self, pending: PendingCall, over: bool) -> None:
-        """Keep the result of a function that has ended; one that was left runs on.
-
-        Threads: the consumer's; after the end of the run that of the function.
-        """
-        with self._claiming:
-            if not over or pending not in self._unfinished:
-                return
-            if self._ended_at is None and pending.result is not None and pending.state != "running":
-                self._claim(pending, "done")  # what fails ends the run
-                self._unfinished.discard(pending)
-                return
-            self._close_claim(pending)
-            if self._ended_at is not None:
-                self._release()
-
-    def _close_claim(self, pending: PendingCall) -> None:
-        """Keep what became of a call whose function is over, or was not begun after all; a failure is only logged."""
-        self._unfinished.discard(pending)
-        if pending.state == "running":
-            return
-        before: ClaimState = "waiting" if pending.decision is None else "approved"
-        try:
-            self._claim(pending, before if pending.result is None else "done")
-        except StoreConflictError:
-            pass  # an interrupt has hidden that it was written already
-        except Exception as error:
-            kind, name = type(error).__name__, pending.call.name
-            _log.warning("the result of a call of the tool %s could not be kept in claims=: %s", name, kind)
-
-    def _release(self) -> None:
-        """Give up ``claims=`` once no function runs any more, so that nobody resumes around one that does."""
-        claims = self._plan.claims
-        if claims is None or not self._id:
-            return
-        with self._claiming:
-            ended_in_order = self.status in ("complete", "suspended")
-            if not ended_in_order:
-                for pending in tuple(self._unfinished):  # some may have ended when nobody looked any more
-                    if pending.state != "running" and not self._moving:
-                        self._close_claim(pending)
-            if self._released or self._moving or (self._unfinished and not ended_in_order):
-                return
-            if self._suspended is not None and ended_in_order and not self._marked:
-                claims.move(self._id, "", "waiting", "done")
-                self._marked = True
-            claims.release(self._id)
-            self._released = True
-            if self._suspended is None and self.status != "suspended":
-                claims.forget(self._id)  # as there is no suspension of this id
-
-    def _claim(self, pending: PendingCall, state: ClaimState) -> None:
-        """Move a call on in ``claims=``.
-
-        Raises:
-            StoreConflictError: somebody else has moved it.
-        """
-        claims = self._plan.claims
-        if claims is None:
-            return
-        result = pending.result if state == "done" else None
-        if not claims.move(self._id, pending.claim_id, pending.claimed, state, result):
-            raise StoreConflictError(
-                f"the call {pending.call.id!r} of the tool {pending.call.name!r} was moved on by somebody else; "
-                "it was not made here"
-            )
-        pending.claimed = state
+        self._claims.move(pending, "approved" if pending.result is None else "done")
 
     # -- suspending and going on -------------------------------------------------------------------------
 
@@ -800,7 +613,7 @@ class Loop(Ending):
         self._ended_at = time.monotonic()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        self._release()
+        self._claims.run_ended(self.status)
 
     # -- several at once ---------------------------------------------------------------------------------
 
@@ -846,10 +659,6 @@ def _message_of(value: Any) -> Any:
         return Message.from_dict(value)
     except StreamkitError:
         return value
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
 
 
 def _raise(pending: PendingCall) -> None:

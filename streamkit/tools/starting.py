@@ -20,8 +20,9 @@ from streamkit.tools.calls import PendingCall, planned
 from streamkit.tools.claims import Claim, Claims, ClaimState, MemoryClaims
 from streamkit.tools.decisions import Answered, Decision, Rejected, decision_of
 from streamkit.tools.limits import RunLimits
-from streamkit.tools.loop import Loop, Plan
+from streamkit.tools.loop import Loop
 from streamkit.tools.output import output_of
+from streamkit.tools.plan import Plan
 from streamkit.tools.results import Media
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters

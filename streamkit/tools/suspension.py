@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from streamkit.errors import ConfigError
+from streamkit.tools.limits import Spent
 from streamkit.values.chunks import ToolResult
 from streamkit.values.messages import Message, ToolCall
 
-__all__ = ["Spent", "Suspension", "kept_parameters"]
+__all__ = ["Suspension", "kept_parameters"]
 
 _VERSION = 1
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -37,25 +38,6 @@ def kept_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError):
             continue
     return kept
-
-
-@attrs.frozen
-class Spent:
-    """What a run has used up of its limits.
-
-    Attributes:
-        rounds: requests to the model.
-        calls: calls of tools.
-        tokens: of all rounds, where the provider counted them.
-        cost: USD of all rounds, where it is known.
-        repeats: how often each call was asked for, by a digest of its name and arguments.
-    """
-
-    rounds: int = 0
-    calls: int = 0
-    tokens: int = 0
-    cost: float = 0.0
-    repeats: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -356,8 +356,7 @@ class Fold:
         self._round = 0
         self._earlier: Usage | None = None  # of the rounds of a run before this one
         self._results: dict[str, ToolResult] = {}
-        self._first = _ChoiceParts()
-        self._choices: dict[int, _ChoiceParts] = {0: self._first}
+        self._choices: dict[int, _ChoiceParts] = {0: _ChoiceParts()}
 
     def add(self, chunks: Iterable[Chunk], number: int | None = None) -> None:
         """Take in further chunks, in order.
@@ -371,7 +370,7 @@ class Fold:
         try:
             if number < self.count:  # a handler has added some of them by now, and joined their texts
                 chunks, number = list(chunks)[self.count - number :], self.count
-            texts, round = self._first.text.rest, self._round
+            texts, round = self._choices[0].text.rest, self._round
             for chunk in chunks:
                 # The hot path first: a piece of the answer of the only choice. Without text it may tell of an end.
                 if (
@@ -385,13 +384,13 @@ class Fold:
                     texts[number] = chunk.text
                 else:
                     self._add_any(chunk, number)
-                    texts, round = self._first.text.rest, self._round
+                    texts, round = self._choices[0].text.rest, self._round
                 number += 1
             self.count = max(number, self.count)
         finally:
             self._adding = adding
         if not adding and len(texts) > _MANY_PIECES:
-            self._first.text.join()
+            self._choices[0].text.join()
 
     def _add_any(self, chunk: Chunk, number: int) -> None:
         if chunk.round != self._round:
@@ -421,8 +420,7 @@ class Fold:
         self._usage = None
         self._provider_data = {}
         self._results = {}
-        self._first = _ChoiceParts()
-        self._choices = {0: self._first}
+        self._choices = {0: _ChoiceParts()}  # in one step, see the class
         self._id, self._identified = "", False
         self._round = round
 

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from streamkit import Client, StreamTimeout, Timeout, providers
-from streamkit.testing import Mark, Repeat, Reply, Server, Wait, chunk_event
+from streamkit import Client, StreamTimeout, Timeout, ToolContext, providers
+from streamkit.testing import Mark, Repeat, Reply, Server, Wait, chunk_event, tool_call_reply
 
 HELLO = chunk_event("Hello")
 
@@ -48,6 +48,55 @@ def cancel(reply: Callable[[threading.Event], Reply]) -> tuple[float, float, flo
         return back - began, ended[0] - began, (gone.gone_at or began) - began
 
 
+def cancel_run(phase: str) -> tuple[float, float]:
+    """Return seconds until cancel() of a run with tools is back, and until the loop over it has ended."""
+    ready, ended, never = threading.Event(), [], threading.Event()
+
+    def waits(context: ToolContext) -> str:
+        ready.set()
+        context.stop.wait(5)
+        return "stopped"
+
+    def ignores() -> str:
+        ready.set()
+        never.wait(5)
+        return "late"
+
+    call = tool_call_reply("ignores" if phase == "a function in a thread" else "waits", {})
+    silent = Reply([HELLO, Mark(ready), Wait(None)])
+    replies = {
+        "text": [silent],
+        "arguments": [call.first(2).then(Mark(ready), Wait(None))],
+        "the second round": [tool_call_reply("plain", {}), Reply(before_head=[Mark(ready), Wait(None)])],
+    }.get(phase, [call])
+
+    def plain() -> str:
+        return "now"
+
+    with Server(*replies) as server:
+        client = Client([providers.OpenAI(api_key="k", base_url=server.url)])
+        parallel = 2 if phase == "a function in a thread" else 1
+        run = client.run("openai/m", "Hi", tools=[waits, ignores, plain], parallel=parallel)
+
+        def consume() -> None:
+            for _ in run:
+                pass
+            ended.append(time.monotonic())
+
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        ready.wait(5)
+        began = time.monotonic()
+        run.cancel()
+        back = time.monotonic()
+        consumer.join(5)
+        never.set()
+        return back - began, ended[0] - began
+
+
+RUN_PHASES = ("text", "arguments", "a function that waits on its stop", "a function in a thread", "the second round")
+
+
 def overrun(limit: float) -> float:
     """Return seconds by which an idle limit is late."""
     with Server(Reply([HELLO, Wait(None)])) as server:
@@ -76,6 +125,9 @@ def main() -> None:
             f"cancel {name:24} returns after {shown(list(back))} ms, loop ends {shown(list(ended))} ms, "
             f"server sees it {shown(list(gone))} ms"
         )
+    for phase in RUN_PHASES:
+        back, ended = zip(*(cancel_run(phase) for _ in range(rounds)), strict=True)
+        print(f"cancel a run, {phase:33} returns after {shown(list(back))} ms, loop ends {shown(list(ended))} ms")
     print(f"an idle limit of 200 ms is late by {shown([overrun(0.2) for _ in range(max(5, rounds // 5))])} ms")
 
 

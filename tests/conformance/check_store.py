@@ -13,7 +13,8 @@ from streamkit import FilePart, ImagePart, Message, StoreConflictError, TextPart
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turns import ConversationState, Summary, Turn
 from streamkit.tools.claims import Claim
-from streamkit.tools.suspension import Spent, Suspension
+from streamkit.tools.limits import Spent
+from streamkit.tools.suspension import Suspension
 from streamkit.values.chunks import ToolResult
 from tests.unit.support import Task
 

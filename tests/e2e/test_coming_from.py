@@ -101,7 +101,7 @@ def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[At]:
     servers: list[Server] = []
 
     def start(provider: str, *replies: Any) -> Server:
-        server = Server(*replies)
+        server = Server(*replies, tokens_per_second=0)
         servers.append(server)
         monkeypatch.setenv(f"{provider}_BASE_URL", server.url)
         monkeypatch.setenv("AGNIC_TOKEN" if provider == "AGNIC" else f"{provider}_API_KEY", "key-of-nobody-1234567")
@@ -504,7 +504,9 @@ def test_from_PromptKit(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(chat.messages), len(chat.fork().turns)) == (4, 2)
     chat.clear()
     assert chat.messages == []
-    assert chat.send("Hi").complete
+    brief = streamkit.open_pack(pack, "storyteller", max_tokens=2)
+    chat = brief.fork()
+    assert chat.send("Hi").text == "A story,"
 
     def find_order(number: str) -> str:
         return f"order {number} is shipped"

@@ -261,10 +261,10 @@ def test_dialogue(tmp_path: Path) -> None:
     second = output_of("dialogue.py", tmp_path, "dialogue.json", typed="/history\n/what\n")
 
     assert first == shown_output("conversations", "dialogue.py")
-    assert second.startswith("[dialogue.json has 2 turns, about: Tell me about a fox]\n  user: Tell me about a fox\n")
+    assert second.startswith("[dialogue.json: Tell me about a fox, turns: 2]\n  user: Tell me about a fox\n")
     assert second.count("  assistant: A story, then, for “") == 2
     assert "[/retry, /undo or /history; " in second
-    assert re.search(r"\[2 turns, (\d+) tokens\]$", second.strip())
+    assert re.search(r"\[turns: 2, tokens: \d+\]$", second.strip())
     assert first.splitlines()[-1] == second.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["dialogue.json"]
 
@@ -283,7 +283,7 @@ def test_dialogue_on_a_terminal(tmp_path: Path) -> None:
         terminal.type("\n")
         assert 0 == terminal.wait()
     assert (tmp_path / "memory.json").exists()
-    assert "[memory.json has 0 turns" in output_of("dialogue.py", tmp_path, "memory.json")
+    assert ", turns: 0]" in output_of("dialogue.py", tmp_path, "memory.json")
 
 
 def test_undo_retry_fork(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 import streamkit
 from streamkit import Chunk, Run, StopEvent, Tool, ToolContext
 from streamkit.testing import Mark, Reply, Server, Wait, text_reply, tool_call_reply
+from streamkit.values.completion import Fold
 from tests.fault.support import SOON, client_of, join_readers, nothing_left
 from tests.fault.test_interrupts import interrupted_at
 from tests.unit.run_histories import refused_by
@@ -486,7 +487,7 @@ def check_account(run: Run, seen: list[Chunk], begun: list[int], ended: list[int
 def free(run: Run) -> None:
     """Release the locks for which a bytecode was struck that would have released them."""
     loop = run._loop
-    locks: list[Any] = [loop._lock, loop._concluding, loop._claiming, loop.news._lock, loop.stop._lock]
+    locks: list[Any] = [loop._lock, loop._concluding, loop._claims._lock, loop.news._lock, loop.stop._lock]
     if loop.stream is not None:
         locks += [loop.stream._state.channel.mutex, loop.stream._state.guard._lock]
     for lock in locks:
@@ -522,3 +523,26 @@ def test_a_handler_that_returns(take: Any, parallel: int, handle: str) -> None:
                 assert [run.status] == [report.status for report in told.runs], number
                 check_account(run, seen, begun, ended, number)
         join_readers()
+
+
+@pytest.mark.parametrize("before", [[], [Chunk("text", text="Hm.", id="a")]], ids=["its stream", "all rounds"])
+def test_a_handler_that_looks_while_a_later_round_is_folded(before: list[Chunk]) -> None:
+    """At any bytecode of a fold, a handler may add the same chunks: none is lost, and none comes twice."""
+    chunks = [Chunk("text", text=text, id="b", round=1) for text in ("All", " is", " done.")]
+    chunks.append(Chunk("done", finish_reason="stop", id="b", round=1))
+
+    def folded(number: int) -> int:
+        fold = Fold()
+        fold.add(before)
+
+        def look() -> None:
+            fold.add(chunks, len(before))
+            assert fold.completion().text == "All is done."
+
+        with interrupted_at(number, by_signals=False, handler=look) as count:
+            fold.add(chunks, len(before))
+        assert (fold.completion().text, fold.completion().finish_reason) == ("All is done.", "stop"), number
+        return count[0]
+
+    for number in range(1, folded(0)):
+        folded(number)

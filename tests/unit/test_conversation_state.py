@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streamkit import ConfigError, Conversation, FilePart, ImagePart, Message, TextPart, ToolCall, Usage
 from streamkit.conversation.turns import ConversationState, Owner, Summary, Turn
-from streamkit.tools.suspension import Spent, Suspension
+from streamkit.tools.limits import Spent
+from streamkit.tools.suspension import Suspension
 from streamkit.values.chunks import ToolResult
 from tests.conformance.check_store import everything, state
 
