@@ -86,6 +86,8 @@ class Conversation:
     of the program.
     """
 
+    _has_prompt = False  # whether its system prompt is that of a pack
+
     def __init__(
         self,
         client: StartsTurns,
@@ -123,6 +125,11 @@ class Conversation:
         self.variables = dict(state.variables)
         self.title = state.title
         self.origin = state.origin
+        if state.origin and not self._has_prompt:
+            raise ConfigError(
+                f"the conversation {state.id!r} is by {state.origin}: go on with it by open_pack(pack, prompt, ...), "
+                "with the same store= and id=, or with load=path"
+            )
         self._recover()
 
     # -- state -------------------------------------------------------------------------------------------

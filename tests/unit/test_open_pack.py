@@ -224,3 +224,24 @@ def test_the_owner_is_kept_in_the_store() -> None:
             owner="ann",
         ).send("Hello")
     assert (["Hello"], []) == ([entry.title for entry in store.list(owner="ann")], list(store.list(owner="bob")))
+
+
+def test_a_saved_conversation_keeps_its_prompt(tmp_path: Path) -> None:
+    """What was begun by a pack is not gone on with without its prompt: neither from a file nor from a store."""
+    store, path = MemoryStore(), tmp_path / "chat.json"
+    variables = {"company": "Fjord"}
+    chat = open_pack(
+        pack_with(), "orders", model="demo/storyteller", variables=variables, tools={}, store=store, id="x"
+    )
+    chat.send("Tell me about a lighthouse", tools=None)
+    chat.save(path)
+    client = Client()
+    with pytest.raises(ConfigError, match=r"is by shop#orders.*open_pack"):
+        streamkit.Conversation.load(path, client=client)
+    with pytest.raises(ConfigError, match=r"is by shop#orders.*open_pack"):
+        client.conversation("demo/storyteller", store=store, id="x")
+    again = open_pack(pack_with(), "orders", model="demo/storyteller", load=path)
+    assert (chat.messages, variables) == (again.messages, again.variables)
+    assert again.fork().messages == chat.messages
+    with pytest.raises(ConfigError, match="load= or store="):
+        open_pack(pack_with(), "orders", model="demo/storyteller", load=path, store=store)
