@@ -34,7 +34,9 @@ __all__ = ["Starter", "kept_system", "system_of", "system_prompt"]
 # A function with a limit runs in a thread of its own: so Ctrl-C ends the answer at once, whatever the function does.
 _CALL_SECONDS = 1_000_000.0
 # Arguments of ``open_pack`` of the same name as an option of a request.
-_OF_OPENING = frozenset("client id on_failure pack prompt strict tested tools validators variables window".split())
+_OF_OPENING = frozenset(
+    "client id on_failure owner pack prompt strict tested tools validators variables window".split()
+)
 _STORE = "store"  # an option of OpenAI's requests, and an argument of a conversation
 _SYSTEM = "system"
 

@@ -609,7 +609,7 @@ def test_a_prompt_of_a_pack(here: Path) -> None:
         (["shop.json#weather", *GIVEN, "--var", "who"], 2, "a variable is written NAME=VALUE"),
         (["shop.json#other", "-s", "Be kind."], 2, "the system prompt is that of --pack, or -s"),
         (["shop.json#other", "--tool", "mine:forecast"], 1, "has no tool 'forecast'"),
-        (["shop.json#other", "-o", "id=x"], 2, "id cannot be given by -o together with --pack"),
+        (["shop.json#other", "-o", "owner=x"], 2, "owner cannot be given by -o together with --pack"),
     ],
 )
 def test_packs_that_cannot_be(here: Path, arguments: list[str], code: int, told: str) -> None:
