@@ -185,6 +185,8 @@ _HINTS = {
     "chat": _COMPLETE,
     "completion": _COMPLETE,
     "responses": _COMPLETE,
+    "run": "a client runs tools: streamkit.Client().run(model, messages, tools=[...])",
+    "resume": "a client goes on with a run: streamkit.Client().resume(suspension, decisions, tools=[...])",
     "acompletion": _SYNCHRONOUS,
     "AsyncClient": _SYNCHRONOUS,
 }

@@ -50,7 +50,7 @@ Examples:
   streamkit chat --json "Hello" | jq -j '.text // empty'
   streamkit chat -m demo/assistant --tool weather:forecast "Oslo?"
   streamkit chat -m demo/assistant --schema invoice.json "2 ties, 50 EUR"
-  streamkit chat --pack shop.json#orders --var company=Acme "Where is my order?"
+  streamkit chat --pack shop.json#orders --var company=Acme "Where is A1?"
   streamkit chat
   streamkit chat -c
 """,
@@ -186,9 +186,10 @@ def chat(
     standard input is no terminal, calls are rejected, unless --yes allows all. What functions print goes to
     standard error where the answer goes into a pipe.
 
-    Dialogues are kept, in the folder of your user's data, or in STREAMKIT_DATA: -c goes on with the last one,
-    streamkit conversations lists them. So is one question whose answer goes to a terminal; of one whose answer goes
-    into a pipe or a file nothing is kept, unless -c or --conversation is given. --no-store keeps nothing.
+    Dialogues are kept, and so is one question whose answer goes to a terminal; of one whose answer goes into a pipe
+    or a file nothing is kept, unless -c or --conversation is given. With --no-store nothing is. They are in a file
+    for your user alone, in the folder of your user's data, or in STREAMKIT_DATA: -c goes on with the last one, and
+    streamkit conversations lists them.
 
     Ctrl-C stops an answer, and what has come of it stays. On a terminal the answer's Markdown is shown as
     headings, lists, tables and code, the model's reasoning, where it shows any, comes dimmed before the

@@ -35,8 +35,9 @@ __all__ = ["Starter", "kept_system", "system_of", "system_prompt"]
 _CALL_SECONDS = 1_000_000.0
 # Arguments of ``open_pack`` of the same name as an option of a request.
 _OF_OPENING = frozenset(
-    "client id on_failure pack prompt store strict tested tools validators variables window".split()
+    "client id on_failure owner pack prompt strict tested tools validators variables window".split()
 )
+_STORE = "store"  # an option of OpenAI's requests, and an argument of a conversation
 _SYSTEM = "system"
 
 
@@ -126,17 +127,17 @@ class Starter:
         state = attrs.evolve(state, model=model, origin="")
         if system:
             state = attrs.evolve(state, system=system_of(system), variables={_SYSTEM: system})
-        return Conversation(self.client, state, options={**state.params, **self._options()}, store=store)
+        return Conversation(self.client, state, options=_for_turns({**state.params, **self._options()}), store=store)
 
     def _by_pack(
         self, chosen: PackPrompt, model: str, variables: Mapping[str, Any], id: str | None, store: Store | None
     ) -> Conversation:
-        options = self._options()
+        options = _for_turns(self._options())
         tools = {tool.name: tool for tool in self.tools}
         options.pop("tools", None)
         if taken := sorted(_OF_OPENING & options.keys()):
             raise click.UsageError(f"{taken[0]} cannot be given by -o together with --pack")
-        if self.prompt is not None and (chosen.prompt.tools or tools):
+        if chosen.prompt.tools or tools:
             options["limits"] = _limits(chosen.prompt.tool_policy.limits())
         conversation: Conversation = late_import("streamkit.packs.opening").open_pack(
             chosen.pack,
@@ -173,6 +174,14 @@ class Starter:
         if whole and self.output is not None:
             answer.completion.parsed  # noqa: B018
         return whole
+
+
+def _for_turns(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options for the turns of a conversation, in which one name has another meaning."""
+    made = dict(options)
+    if _STORE in made:
+        made["extra_body"] = {**(made.get("extra_body") or {}), _STORE: made.pop(_STORE)}
+    return made
 
 
 def _limits(limits: RunLimits | None = None) -> RunLimits:

@@ -86,6 +86,8 @@ class Conversation:
     of the program.
     """
 
+    _has_prompt = False  # whether its system prompt is that of a pack
+
     def __init__(
         self,
         client: StartsTurns,
@@ -123,6 +125,11 @@ class Conversation:
         self.variables = dict(state.variables)
         self.title = state.title
         self.origin = state.origin
+        if state.origin and not self._has_prompt:
+            raise ConfigError(
+                f"the conversation {state.id!r} is by {state.origin}: go on with it by open_pack(pack, prompt, ...), "
+                "with the same store= and id=, or with load=path"
+            )
         self._recover()
 
     # -- state -------------------------------------------------------------------------------------------
@@ -331,16 +338,20 @@ class Conversation:
             self._check_free(suspended=True)
             turns = [turn for turn in self._turns if turn.suspension is None]  # it is resumed once, by one of the two
             state = attrs.evolve(self._state(turns), id=id or uuid.uuid4().hex, version=0)
-            forked = Conversation(
-                self._client,
-                state,
-                options=self._options,
-                window=self._window,
-                store=self._store,
-                on_failure=self._on_failure,
-            )
+            forked = self._like_this(state)
             forked._save(0)
             return forked
+
+    def _like_this(self, state: ConversationState) -> Conversation:
+        """Return a conversation with another state, and the rest as it is here."""
+        return Conversation(
+            self._client,
+            state,
+            options=self._options,
+            window=self._window,
+            store=self._store,
+            on_failure=self._on_failure,
+        )
 
     def on_tool(self, name: str, function: Callable[..., Any]) -> None:
         """Bind a function to a tool that was declared without one, such as that of a pack.

@@ -259,7 +259,7 @@ def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> Conversation
         head["title"],
         head["changed_at"],
         version,
-        head.get("origin", ""),
+        head["origin"],
     )
 
 

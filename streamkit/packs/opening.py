@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -34,9 +35,22 @@ class PackConversation(Conversation):
     """
 
     prompt: Prompt
+    _has_prompt = True
 
     def _system_prompt(self) -> str:
         return self.prompt.render(self.variables, model=self.model)
+
+    def _like_this(self, state: ConversationState) -> PackConversation:
+        made = PackConversation(
+            self._client,
+            state,
+            options=self._options,
+            window=self._window,
+            store=self._store,
+            on_failure=self._on_failure,
+        )
+        made.prompt = self.prompt
+        return made
 
 
 def open_pack(
@@ -53,6 +67,8 @@ def open_pack(
     window: Window | None = None,
     store: Store | None = None,
     id: str | None = None,
+    owner: str = "",
+    load: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> PackConversation:
     """Return a conversation by a prompt of a pack.
@@ -83,6 +99,8 @@ def open_pack(
         window: as in ``client.conversation``.
         store: as in ``client.conversation``.
         id: as in ``client.conversation``.
+        owner: as in ``client.conversation``.
+        load: a file that ``conversation.save`` wrote, to go on with that one.
         options: further arguments of ``client.conversation``; they replace the prompt's parameters.
 
     Raises:
@@ -98,10 +116,15 @@ def open_pack(
     if rules:
         given["validators"] = [*rules, *(options.get("validators") or ())]
     state = store.load(id) if store is not None and id is not None else None
+    if load is not None:
+        if store is not None:
+            raise ConfigError("a conversation is kept in a file or in a store: leave out load= or store=")
+        state = ConversationState.from_json(Path(load).read_bytes(), where=str(load))
     if state is None:
-        state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}))
+        state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}), owner=owner)
     else:
         state = attrs.evolve(state, model=asked, variables={**state.variables, **(variables or {})})
+    state = attrs.evolve(state, origin=state.origin or f"{found.source or found.id or 'a pack'}#{prompt}")
     on_failure = given.pop("on_failure", "keep")
     conversation = PackConversation(
         client or default_client(), state, options=given, window=window, store=store, on_failure=on_failure

@@ -90,6 +90,14 @@ def test_a_dialogue_goes_on() -> None:
     assert ("other", 7) == (body["model"], body["seed"])
 
 
+def test_the_option_store_is_one_of_the_request() -> None:
+    """-o store=... goes into the request, in a conversation too."""
+    with Server(*oks(1, 2)) as server:
+        run("chat", "-o", "store=true", "Hi", **at(server))
+        run("chat", "--conversation", "x", "-o", "store=false", "Hi", **at(server))
+    assert [True, False] == [request.json()["store"] for request in server.requests]
+
+
 def test_what_goes_on_may_change() -> None:
     """-m and -s replace what was kept."""
     with Server(*oks(1, 2)) as server:
@@ -601,7 +609,7 @@ def test_a_prompt_of_a_pack(here: Path) -> None:
         (["shop.json#weather", *GIVEN, "--var", "who"], 2, "a variable is written NAME=VALUE"),
         (["shop.json#other", "-s", "Be kind."], 2, "the system prompt is that of --pack, or -s"),
         (["shop.json#other", "--tool", "mine:forecast"], 1, "has no tool 'forecast'"),
-        (["shop.json#other", "-o", "store=true"], 2, "store cannot be given by -o together with --pack"),
+        (["shop.json#other", "-o", "owner=x"], 2, "owner cannot be given by -o together with --pack"),
     ],
 )
 def test_packs_that_cannot_be(here: Path, arguments: list[str], code: int, told: str) -> None:

@@ -77,6 +77,7 @@ DEMO = "demo/storyteller"
 STREAMING = (ROOT / "examples/packs/streaming.pack.json").read_text(encoding="utf-8")
 SHOP = (ROOT / "examples/packs/shop.pack.json").read_text(encoding="utf-8")
 IMAGE = bytes.fromhex("89504e470d0a1a0a0000000d49484452")  # the beginning of a PNG
+COMMANDS = ("streamkit chat", "streamkit conversations", "--", "-o")
 NEEDS_SQL = pytest.mark.skipif(not find_spec("sqlalchemy"), reason="needs sqlalchemy")
 
 At = Callable[..., Server]
@@ -659,7 +660,7 @@ def test_each_of_ours_is_made(title: str, body: str) -> None:
     made = squeezed(inspect.getsource(function))
     missing = []
     for call in calls_of(body):
-        if call.startswith(("streamkit chat", "--", "-o")):
+        if call.startswith(COMMANDS):
             continue  # test_the_commands runs these
         pattern = re.escape(squeezed(call)).replace(re.escape("..."), ".{0,200}?")
         if not re.search(pattern, made):
@@ -673,11 +674,13 @@ def test_the_commands(at: At, tmp_path: Path) -> None:
     server = at("OPENAI", text_reply("Hi"))
     (tmp_path / "a.png").write_bytes(IMAGE)
     (tmp_path / "tools.py").write_text('def function(city: str) -> str:\n    """Weather."""\n    return city\n')
+    (tmp_path / "shop.pack.json").write_text(SHOP, encoding="utf-8")
     (tmp_path / "invoice.json").write_text('{"type": "object", "properties": {"total": {"type": "number"}}}')
-    shown = {call for _, body in SECTIONS for call in calls_of(body) if call.startswith(("streamkit chat", "--", "-o"))}
-    commands = {call for call in shown if call.startswith("streamkit")} - {"streamkit chat"}
-    commands |= {f'streamkit chat -m demo/assistant {call} "Hi"' for call in shown if call.startswith("-")}
-    assert len(commands) >= 4
+    shown = list(dict.fromkeys(call for _, body in SECTIONS for call in calls_of(body) if call.startswith(COMMANDS)))
+    commands = [call for call in shown if call.startswith("streamkit") and call != "streamkit chat"]
+    commands += [f'streamkit chat -m demo/assistant {call} "Hi"' for call in shown if call.startswith("-")]
+    commands.insert(0, 'streamkit chat -m demo/assistant --conversation first "Hi"')  # for those that go on
+    assert len(commands) >= 8
     for command in commands:
         environment = {
             **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},

@@ -473,11 +473,8 @@ def test_while_another_program_is_in_a_turn(chat_with: Make) -> None:
 
 
 def test_where_a_conversation_comes_from_is_kept() -> None:
-    """The origin is kept with the rest; a conversation from before there was one has none."""
+    """The origin is kept with the rest, and keeps a conversation from going on without the prompt of its pack."""
     state = ConversationState("a", [], "openai/m", origin="shop.json#orders")
-    shape = json.loads(state.to_json())
-    assert "shop.json#orders" == ConversationState.from_json(json.dumps(shape)).origin
-    del shape["origin"]
-    assert "" == ConversationState.from_json(json.dumps(shape)).origin
-    with Client() as client:
-        assert "shop.json#orders" == Conversation(client, state, options={}).state.origin
+    assert "shop.json#orders" == ConversationState.from_json(state.to_json()).origin
+    with Client() as client, pytest.raises(ConfigError, match=r"shop\.json#orders.*open_pack"):
+        Conversation(client, state, options={})

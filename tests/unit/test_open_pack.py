@@ -191,3 +191,57 @@ def test_violations_of_a_turn() -> None:
         stream = chat.stream("Hi")
         assert "Too l!" == "".join(chunk.text for chunk in stream)
     assert ["max_length"] == [violation.validator for violation in stream.violations]
+
+
+def test_a_fork_goes_on_by_the_prompt() -> None:
+    """A fork has the system prompt and the validators, and variables of its own."""
+    with Server(text_reply("Yes.")) as server, client_of(server) as client:
+        chat = open_pack(
+            pack_with(tools=[]), "orders", model="openai/m", client=client, variables={"company": "Ann & Co"}
+        )
+        chat.send("Hello")
+        other = chat.fork()
+        other.variables["company"] = "Bob & Co"
+        other.send("And now?")
+        chat.send("And you?")
+        prompts = [body(request)["messages"][0] for request in server.requests]
+    assert ["system"] * 3 == [prompt["role"] for prompt in prompts]
+    assert [True, False, True] == ["Ann & Co" in prompt["content"] for prompt in prompts]
+    assert chat.prompt is other.prompt  # type: ignore[attr-defined]
+
+
+def test_the_owner_is_kept_in_the_store() -> None:
+    """A store lists by the owner that ``open_pack`` was given."""
+    store = MemoryStore()
+    with Server(text_reply("Yes.")) as server, client_of(server) as client:
+        open_pack(
+            pack_with(tools=[]),
+            "orders",
+            model="openai/m",
+            client=client,
+            variables={"company": "Ann & Co"},
+            store=store,
+            owner="ann",
+        ).send("Hello")
+    assert (["Hello"], []) == ([entry.title for entry in store.list(owner="ann")], list(store.list(owner="bob")))
+
+
+def test_a_saved_conversation_keeps_its_prompt(tmp_path: Path) -> None:
+    """What was begun by a pack is not gone on with without its prompt: neither from a file nor from a store."""
+    store, path = MemoryStore(), tmp_path / "chat.json"
+    variables = {"company": "Fjord"}
+    chat = open_pack(
+        pack_with(), "orders", model="demo/storyteller", variables=variables, tools={}, store=store, id="x"
+    )
+    chat.send("Tell me about a lighthouse", tools=None)
+    chat.save(path)
+    client = Client()
+    with pytest.raises(ConfigError, match=r"is by shop#orders.*open_pack"):
+        streamkit.Conversation.load(path, client=client)
+    with pytest.raises(ConfigError, match=r"is by shop#orders.*open_pack"):
+        client.conversation("demo/storyteller", store=store, id="x")
+    again = open_pack(pack_with(), "orders", model="demo/storyteller", load=path)
+    assert (chat.messages, variables) == (again.messages, again.variables)
+    assert again.fork().messages == chat.messages
+    with pytest.raises(ConfigError, match="load= or store="):
+        open_pack(pack_with(), "orders", model="demo/storyteller", load=path, store=store)
