@@ -151,63 +151,50 @@ class Relay:
             yield self._whole
             return
         try:
-            yield from self._pieces()
+            for data in self._pieces():
+                if data:  # some servers take no bytes for the end
+                    yield data
+        except (StreamkitError, MisuseError) as error:
+            _log.warning("a reply failed after it had begun: %s", error)
+            last = self._end(error)
+            if last:
+                yield last
+            if not self._format.tells_errors:
+                raise  # so that the server cuts the connection, and the client does not take half a reply for a whole
         finally:
             self.close()
 
     def _pieces(self) -> Iterator[bytes]:
-        format, stream = self._format, self.stream
-        data = format.begin(self.id, **self._begin)
-        if not self._first:
-            data += format.heartbeat()
-        if data and not self._first:
-            yield data
-            data = b""
-        try:
-            while True:
-                chunk = self._first.pop() if self._first else self._next()
-                if chunk is _NOTHING:
-                    heartbeat = format.heartbeat()
-                    if heartbeat:
-                        yield heartbeat
-                    continue
-                if chunk is None:
-                    break
-                data += format.encode(chunk)
-                # What one read of the kernel brought is one write; nothing is waited for.
-                while len(data) < _MOST_BYTES and stream.peek() is not None:
-                    more = stream.take(0.0)
-                    if more is not None:
-                        data += format.encode(more)
-                if data:
-                    yield data
-                    data = b""
-        except (StreamkitError, MisuseError) as error:
-            _log.warning("a reply failed after it had begun: %s", error)
-            last = data + self._end(error)
-            if last:
-                yield last
-            if not format.tells_errors:
-                raise  # so that the server cuts the connection, and the client does not take half a reply for a whole
-            return
-        last = self._end(None)
-        if last:
-            yield last
+        format = self._format
+        begin = format.begin(self.id, **self._begin)
+        if self._first:
+            yield begin + self._with_those_behind(self._first.pop())
+        else:
+            yield begin + format.heartbeat()
+        while True:
+            try:
+                chunk = self.stream.take(self._heartbeat)
+            except queue.Empty:
+                yield format.heartbeat()
+                continue
+            if chunk is None:
+                break
+            yield self._with_those_behind(chunk)
+        yield self._end(None)
 
-    def _next(self) -> Any:
-        try:
-            return self.stream.take(self._heartbeat)
-        except queue.Empty:
-            return _NOTHING
+    def _with_those_behind(self, chunk: Chunk) -> bytes:
+        """Return the bytes of a chunk and of those that have arrived with it: one write, and nothing is waited for."""
+        encode, stream = self._format.encode, self.stream
+        data = encode(chunk)
+        while len(data) < _MOST_BYTES and stream.peek() is not None and (more := stream.take(0.0)) is not None:
+            data += encode(more)
+        return data
 
     def _end(self, error: BaseException | None) -> bytes:
         stream = self.stream
         status = stream.status if error is None or stream.status != "open" else "error"
         completion = stream.completion if self._usage else None
         return self._format.end(status, error, completion, time_to_first_token=stream.stats.time_to_first_chunk)
-
-
-_NOTHING: Any = object()  # no chunk came within the time of a heartbeat
 
 
 def relay(
