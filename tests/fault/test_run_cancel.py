@@ -313,7 +313,7 @@ PROGRAM = """if True:
     import streamkit as sk
 
     def step(number: int, context: sk.ToolContext) -> str:
-        print("inside", flush=True)
+        print("inside\\n", end="", flush=True)  # in one write, as functions run at once
         if number == 2:
             threading.Event().wait({seconds}) if {deaf} else context.stop.wait({seconds})
         return str(number)
@@ -429,7 +429,7 @@ def tried(
 
 
 TAKES = [by_for, by_recv, by_merge, by_looking, by_approving]
-TRIES = 60  # places of each kind of run: one takes some milliseconds
+TRIES = 25  # interrupts in each kind of run
 
 
 def places(total: int, kind: int) -> range:
