@@ -110,7 +110,7 @@ class FollowedStream(ChunkStream):
         self._last = after
         self._fold = Fold()
         self._first = 1  # the number of the first record that can be had
-        self._provider = ""
+        self._outcome: Outcome | None = None
         self._texts: dict[tuple[int, int, int], GrowingText] = {}
         self._finished = False  # whether the last chunk was the ``done`` chunk
         self._chunks_taken = self._bytes = 0
@@ -223,7 +223,7 @@ class FollowedStream(ChunkStream):
 
     def _conclude(self, record: Record) -> None:
         outcome: Outcome = read_outcome(record.text, f"the outcome in the log of {self.id!r}")
-        self._provider = outcome.provider
+        self._outcome = outcome
         if self._after > record.number:
             raise LogError(
                 f"the log of the reply {self.id!r} ends with record {record.number}, and after={self._after} is behind "
@@ -331,7 +331,10 @@ class FollowedStream(ChunkStream):
         """The completion of the chunks delivered so far and of those up to ``after``, also after a failure."""
         with self._lock:
             completion = self._fold.completion(INTERRUPTED.get(self.status))
-        return changed(completion, provider=self._provider) if self._provider else completion
+        outcome = self._outcome
+        if outcome is None:
+            return completion
+        return changed(completion, provider=outcome.provider, model=completion.model or outcome.model)
 
     @property
     def status(self) -> Status:

@@ -32,19 +32,23 @@ class Outcome:
         error: the class, the message and the plain attributes of the error, ``None`` if none ended it.
         usage: as far as it is known.
         provider: the name of the provider.
+        model: as the writer's completion names it; the chunks name it only if the provider does.
     """
 
     status: Status
     error: dict[str, Any] | None = None
     usage: Usage | None = None
     provider: str = ""
+    model: str = ""
 
     @classmethod
     def of(cls, status: Status, completion: Completion | None, error: BaseException | None = None) -> Outcome:
         """Return the outcome of a stream."""
-        usage = None if completion is None or completion.usage == Usage() else completion.usage
-        provider = "" if completion is None else completion.provider
-        return cls(status, None if error is None else _error_shape(error), usage, provider)
+        shape = None if error is None else _error_shape(error)
+        if completion is None:
+            return cls(status, shape)
+        usage = None if completion.usage == Usage() else completion.usage
+        return cls(status, shape, usage, completion.provider, completion.model)
 
     def to_error(self) -> StreamError | None:
         """Return the error of the writer's stream, of the same class where that is one of the library's."""

@@ -14,12 +14,14 @@ from streamkit.errors import ConfigError, LogConflictError, LogError, WriterLost
 from streamkit.settings import LONGEST_WAIT, shown
 
 __all__ = [
+    "CONFLICTS",
     "Lease",
     "Limits",
     "Log",
     "LogStatus",
     "Record",
     "behind_the_end",
+    "check_next",
     "checked_id",
     "checked_limits",
     "conflict",
@@ -37,6 +39,8 @@ LogStatus = Literal["absent", "open", "ended", "lost"]
 
 _Self = TypeVar("_Self", bound="Log")
 
+#: Why an id has no room for a writer.
+CONFLICTS = ("has a writer that lives", "was written before", "was deleted a moment ago")
 _LONGEST_ID = 255
 
 
@@ -197,6 +201,8 @@ class Log(ABC):
     def delete(self, id: str) -> bool:
         """Forget all records of an id. Its writer is stopped, and its readers get a ``LogError``.
 
+        The id is free again after two leases, once nobody can take a new reply for the old one.
+
         Returns:
             Whether there was something to forget.
 
@@ -214,6 +220,17 @@ class Log(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_next(last: int, ended: bool, record: Record) -> None:
+    """Check that a record may follow the last one.
+
+    Raises:
+        ConfigError: it has another number, or the last one is the outcome.
+    """
+    if ended or record.number != last + 1:
+        what = "the outcome" if ended else "record"
+        raise ConfigError(f"record {record.number} cannot follow {what} {last}")
 
 
 def checked_id(id: Any) -> str:
@@ -255,9 +272,8 @@ def unbroken(id: str, records: Sequence[Record], after: int) -> Sequence[Record]
     return records
 
 
-def conflict(id: str, *, lives: bool) -> LogConflictError:
-    """Return the error for a second writer."""
-    why = "has a writer that lives" if lives else "was written before"
+def conflict(id: str, why: str) -> LogConflictError:
+    """Return the error for a second writer; ``why`` is one of ``CONFLICTS``."""
     return LogConflictError(
         f"the reply {id!r} {why}; nothing was written. An id is written once: choose a new one for another reply"
     )

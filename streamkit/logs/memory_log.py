@@ -15,13 +15,14 @@ from typing import TypeVar
 
 from streamkit.concurrency.stop import StopEvent
 from streamkit.concurrency.waiting import Waiter
-from streamkit.errors import ConfigError
 from streamkit.logs.log import (
+    CONFLICTS,
     Lease,
     Log,
     LogStatus,
     Record,
     behind_the_end,
+    check_next,
     checked_id,
     checked_limits,
     conflict,
@@ -105,11 +106,11 @@ class MemoryLog(Log):
         checked_id(id)
         with self._lock:
             reply = self._find_locked(id)
-            if reply is None or reply.deleted:
+            if reply is None:
                 reply = self._replies[id] = _Reply()
-            status = reply.status
-            if status == "open" or reply.last:
-                raise conflict(id, lives=status == "open")
+            held = reply.deleted, reply.status == "open", reply.last > 0
+            if any(held):
+                raise conflict(id, CONFLICTS[(2, 0, 1)[held.index(True)]])
             reply.token = uuid.uuid4().hex
             self._renew_locked(id, reply)
             self._wake_locked(id)
@@ -122,7 +123,7 @@ class MemoryLog(Log):
             if reply is None or reply.deleted or reply.token != lease.token:
                 raise superseded(lease.id)
             for record in records:
-                if record.number > reply.last and not reply.ended:
+                if record.number > reply.last:
                     self._add_locked(reply, record)
             lease.last = reply.last
             self._renew_locked(lease.id, reply)
@@ -130,8 +131,7 @@ class MemoryLog(Log):
                 self._wake_locked(lease.id)
 
     def _add_locked(self, reply: _Reply, record: Record) -> None:
-        if record.number != reply.last + 1:
-            raise ConfigError(f"record {record.number} cannot follow record {reply.last}")
+        check_next(reply.last, reply.ended, record)
         reply.records.append(record)
         reply.last = record.number
         reply.ended = record.final
@@ -149,6 +149,9 @@ class MemoryLog(Log):
     def finish(self, lease: Lease, outcome: str) -> None:
         """See ``Log``."""
         with self._lock:
+            reply = self._find_locked(lease.id)
+            if reply is not None and reply.token == lease.token and reply.ended:
+                return
             self.append(lease, [Record(lease.last + 1, outcome, True)])
 
     def stopped(self, id: str, timeout: float | None = 0.0, *, halt: StopEvent | None = None) -> bool:
@@ -255,7 +258,7 @@ class MemoryLog(Log):
             if not reply.token:  # for a writer that begins later
                 reply.forget_at = time.monotonic() + self._limits.keep
                 self._replies.move_to_end(id)
-            reply.stopped = True
+            reply.stopped = reply.stopped or not reply.ended
             self._wake_locked(id)
             return reply.status == "open"
 

@@ -20,12 +20,14 @@ from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError, LogError
 from streamkit.logs import scripts
 from streamkit.logs.log import (
+    CONFLICTS,
     Lease,
     Limits,
     Log,
     LogStatus,
     Record,
     behind_the_end,
+    check_next,
     checked_id,
     checked_limits,
     conflict,
@@ -47,6 +49,7 @@ _SECONDS = 5.0  # for a connection, and for an answer that Redis has no reason t
 _LONGEST_BLOCK = 30.0  # seconds of one wait, so that a connection that died silently is found
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries to reach Redis
 _MOST_AT_ONCE = 500  # records in one command
+_BEHIND_ALL = 2**53  # the number of a record that no log has
 _LATE = 0.02  # seconds by which a reader looks late at a lease that has run out
 
 
@@ -67,8 +70,7 @@ class _Held(Lease):
         for record in records:
             if record.number <= self.last:
                 continue
-            if record.number != self.last + 1:
-                raise ConfigError(f"record {record.number} cannot follow record {self.last}")
+            check_next(self.last, bool(self.kept) and self.kept[-1].final, record)
             self.kept.append(record)
             self.last = record.number
             self.size += len(record.text)
@@ -82,12 +84,22 @@ class _Held(Lease):
         return [record for record in self.kept if record.number >= number]
 
 
+@attrs.frozen
+class _Look:
+    """The state of a reply in Redis, with the records that a reader lacks."""
+
+    status: Any
+    last: int
+    lease_ms: int
+    records: Sequence[Record]
+
+
 class RedisLog(Log):
     """Keeps replies in Redis, or in Valkey, where any process on any machine writes and reads them.
 
-    A reader that waits has one connection and sends a command every 30 s at the most often; nothing is polled. The
-    writer keeps a copy of what it wrote. So if Redis is away for less than ``patience``, or comes back without its
-    data, readers go on without a gap as long as the writer lives.
+    A reader that waits blocks in Redis, on a connection of its own. It looks again when the lease that it knows of has
+    run out; nothing else is polled. The writer keeps a copy of what it wrote. So if Redis is away for less than
+    ``patience``, or comes back without its data, readers go on without a gap as long as the writer lives.
 
     Needs the extra ``redis``, and Redis 5 or newer.
 
@@ -166,7 +178,7 @@ class RedisLog(Log):
         lease = _Held(checked_id(id), uuid.uuid4().hex)
         found = self._script("begin", id, lease.token, self._lease_ms, self._keep_ms)
         if found:
-            raise conflict(id, lives=found == scripts.HELD)
+            raise conflict(id, CONFLICTS[found - 1])
         return lease
 
     def append(self, lease: Lease, records: Sequence[Record]) -> None:
@@ -177,7 +189,7 @@ class RedisLog(Log):
         sent = [record for record in records if record.number > before] or records
         while (last := self._send(lease, sent)) < lease.last:
             missing = lease.since(last + 1)
-            if missing is None:
+            if not missing:
                 raise LogError(
                     f"{self}: Redis has lost the beginning of the reply {lease.id!r}, which was too long to be kept"
                 )
@@ -217,11 +229,13 @@ class RedisLog(Log):
         """See ``Log``."""
         key = self._keys(checked_id(id))[3]
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while True:
-            if self._wait_for(key, "0-0", 1, deadline - time.monotonic(), halt, deadline):
-                return True
-            if time.monotonic() >= deadline or (halt is not None and halt.is_set()):
+        while not self._reach(lambda: self._client.exists(key), halt, deadline):
+            seconds = deadline - time.monotonic()
+            if seconds <= 0 or (halt is not None and halt.is_set()):
                 return False
+            if self._wait_for(key, 0, seconds, halt, deadline):
+                break
+        return True
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -231,44 +245,37 @@ class RedisLog(Log):
         """See ``Log``."""
         key = self._keys(checked_id(id))[1]
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        # A writer that lives has at least two thirds of its lease left. So if it dies during the first wait, that ends
-        # before the lease does; the look then tells how long to wait for the end of the lease.
-        block = self.lease / 3
         while True:
-            left = deadline - time.monotonic()
-            records = self._wait_for(key, f"{after}-0", _MOST_AT_ONCE, min(block, left), halt, deadline)
-            if records:
+            look = self._look(id, after, halt, deadline)
+            if look is None:  # halted, or out of time
+                return ()
+            if look.records:
+                return unbroken(id, look.records, after)
+            longest = self._may_wait(id, after, look)
+            seconds = min(longest, deadline - time.monotonic())
+            records = self._wait_for(key, after, seconds, halt, deadline) if seconds > 0 else ()
+            if records and records[-1].text:  # without text it may be the mark of a delete: look
                 return unbroken(id, records, after)
-            if halt is not None and halt.is_set():
-                return ()
-            look = self._look(id, halt, deadline)
-            if look is None:
-                return ()
-            block = self._check(id, after, *look)
-            if not block:
-                continue  # there are records by now
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (halt is not None and halt.is_set()):
                 return ()
 
-    def _check(self, id: str, after: int, status: str, last: int, lease_ms: int) -> float:
-        """Return for how long a reader that has all records may wait; 0.0 if it does not have all.
+    def _may_wait(self, id: str, after: int, look: _Look) -> float:
+        """Return for how long a reader that has all records may wait before it looks again.
 
         Raises:
             LogError: there will be no more.
         """
-        if status == "deleted":
+        if look.status == "deleted":
             raise deleted(id)
-        if status == "absent":
+        if look.status == "absent":
             if not after:
                 return _LONGEST_BLOCK  # for a writer to begin
             return self._patience_with(vanished(id))
-        if last > after:
-            return 0.0
-        if status == "ended":
-            raise behind_the_end(id, last, after)
-        if status == "open":
-            return lease_ms / 1000 + _LATE
-        return self._patience_with(writer_lost(id, last, self.lease))
+        if look.status == "ended":
+            raise behind_the_end(id, look.last, after)
+        if look.status == "open":
+            return look.lease_ms / 1000 + _LATE
+        return self._patience_with(writer_lost(id, look.last, self.lease))
 
     def _patience_with(self, error: LogError) -> float:
         """Return for how long to wait for a writer that could not reach Redis either.
@@ -294,12 +301,13 @@ class RedisLog(Log):
         """See ``Log``."""
         look = self._look(checked_id(id))
         assert look is not None
-        return "absent" if look[0] == "deleted" else look[0]  # type: ignore[return-value]
+        return "absent" if look.status == "deleted" else look.status
 
-    def _look(self, id: str, halt: StopEvent | None = None, deadline: float = math.inf) -> tuple[str, int, int] | None:
-        """Return the status, the number of the last record, and the ms that the lease has left."""
-        found = self._script("look", id, halt=halt, deadline=deadline)
-        return None if found is None else (found[0].decode(), int(found[1]), int(found[2]))
+    def _look(
+        self, id: str, after: int = _BEHIND_ALL, halt: StopEvent | None = None, deadline: float = math.inf
+    ) -> _Look | None:
+        found = self._script("look", id, f"{after}-0", _MOST_AT_ONCE, halt=halt, deadline=deadline)
+        return None if found is None else _Look(found[0].decode(), found[1], found[2], _records(found[3]))
 
     # -- ending ------------------------------------------------------------------------------------------
 
@@ -337,15 +345,11 @@ class RedisLog(Log):
         script, keys = self._scripts[name], self._keys(id)
         return self._reach(lambda: script(keys=keys, args=args), halt, deadline)
 
-    def _wait_for(
-        self, key: str, after: str, count: int, seconds: float, halt: StopEvent | None, deadline: float
-    ) -> list[Record]:
-        """Return records of a Redis stream, none if none came in time."""
-        seconds = min(seconds, _LONGEST_BLOCK)
-        block = [] if seconds <= 0 else ["BLOCK", max(1, math.ceil(seconds * 1000))]
-        command = ["XREAD", "COUNT", count, *block, "STREAMS", key, after]
-        found = self._reach(lambda: self._call(command, max(0.0, seconds), halt), halt, deadline)
-        return [_record(entry) for _, entries in found or () for entry in entries]
+    def _wait_for(self, key: str, after: int, seconds: float, halt: StopEvent | None, deadline: float) -> list[Record]:
+        """Wait for entries of a Redis stream; return none if none came in time."""
+        seconds = max(0.001, min(seconds, _LONGEST_BLOCK))  # 0 would be no limit
+        command = ["XREAD", "COUNT", _MOST_AT_ONCE, "BLOCK", math.ceil(seconds * 1000), "STREAMS", key, f"{after}-0"]
+        return _records(self._reach(lambda: self._call(command, seconds, halt), halt, deadline))
 
     def _call(self, command: Sequence[object], seconds: float, halt: StopEvent | None) -> Any:
         """Send a command for whose answer Redis may take some time, which ``halt`` ends."""
@@ -424,9 +428,14 @@ class RedisLog(Log):
         return f"<RedisLog {self._name}>"
 
 
-def _record(entry: Any) -> Record:
-    number, (field, text) = entry
-    return Record(int(number.split(b"-")[0]), text.decode(), field == b"o")
+def _records(answer: Any) -> list[Record]:
+    """Return the entries of one Redis stream, as XREAD answers them."""
+    return [_record(*entry) for _, entries in answer or () for entry in entries]
+
+
+def _record(id: bytes, fields: Sequence[bytes]) -> Record:
+    field, text = fields
+    return Record(int(id.split(b"-")[0]), text.decode(), field == b"o")
 
 
 def _shut(sock: Any) -> None:

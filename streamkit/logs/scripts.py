@@ -7,19 +7,15 @@ The state has ``writer`` (the token; "" after a delete, until the writer has not
 record), ``bytes`` (of the records) and ``ended``.
 """
 
-__all__ = ["APPEND", "BEGIN", "DELETE", "HELD", "LOOK", "STOP", "WRITTEN"]
+__all__ = ["APPEND", "BEGIN", "DELETE", "LOOK", "STOP"]
 
-#: What ``BEGIN`` answers if the id is not free.
-HELD, WRITTEN = 1, 2
-
-# ARGV: token, ms of the lease, ms to keep
+# ARGV: token, ms of the lease, ms to keep. Answers 0, or why the id is not free, see ``CONFLICTS``.
 BEGIN = """
 local state = redis.call('HMGET', KEYS[1], 'writer', 'last')
 local writer, last = state[1], tonumber(state[2] or 0)
 if writer == ARGV[1] then return 0 end
-if writer == '' then
-  redis.call('DEL', KEYS[4])
-elseif writer then
+if writer == '' then return 3 end
+if writer then
   if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
   if last > 0 then return 2 end
 end
@@ -74,15 +70,15 @@ redis.call('PEXPIRE', KEYS[4], ARGV[3])
 return last
 """
 
-# Answers the status, the number of the last record, and the ms that the lease has left.
+# ARGV: the id of the entry that the reader has last, most records. Answers the status, the number of the last record,
+# the ms that the lease has left, and what XREAD answers.
 LOOK = """
 local state = redis.call('HMGET', KEYS[1], 'writer', 'last', 'ended')
 local last, lease = tonumber(state[2] or 0), redis.call('PTTL', KEYS[3])
-if not state[1] then return {'absent', 0, 0} end
-if state[1] == '' then return {'deleted', 0, 0} end
-if state[3] then return {'ended', last, 0} end
-if lease > 0 then return {'open', last, lease} end
-return {'lost', last, 0}
+if not state[1] then return {'absent', 0, 0, false} end
+if state[1] == '' then return {'deleted', 0, 0, false} end
+local status = state[3] and 'ended' or lease > 0 and 'open' or 'lost'
+return {status, last, lease, redis.call('XREAD', 'COUNT', ARGV[2], 'STREAMS', KEYS[2], ARGV[1])}
 """
 
 # ARGV: ms to keep. Answers whether a writer lives.
@@ -94,14 +90,16 @@ end
 return redis.call('EXISTS', KEYS[3])
 """
 
-# ARGV: ms until the writer and the readers have noticed. Answers whether there was something to delete.
+# ARGV: ms until the writer and the readers have noticed. Answers whether there was something to delete. A last record
+# without text, whose field is ``d``, wakes the readers that wait.
 DELETE = """
-local writer = redis.call('HGET', KEYS[1], 'writer')
+local state = redis.call('HMGET', KEYS[1], 'writer', 'last')
+if state[1] == '' then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-if not writer or writer == '' then return 0 end
+if not state[1] then return 0 end
 redis.call('HSET', KEYS[1], 'writer', '')
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('XADD', KEYS[2], string.format('%d-0', tonumber(state[2]) + 1), 'd', '')
 redis.call('XADD', KEYS[4], '*', 's', 1)
-redis.call('PEXPIRE', KEYS[4], ARGV[1])
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[1]) end
 return 1
 """
