@@ -157,6 +157,7 @@ class RedisLog(Log):
             "socket_keepalive": True,
             "retry": retry.Retry(backoff.NoBackoff(), 0),  # ``_reach`` tries again
             "protocol": 2,
+            "max_connections": 2**20,  # each reader that waits has one; redis-py stops at 100 by itself
         }
         if isinstance(url, str) and url.startswith("unix:"):
             del settings["socket_keepalive"]
@@ -407,12 +408,8 @@ class RedisLog(Log):
             LogError: it has been so for too long, or Redis is there and refused the call.
         """
         redis = self._redis
-        away = (
-            redis.ConnectionError,
-            redis.TimeoutError,
-            OSError,
-            redis.exceptions.ReadOnlyError,
-        )  # a replica, for now
+        # A server that is read-only is a replica, until another one has taken over.
+        away = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError, OSError)
         if not isinstance(error, away) or isinstance(error, redis.AuthenticationError):
             raise LogError(f"{self}: Redis refused the call: {str(error)[:200]}") from error
         now = time.monotonic()

@@ -1,17 +1,31 @@
-"""``check_log``: what every ``Log`` does."""
+"""``check_log``: what every ``Log`` does; ``check_followers``: what readers get of it."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
-from streamkit import ConfigError, Log, LogConflictError, LogError, StopEvent, WriterLostError
+from streamkit import (
+    Chunk,
+    ConfigError,
+    Log,
+    LogConflictError,
+    LogError,
+    StopEvent,
+    WriterLostError,
+    fold,
+    follow,
+    publish,
+)
 from streamkit.logs.log import Lease, Record
+from tests.unit.scripted import DONE, Scripted
 from tests.unit.support import Task
 
 SHORT = 0.3  # seconds of a lease that is to run out
@@ -310,3 +324,32 @@ def _checks_ids(factory: Factory, id: str) -> None:
                 call(wrong)  # type: ignore[operator]
     for strange in ("}", "{}", "a}{b", "*", "x" * 255, " "):
         log.finish(log.begin(f"{strange}{id}"[:255]), "end")
+
+
+some_pieces = st.lists(st.tuples(st.text(min_size=1, max_size=8), st.integers(0, 2)), max_size=25)
+# For each follower: the numbers of chunks that it takes before it leaves and comes back.
+plans_of_followers = st.lists(st.lists(st.integers(0, 6), max_size=5), min_size=1, max_size=5)
+
+
+def check_followers(log: Any, id: str, pieces: list[tuple[str, int]], plans: list[list[int]], coalesce: float) -> None:
+    """Check that followers with these plans get what one that stays gets."""
+    sent = [*(Chunk("text", text=text, index=index, id="r") for text, index in pieces), DONE]
+
+    def visit(plan: list[int]) -> list[tuple[int, Chunk]]:
+        got: list[tuple[int, Chunk]] = []
+        for count in [*plan, len(sent) + 1]:
+            with follow(log, id, str(got[-1][0]) if got else 0, timeout=None) as stream:
+                with suppress(StopIteration):
+                    for _ in range(count):
+                        chunk = next(stream)
+                        got.append((stream.id_of_last, chunk))
+        return got
+
+    tasks = [Task(partial(visit, plan)) for plan in [[], *plans]]
+    publish(Scripted(sent), log, id, coalesce=coalesce)
+    results = [task.result() for task in tasks]
+    late = [visit(plan) for plan in plans]
+    for result in [*results, *late]:
+        assert results[0] == result
+    assert list(range(1, len(results[0]) + 1)) == [number for number, _ in results[0]]
+    assert fold(sent) == fold(chunk for _, chunk in results[0])

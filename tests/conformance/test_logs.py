@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
+from hypothesis import given
+from hypothesis import strategies as st
+
 from streamkit import Log, MemoryLog, RedisLog
-from tests.conformance.check_log import check_log
+from tests.conformance.check_log import check_followers, check_log, plans_of_followers, some_pieces
 from tests.redis_server import RedisServer, make_log, redis_server
 
 __all__ = ["make_log", "redis_server"]  # fixtures
@@ -49,3 +54,23 @@ def test_on_redis_with_answers_that_are_lost(
         return call
 
     check_log(forgetful)
+
+
+@hypothesis.settings(max_examples=60)
+@given(some_pieces, plans_of_followers, st.sampled_from([0.0, 0.03]))
+def test_followers_in_memory(pieces: list[tuple[str, int]], plans: list[list[int]], coalesce: float) -> None:
+    """Followers that join, leave and come back anywhere get each chunk once, in order, as one that stayed does."""
+    check_followers(MemoryLog(), "a", pieces, plans, coalesce)
+
+
+def test_followers_on_redis(redis_server: Callable[[], RedisServer], make_log: Callable[..., RedisLog]) -> None:
+    """The same on Redis, each with connections of its own."""
+    url = redis_server().url
+    log, numbers = make_log(url), itertools.count()
+
+    @hypothesis.settings(max_examples=60)
+    @given(some_pieces, plans_of_followers, st.sampled_from([0.0, 0.03]))
+    def check(pieces: list[tuple[str, int]], plans: list[list[int]], coalesce: float) -> None:
+        check_followers(log, f"reply {next(numbers)}", pieces, plans, coalesce)
+
+    check()

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit
@@ -588,46 +588,6 @@ def test_a_child_that_is_forked(log: MemoryLog) -> None:
                 code = 0 if log.status("a") == "absent" else 2
         os._exit(code)
     assert 0 == os.waitpid(pid, 0)[1]
-
-
-# -- followers that join, leave and come back ----------------------------------------------------------
-
-visits = st.lists(st.integers(0, 6), max_size=5)  # chunks that a follower takes before it leaves and comes back
-
-
-@settings(max_examples=60)
-@given(
-    st.lists(st.tuples(some_text, st.integers(0, 2)), max_size=25),
-    st.lists(visits, min_size=1, max_size=5),
-    st.sampled_from([0.0, 0.03]),
-)
-def test_every_chunk_once_and_in_order(pieces: list[tuple[str, int]], plans: list[list[int]], coalesce: float) -> None:
-    """Followers that join, leave and come back anywhere get each chunk once, in order, as one that stayed does."""
-    check_followers(MemoryLog(), "a", pieces, plans, coalesce)
-
-
-def check_followers(log: Any, id: str, pieces: list[tuple[str, int]], plans: list[list[int]], coalesce: float) -> None:
-    """Check that followers with these plans get what one that stays gets."""
-    sent = [*(Chunk("text", text=text, index=index, id="r") for text, index in pieces), DONE]
-
-    def visit(plan: list[int]) -> list[tuple[int, Chunk]]:
-        got: list[tuple[int, Chunk]] = []
-        for count in [*plan, len(sent) + 1]:
-            with follow(log, id, str(got[-1][0]) if got else 0, timeout=None) as stream:
-                with suppress(StopIteration):
-                    for _ in range(count):
-                        chunk = next(stream)
-                        got.append((stream.id_of_last, chunk))
-        return got
-
-    tasks = [Task(partial(visit, plan)) for plan in [[], *plans]]
-    publish(Scripted(sent), log, id, coalesce=coalesce)
-    results = [task.result() for task in tasks]
-    late = [visit(plan) for plan in plans]
-    for result in [*results, *late]:
-        assert results[0] == result
-    assert list(range(1, len(results[0]) + 1)) == [number for number, _ in results[0]]
-    assert fold(sent) == fold(chunk for _, chunk in results[0])
 
 
 def test_names() -> None:
