@@ -175,7 +175,9 @@ class _Publication:
         self._outcome = outcome
         _wake(self._for_chunks)
         _wake(self._for_end)
-        if self._writer.ident is not None:
+        if self._writer.ident is None:  # no thread could be started
+            self._write()
+        else:
             self._writer.join()  # which a log that fails bounds
         self._halt.set()
         if self._stopper.ident is not None:

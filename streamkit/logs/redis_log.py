@@ -270,7 +270,7 @@ class RedisLog(Log):
             raise deleted(id)
         if look.status == "absent":
             if not after:
-                return _LONGEST_BLOCK  # for a writer to begin
+                return self.lease / 3  # for a writer to begin; it may be lost before it writes anything
             return self._patience_with(vanished(id))
         if look.status == "ended":
             raise behind_the_end(id, look.last, after)
