@@ -107,6 +107,7 @@ class _Publication:
         self._for_chunks: Waiter | None = None
         self._for_end: Waiter | None = None
         self._for_room: Waiter | None = None
+        self._written = Waiter()  # for the end of the writer's thread
         self._halt = StopEvent()  # ends the wait for a stop
         # Both may cancel the stream, and its observers are code of the program: so neither is an OwnThread.
         self._writer = InterruptibleThread(target=self._write, name="streamkit-publish-writer", daemon=True)
@@ -178,8 +179,8 @@ class _Publication:
         if self._writer.ident is None:  # no thread could be started
             self._write()
         else:
-            self._writer.join()  # which a log that fails bounds
-        self._halt.set()
+            self._written.wait()  # which a log that fails bounds; unlike join(), a signal ends it at any point
+            self._writer.join()
         if self._stopper.ident is not None:
             self._stopper.join(_JOIN)
         if self._failure is not None:
@@ -197,6 +198,8 @@ class _Publication:
             self._cancel()
         finally:
             _wake(self._for_room)
+            self._halt.set()
+            self._written.wake()
 
     def _write_some(self) -> None:
         """Write the chunks that are waiting; wait for some, or until the lease is to be renewed."""

@@ -67,6 +67,16 @@ def write(url: str, id: str, count: str, pause: str) -> None:
     print(stream.status, flush=True)
 
 
+def write_to_signal(url: str, id: str) -> None:
+    """Publish without an end, in the main thread, until Ctrl-C; print what it was interrupted with."""
+    log = RedisLog(url, lease=LEASE)
+    print("begun", flush=True)
+    try:
+        publish(Slow(numbered(100_000), 0.001), log, id)
+    except KeyboardInterrupt as error:
+        print(len(error.partial.text) > 0, flush=True)  # type: ignore[attr-defined]
+
+
 def read(url: str, id: str, after: str) -> None:
     """Follow a reply; print the number of each chunk, and how it ended."""
     stream = follow(RedisLog(url, lease=LEASE), id, after)

@@ -122,6 +122,22 @@ def test_stop_from_another_process(
     assert ["begun", "cancelled"] == list(programs.lines(writer))
 
 
+def test_a_writer_that_is_interrupted(
+    redis_server: Servers, make_log: Logs, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Ctrl-C in the writer's process ends its readers at once, with an error that says so."""
+    server = redis_server()
+    log = make_log(server.url, lease=300.0)
+    writer = run(programs.write_to_signal, server.url, "a")
+    reader = follow(log, "a")
+    next(reader)
+    writer.send_signal(signal.SIGINT)
+    with pytest.raises(StreamError, match="KeyboardInterrupt"):
+        list(reader)
+    assert ["begun", "True"] == list(programs.lines(writer))
+    assert "ended" == log.status("a")
+
+
 @pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("seconds", [0.0, LEASE + 1])
 def test_redis_is_killed(redis_server: Servers, make_log: Logs, persistent: bool, seconds: float) -> None:

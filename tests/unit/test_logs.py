@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -50,7 +51,7 @@ from streamkit import (
 from streamkit.logs.json_text import Outcome, read_chunk, read_outcome, write_chunk, write_outcome
 from streamkit.logs.log import Record
 from streamkit.logs.merging import merged
-from streamkit.testing import Server, WaitFor, text_reply
+from streamkit.testing import Server, WaitFor, text_reply, tool_call_reply
 from tests.unit.scripted import DONE, Scripted, texts
 from tests.unit.support import Task
 
@@ -91,7 +92,19 @@ chunks = st.one_of(
     st.builds(
         Chunk,
         st.just("tool_result"),
-        tool_result=st.builds(ToolResult, st.just("c"), st.just("f"), any_text, preliminary=st.booleans()),
+        tool_result=st.builds(
+            ToolResult,
+            st.just("c"),
+            st.just("f"),
+            any_text,
+            error=st.none() | any_text,
+            seconds=st.floats(0, 9),
+            preliminary=st.booleans(),
+            state=st.sampled_from(["finished", "running", "unknown"]),
+            value=st.just(object()),
+            parts=st.lists(st.just({"type": "text", "text": "x"}), max_size=2).map(tuple),
+            edited=any_text,
+        ),
         **common,
     ),
 )
@@ -345,6 +358,71 @@ def test_interrupts(log: MemoryLog, error: BaseException) -> None:
     with pytest.raises(StreamError, match=type(error).__name__):
         next(reader)
     assert "error" == reader.status
+
+
+def test_an_interrupt_while_the_end_is_written(log: MemoryLog) -> None:
+    """A second interrupt leaves the writer's thread to write the end."""
+    go, waiting = threading.Event(), threading.Event()
+
+    class Slow(MemoryLog):
+        def finish(self, lease: Any, outcome: str) -> None:
+            waiting.set()
+            assert go.wait(60)
+            super().finish(lease, outcome)
+
+    slow, main = Slow(), threading.get_ident()
+
+    def interrupt() -> None:
+        assert waiting.wait(60)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        publish(Scripted([*texts("a"), DONE]), slow, "a")
+    sender.join(60)
+    assert "open" == slow.status("a")
+    go.set()
+    reader, _ = followed(slow)
+    assert ("complete", "a") == (reader.status, reader.text)
+
+
+def test_without_threads(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that gets no thread writes that it failed; its stream is ended."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no thread")))
+    stream = Scripted(texts("a"))
+    with pytest.raises(RuntimeError, match="no thread"):
+        publish(stream, log, "a")
+    assert stream.cancelled
+    assert "ended" == log.status("a")
+
+
+def test_a_run_with_tools(log: MemoryLog) -> None:
+    """The rounds of a run, its calls and their results reach the readers."""
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    with (
+        Server(tool_call_reply("add", {"a": 1, "b": 2}), text_reply("It is 3.")) as server,
+        client_of(server) as client,
+    ):
+        completion = publish(lambda: client.run("openai/m", "1 + 2?", tools=[add]), log, "a")
+    stream, got = followed(log)
+    assert completion == stream.completion
+    assert "It is 3." == stream.text
+    assert ["3"] == [chunk.tool_result.content for chunk in got if chunk.tool_result]
+    assert {0, 1} == {chunk.round for chunk in got}
+    assert [{"a": 1, "b": 2}] == [chunk.tool_call.partial() for chunk in got if chunk.tool_call][-1:]
+
+
+def test_a_conversation(log: MemoryLog) -> None:
+    """A turn is kept in its conversation, and in the log."""
+    with Server(text_reply("Once upon a time")) as server, client_of(server) as client:
+        chat = client.conversation("openai/m")
+        publish(lambda: chat.stream("Tell"), log, "a")
+    assert "Once upon a time" == followed(log)[0].text == chat.messages[-1].content
 
 
 def test_a_turn_that_cannot_be_saved(log: MemoryLog) -> None:
