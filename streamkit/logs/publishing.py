@@ -74,13 +74,7 @@ def publish(
         raise ConfigError(f"publish(log=...) must be a Log, such as MemoryLog(), not {shown(log)}")
     if not isinstance(stream, ChunkStream) and not callable(stream):
         raise ConfigError(f"publish() takes a stream, or a function that starts one, not {shown(stream)}")
-    try:
-        lease = log.begin(id)
-    except BaseException:
-        if isinstance(stream, ChunkStream):
-            stream.close()
-        raise
-    return _Publication(log, lease, seconds or 0.0).run(stream)
+    return _Publication(log, id, seconds or 0.0).run(stream)
 
 
 class _Publication:
@@ -90,13 +84,14 @@ class _Publication:
     single atomic operations. ``_stream`` and ``_outcome`` are set once by the calling thread, ``_failure`` and
     ``_stopped`` once by the other threads; each may be read by a single read. ``_for_chunks`` and ``_for_end`` are set
     by the writer's thread, ``_for_room`` by the calling thread; another thread may wake what it finds there. The
-    writer's thread alone uses ``_lease`` and ``_written_at``. The others never change.
+    calling thread sets ``_lease`` before it starts the others; then the writer's thread alone uses what is in it, and
+    ``_written_at``. The others never change.
     """
 
-    def __init__(self, log: Log, lease: Lease, coalesce: float) -> None:
+    def __init__(self, log: Log, id: str, coalesce: float) -> None:
         self._log = log
-        self._id = lease.id
-        self._lease = lease
+        self._id = id
+        self._lease: Lease | None = None
         self._coalesce = coalesce
         self._waiting: deque[Chunk] = deque()
         self._written_at = -math.inf
@@ -122,6 +117,7 @@ class _Publication:
         status: Status = "cancelled"
         completion = Completion(finish_reason="cancelled")
         try:
+            self._lease = self._log.begin(self._id)
             self._writer.start()
             self._stopper.start()
             if given is not None or not self._log.stopped(self._id):  # before anything is sent
@@ -133,9 +129,15 @@ class _Publication:
                 completion, status = given.completion, given.status
             self._end(Outcome.of(status, completion))
         except BaseException as error:
-            self._fail(error, given)
+            if self._lease is not None:
+                self._fail(error, given)
             raise
         finally:
+            if (
+                self._lease is not None and self._outcome is None
+            ):  # interrupted once more; the writer's thread goes on alone
+                self._outcome = Outcome("error", {"class": "StreamError", "message": "the writer was interrupted"})
+                self._wake_writer()
             if given is not None:
                 given.close()
         if self._failure is not None:
@@ -174,8 +176,7 @@ class _Publication:
     def _end(self, outcome: Outcome) -> None:
         """Have the outcome written, and wait until it is."""
         self._outcome = outcome
-        _wake(self._for_chunks)
-        _wake(self._for_end)
+        self._wake_writer()
         if self._writer.ident is None:  # no thread could be started
             self._write()
         else:
@@ -186,12 +187,17 @@ class _Publication:
         if self._failure is not None:
             _log.warning("the end of a reply could not be written to its log: %s", type(self._failure).__name__)
 
+    def _wake_writer(self) -> None:
+        _wake(self._for_chunks)
+        _wake(self._for_end)
+
     # -- the writer's thread -----------------------------------------------------------------------------
 
     def _write(self) -> None:
+        assert self._lease is not None
         try:
             while self._outcome is None or self._waiting:
-                self._write_some()
+                self._write_some(self._lease)
             self._log.finish(self._lease, write_outcome(self._outcome))
         except Exception as error:
             self._failure = error
@@ -201,7 +207,7 @@ class _Publication:
             self._halt.set()
             self._written.wake()
 
-    def _write_some(self) -> None:
+    def _write_some(self, lease: Lease) -> None:
         """Write the chunks that are waiting; wait for some, or until the lease is to be renewed."""
         waiter = self._for_chunks = Waiter()
         if not self._waiting and self._outcome is None:
@@ -210,9 +216,9 @@ class _Publication:
         if self._waiting and self._outcome is None:
             waiter.wait(self._written_at + self._coalesce - time.monotonic())
         chunks = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        number = self._lease.last + 1
+        number = lease.last + 1
         records = [Record(number + place, write_chunk(chunk)) for place, chunk in enumerate(merged(chunks))]
-        self._log.append(self._lease, records)
+        self._log.append(lease, records)
         self._written_at = time.monotonic()
         _wake(self._for_room)
 
