@@ -24,6 +24,8 @@ from streamkit.errors import (
     ConflictError,
     ConnectError,
     InvalidOutputError,
+    LogConflictError,
+    LogError,
     MisuseError,
     NotFoundError,
     OverloadedError,
@@ -44,6 +46,7 @@ from streamkit.errors import (
     ToolError,
     TruncatedStreamError,
     ValidationError,
+    WriterLostError,
 )
 from streamkit.models.prices import cost_of as _cost_of
 from streamkit.observing.observers import Observer, Report, RunReport, Stats
@@ -72,6 +75,11 @@ if TYPE_CHECKING:
     from streamkit.conversation.stores.store import MemoryStore, Store
     from streamkit.conversation.turn_stream import TurnStream
     from streamkit.conversation.window import Window
+    from streamkit.logs.following import FollowedStream, follow
+    from streamkit.logs.log import Log
+    from streamkit.logs.memory_log import MemoryLog
+    from streamkit.logs.publishing import publish
+    from streamkit.logs.redis_log import RedisLog
     from streamkit.models.catalog import ModelList
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
@@ -105,9 +113,14 @@ __all__ = [
     "Conversation",
     "FileClaims",
     "FilePart",
+    "FollowedStream",
     "ImagePart",
     "InvalidOutputError",
+    "Log",
+    "LogConflictError",
+    "LogError",
     "MemoryClaims",
+    "MemoryLog",
     "MemoryStore",
     "Message",
     "MessageDict",
@@ -124,6 +137,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RecvTimeout",
+    "RedisLog",
     "Rejected",
     "Report",
     "RequestParameters",
@@ -160,6 +174,7 @@ __all__ = [
     "UsageTracker",
     "ValidationError",
     "Window",
+    "WriterLostError",
     "__version__",
     "assistant",
     "complete",
@@ -167,10 +182,12 @@ __all__ = [
     "extract",
     "first",
     "fold",
+    "follow",
     "load_pack",
     "merge",
     "open_pack",
     "providers",
+    "publish",
     "stream",
     "system",
     "tool",
@@ -198,11 +215,15 @@ _MODULES = {
     "Claims": "tools.claims",
     "Conversation": "conversation.conversation",
     "FileClaims": "tools.claims",
+    "FollowedStream": "logs.following",
+    "Log": "logs.log",
     "MemoryClaims": "tools.claims",
+    "MemoryLog": "logs.memory_log",
     "MemoryStore": "conversation.stores.store",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "PackConversation": "packs.opening",
+    "RedisLog": "logs.redis_log",
     "Rejected": "tools.decisions",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
@@ -215,8 +236,10 @@ _MODULES = {
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",
     "Window": "conversation.window",
+    "follow": "logs.following",
     "load_pack": "packs.loading",
     "open_pack": "packs.opening",
+    "publish": "logs.publishing",
     "tool": "tools.tool",
     "validate_pack": "packs.loading",
 }

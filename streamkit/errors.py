@@ -18,6 +18,8 @@
     |  |- ToolError                a tool's function failed, or the decision on a call; .call
     |  |- RunLimitError            a run with tools reached one of its limits; .limit
     |  |- ValidationError          a text broke the rule of a validator; .validator .reason
+    |  |- LogError                 the log of a reply cannot be read or written, or does not have what was asked for
+    |  |  '- WriterLostError       the process that wrote the log has died; what it wrote was delivered
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
     |     |- BadRequestError       400, 413, 422
     |     |- AuthenticationError   401
@@ -30,6 +32,7 @@
     |        '- OverloadedError    503, 529
     |- StoreConflictError          somebody else went on from the same saved state
     |- StoreError                  a store cannot be read or written; nothing was lost
+    |- LogConflictError            somebody else writes the log of this reply, or has written it
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
     RecvTimeout(queue.Empty)       also a TimeoutError; recv() got no chunk within its timeout, and the stream goes on
@@ -61,6 +64,8 @@ __all__ = [
     "ConflictError",
     "ConnectError",
     "InvalidOutputError",
+    "LogConflictError",
+    "LogError",
     "MisuseError",
     "NotFoundError",
     "OverloadedError",
@@ -83,6 +88,7 @@ __all__ = [
     "ToolError",
     "TruncatedStreamError",
     "ValidationError",
+    "WriterLostError",
 ]
 
 
@@ -165,6 +171,13 @@ class StoreError(StreamkitError):
     """A store could not be read or written: a full disk, a lost connection, a lock, missing permission.
 
     The store has what it had before. What was to be saved is in the memory of the process, and the next save has it.
+    """
+
+
+class LogConflictError(StreamkitError):
+    """Somebody else writes the log of this reply, or has written it, or it was deleted while it was being written.
+
+    An id is written once, so that a task that is run again never adds a second reply to the first.
     """
 
 
@@ -331,6 +344,17 @@ class ValidationError(StreamError):
         super().__init__(message, partial=partial, retryable=retryable)
         self.validator = validator
         self.reason = reason
+
+
+class LogError(StreamError):
+    """The log of a reply cannot be read or written, or does not have what was asked for.
+
+    Its server is away for too long (``retryable`` is true), or the records were dropped, deleted, or have expired.
+    """
+
+
+class WriterLostError(LogError):
+    """The process that wrote the log of a reply has died, or cannot reach the log; all that it wrote was delivered."""
 
 
 class APIError(StreamError):

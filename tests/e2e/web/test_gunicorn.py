@@ -65,7 +65,7 @@ def get(port: int, question: str, *, wait: float = 30.0, format: str = "events")
 
 
 def test_two_hundred_browsers(tmp_path: Path) -> None:
-    """One worker process streams to two hundred browsers at once: all have their first chunk before any has its last."""
+    """One worker process streams to two hundred browsers: all have their first chunk before any has its last."""
     everybody = threading.Barrier(200, timeout=SOON)
     more = threading.Event()
 
