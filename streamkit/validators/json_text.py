@@ -11,6 +11,7 @@ from streamkit.concurrency.late_import import forks_wait, late_import
 from streamkit.errors import ConfigError
 from streamkit.validators.json_scanner import JsonScanner
 from streamkit.validators.validator import Checker, Stepwise, Verdict, seen
+from streamkit.values.json_text import MAX_STRUCTURE, checked
 
 __all__ = ["JsonSchema", "JsonValid"]
 
@@ -104,6 +105,8 @@ class JsonSchema(JsonValid):
 
     def _problem(self, text: str) -> str | None:
         try:
+            if len(text) > MAX_STRUCTURE:
+                checked(text)  # what would hold the interpreter for long is not decoded
             value = json.loads(text, parse_int=_number, parse_constant=_refuse)
             error = next(self._validator.iter_errors(value), None)
         except self._unresolved as failure:

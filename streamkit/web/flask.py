@@ -33,7 +33,7 @@ def stream_response(stream: ChunkStream, format: str | Format = "ui", **options:
     Raises:
         ConfigError: Flask is not installed, or an argument is wrong.
     """
-    flask = flask_module()
+    flask = _flask()
     environ = flask.request.environ if flask.has_request_context() else None
     relayed = relay(stream, format, environ=environ, **options)
     try:
@@ -46,7 +46,7 @@ def stream_response(stream: ChunkStream, format: str | Format = "ui", **options:
     return response
 
 
-def flask_module() -> Any:
+def _flask() -> Any:
     """Return the module ``flask``.
 
     Raises:
