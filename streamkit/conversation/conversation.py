@@ -33,7 +33,7 @@ from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, pl
 from streamkit.values.template import fill_in
 from streamkit.values.text import estimate_tokens
 
-__all__ = ["Content", "Conversation", "StartsTurns", "conversation", "write_file"]
+__all__ = ["Content", "Conversation", "StartsTurns", "check_places", "conversation", "write_file"]
 
 Content = str | Message | Sequence[str | TextPart | ImagePart | FilePart | Mapping[str, Any]]
 OnFailure = Literal["keep", "rollback"]
@@ -756,6 +756,14 @@ def _replace_file(path: Path, text: str) -> None:
             os.close(folder)
 
 
+def check_places(store: object, variables: object) -> None:
+    """Raise a ConfigError for what cannot be a store, or variables."""
+    if store is not None and not isinstance(store, Store):
+        raise ConfigError(f"store is a SQLStore('chats.db'), a MemoryStore() or another Store, not {shown(store)}")
+    if variables is not None and not isinstance(variables, Mapping):
+        raise ConfigError(f"variables is a dict of values by name, not {shown(variables)}")
+
+
 def conversation(
     client: StartsTurns,
     model: str,
@@ -774,6 +782,7 @@ def conversation(
         raise ConfigError(f"id is a text, not {shown(id)}")
     if not isinstance(system, str):
         raise ConfigError(f"system is a text, not {shown(system)}")
+    check_places(store, variables)
     state = store.load(id) if store is not None and id is not None else None
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from streamkit.client import Client, default_client
-from streamkit.conversation.conversation import Conversation
+from streamkit.conversation.conversation import Conversation, check_places
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turns import ConversationState
 from streamkit.conversation.window import Window
@@ -108,6 +108,7 @@ def open_pack(
         ConfigError: there is no such prompt or tool, or nothing names a model.
         OSError: the file cannot be read.
     """
+    check_places(store, variables)
     found = pack if isinstance(pack, Pack) else load_pack(pack, strict=strict, validators=validators or ())
     chosen = found.prompt(prompt)
     asked = choose_model(model, environ=os.environ, tested=chosen.tested_models if tested else None)

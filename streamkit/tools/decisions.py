@@ -64,6 +64,6 @@ def decision_of(value: object, where: str) -> Decision | None:
     if isinstance(value, bool):
         return Approved() if value else Rejected()
     raise ConfigError(
-        f"{where} is True, False, Approved(...), Rejected(...), Answered(...), or None to leave the call waiting, "
-        f"not {type(value).__name__}"
+        f"{where} has to be True, False, Approved(...), Rejected(...), Answered(...), or None to leave the call "
+        f"waiting, not {type(value).__name__}"
     )

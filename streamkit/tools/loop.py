@@ -473,7 +473,7 @@ class Loop(Ending):
             return bool(tool.needs_approval(**tool.with_defaults(bound.arguments)))
         except Exception as error:
             raise ToolError(
-                f"needs_approval of the tool {tool.name!r} failed: {type(error).__name__}; the call was not made",
+                f"needs_approval of the tool {tool.name!r} failed: {_kind(error)}; it was not called",
                 call=pending.call,
             ) from error
 
@@ -494,9 +494,9 @@ class Loop(Ending):
             try:
                 value = approve(pending.call)
             except Exception as error:
-                text = f"approve= failed for the tool {pending.call.name!r}: {type(error).__name__}; it was not called"
+                text = f"approve= failed for the tool {pending.call.name!r}: {_kind(error)}; it was not called"
                 raise ToolError(text, call=pending.call) from error
-        decision = decision_of(value, "approve=")
+        decision = decision_of(value, "what approve= returned" if callable(approve) else "approve=")
         assert pending.tool is not None
         if isinstance(decision, Approved) and pending.tool.function is None:
             return None  # it may be carried out, and somebody else has to
@@ -511,6 +511,8 @@ class Loop(Ending):
         asking = self.status == "open" and self._execution is None and not self._at_end
         calls = self._rounds[-1].calls if self._rounds and asking else ()
         waiting = {pending.call.id: pending for pending in calls if pending.waits}
+        if not isinstance(call_id, str):
+            raise MisuseError(f"a call is named by its id: chunk.tool_call.id, not {type(call_id).__name__}")
         if call_id in waiting:
             return waiting[call_id]
         known = f"; waiting are: {', '.join(waiting)}" if waiting else "; decide when its tool_approval chunk comes"
@@ -659,6 +661,11 @@ def _message_of(value: Any) -> Any:
         return Message.from_dict(value)
     except StreamkitError:
         return value
+
+
+def _kind(error: Exception) -> str:
+    """Return what went wrong; with the text where it is about the call of the program's function, not about values."""
+    return f"TypeError: {error}" if type(error) is TypeError else type(error).__name__
 
 
 def _raise(pending: PendingCall) -> None:

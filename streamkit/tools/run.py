@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.stop import StopEvent
-from streamkit.errors import MisuseError, StreamkitError
+from streamkit.errors import ConfigError, MisuseError, StreamkitError
 from streamkit.observing.observers import Stats
 from streamkit.observing.status import Status
 from streamkit.streaming.chunk_stream import ChunkStream
@@ -154,6 +154,8 @@ class Run(ChunkStream):
             MisuseError: no call of this id waits for a decision.
             ConfigError: the arguments are wrong, or there is no function to run.
         """
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise ConfigError("approve(call_id, arguments): arguments is a dict, or None for the model's; see reject()")
         self._loop.decide(self._loop.open_call(call_id), Approved(arguments))
 
     def reject(self, call_id: str, reason: str = "") -> None:

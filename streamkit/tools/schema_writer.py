@@ -229,7 +229,9 @@ def _value(hint: Any, origin: Any, path: str) -> dict[str, Any]:
     try:
         schema: dict[str, Any] = msgspec.json.schema(hint)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _cannot_write(path, hint, "JSON has nothing like it") from error
+        raise _cannot_write(
+            path, hint, "JSON has nothing like it; a class of your own needs @dataclass or attrs"
+        ) from error
     return schema
 
 

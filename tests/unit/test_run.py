@@ -383,7 +383,7 @@ class TestErrors:
             ({"parallel": True}, "parallel is"),
             ({"limits": 3}, "limits is"),
             ({"on_error": "ignore"}, "on_error is"),
-            ({"approve": "yes"}, "approve= is"),
+            ({"approve": "yes"}, "approve= has to be"),
             ({"claims": "/tmp"}, "claims is"),
             ({"n": 2}, "n is 1"),
             ({"tools": "weather"}, "tools= is"),

@@ -123,7 +123,7 @@ class TestApprove:
     def test_no_decision(self, approve: Any) -> None:
         """What is no decision is a ConfigError, and never a yes."""
         with served(ONE, DONE) as (client, _):
-            with pytest.raises(ConfigError, match="approve= is True, False"):
+            with pytest.raises(ConfigError, match="approve= returned has to be True, False"):
                 client.run(MODEL, "Pay", tools=[PAY], approve=approve).collect()
         assert PAID == []
 
@@ -505,7 +505,7 @@ class TestResume:
             for decisions, error, says in [
                 ({"call_9": True}, MisuseError, "no call 'call_9' waits"),
                 ({"call_3": True}, MisuseError, "no call 'call_3' waits"),
-                ({"call_1": True, "call_2": "yes"}, ConfigError, "the decision on 'call_2' is True"),
+                ({"call_1": True, "call_2": "yes"}, ConfigError, "the decision on 'call_2' has to be True"),
                 ({"call_1": True, "call_2": Approved({"whom": 1})}, ConfigError, "Approved"),
                 ({"call_1": True, "call_2": Answered(object())}, ConfigError, "Answered"),
                 ([("call_1", True)], ConfigError, "the decisions are a dict"),
