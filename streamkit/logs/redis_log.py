@@ -117,7 +117,7 @@ class RedisLog(Log):
         max_records: the most records of one reply that are kept, the last ones. A reader that would need one that was
             dropped gets a ``LogError``, never a reply with a gap.
         max_bytes: the same for the length of their JSON; the last record is kept whatever its length.
-        options: further arguments of ``redis.Redis.from_url``.
+        options: further arguments of ``redis.Redis.from_url``, such as ``username`` and ``password``.
 
     Raises:
         ConfigError: redis-py is not installed, the URL is none, or an argument is out of range.
@@ -154,16 +154,16 @@ class RedisLog(Log):
         settings = {
             "socket_connect_timeout": _SECONDS,
             "socket_timeout": _SECONDS,
-            "socket_keepalive": True,
+            "max_connections": 2**20,  # each reader that waits has one; redis-py stops at 100 by itself
+            **({} if str(url).startswith("unix:") else {"socket_keepalive": True}),
+            **options,
             "retry": retry.Retry(backoff.NoBackoff(), 0),  # ``_reach`` tries again
             "protocol": 2,
-            "max_connections": 2**20,  # each reader that waits has one; redis-py stops at 100 by itself
+            "decode_responses": False,
         }
-        if isinstance(url, str) and url.startswith("unix:"):
-            del settings["socket_keepalive"]
         try:
             with forks_wait():
-                self._client: Any = self._redis.Redis.from_url(str(url), **{**settings, **options})
+                self._client: Any = self._redis.Redis.from_url(str(url), **settings)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"RedisLog() takes a URL such as redis://localhost:6379/0: {error}") from None
         self._name = without_userinfo(str(url)).partition("?")[0]
