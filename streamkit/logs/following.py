@@ -152,6 +152,8 @@ class FollowedStream(ChunkStream):
             try:
                 if self._skip():
                     return True
+                if self.status != "open":  # by the outcome
+                    continue
                 self._fetch(min(deadline, self.next_check()))
                 if not self._records:
                     self._check_limits()

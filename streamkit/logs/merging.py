@@ -39,12 +39,16 @@ def _continues(before: Chunk, chunk: Chunk) -> bool:
         return False
     if _says_more(before) or _says_more(chunk):
         return False
-    if chunk.type in _TEXTS:
-        return True
+    if chunk.type in _TEXTS:  # one without text may tell of an id that is new, which a fold takes from such chunks
+        return bool(_text_of(before) and _text_of(chunk))
     one, other = before.tool_call, chunk.tool_call
     if chunk.type != "tool_call" or one is None or other is None:
         return False
     return one.index == other.index and not other.id and not other.name
+
+
+def _text_of(chunk: Chunk) -> str:
+    return chunk.text or chunk.reasoning or chunk.refusal
 
 
 def _says_more(chunk: Chunk) -> bool:

@@ -74,7 +74,7 @@ def publish(
         raise ConfigError(f"publish(log=...) must be a Log, such as MemoryLog(), not {shown(log)}")
     if not isinstance(stream, ChunkStream) and not callable(stream):
         raise ConfigError(f"publish() takes a stream, or a function that starts one, not {shown(stream)}")
-    return _Publication(log, id, seconds or 0.0).run(stream)
+    return _Publication(log, id, min(seconds or 0.0, log.lease / _RENEWALS)).run(stream)
 
 
 class _Publication:

@@ -50,6 +50,7 @@ _LONGEST_BLOCK = 30.0  # seconds of one wait, so that a connection that died sil
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries to reach Redis
 _MOST_AT_ONCE = 500  # records in one command
 _BEHIND_ALL = 2**53  # the number of a record that no log has
+_NOTHING, _BEGUN = "0-0", "0-1"  # the ids of the entries before all, and of the mark that a writer has begun
 _LATE = 0.02  # seconds by which a reader looks late at a lease that has run out
 
 
@@ -117,7 +118,7 @@ class RedisLog(Log):
         max_records: the most records of one reply that are kept, the last ones. A reader that would need one that was
             dropped gets a ``LogError``, never a reply with a gap.
         max_bytes: the same for the length of their JSON; the last record is kept whatever its length.
-        options: further arguments of ``redis.Redis.from_url``.
+        options: further arguments of ``redis.Redis.from_url``, such as ``username`` and ``password``.
 
     Raises:
         ConfigError: redis-py is not installed, the URL is none, or an argument is out of range.
@@ -154,16 +155,16 @@ class RedisLog(Log):
         settings = {
             "socket_connect_timeout": _SECONDS,
             "socket_timeout": _SECONDS,
-            "socket_keepalive": True,
+            "max_connections": 2**20,  # each reader that waits has one; redis-py stops at 100 by itself
+            **({} if str(url).startswith("unix:") else {"socket_keepalive": True}),
+            **options,
             "retry": retry.Retry(backoff.NoBackoff(), 0),  # ``_reach`` tries again
             "protocol": 2,
-            "max_connections": 2**20,  # each reader that waits has one; redis-py stops at 100 by itself
+            "decode_responses": False,
         }
-        if isinstance(url, str) and url.startswith("unix:"):
-            del settings["socket_keepalive"]
         try:
             with forks_wait():
-                self._client: Any = self._redis.Redis.from_url(str(url), **{**settings, **options})
+                self._client: Any = self._redis.Redis.from_url(str(url), **settings)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"RedisLog() takes a URL such as redis://localhost:6379/0: {error}") from None
         self._name = without_userinfo(str(url)).partition("?")[0]
@@ -234,7 +235,7 @@ class RedisLog(Log):
             seconds = deadline - time.monotonic()
             if seconds <= 0 or (halt is not None and halt.is_set()):
                 return False
-            if self._wait_for(key, 0, seconds, halt, deadline):
+            if self._wait_for(key, _NOTHING, seconds, halt, deadline):
                 break
         return True
 
@@ -254,8 +255,9 @@ class RedisLog(Log):
                 return unbroken(id, look.records, after)
             longest = self._may_wait(id, after, look)
             seconds = min(longest, deadline - time.monotonic())
-            records = self._wait_for(key, after, seconds, halt, deadline) if seconds > 0 else ()
-            if records and records[-1].text:  # without text it may be the mark of a delete: look
+            place = _NOTHING if look.status == "absent" and not after else _place(after)
+            records = self._wait_for(key, place, seconds, halt, deadline) if seconds > 0 else ()
+            if records and records[0].number and records[-1].text:  # otherwise it may be a mark: look
                 return unbroken(id, records, after)
             if time.monotonic() >= deadline or (halt is not None and halt.is_set()):
                 return ()
@@ -270,7 +272,7 @@ class RedisLog(Log):
             raise deleted(id)
         if look.status == "absent":
             if not after:
-                return self.lease / 3  # for a writer to begin; it may be lost before it writes anything
+                return _LONGEST_BLOCK  # for a writer to begin
             return self._patience_with(vanished(id))
         if look.status == "ended":
             raise behind_the_end(id, look.last, after)
@@ -307,7 +309,7 @@ class RedisLog(Log):
     def _look(
         self, id: str, after: int = _BEHIND_ALL, halt: StopEvent | None = None, deadline: float = math.inf
     ) -> _Look | None:
-        found = self._script("look", id, f"{after}-0", _MOST_AT_ONCE, halt=halt, deadline=deadline)
+        found = self._script("look", id, _place(after), _MOST_AT_ONCE, halt=halt, deadline=deadline)
         return None if found is None else _Look(found[0].decode(), found[1], found[2], _records(found[3]))
 
     # -- ending ------------------------------------------------------------------------------------------
@@ -346,10 +348,10 @@ class RedisLog(Log):
         script, keys = self._scripts[name], self._keys(id)
         return self._reach(lambda: script(keys=keys, args=args), halt, deadline)
 
-    def _wait_for(self, key: str, after: int, seconds: float, halt: StopEvent | None, deadline: float) -> list[Record]:
+    def _wait_for(self, key: str, place: str, seconds: float, halt: StopEvent | None, deadline: float) -> list[Record]:
         """Wait for entries of a Redis stream; return none if none came in time."""
         seconds = max(0.001, min(seconds, _LONGEST_BLOCK))  # 0 would be no limit
-        command = ["XREAD", "COUNT", _MOST_AT_ONCE, "BLOCK", math.ceil(seconds * 1000), "STREAMS", key, f"{after}-0"]
+        command = ["XREAD", "COUNT", _MOST_AT_ONCE, "BLOCK", math.ceil(seconds * 1000), "STREAMS", key, place]
         return _records(self._reach(lambda: self._call(command, seconds, halt), halt, deadline))
 
     def _call(self, command: Sequence[object], seconds: float, halt: StopEvent | None) -> Any:
@@ -423,6 +425,11 @@ class RedisLog(Log):
 
     def __repr__(self) -> str:
         return f"<RedisLog {self._name}>"
+
+
+def _place(after: int) -> str:
+    """Return the id of the entry after which the next record comes."""
+    return f"{after}-0" if after else _BEGUN
 
 
 def _records(answer: Any) -> list[Record]:

@@ -3,6 +3,9 @@
 KEYS are the same for all: the state of a reply (a hash), its records (a stream, in which record 7 has the id ``7-0``),
 its lease (a string that expires), and its stop (a stream, which exists once somebody asked to stop).
 
+Two marks without text wake readers that wait for records: ``0-1`` (field ``b``) when a writer begins, until it writes,
+and a last one (field ``d``) after a delete.
+
 The state has ``writer`` (the token; "" after a delete, until the writer has noticed), ``last`` (the number of the last
 record), ``bytes`` (of the records) and ``ended``.
 """
@@ -21,9 +24,9 @@ if writer then
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'writer', ARGV[1], 'last', 0, 'bytes', 0)
+redis.call('XADD', KEYS[2], '0-1', 'b', '')
 redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[4], ARGV[3])
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[3]) end
 return 0
 """
 
@@ -40,6 +43,7 @@ elseif state[1] ~= ARGV[1] then
 end
 local number = tonumber(ARGV[6])
 if not ended and number <= last + 1 then
+  if last == 0 and #ARGV > 6 then redis.call('XDEL', KEYS[2], '0-1') end
   for at = 7, #ARGV, 2 do
     if number > last then
       redis.call('XADD', KEYS[2], string.format('%d-0', number), ARGV[at], ARGV[at + 1])
@@ -64,9 +68,7 @@ if ended then
 else
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-redis.call('PEXPIRE', KEYS[4], ARGV[3])
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[3]) end
 return last
 """
 
@@ -90,8 +92,7 @@ end
 return redis.call('EXISTS', KEYS[3])
 """
 
-# ARGV: ms until the writer and the readers have noticed. Answers whether there was something to delete. A last record
-# without text, whose field is ``d``, wakes the readers that wait.
+# ARGV: ms until the writer and the readers have noticed. Answers whether there was something to delete.
 DELETE = """
 local state = redis.call('HMGET', KEYS[1], 'writer', 'last')
 if state[1] == '' then return 0 end

@@ -146,9 +146,12 @@ def _has_one_writer(factory: Factory, id: str) -> None:
 
 def _takes_over_what_is_empty(factory: Factory, id: str) -> None:
     log = factory(lease=SHORT)
+    early = Task(lambda: log.read(id, 0, NEVER))  # before there is a writer
     first = log.begin(id)
     with pytest.raises(WriterLostError):
         log.read(id, 0, NEVER)
+    with pytest.raises(WriterLostError):
+        early.result()
     second = log.begin(id)
     with pytest.raises(LogConflictError):
         log.append(first, [chunk(1)])

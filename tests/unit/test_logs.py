@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit
@@ -142,6 +142,7 @@ def test_damaged_records(text: str) -> None:
         read_chunk(text, "record 3 of it")
 
 
+@settings(max_examples=1000)
 @given(st.lists(chunks, max_size=30))
 def test_merging_loses_nothing(given_chunks: list[Chunk]) -> None:
     """Joined chunks fold to the same completion, and are never more."""
