@@ -440,6 +440,8 @@ class Conversation:
         with self._lock:
             if self._store is None:
                 raise MisuseError("this conversation has no store")
+            if isinstance(self._busy, TurnEnd) and self._busy.inner.inherited:
+                self._busy = False  # the turn is the parent's, and so is what comes of it
             if self._turn_stream_is_open():
                 raise MisuseError(_OPEN)
             state = self._store.load(self._id)
@@ -472,10 +474,7 @@ class Conversation:
     # -- one turn ----------------------------------------------------------------------------------------
 
     def _turn_stream_is_open(self) -> bool:
-        busy = self._busy
-        if isinstance(busy, bool):
-            return busy
-        return not busy.inner.inherited  # a turn whose stream has ended is open until it is settled
+        return self._busy is not False  # a turn whose stream has ended is open until it is settled
 
     def _end_turn(self) -> None:
         """Settle a turn whose stream has ended without its consumer: by a stop event, or with its client.
@@ -539,6 +538,7 @@ class Conversation:
         _check_options(options)
         given = {**self._options, **options}
         if not given.get("tools"):
+            given.pop("tools", None)  # providers refuse an empty list
             for name in (*_RUN_OPTIONS, "parallel_tool_calls", "tool_choice"):
                 if name not in options or name in _RUN_OPTIONS:
                     given.pop(name, None)

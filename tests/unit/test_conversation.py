@@ -579,3 +579,10 @@ def test_tokens_of_reasoning_are_in_no_later_request(chat_with: Make) -> None:
     chat.send("First?")
     chat.send("Second?")
     assert [(30, None), (1040, 1010)] == [(turn.context, turn.tokens) for turn in chat.turns]
+
+
+def test_a_turn_without_the_tools_of_its_conversation(chat_with: Make) -> None:
+    """``tools=[]`` asks one turn without tools, and sends no empty list, which providers refuse."""
+    chat, server = chat_with(text_reply("Yes."), tools=[weather])
+    assert "Yes." == chat.send("Hello?", tools=[]).text
+    assert "tools" not in server.requests[0].json()
