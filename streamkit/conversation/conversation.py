@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -111,7 +110,7 @@ class Conversation:
         self._store = store
         self._on_failure: OnFailure = on_failure
         self._lock = threading.RLock()
-        self._busy: weakref.ref[TurnStream] | bool = False
+        self._busy: TurnEnd | bool = False  # what ends the turn that is open; True while one begins
         self._id = state.id
         self._owner = state.owner
         self._turns: list[Turn] = list(state.turns)
@@ -220,6 +219,7 @@ class Conversation:
             StreamError: a summary was due and failed, or a validator of the input refused it; nothing was asked.
         """
         asked = _asked(content)
+        self._end_turn()
         with self._lock:
             self._check_free()
             self._busy = True
@@ -253,6 +253,7 @@ class Conversation:
             StoreConflictError: somebody else goes on with it, or has done so; nothing was done.
             StoreError: the decisions cannot be saved; nothing was done.
         """
+        self._end_turn()
         with self._lock:
             if self._turn_stream_is_open():
                 raise MisuseError(_OPEN)
@@ -275,20 +276,26 @@ class Conversation:
         Raises:
             MisuseError: there is no turn.
         """
+        self._end_turn()
         with self._lock:
             self._check_free(suspended=True)
             if not self._turns:
                 raise MisuseError("this conversation has no turn yet")
-            asked = self._turns[-1].asked
+            number = len(self._turns) - 1
+            asked = self._turns[number].asked
             kept, version = self._kept(), self._version
-            self._forget(len(self._turns) - 1)
-            try:
-                return self.stream(asked, **options)
-            except BaseException:
+            self._busy = True
+        try:
+            with self._lock:
+                self._forget(number)
+            return self._ask(asked, options)  # without the lock, as a model may be asked for a summary
+        except BaseException:
+            with self._lock:
                 self._restore(kept)
                 if self._version != version:
-                    self._save_again(len(self._turns) - 1)
-                raise
+                    self._save_again(number)
+                self._busy = False
+            raise
 
     def undo(self) -> Turn:
         """Take back the last turn, also one that waits for decisions, and return it. Its usage still counts.
@@ -298,6 +305,7 @@ class Conversation:
             StoreConflictError: somebody else has changed the conversation in its store; nothing was undone.
             StoreError: that cannot be saved; nothing was undone.
         """
+        self._end_turn()
         with self._lock:
             self._check_free(suspended=True)
             number = len(self._turns) - 1
@@ -317,6 +325,7 @@ class Conversation:
             StoreConflictError: somebody else has changed the conversation in its store; nothing was cleared.
             StoreError: that cannot be saved; nothing was cleared.
         """
+        self._end_turn()
         with self._lock:
             self._check_free(suspended=True)
             self._take_back_from(0)
@@ -334,6 +343,7 @@ class Conversation:
             StoreConflictError: the store has a conversation of this id.
             StoreError: it cannot be saved.
         """
+        self._end_turn()
         with self._lock:
             self._check_free(suspended=True)
             turns = [turn for turn in self._turns if turn.suspension is None]  # it is resumed once, by one of the two
@@ -364,6 +374,7 @@ class Conversation:
             ConfigError: there is no such tool, or the function cannot be one.
             MisuseError: a turn is open.
         """
+        self._end_turn()
         with self._lock:
             if self._turn_stream_is_open():
                 raise MisuseError(_OPEN)
@@ -425,9 +436,12 @@ class Conversation:
             MisuseError: it has no store, or a turn is open.
             StoreError: the store cannot be read; the conversation is as it was.
         """
+        self._end_turn()
         with self._lock:
             if self._store is None:
                 raise MisuseError("this conversation has no store")
+            if isinstance(self._busy, TurnEnd) and self._busy.inner.inherited:
+                self._busy = False  # the turn is the parent's, and so is what comes of it
             if self._turn_stream_is_open():
                 raise MisuseError(_OPEN)
             state = self._store.load(self._id)
@@ -460,11 +474,16 @@ class Conversation:
     # -- one turn ----------------------------------------------------------------------------------------
 
     def _turn_stream_is_open(self) -> bool:
-        busy = self._busy
-        if isinstance(busy, bool):
-            return busy
-        stream = busy()
-        return stream is not None and stream.status == "open"
+        return self._busy is not False  # a turn whose stream has ended is open until it is settled
+
+    def _end_turn(self) -> None:
+        """Settle a turn whose stream has ended without its consumer: by a stop event, or with its client.
+
+        Not with ``_lock``: who settles takes the lock of the ``TurnEnd`` first.
+        """
+        end = self._busy
+        if not isinstance(end, bool):
+            end.settle()
 
     def _check_free(self, *, suspended: bool = False) -> None:
         if self._turn_stream_is_open():
@@ -519,6 +538,7 @@ class Conversation:
         _check_options(options)
         given = {**self._options, **options}
         if not given.get("tools"):
+            given.pop("tools", None)  # providers refuse an empty list
             for name in (*_RUN_OPTIONS, "parallel_tool_calls", "tool_choice"):
                 if name not in options or name in _RUN_OPTIONS:
                     given.pop(name, None)
@@ -553,8 +573,9 @@ class Conversation:
         self._summary = Summary(made.text.strip() or earlier, first)
 
     def _stream_of(self, inner: ChunkStream) -> TurnStream:
-        stream = TurnStream(self, TurnEnd(inner, self._settle))
-        self._busy = weakref.ref(stream)
+        end = TurnEnd(inner, self._settle)
+        stream = TurnStream(self, end)
+        self._busy = end
         return stream
 
     def _settle(self, inner: ChunkStream) -> None:
@@ -602,7 +623,10 @@ class Conversation:
         """Return the tokens of a turn as the provider counted them; see ``Window``."""
         last = run.rounds[-1].usage if run is not None and run.rounds else completion.usage
         apart = (last.cached_tokens or 0) + (last.cache_write_tokens or 0) if last.cached_apart else 0
-        context = context_of(last.input_tokens, last.output_tokens, apart)
+        output = last.output_tokens
+        if output is not None and last.reasoning_tokens:  # which no later request has
+            output = max(0, output - last.reasoning_tokens)
+        context = context_of(last.input_tokens, output, apart)
         before = self._turns[-2] if len(self._turns) > 1 else None
         known = context and before is not None and before.context and before.first_sent == turn.first_sent
         tokens = context - before.context if known and before is not None else None

@@ -7,6 +7,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.own_thread import OwnThread
@@ -147,8 +148,11 @@ class TurnStream(ChunkStream):
             chunk = self._inner.take(seconds)
         except queue.Empty:
             raise
-        except BaseException:
+        except Exception:
             self._settle()
+            raise
+        except BaseException:  # Ctrl-C or the time limit of a worker process, which nothing may replace
+            self._settle_or_log()
             raise
         if chunk is None:
             self._settle()
@@ -179,7 +183,14 @@ class TurnStream(ChunkStream):
     def _settle(self) -> None:
         __tracebackhide__ = True
         self._end.settle()
-        self._finalizer.detach()
+        if self._inner.status != "open":
+            self._finalizer.detach()
+
+    def _settle_or_log(self) -> None:
+        try:
+            self._settle()
+        except Exception as error:
+            _log.error("a turn that was interrupted could not be saved: %s", error)
 
     def cancel(self) -> None:
         """Cancel the stream, and keep what came of the turn.
@@ -198,6 +209,15 @@ class TurnStream(ChunkStream):
         """Cancel the stream if it is open, keep what came of the turn, and wait for its reader, at most 0.25 s."""
         self._inner.close()
         self._settle()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception) and not self.inherited:
+            self._inner.close()
+            self._settle_or_log()
+        else:
+            super().__exit__(kind, error, traceback)
 
     def _leave(self) -> None:
         self._inner._leave()

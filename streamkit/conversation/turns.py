@@ -54,7 +54,8 @@ class Turn:
         model: that was asked.
         error: what went wrong, for people; "" for nothing.
         tokens: of the question and the answer, as the provider counted them; ``None`` where that cannot be told.
-        context: tokens of the last request and its reply together, as the provider counted them; 0 if it did not.
+        context: tokens of the last request and its reply together, without those of reasoning, as the provider counted
+            them; 0 if it did not.
         first_sent: the number of the first turn that was sent with it.
         suspension: of a suspended turn.
         owner: of an open turn.

@@ -105,7 +105,7 @@ def open_pack(
 
     Raises:
         PackError: the pack is refused; ``error.problems`` has all that is wrong.
-        ConfigError: there is no such prompt or tool, or nothing names a model.
+        ConfigError: there is no such prompt or tool, nothing names a model, or the conversation is another owner's.
         OSError: the file cannot be read.
     """
     check_places(store, variables)
@@ -123,6 +123,8 @@ def open_pack(
         state = ConversationState.from_json(Path(load).read_bytes(), where=str(load))
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}), owner=owner)
+    elif owner and state.owner and owner != state.owner:
+        raise ConfigError(f"the conversation {state.id!r} is another owner's")
     else:
         state = attrs.evolve(state, model=asked, variables={**state.variables, **(variables or {})})
     state = attrs.evolve(state, origin=state.origin or f"{found.source or found.id or 'a pack'}#{prompt}")

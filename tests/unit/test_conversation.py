@@ -23,6 +23,7 @@ from streamkit import (
     Rejected,
     Retry,
     StoreConflictError,
+    StoreError,
     StreamError,
     Window,
     providers,
@@ -31,7 +32,7 @@ from streamkit.conversation.owners import over, this_process
 from streamkit.conversation.turns import ConversationState, Turn
 from streamkit.testing import Cut, Reply, Request, Server, WaitFor, error_reply, text_reply, tool_call_reply
 from streamkit.validators import BannedWords
-from tests.unit.support import Task
+from tests.unit.support import SOON, Task
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -478,3 +479,110 @@ def test_where_a_conversation_comes_from_is_kept() -> None:
     assert "shop.json#orders" == ConversationState.from_json(state.to_json()).origin
     with Client() as client, pytest.raises(ConfigError, match=r"shop\.json#orders.*open_pack"):
         Conversation(client, state, options={})
+
+
+def test_a_stop_event_ends_a_turn_for_the_next_one(chat_with: Make) -> None:
+    """A turn that a stop event has ended, unseen by its consumer, is settled before anything else happens."""
+    stop, cancelled = threading.Event(), threading.Event()
+    chat, _ = chat_with(tool_call_reply("refund", {"order": "7"}), text_reply("Two."), tools=[refund])
+    chat.send("First?")
+    assert chat.suspension is not None
+    stream = chat.resume({chat.suspension.waiting[0].id: Rejected("no")}, stop=stop)
+    next(stream)
+    stream.listen(cancelled.set)
+    stop.set()
+    while "open" == stream.status:
+        cancelled.wait(0.01)
+    assert "suspended" == chat.undo().state
+    following = chat.stream("Second?")
+    stream.close()
+    assert ("open", [], 1) == (chat.status, chat.messages, len(chat.turns))
+    assert "Two." == following.collect().text
+    assert ["Second?", "Two."] == [message.content for message in chat.messages]
+
+
+def test_a_stop_event_ends_a_run_for_the_next_turn(chat_with: Make) -> None:
+    """After a run that a stop event has ended, unseen by its consumer, the next turn can be asked."""
+    stop = threading.Event()
+    chat, _ = chat_with(tool_call_reply("weather", {"city": "Oslo"}), text_reply("Two."), tools=[weather])
+    stream = chat.stream("First?", stop=stop)
+    next(stream)
+    stop.set()
+    while "open" == stream.status:
+        stop.wait(0.01)
+    assert "Two." == chat.send("Second?").text
+    assert "complete" == chat.turns[1].state
+    assert chat.turns[0].state in ("partial", "rolled back")
+
+
+def test_the_state_can_be_read_while_a_retry_waits_for_a_summary(chat_with: Make) -> None:
+    """No lock is held while a model writes the summary that ``retry`` needs."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def reply(request: Request) -> Reply:
+        if "Summarise" not in str(sent(request)[-1]["content"]):
+            return text_reply("Fine.")
+        asked.set()
+        go_on.wait(SOON)
+        return text_reply("Short.")
+
+    chat, _ = chat_with(reply, window=Window(turns=2, summarise="openai/s"))
+    chat._window = None
+    for question in ("One?", "Two?", "Three?", "Four?"):
+        chat.send(question)
+    chat._window = Window(turns=2, summarise="openai/s")
+    retried = Task(lambda: chat.retry().collect().text)
+    assert asked.wait(SOON)
+    try:
+        assert "open" == Task(lambda: chat.status).result()
+    finally:
+        go_on.set()
+    assert "Fine." == retried.result()
+
+
+class FullStore(MemoryStore):
+    """A store that can be full."""
+
+    full = False
+
+    def save(self, state: ConversationState, *, expected: int, first_changed: int = 0) -> int:
+        """Refuse when full."""
+        if self.full:
+            raise StoreError("no space left")
+        return super().save(state, expected=expected, first_changed=first_changed)
+
+
+def test_ctrl_c_is_not_replaced_by_an_error_of_the_store(chat_with: Make) -> None:
+    """Where a turn cannot be saved that Ctrl-C ended, Ctrl-C is still what the program gets."""
+    store = FullStore()
+    chat, _ = chat_with(text_reply("One two three."), store=store)
+    stream = chat.stream("First?")
+    next(stream)
+    store.full = True
+    with pytest.raises(KeyboardInterrupt), stream:
+        raise KeyboardInterrupt
+    assert ("cancelled", "idle", ["user", "assistant"]) == (stream.status, chat.status, roles(chat))
+    store.full = False
+    chat.send("Second?")
+    kept = store.load(chat.id)
+    assert kept is not None
+    assert ["partial", "complete"] == [turn.state for turn in kept.turns]
+
+
+def test_tokens_of_reasoning_are_in_no_later_request(chat_with: Make) -> None:
+    """What a model used for reasoning is not taken from the tokens of the next turn."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 920, "completion_tokens_details": {"reasoning_tokens": 900}}
+    chat, _ = chat_with(
+        text_reply("One.", usage=usage),
+        text_reply("Two.", usage={"prompt_tokens": 40, "completion_tokens": 1000}),
+    )
+    chat.send("First?")
+    chat.send("Second?")
+    assert [(30, None), (1040, 1010)] == [(turn.context, turn.tokens) for turn in chat.turns]
+
+
+def test_a_turn_without_the_tools_of_its_conversation(chat_with: Make) -> None:
+    """``tools=[]`` asks one turn without tools, and sends no empty list, which providers refuse."""
+    chat, server = chat_with(text_reply("Yes."), tools=[weather])
+    assert "Yes." == chat.send("Hello?", tools=[]).text
+    assert "tools" not in server.requests[0].json()

@@ -245,3 +245,21 @@ def test_a_saved_conversation_keeps_its_prompt(tmp_path: Path) -> None:
     assert again.fork().messages == chat.messages
     with pytest.raises(ConfigError, match="load= or store="):
         open_pack(pack_with(), "orders", model="demo/storyteller", load=path, store=store)
+
+
+def test_the_conversation_of_another_owner_is_refused() -> None:
+    """``open_pack`` does not open a stored conversation for anybody but its owner."""
+    store = MemoryStore()
+    variables = {"company": "Ann & Co"}
+    with Server(text_reply("Yes.")) as server, client_of(server) as client:
+        given: dict[str, Any] = {
+            "model": "openai/m",
+            "client": client,
+            "variables": variables,
+            "store": store,
+            "id": "a",
+        }
+        open_pack(pack_with(tools=[]), "orders", owner="ann", **given).send("Hello")
+        with pytest.raises(ConfigError, match="another owner's"):
+            open_pack(pack_with(tools=[]), "orders", owner="bob", **given)
+        assert 1 == len(open_pack(pack_with(tools=[]), "orders", owner="ann", **given).turns)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -296,3 +297,13 @@ def test_a_turn_that_is_dropped_inside_of_a_transaction(store: SQLStore) -> None
             thread.join(SOON)
         may_end.set()
         assert ["partial"] == [turn.state for turn in (store.load("x") or chat.state).turns]
+
+
+def test_a_store_that_nobody_has_any_more_is_gone(path: Path) -> None:
+    """A store is collected with its connections once the program has let go of it."""
+    store = SQLStore(path)
+    assert store.load("a") is None
+    database = weakref.ref(store._db)
+    del store
+    gc.collect()
+    assert database() is None

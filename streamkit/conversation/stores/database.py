@@ -116,33 +116,12 @@ class Database:
             raise ConfigError(
                 f"SQLStore cannot use {self.name}: streamkit is synchronous, and so is the driver it needs"
             )
-        sa.event.listen(engine, "connect", self._on_connect)
+        # Not a method of this object: the engine is kept until this object has gone, and would keep it.
+        milliseconds, backend = int(self._timeout * 1000), self._parsed.get_backend_name()
+        sa.event.listen(engine, "connect", lambda connection, _record: _on_connect(connection, backend, milliseconds))
         if self._sqlite:
             sa.event.listen(engine, "begin", _begin)
         return engine
-
-    def _on_connect(self, connection: Any, _record: object) -> None:
-        try:
-            self._set_options(connection)
-        except BaseException:
-            connection.close()  # which SQLAlchemy leaves to the garbage collector
-            raise
-
-    def _set_options(self, connection: Any) -> None:
-        milliseconds = int(self._timeout * 1000)
-        if self._sqlite:
-            connection.isolation_level = None  # _begin begins the transactions
-        cursor = connection.cursor()
-        try:
-            if self._sqlite:
-                cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-                # With NORMAL, a power cut would lose the last turns in WAL mode.
-                cursor.execute("PRAGMA synchronous = FULL")
-            elif self._parsed.get_backend_name() == "postgresql":
-                cursor.execute(f"SET lock_timeout = {milliseconds}")
-                connection.commit()
-        finally:
-            cursor.close()
 
     # -- transactions ------------------------------------------------------------------------------------
 
@@ -391,6 +370,30 @@ def _parsed(url: str | os.PathLike[str]) -> sa.URL:
             raise ConfigError('PostgreSQL needs a driver: python -m pip install "psycopg[binary]"')
         parsed = parsed.set(drivername=f"postgresql+{drivers[0]}")
     return parsed
+
+
+def _on_connect(connection: Any, backend: str, milliseconds: int) -> None:
+    try:
+        _set_options(connection, backend, milliseconds)
+    except BaseException:
+        connection.close()  # which SQLAlchemy leaves to the garbage collector
+        raise
+
+
+def _set_options(connection: Any, backend: str, milliseconds: int) -> None:
+    if backend == "sqlite":
+        connection.isolation_level = None  # _begin begins the transactions
+    cursor = connection.cursor()
+    try:
+        if backend == "sqlite":
+            cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            # With NORMAL, a power cut would lose the last turns in WAL mode.
+            cursor.execute("PRAGMA synchronous = FULL")
+        elif backend == "postgresql":
+            cursor.execute(f"SET lock_timeout = {milliseconds}")
+            connection.commit()
+    finally:
+        cursor.close()
 
 
 def _begin(connection: sa.Connection) -> None:
