@@ -220,13 +220,15 @@ class Conversation:
         """
         asked = _asked(content)
         self._end_turn()
-        with self._lock:
-            self._check_free()
-            self._busy = True
+        begun = False
         try:
+            with self._lock:
+                self._check_free()
+                begun = self._busy = True
             return self._ask(asked, options)
         except BaseException:
-            self._busy = False
+            if begun:
+                self._busy = False
             raise
 
     def send(self, content: Content, **options: Any) -> Completion:
@@ -254,20 +256,22 @@ class Conversation:
             StoreError: the decisions cannot be saved; nothing was done.
         """
         self._end_turn()
-        with self._lock:
-            if self._turn_stream_is_open():
-                raise MisuseError(_OPEN)
-            if not self._turns or self._turns[-1].suspension is None:
-                raise MisuseError("no turn of this conversation waits for decisions")
-            self._busy = True
-            suspension = self._turns[-1].suspension
+        begun = False
         try:
+            with self._lock:
+                if self._turn_stream_is_open():
+                    raise MisuseError(_OPEN)
+                if not self._turns or self._turns[-1].suspension is None:
+                    raise MisuseError("no turn of this conversation waits for decisions")
+                suspension = self._turns[-1].suspension
+                begun = self._busy = True
             given = self._given(options)
             if self._store is not None:
                 given.setdefault("claims", self._store.claims_of(self._id))
             return self._stream_of(self._client.resume(suspension, decisions, **given))
         except BaseException:
-            self._busy = False
+            if begun:
+                self._busy = False
             raise
 
     def retry(self, **options: Any) -> TurnStream:
@@ -277,24 +281,25 @@ class Conversation:
             MisuseError: there is no turn.
         """
         self._end_turn()
-        with self._lock:
-            self._check_free(suspended=True)
-            if not self._turns:
-                raise MisuseError("this conversation has no turn yet")
-            number = len(self._turns) - 1
-            asked = self._turns[number].asked
-            kept, version = self._kept(), self._version
-            self._busy = True
+        kept: tuple[list[Turn], Summary | None, Usage, float] | None = None
         try:
             with self._lock:
+                self._check_free(suspended=True)
+                if not self._turns:
+                    raise MisuseError("this conversation has no turn yet")
+                number, version = len(self._turns) - 1, self._version
+                asked = self._turns[number].asked
+                kept = self._kept()
+                self._busy = True
                 self._forget(number)
             return self._ask(asked, options)  # without the lock, as a model may be asked for a summary
         except BaseException:
-            with self._lock:
-                self._restore(kept)
-                if self._version != version:
-                    self._save_again(number)
-                self._busy = False
+            if kept is not None:
+                with self._lock:
+                    self._restore(kept)
+                    if self._version != version:
+                        self._save_again(number)
+                    self._busy = False
             raise
 
     def undo(self) -> Turn:
@@ -507,6 +512,7 @@ class Conversation:
         history = [message for turn in self._turns[first:] for message in turn.messages]
         messages = ([Message("system", system)] if system else []) + history + [asked]
         owner, number, version, title = this_process(), len(self._turns), self._version, self.title
+        inner: ChunkStream | None = None
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
@@ -518,14 +524,17 @@ class Conversation:
                 inner = self._client.run(self.model, messages, **given)
             else:
                 inner = self._client.stream(self.model, messages, **given)
+            return self._stream_of(inner)
         except BaseException:
+            self._busy = True  # so that a stream that was made has nothing to settle
+            if inner is not None:  # Ctrl-C
+                inner.cancel()
             del self._turns[number:]
             self.title = title
             over(owner)
             if self._version != version:  # the question was saved
                 self._save_again(number)
             raise
-        return self._stream_of(inner)
 
     def _save_again(self, first_changed: int) -> None:
         """Save what is as it was before something failed. Where that fails too, the next save has it."""
@@ -578,8 +587,8 @@ class Conversation:
         self._busy = end
         return stream
 
-    def _settle(self, inner: ChunkStream) -> None:
-        """Keep what came of the last turn.
+    def _settle(self, end: TurnEnd) -> None:
+        """Keep what came of the last turn. Ctrl-C may interrupt it anywhere; then it is called again.
 
         Raises:
             StoreConflictError: somebody else has changed the conversation in its store. What came is in the memory of
@@ -587,12 +596,15 @@ class Conversation:
             StoreError: it cannot be saved now. The next save of this conversation has it.
         """
         with self._lock:
-            self._busy = False
-            number = len(self._turns) - 1
-            before = self._turns[number]
-            self._turns[number] = self._settled(before, inner)
-            over(before.owner)
-            self._save(number)
+            if self._busy is end:
+                number = len(self._turns) - 1
+                before = self._turns[number]
+                turn = self._settled(before, end.inner)
+                self._unsaved = min(self._unsaved, number)
+                self._turns[number], self._busy = turn, False  # nothing comes between two assignments
+                over(before.owner)
+            if self._busy is False and self._unsaved < len(self._turns):
+                self._save(self._unsaved)
 
     def _settled(self, before: Turn, inner: ChunkStream) -> Turn:
         completion, status = inner.completion, inner.status

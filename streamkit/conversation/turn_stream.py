@@ -38,18 +38,19 @@ class TurnEnd:
     """Ends one turn of a conversation, once, however its stream ends. It has to outlive the ``TurnStream``.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel, guards ``_over``, which goes from False to
-    True once. The others never change.
+    True once, and ``_settling``. The others never change.
 
     Args:
         inner: the stream of the turn.
-        settle: takes the stream, and keeps what came of it.
+        settle: takes this object, and keeps what came of the stream. It is called again where Ctrl-C interrupted it.
     """
 
-    def __init__(self, inner: ChunkStream, settle: Callable[[ChunkStream], object]) -> None:
+    def __init__(self, inner: ChunkStream, settle: Callable[[TurnEnd], object]) -> None:
         self.inner = inner
         self._settle = settle
         self._lock = threading.RLock()
         self._over = False
+        self._settling = False
 
     def settle(self) -> None:
         """Keep what came of the turn, if the stream has ended and nobody did so.
@@ -61,9 +62,17 @@ class TurnEnd:
         if self._over or self.inner.status == "open" or self.inner.inherited:
             return
         with self._lock:
-            if not self._over:
+            if self._over or self._settling:  # the latter in a signal handler
+                return
+            try:
+                self._settling = True
+                self._settle(self)
                 self._over = True
-                self._settle(self.inner)
+            except Exception:  # it is kept, and not saved
+                self._over = True
+                raise
+            finally:
+                self._settling = False
 
     def drop(self) -> None:
         """Cancel the stream and settle, as the last reference to the ``TurnStream`` has gone."""
