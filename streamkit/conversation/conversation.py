@@ -579,7 +579,8 @@ class Conversation:
         made = self._client.complete(model, summary_request(earlier, self._turns[covered:first]))
         self._spent = summed([self._spent, made.usage])
         self._spent_cost += made.cost or 0.0
-        self._summary = Summary(made.text.strip() or earlier, first)
+        if made.text.strip():  # a model that wrote nothing leaves the earlier one, and these turns for the next time
+            self._summary = Summary(made.text.strip(), first)
 
     def _stream_of(self, inner: ChunkStream) -> TurnStream:
         end = TurnEnd(inner, self._settle)

@@ -359,6 +359,19 @@ def test_a_summary_is_made_once(chat_with: Make) -> None:
     assert (chat.usage, chat.state.summary) == (again.usage, again.state.summary)
 
 
+def test_a_summary_of_nothing(chat_with: Make) -> None:
+    """A model that writes no summary does not make the turns go: they are sent as far as the window allows."""
+
+    def answer(request: Request) -> Reply:
+        return text_reply("" if "Summarise" in sent(request)[-1]["content"] else "Yes.")
+
+    chat, server = chat_with(answer, window=Window(turns=2, summarise="openai/small"))
+    for number in range(4):
+        chat.send(f"q{number}")
+    assert chat.state.summary is None
+    assert ["q2", "Yes.", "q3"] == [message["content"] for message in sent(server.requests[-1])]
+
+
 @pytest.mark.parametrize("wrong", [{"turns": 0}, {"tokens": -1}, {"turns": True}, {"summarise": "m"}, {"summarise": 3}])
 def test_impossible_windows(wrong: dict[str, Any]) -> None:
     """A window of nothing is refused."""
