@@ -186,8 +186,8 @@ def chat(
     standard input is no terminal, calls are rejected, unless --yes allows all. What functions print goes to
     standard error where the answer goes into a pipe.
 
-    Dialogues are kept, and one question whose answer goes to a terminal when that has ended; of one whose answer goes into a pipe
-    or a file nothing is kept, unless -c or --conversation is given. With --no-store nothing is. They are in a file
+    Dialogues are kept, and one question whose answer goes to a terminal when that has ended; of one whose answer
+    goes into a pipe or a file nothing is kept, unless -c or --conversation is given. With --no-store nothing is. They are in a file
     for your user alone, in the folder of your user's data, or in STREAMKIT_DATA: -c goes on with the last one, and
     streamkit conversations lists them.
 

@@ -265,7 +265,9 @@ def kill_in_store(server_url: str, store_url: str, kills: str, seed: str) -> Non
 def kill_with_file(server_url: str, path: str, kills: str, seed: str) -> None:
     """The same with a conversation that is saved to a file after each turn."""
     with client_of(server_url) as client:
-        client.conversation("openai/m").send("warm up")
+        chat = client.conversation("openai/m")
+        chat.send("-1 plain")  # which imports all that the children need
+        chat.save(path)  # on a busy machine no child may get as far
         for at, seconds in _kills(("before the answer", "before the answer", "chunk"), int(kills), int(seed)):
             told = _killed_child(_talk_to_file, server_url, path, at=at, seconds=seconds)
             _known.append(told)
