@@ -187,9 +187,9 @@ def chat(
     standard error where the answer goes into a pipe.
 
     Dialogues are kept, and one question whose answer goes to a terminal when that has ended; of one whose answer
-    goes into a pipe or a file nothing is kept, unless -c or --conversation is given. With --no-store nothing is. They are in a file
-    for your user alone, in the folder of your user's data, or in STREAMKIT_DATA: -c goes on with the last one, and
-    streamkit conversations lists them.
+    goes into a pipe or a file nothing is kept, unless -c or --conversation is given. With --no-store nothing is. They
+    are in a file for your user alone, in the folder of your user's data, or in STREAMKIT_DATA: -c goes on with the
+    last one, and streamkit conversations lists them.
 
     Ctrl-C stops an answer, and what has come of it stays. On a terminal the answer's Markdown is shown as
     headings, lists, tables and code, the model's reasoning, where it shows any, comes dimmed before the
