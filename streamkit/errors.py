@@ -49,10 +49,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamkit.packs.problems import Problem as PackProblem
-    from streamkit.tools.problems import Problem
     from streamkit.values.completion import Completion
     from streamkit.values.messages import ToolCall
+    from streamkit.values.problems import PackProblem, Problem
 
 __all__ = [
     "APIError",

@@ -26,7 +26,6 @@ from streamkit.values.messages import Message
 from streamkit.wire.http import ResponseInfo
 
 if TYPE_CHECKING:
-    from streamkit.conversation.conversation import Conversation
     from streamkit.validators.validator import Violation
 
 __all__ = ["TurnEnd", "TurnStream"]
@@ -103,7 +102,7 @@ class TurnStream(ChunkStream):
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
 
-    def __init__(self, conversation: Conversation, end: TurnEnd) -> None:
+    def __init__(self, conversation: Any, end: TurnEnd) -> None:
         self.conversation = conversation
         self._inner = end.inner
         self._may_call = end.inner._may_call

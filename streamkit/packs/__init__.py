@@ -10,7 +10,6 @@
 """
 
 from streamkit.packs.loading import load_pack, validate_pack
-from streamkit.packs.problems import Problem
 from streamkit.packs.values import (
     Media,
     ModelOverride,
@@ -22,6 +21,7 @@ from streamkit.packs.values import (
     Validation,
     Variable,
 )
+from streamkit.values.problems import PackProblem as Problem
 
 __all__ = [
     "Media",

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from streamkit.packs.guards import can_run
-from streamkit.packs.problems import Problem
 from streamkit.packs.sense import SYNTAX, items, mapping, texts
 from streamkit.packs.values import (
     Media,
@@ -19,6 +18,7 @@ from streamkit.packs.values import (
     Validation,
     Variable,
 )
+from streamkit.values.problems import PackProblem as Problem
 from streamkit.values.template import survey
 
 __all__ = ["pack_of", "variable_of"]

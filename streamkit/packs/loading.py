@@ -8,11 +8,12 @@ from collections.abc import Collection
 from streamkit.errors import ConfigError, PackError
 from streamkit.packs.building import pack_of
 from streamkit.packs.json_file import Document, read
-from streamkit.packs.problems import Finding, Problem
+from streamkit.packs.problems import Finding
 from streamkit.packs.schema import schema_findings
 from streamkit.packs.sense import mapping, sense_findings
 from streamkit.packs.severity import judged
 from streamkit.packs.values import Pack
+from streamkit.values.problems import PackProblem as Problem
 
 __all__ = ["load_pack", "validate_pack"]
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamkit.errors import ConfigError, RenderError
-from streamkit.packs.problems import Path, Problem, json_path
+from streamkit.packs.problems import Path, json_path
 from streamkit.packs.values import Variable
 from streamkit.packs.variables import NotOfTypeError, is_allowed, text_of, value_of
+from streamkit.values.problems import PackProblem as Problem
 from streamkit.values.template import Survey, TooLongError, expanded, survey
 
 __all__ = ["render"]

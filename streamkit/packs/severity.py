@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from typing import Any
 
-from streamkit.packs.problems import Finding, Path, Problem, Severity
+from streamkit.packs.problems import Finding, Path
 from streamkit.packs.schema import PUBLISHED, schema_findings
+from streamkit.values.problems import PackProblem as Problem
+from streamkit.values.problems import Severity
 
 __all__ = ["judged"]
 

@@ -12,9 +12,10 @@ import attrs
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError
-from streamkit.packs.problems import Problem, shown
+from streamkit.packs.problems import shown
 from streamkit.providers.request.hints import closest
 from streamkit.tools.limits import RunLimits
+from streamkit.values.problems import PackProblem as Problem
 
 __all__ = [
     "Media",

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, InvalidOutputError
+from streamkit.observing.status import Status
+from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 
 if TYPE_CHECKING:
-    from streamkit.streaming.chunk_stream import ChunkStream
     from streamkit.values.partial_json import PartialJson
 
-__all__ = ["NOTHING", "GrowingOutput", "TypedOutput", "partial_values", "whole_items"]
+__all__ = ["NOTHING", "Chunks", "GrowingOutput", "TypedOutput", "partial_values", "whole_items"]
 
 NOTHING: Any = object()  # no value yet; ``None`` is one: JSON's null
 
@@ -49,6 +50,24 @@ class TypedOutput(Protocol):
 
     def item(self, value: Any, number: int) -> Any:
         """Return the instance of a list's element; raise ``InvalidOutputError``."""
+
+
+class Chunks(Protocol):
+    """A stream of chunks, as far as it is needed here."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Iterate the chunks."""
+
+    def cancel(self) -> None:
+        """Cancel the stream."""
+
+    @property
+    def status(self) -> Status:
+        """How it ended."""
+
+    @property
+    def completion(self) -> Completion:
+        """What was delivered."""
 
 
 class GrowingOutput:
@@ -98,7 +117,7 @@ class GrowingOutput:
         self._json.add(text)
 
 
-def partial_values(stream: ChunkStream, output: TypedOutput | None) -> Iterator[Any]:
+def partial_values(stream: Chunks, output: TypedOutput | None) -> Iterator[Any]:
     """Iterate the value of a reply as it grows."""
     __tracebackhide__ = True
     wrapped = output.wrapped if output else None
@@ -120,7 +139,7 @@ def partial_values(stream: ChunkStream, output: TypedOutput | None) -> Iterator[
             yield value
 
 
-def whole_items(stream: ChunkStream, output: TypedOutput | None) -> Iterator[Any]:
+def whole_items(stream: Chunks, output: TypedOutput | None) -> Iterator[Any]:
     """Iterate the elements of a reply's list."""
     if output is None or not output.is_list:
         raise ConfigError(
@@ -129,7 +148,7 @@ def whole_items(stream: ChunkStream, output: TypedOutput | None) -> Iterator[Any
     return _whole_items(stream, output)
 
 
-def _whole_items(stream: ChunkStream, output: TypedOutput) -> Iterator[Any]:
+def _whole_items(stream: Chunks, output: TypedOutput) -> Iterator[Any]:
     __tracebackhide__ = True
     growing, number, taken = GrowingOutput(output.wrapped), 0, 0
     try:

@@ -21,10 +21,11 @@ from streamkit.settings import shown
 from streamkit.streaming.typed_output import NOTHING
 from streamkit.tools.conversion import converted, read_value
 from streamkit.tools.json_schema import schema_check
-from streamkit.tools.problems import InvalidValueError, Problem
+from streamkit.tools.problems import InvalidValueError
 from streamkit.tools.schema import schema_of
 from streamkit.tools.strict import strict_schema
 from streamkit.values.completion import Completion
+from streamkit.values.problems import Problem
 
 __all__ = ["Output", "output_of"]
 

@@ -1,4 +1,4 @@
-"""What is wrong with a value that a model wrote: ``Problem``, and the errors that hold all of them.
+"""What is wrong with a value that a model wrote: the errors that hold all problems.
 
 The texts are for the model. They name the path, what was expected and what came; no class of Python, no URL.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from streamkit.values.problems import Problem
 from streamkit.wire.loose_json import shortened
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "NOTHING",
     "Finding",
     "InvalidValueError",
-    "Problem",
     "Refused",
     "came",
     "path_text",
@@ -33,24 +33,6 @@ _LONGEST_KEY = 40  # characters of a key that the model chose
 _LONGEST_PATH = 200  # characters; the model may nest a hundred levels
 _LONGEST_WANTED = 1000  # characters of what a type takes: a union may have many classes
 _PLAIN_KEY = re.compile(r"[^\W\d][\w-]*")
-
-
-@attrs.frozen
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        path: where, such as ``person.address.city`` or ``tags[2]``; ``""`` for the whole.
-        text: what was expected and what came, such as ``must be an integer, got 2.5``.
-        kind: ``invalid_json``, ``not_an_object``, ``missing``, ``unexpected``, ``type``, ``value`` or ``constraint``.
-    """
-
-    path: str
-    text: str
-    kind: str = attrs.field(default="value", eq=False)
-
-    def __str__(self) -> str:
-        return f"`{self.path}` {self.text}" if self.path else self.text
 
 
 class InvalidValueError(ValueError):

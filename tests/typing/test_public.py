@@ -42,7 +42,7 @@ from streamkit import (
     Usage,
     providers,
 )
-from streamkit.tools.problems import Problem
+from streamkit.values.problems import Problem
 from streamkit.wire.http import ResponseInfo
 from tests.typing.support import assert_type
 

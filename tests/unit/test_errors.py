@@ -39,8 +39,7 @@ from streamkit import (
     ValidationError,
     errors,
 )
-from streamkit.packs.problems import Problem as PackProblem
-from streamkit.tools.problems import Problem
+from streamkit.values.problems import PackProblem, Problem
 
 PARTIAL = Completion("Once upon", finish_reason="error", usage=Usage(input_tokens=3))
 STREAM: dict[str, Any] = {"partial": PARTIAL, "retryable": True}
