@@ -106,7 +106,8 @@ def wrong_calls(client: Client) -> None:
     Timeout(30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Chunk("text").text = "frozen"  # type: ignore[misc]
     Completion().text = "frozen"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
-    client.extract("openai/m", "Hi", Invoice, attempts="2")  # type: ignore[call-overload]
+    two = "2"
+    client.extract("openai/m", "Hi", Invoice, attempts=two)  # type: ignore[call-overload]  # pyright: ignore
     streamkit.merge(client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
