@@ -168,7 +168,8 @@ def play(format, case, way):
     limits = {"timeout": streamkit.Timeout(first=0.2), "total": 0.2}
     if way in limits:
         options["timeout"] = limits[way]
-    start = lambda: client.stream(f"{format}/gpt-4o", "Hi", stop=stop, **options)
+    model = "demo/storyteller" if format == "demo" else f"{format}/gpt-4o"
+    start = lambda: client.stream(model, "Hi", stop=stop, **options)
     if way == "all models":
         for name in given["names"]:
             os.environ.update({f"{name.upper()}_API_KEY": "k", f"{name.upper()}_BASE_URL": origin})
