@@ -22,6 +22,7 @@ from streamkit.conversation.window import Window, context_of, first_sent, summar
 from streamkit.errors import ConfigError, MisuseError, StoreConflictError, StoreError
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
+from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
 from streamkit.validators.input import check_input
@@ -609,7 +610,7 @@ class Conversation:
 
     def _settled(self, before: Turn, inner: ChunkStream) -> Turn:
         completion, status = inner.completion, inner.status
-        run = _run_of(inner)
+        run = inner if isinstance(inner, Run) else None
         usage = summed([before.usage, completion.usage])
         cost = completion.cost
         turn = attrs.evolve(
@@ -632,7 +633,7 @@ class Conversation:
             return attrs.evolve(turn, state="partial", answer=answer)
         return attrs.evolve(turn, state="rolled back", answer=())
 
-    def _counted(self, turn: Turn, run: Any, completion: Completion) -> dict[str, Any]:
+    def _counted(self, turn: Turn, run: Run | None, completion: Completion) -> dict[str, Any]:
         """Return the tokens of a turn as the provider counted them; see ``Window``."""
         last = run.rounds[-1].usage if run is not None and run.rounds else completion.usage
         apart = (last.cached_tokens or 0) + (last.cache_write_tokens or 0) if last.cached_apart else 0
@@ -752,13 +753,6 @@ def _answer(completion: Completion, complete: bool) -> tuple[Message, ...]:
         calls = completion.message.tool_calls
         return (completion.message, *(Message("tool", _NO_TOOLS, tool_call_id=call.id) for call in calls))
     return (Message("assistant", completion.text),) if completion.text.strip() else ()
-
-
-def _run_of(stream: ChunkStream) -> Any:
-    found: Any = stream
-    while found is not None and not hasattr(found, "suspension"):
-        found = getattr(found, "inner", None)
-    return found
 
 
 def write_file(path: Path, text: str) -> None:

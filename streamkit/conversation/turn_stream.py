@@ -111,12 +111,9 @@ class TurnStream(ChunkStream):
 
     @property
     def _run(self) -> Run:
-        stream: Any = self._inner
-        while not isinstance(stream, Run):
-            stream = getattr(stream, "inner", None)
-            if stream is None:
-                raise MisuseError("this turn has no tools: pass tools= to the conversation")
-        return stream
+        if not isinstance(self._inner, Run):
+            raise MisuseError("this turn has no tools: pass tools= to the conversation")
+        return self._inner
 
     # -- of runs -----------------------------------------------------------------------------------------
 
@@ -261,8 +258,7 @@ class TurnStream(ChunkStream):
     @property
     def response(self) -> ResponseInfo | None:
         """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
-        response: ResponseInfo | None = getattr(self._inner, "response", None)
-        return response
+        return self._inner.response
 
     @property
     def inherited(self) -> bool:

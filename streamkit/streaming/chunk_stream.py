@@ -19,6 +19,7 @@ from streamkit.values import text
 from streamkit.values.attribute_hints import Elsewhere, dir_of
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
+from streamkit.wire.http import ResponseInfo
 
 __all__ = ["ChunkStream", "drain"]
 
@@ -139,6 +140,11 @@ class ChunkStream(ABC):
     @abstractmethod
     def stats(self) -> Stats:
         """The figures of the stream so far."""
+
+    @property
+    def response(self) -> ResponseInfo | None:
+        """Status, headers, request id and rate limits of the response; ``None`` before it, or without one."""
+        return None
 
     @property
     @abstractmethod

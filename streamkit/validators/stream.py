@@ -375,7 +375,7 @@ class Validated(ChunkStream):
     @property
     def response(self) -> ResponseInfo | None:
         """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
-        return getattr(self._inner, "response", None)
+        return self._inner.response
 
     @property
     def inherited(self) -> bool:
