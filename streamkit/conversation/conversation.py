@@ -22,6 +22,7 @@ from streamkit.conversation.window import Window, context_of, first_sent, summar
 from streamkit.errors import ConfigError, MisuseError, StoreConflictError, StoreError
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
+from streamkit.tools.decisions import Approved
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
@@ -203,30 +204,39 @@ class Conversation:
 
     # -- turns -------------------------------------------------------------------------------------------
 
-    def stream(self, content: Content, **options: Any) -> TurnStream:
+    def stream(
+        self, content: Content, *, turn_id: str | None = None, replaces: str | None = None, **options: Any
+    ) -> TurnStream:
         """Ask, and return the stream of the reply: a run where the conversation has tools.
 
         Args:
             content: text, parts such as ``TextPart`` and ``ImagePart``, or a ``Message`` of the user's.
+            turn_id: of the new turn; by default one of its own.
+            replaces: the id of an earlier turn, which is taken back with all turns after it.
             options: arguments of ``client.stream``, and with tools of ``client.run``, for this turn; others are as the
                 conversation has them.
 
         Raises:
             ConfigError: the call is invalid; nothing was sent, and the conversation is as it was.
-            MisuseError: a turn is open, or waits for decisions.
+            MisuseError: a turn is open, or waits for decisions; there is a turn of the id ``turn_id`` already, or none
+                of the id ``replaces``.
             StoreConflictError: somebody else has changed the conversation in its store; nothing was sent.
             StoreError: the question cannot be saved; nothing was sent. Where the reply cannot be saved, it is raised
                 after all chunks: the conversation has the turn, and the next save writes it.
             StreamError: a summary was due and failed, or a validator of the input refused it; nothing was asked.
         """
         asked = _asked(content)
+        if turn_id is not None and (not isinstance(turn_id, str) or not turn_id):
+            raise ConfigError(f"turn_id is a text, not {shown(turn_id)}")
+        if replaces is not None:
+            return self._ask_instead(replaces, asked, turn_id, options)
         self._end_turn()
         begun = False
         try:
             with self._lock:
                 self._check_free()
                 begun = self._busy = True
-            return self._ask(asked, options)
+            return self._ask(asked, turn_id, options)
         except BaseException:
             if begun:
                 self._busy = False
@@ -269,31 +279,56 @@ class Conversation:
             given = self._given(options)
             if self._store is not None:
                 given.setdefault("claims", self._store.claims_of(self._id))
-            return self._stream_of(self._client.resume(suspension, decisions, **given))
+            inner = self._client.resume(suspension, decisions, **given)
+            try:
+                approved = [id for id, decision in decisions.items() if isinstance(decision, Approved)]
+                self._name_stream(approved)
+            except BaseException:
+                inner.cancel()
+                raise
+            return self._stream_of(inner)
         except BaseException:
             if begun:
                 self._busy = False
             raise
 
-    def retry(self, **options: Any) -> TurnStream:
+    def retry(self, turn_id: str | None = None, **options: Any) -> TurnStream:
         """Ask the last turn again, in place of what came of it; see ``stream``.
 
+        Args:
+            turn_id: the id of an earlier turn, to ask that one again; the turns after it are taken back.
+            options: as in ``stream``.
+
         Raises:
-            MisuseError: there is no turn.
+            MisuseError: there is no turn, or none of this id.
+        """
+        return self._ask_instead(turn_id, None, None, options)
+
+    def _ask_instead(
+        self, replaced: str | None, asked: Message | None, turn_id: str | None, options: Mapping[str, Any]
+    ) -> TurnStream:
+        """Ask in place of a turn and those after it.
+
+        Args:
+            replaced: the id of the turn; ``None`` for the last one.
+            asked: the question; ``None`` for that of the turn.
+            turn_id: of the new turn; ``None`` for that of the turn where its question is asked again, otherwise for one
+                of its own.
+            options: of the turn.
         """
         self._end_turn()
         kept: tuple[list[Turn], Summary | None, Usage, float] | None = None
         try:
             with self._lock:
                 self._check_free(suspended=True)
-                if not self._turns:
-                    raise MisuseError("this conversation has no turn yet")
-                number, version = len(self._turns) - 1, self._version
-                asked = self._turns[number].asked
+                number, version = self._number_of(replaced), self._version
+                before = self._turns[number]
                 kept = self._kept()
                 self._busy = True
                 self._forget(number)
-            return self._ask(asked, options)  # without the lock, as a model may be asked for a summary
+            if asked is None:
+                asked, turn_id = before.asked, before.id or None
+            return self._ask(asked, turn_id, options)  # without the lock, as a model may be asked for a summary
         except BaseException:
             if kept is not None:
                 with self._lock:
@@ -302,6 +337,17 @@ class Conversation:
                         self._save_again(number)
                     self._busy = False
             raise
+
+    def _number_of(self, turn_id: str | None) -> int:
+        """Return the place of a turn; of the last one for ``None``."""
+        if not self._turns:
+            raise MisuseError("this conversation has no turn yet")
+        if turn_id is None:
+            return len(self._turns) - 1
+        for number, turn in enumerate(self._turns):
+            if turn.id == turn_id:
+                return number
+        raise MisuseError(f"this conversation has no turn of the id {turn_id!r:.80}")
 
     def undo(self) -> Turn:
         """Take back the last turn, also one that waits for decisions, and return it. Its usage still counts.
@@ -504,7 +550,21 @@ class Conversation:
                 "calls of the last turn wait for decisions: conversation.resume({...}) goes on, undo() takes it back"
             )
 
-    def _ask(self, asked: Message, options: Mapping[str, Any]) -> TurnStream:
+    def _name_stream(self, approved: Sequence[str]) -> None:
+        """Give the last turn's next stream an id, and keep it, so that others find it."""
+        number = len(self._turns) - 1
+        before = self._turns[number]
+        calls = {**before.calls, **dict.fromkeys(approved, "approved")}
+        self._turns[number] = attrs.evolve(before, stream_id=uuid.uuid4().hex, calls=calls)
+        try:
+            self._save(number)
+        except BaseException:
+            self._turns[number] = before
+            raise
+
+    def _ask(self, asked: Message, turn_id: str | None, options: Mapping[str, Any]) -> TurnStream:
+        if turn_id is not None and any(turn.id == turn_id for turn in self._turns):
+            raise MisuseError(f"this conversation has a turn of the id {turn_id!r:.80}: retry(turn_id) asks it again")
         given = self._given(options)
         if given.get("validators") is not None:
             given["validators"] = tuple(given["validators"])
@@ -517,7 +577,8 @@ class Conversation:
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
-            self._turns.append(Turn(asked, model=self.model, first_sent=first, owner=owner))
+            turn = Turn(asked, model=self.model, first_sent=first, owner=owner, asked_at=time.time())
+            self._turns.append(attrs.evolve(turn, id=turn_id or uuid.uuid4().hex, stream_id=uuid.uuid4().hex))
             self._save(number)
             if given.get("tools"):
                 if self._store is not None:
@@ -585,7 +646,7 @@ class Conversation:
 
     def _stream_of(self, inner: ChunkStream) -> TurnStream:
         end = TurnEnd(inner, self._settle)
-        stream = TurnStream(self, end)
+        stream = TurnStream(self, end, self._turns[-1])
         self._busy = end
         return stream
 
@@ -601,14 +662,15 @@ class Conversation:
             if self._busy is end:
                 number = len(self._turns) - 1
                 before = self._turns[number]
-                turn = self._settled(before, end.inner)
+                turn = self._settled(before, end)
                 self._unsaved = min(self._unsaved, number)
                 self._turns[number], self._busy = turn, False  # nothing comes between two assignments
                 over(before.owner)
             if self._busy is False and self._unsaved < len(self._turns):
                 self._save(self._unsaved)
 
-    def _settled(self, before: Turn, inner: ChunkStream) -> Turn:
+    def _settled(self, before: Turn, end: TurnEnd) -> Turn:
+        inner = end.inner
         completion, status = inner.completion, inner.status
         run = inner if isinstance(inner, Run) else None
         usage = summed([before.usage, completion.usage])
@@ -620,11 +682,16 @@ class Conversation:
             finish_reason=completion.finish_reason,
             error="" if inner.error is None else str(inner.error),
             owner=None,
+            calls={**before.calls, **end.calls.copy()},
         )
+        if before.state == "open":
+            first = inner.stats.time_to_first_chunk
+            turn = attrs.evolve(turn, time_to_first_chunk=None if first is None else round(first, 3))
+        if before.state == "suspended" and status not in ("complete", "suspended"):
+            return turn  # it goes on waiting: what ran is known, and a further resume() goes on from there
+        turn = attrs.evolve(turn, reasoning=_reasoning(before, completion if run is None else run.rounds))
         if status == "suspended" and run is not None:
             return attrs.evolve(turn, state="suspended", suspension=run.suspension, answer=tuple(run.messages))
-        if before.state == "suspended" and status != "complete":
-            return turn  # it goes on waiting: what ran is known, and a further resume() goes on from there
         answer = tuple(run.messages) if run is not None else _answer(completion, status == "complete")
         turn = attrs.evolve(turn, suspension=None)
         if status == "complete":
@@ -707,6 +774,8 @@ _NOT_OF_A_TURN = {
     "id": _AT_CREATION,
     "on_failure": _AT_CREATION,
     "owner": _AT_CREATION,
+    "turn_id": "it is an argument of conversation.stream(...)",
+    "replaces": "it is an argument of conversation.stream(...)",
 }
 
 
@@ -753,6 +822,15 @@ def _answer(completion: Completion, complete: bool) -> tuple[Message, ...]:
         calls = completion.message.tool_calls
         return (completion.message, *(Message("tool", _NO_TOOLS, tool_call_id=call.id) for call in calls))
     return (Message("assistant", completion.text),) if completion.text.strip() else ()
+
+
+def _reasoning(before: Turn, replies: Completion | Sequence[Completion]) -> tuple[str, ...]:
+    """Return the reasoning of each reply of a turn; that of a resumed one begins with the reply that it waited in."""
+    given = [replies] if isinstance(replies, Completion) else replies
+    if before.state == "suspended":
+        given = given[1:]
+    texts = (*before.reasoning, *(reply.reasoning for reply in given))
+    return texts if any(texts) else ()
 
 
 def write_file(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.conversation.stores.store import is_inside_store
+from streamkit.conversation.turns import Turn
 from streamkit.errors import MisuseError
 from streamkit.observing.observers import Stats
 from streamkit.observing.status import Status
@@ -42,10 +43,14 @@ class TurnEnd:
     Args:
         inner: the stream of the turn.
         settle: takes this object, and keeps what came of the stream. It is called again where Ctrl-C interrupted it.
+
+    Attributes:
+        calls: see ``Turn.calls``; the consumer's thread adds to it, by single operations.
     """
 
     def __init__(self, inner: ChunkStream, settle: Callable[[TurnEnd], object]) -> None:
         self.inner = inner
+        self.calls: dict[str, str] = {}
         self._settle = settle
         self._lock = threading.RLock()
         self._over = False
@@ -99,11 +104,17 @@ class TurnStream(ChunkStream):
 
     With tools it is a run: ``chunk.round``, ``approve``, ``reject``, ``answer`` and ``suspension`` are as in ``Run``.
 
+    Attributes:
+        turn_id: of the turn.
+        stream_id: of this stream, see ``Turn``.
+
     Threads: one thread consumes; any thread may call ``cancel()`` and read the properties.
     """
 
-    def __init__(self, conversation: Any, end: TurnEnd) -> None:
+    def __init__(self, conversation: Any, end: TurnEnd, turn: Turn) -> None:
         self.conversation = conversation
+        self.turn_id = turn.id
+        self.stream_id = turn.stream_id
         self._inner = end.inner
         self._may_call = end.inner._may_call
         self._end = end
@@ -161,7 +172,21 @@ class TurnStream(ChunkStream):
             raise
         if chunk is None:
             self._settle()
+        elif chunk.type in ("tool_approval", "tool_result"):
+            self._note(chunk)
         return chunk
+
+    def _note(self, chunk: Chunk) -> None:
+        """Keep what a call's result does not tell: that it had to be approved, or what went wrong."""
+        result, calls = chunk.tool_result, self._end.calls
+        if result is None:
+            if chunk.tool_call is not None:
+                calls[chunk.tool_call.id] = "asked"
+        elif not result.preliminary:
+            if result.error is not None:
+                calls[result.call_id] = result.error
+            elif calls.get(result.call_id) == "asked":
+                calls[result.call_id] = "approved"
 
     def peek(self) -> Chunk | None:
         """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""

@@ -59,6 +59,13 @@ class Turn:
         first_sent: the number of the first turn that was sent with it.
         suspension: of a suspended turn.
         owner: of an open turn.
+        id: of the turn, unique in its conversation; "" where an older version of streamkit kept it.
+        stream_id: of its last stream: each question, retry and ``resume`` has a stream with an id of its own.
+        asked_at: seconds since 1970; 0.0 if unknown.
+        time_to_first_chunk: of its first stream, in seconds; ``None`` if unknown.
+        reasoning: of each reply of the answer, "" for none; empty where there was none at all.
+        calls: of calls by id, where there is more to say than that they ran: ``asked`` (a decision was waited for),
+            ``approved``, or in the words of ``ToolResult.error`` what went wrong.
     """
 
     asked: Message
@@ -74,6 +81,12 @@ class Turn:
     first_sent: int = 0
     suspension: Suspension | None = attrs.field(default=None, repr=False)
     owner: Owner | None = attrs.field(default=None, repr=False)
+    id: str = ""
+    stream_id: str = ""
+    asked_at: float = 0.0
+    time_to_first_chunk: float | None = None
+    reasoning: tuple[str, ...] = attrs.field(default=(), repr=False)
+    calls: Mapping[str, str] = attrs.field(factory=dict, repr=False, hash=False)
 
     @property
     def counts(self) -> bool:
@@ -101,6 +114,12 @@ class Turn:
             "first_sent": self.first_sent,
             "suspension": None if self.suspension is None else json.loads(self.suspension.to_json()),
             "owner": None if self.owner is None else attrs.asdict(self.owner),
+            "id": self.id,
+            "stream_id": self.stream_id,
+            "asked_at": self.asked_at,
+            "time_to_first_chunk": self.time_to_first_chunk,
+            "reasoning": list(self.reasoning),
+            "calls": dict(self.calls),
         }
 
     @classmethod
@@ -127,6 +146,13 @@ class Turn:
             shape["first_sent"],
             None if suspension is None else Suspension.from_json(json.dumps(suspension)),
             None if owner is None else Owner(**owner),
+            # Earlier versions had none of these.
+            shape.get("id", ""),
+            shape.get("stream_id", ""),
+            shape.get("asked_at", 0.0),
+            shape.get("time_to_first_chunk"),
+            tuple(shape.get("reasoning", ())),
+            dict(shape.get("calls", {})),
         )
 
 
