@@ -158,6 +158,10 @@ class RequestError(ConfigError):
         self.status = status
 
 
+class OwnerError(ConfigError):
+    """The conversation of this id is another owner's; nothing was read or changed."""
+
+
 class ChannelClosed(StreamkitError):
     """No more items will come: the channel's end was reached, or its receiving end was closed."""
 

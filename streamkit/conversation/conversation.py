@@ -19,7 +19,7 @@ from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turn_stream import TurnEnd, TurnStream
 from streamkit.conversation.turns import ConversationState, Summary, Turn
 from streamkit.conversation.window import Window, context_of, first_sent, summary_request, tokens_of
-from streamkit.errors import ConfigError, MisuseError, StoreConflictError, StoreError
+from streamkit.errors import ConfigError, MisuseError, OwnerError, StoreConflictError, StoreError
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.decisions import Approved
@@ -139,6 +139,22 @@ class Conversation:
     def id(self) -> str:
         """The id of the conversation, by which a store knows it."""
         return self._id
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; "" for nobody's."""
+        return self._owner
+
+    @property
+    def saved(self) -> bool:
+        """Whether its store has it."""
+        return self._version > 0
+
+    @property
+    def external_tools(self) -> frozenset[str]:
+        """The names of the tools without a function: a call of one waits until somebody else brings its result."""
+        tools = tools_of(self._options.get("tools") or ())
+        return frozenset(tool.name for tool in tools if isinstance(tool, Tool) and tool.function is None)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -555,7 +571,7 @@ class Conversation:
         number = len(self._turns) - 1
         before = self._turns[number]
         calls = {**before.calls, **dict.fromkeys(approved, "approved")}
-        self._turns[number] = attrs.evolve(before, stream_id=uuid.uuid4().hex, calls=calls)
+        self._turns[number] = attrs.evolve(before, stream_id=uuid.uuid4().hex, calls=calls, goes_on=True)
         try:
             self._save(number)
         except BaseException:
@@ -691,7 +707,8 @@ class Conversation:
             return turn  # it goes on waiting: what ran is known, and a further resume() goes on from there
         turn = attrs.evolve(turn, reasoning=_reasoning(before, completion if run is None else run.rounds))
         if status == "suspended" and run is not None:
-            return attrs.evolve(turn, state="suspended", suspension=run.suspension, answer=tuple(run.messages))
+            answer = tuple(run.messages)
+            return attrs.evolve(turn, state="suspended", suspension=run.suspension, answer=answer, goes_on=False)
         answer = tuple(run.messages) if run is not None else _answer(completion, status == "complete")
         turn = attrs.evolve(turn, suspension=None)
         if status == "complete":
@@ -896,7 +913,7 @@ def conversation(
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)
     elif owner and state.owner and owner != state.owner:
-        raise ConfigError(f"the conversation {id!r} is another owner's")
+        raise OwnerError(f"the conversation {id!r} is another owner's")
     else:
         changes: dict[str, Any] = {"model": model}
         if system:

@@ -59,13 +59,14 @@ class Turn:
         first_sent: the number of the first turn that was sent with it.
         suspension: of a suspended turn.
         owner: of an open turn.
-        id: of the turn, unique in its conversation; "" where an older version of streamkit kept it.
+        id: of the turn, unique in its conversation.
         stream_id: of its last stream: each question, retry and ``resume`` has a stream with an id of its own.
         asked_at: seconds since 1970; 0.0 if unknown.
         time_to_first_chunk: of its first stream, in seconds; ``None`` if unknown.
         reasoning: of each reply of the answer, "" for none; empty where there was none at all.
         calls: of calls by id, where there is more to say than that they ran: ``asked`` (a decision was waited for),
             ``approved``, or in the words of ``ToolResult.error`` what went wrong.
+        goes_on: whether its last stream began after a decision, so that the answer had a part before it.
     """
 
     asked: Message
@@ -87,6 +88,7 @@ class Turn:
     time_to_first_chunk: float | None = None
     reasoning: tuple[str, ...] = attrs.field(default=(), repr=False)
     calls: Mapping[str, str] = attrs.field(factory=dict, repr=False, hash=False)
+    goes_on: bool = False
 
     @property
     def counts(self) -> bool:
@@ -120,6 +122,7 @@ class Turn:
             "time_to_first_chunk": self.time_to_first_chunk,
             "reasoning": list(self.reasoning),
             "calls": dict(self.calls),
+            "goes_on": self.goes_on,
         }
 
     @classmethod
@@ -153,6 +156,7 @@ class Turn:
             shape.get("time_to_first_chunk"),
             tuple(shape.get("reasoning", ())),
             dict(shape.get("calls", {})),
+            shape.get("goes_on", False),
         )
 
 
@@ -274,7 +278,7 @@ def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> Conversation
         raise ValueError("a value of a wrong kind")
     return ConversationState(
         head["id"],
-        [Turn.from_dict(turn) for turn in turns],
+        [_with_id(Turn.from_dict(turn), number) for number, turn in enumerate(turns)],
         head["model"],
         head["system"],
         dict(head["variables"]),
@@ -288,6 +292,11 @@ def _state_of(head: Mapping[str, Any], turns: Any, version: int) -> Conversation
         version,
         head["origin"],
     )
+
+
+def _with_id(turn: Turn, number: int) -> Turn:
+    """Return a turn with an id, which earlier versions did not keep."""
+    return turn if turn.id else attrs.evolve(turn, id=f"turn-{number}")
 
 
 def written(shape: Mapping[str, Any], id: str) -> str:

@@ -352,10 +352,16 @@ class FollowedStream(ChunkStream):
 
     @property
     def stats(self) -> Stats:
-        """The figures of this reader so far; the bytes are those of the records."""
-        first, until = self._first_at, self._ended_at or time.monotonic()
+        """The figures of this reader so far; the bytes are those of the records.
+
+        At the end ``time_to_first_chunk`` is that of the writer's stream, where it is known.
+        """
+        first, until, outcome = self._first_at, self._ended_at or time.monotonic(), self._outcome
+        waited = None if first is None else first - self._started
+        if outcome is not None and outcome.time_to_first_chunk is not None:
+            waited = outcome.time_to_first_chunk
         return Stats(
-            None if first is None else first - self._started,
+            waited,
             until - self._started,
             self._chunks_taken,
             self._bytes,

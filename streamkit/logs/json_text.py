@@ -33,6 +33,7 @@ class Outcome:
         usage: as far as it is known.
         provider: the name of the provider.
         model: as the writer's completion names it; the chunks name it only if the provider does.
+        time_to_first_chunk: of the writer's stream, in seconds; ``None`` if there was none.
     """
 
     status: Status
@@ -40,15 +41,24 @@ class Outcome:
     usage: Usage | None = None
     provider: str = ""
     model: str = ""
+    time_to_first_chunk: float | None = None
 
     @classmethod
-    def of(cls, status: Status, completion: Completion | None, error: BaseException | None = None) -> Outcome:
-        """Return the outcome of a stream."""
+    def of(
+        cls,
+        status: Status,
+        completion: Completion | None,
+        error: BaseException | None = None,
+        *,
+        time_to_first_chunk: float | None = None,
+    ) -> Outcome:
+        """Return the outcome of a stream; without a completion for one that was not started."""
         shape = None if error is None else _error_shape(error)
         if completion is None:
             return cls(status, shape)
+        first = None if time_to_first_chunk is None else round(time_to_first_chunk, 3)
         usage = None if completion.usage == Usage() else completion.usage
-        return cls(status, shape, usage, completion.provider, completion.model)
+        return cls(status, shape, usage, completion.provider, completion.model, first)
 
     def to_error(self) -> StreamError | None:
         """Return the error of the writer's stream, of the same class where that is one of the library's."""

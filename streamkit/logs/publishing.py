@@ -127,7 +127,7 @@ class _Publication:
                 while (chunk := given.take()) is not None:
                     self._add(chunk)
                 completion, status = given.completion, given.status
-            self._end(Outcome.of(status, completion))
+            self._end(_outcome(status, given))
         except BaseException as error:
             if self._lease is not None:
                 self._fail(error, given)
@@ -158,20 +158,18 @@ class _Publication:
             return
         status: Status = "error"
         failure: BaseException | None = error
-        completion = None
         if stream is not None:
             with suppress(Exception):  # a turn that cannot be saved; the first error counts
                 stream.cancel()
-            completion = stream.completion
             ended = stream.status
             if isinstance(error, StreamError):
                 status = "error" if ended in _NO_FAILURE else ended
             else:
-                keep(error, completion)
+                keep(error, stream.completion)
                 # Raised at the end of a reply, such as by a turn that cannot be saved: the reply itself is whole.
                 if ended in ("complete", "suspended") or (ended == "cancelled" and isinstance(error, StreamkitError)):
                     status, failure = ended, None
-        self._end(Outcome.of(status, completion, failure))
+        self._end(_outcome(status, stream, failure))
 
     def _end(self, outcome: Outcome) -> None:
         """Have the outcome written, and wait until it is."""
@@ -254,6 +252,12 @@ def _started(start: Callable[[], ChunkStream]) -> ChunkStream:
     if not isinstance(stream, ChunkStream):
         raise ConfigError(f"the function that is passed to publish() must return a stream, not {shown(stream)}")
     return stream
+
+
+def _outcome(status: Status, stream: ChunkStream | None, error: BaseException | None = None) -> Outcome:
+    if stream is None:
+        return Outcome.of(status, None, error)
+    return Outcome.of(status, stream.completion, error, time_to_first_chunk=stream.stats.time_to_first_chunk)
 
 
 def _with_partial(error: BaseException, partial: Completion) -> BaseException:

@@ -15,7 +15,7 @@ from streamkit.conversation.conversation import Conversation, check_places
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turns import ConversationState
 from streamkit.conversation.window import Window
-from streamkit.errors import ConfigError
+from streamkit.errors import ConfigError, OwnerError
 from streamkit.packs.choosing import choose_model
 from streamkit.packs.loading import load_pack
 from streamkit.packs.values import Pack, PackTool, Prompt
@@ -124,7 +124,7 @@ def open_pack(
     if state is None:
         state = ConversationState(id or uuid.uuid4().hex, [], asked, variables=dict(variables or {}), owner=owner)
     elif owner and state.owner and owner != state.owner:
-        raise ConfigError(f"the conversation {state.id!r} is another owner's")
+        raise OwnerError(f"the conversation {state.id!r} is another owner's")
     else:
         state = attrs.evolve(state, model=asked, variables={**state.variables, **(variables or {})})
     state = attrs.evolve(state, origin=state.origin or f"{found.source or found.id or 'a pack'}#{prompt}")

@@ -8,14 +8,15 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from streamkit.errors import ConfigError, MisuseError, StreamkitError
 from streamkit.settings import seconds_of, shown
 from streamkit.streaming.chunk_stream import ChunkStream
-from streamkit.values.chunks import Chunk
+from streamkit.values.chunks import Chunk, Usage, summed
+from streamkit.values.completion import changed
 from streamkit.web.client_sockets import on_leaving
 from streamkit.web.formats import Format, format_of
 
@@ -47,6 +48,8 @@ class Relay:
         environ: Mapping[str, Any] | None,
         begin: Mapping[str, Any],
         usage: bool,
+        earlier: Iterable[Chunk],
+        spent: Usage | None,
     ) -> None:
         self.stream = stream
         self.id = id
@@ -55,6 +58,8 @@ class Relay:
         self._wait = wait
         self._begin = begin
         self._usage = usage
+        self._earlier = earlier
+        self._spent = spent
         self._first: list[Chunk] = []
         self._failed: BaseException | None = None
         self._status = 200
@@ -166,7 +171,7 @@ class Relay:
 
     def _pieces(self) -> Iterator[bytes]:
         format = self._format
-        begin = format.begin(self.id, **self._begin)
+        begin = format.begin(self.id, **self._begin) + b"".join(map(format.encode, self._earlier))
         if self._first:
             yield begin + self._with_those_behind(self._first.pop())
         else:
@@ -194,7 +199,12 @@ class Relay:
         stream = self.stream
         status = stream.status if error is None or stream.status != "open" else "error"
         completion = stream.completion if self._usage else None
-        return self._format.end(status, error, completion, time_to_first_token=stream.stats.time_to_first_chunk)
+        first = stream.stats.time_to_first_chunk
+        if self._spent is not None:
+            first = None  # it was told when the message began
+            if completion is not None:
+                completion = changed(completion, usage=summed([self._spent, completion.usage]))
+        return self._format.end(status, error, completion, time_to_first_token=first)
 
 
 def relay(
@@ -206,6 +216,8 @@ def relay(
     id: str | None = None,
     environ: Mapping[str, Any] | None = None,
     usage: bool = True,
+    earlier: Iterable[Chunk] = (),
+    spent: Usage | None = None,
     **begin: Any,
 ) -> Relay:
     """Return a reply as an iterable of bytes for any WSGI server, with its status and headers.
@@ -232,6 +244,8 @@ def relay(
             same message again by the same id.
         environ: of the request, so that the client is watched from now on.
         usage: whether the client is told of tokens, where the format has words for it.
+        earlier: chunks of the same message that came before this stream, such as those of a run that was suspended.
+        spent: the usage of the same message before this stream; the client is told the sum.
         begin: further arguments of ``Format.begin``, such as ``model`` or ``metadata``.
 
     Raises:
@@ -253,4 +267,6 @@ def relay(
         environ=environ,
         begin=begin,
         usage=usage,
+        earlier=earlier,
+        spent=spent,
     )

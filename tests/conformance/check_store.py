@@ -23,7 +23,7 @@ ODD = 'Zoë "quotes" \\ \n\t \x7f 日本 🙂 \x00 \ud83d'  # a NUL and half a s
 
 def turn(text: str, **fields: Any) -> Turn:
     """Return a complete turn."""
-    given = {"answer": (Message("assistant", f"re {text}"),), "state": "complete", **fields}
+    given = {"answer": (Message("assistant", f"re {text}"),), "state": "complete", "id": f"id {text}", **fields}
     return Turn(Message("user", text), **given)
 
 
@@ -55,8 +55,18 @@ def everything() -> list[Turn]:
         params={"max_tokens": 7},
     )
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7, cached_tokens=1, cost=0.25)
+    first = Turn(Message("user", parts), answer, "complete", usage, 0.5, "stop", "m", "", 7, 9, 0)
     return [
-        Turn(Message("user", parts), answer, "complete", usage, 0.5, "stop", "m", "", 7, 9, 0),
+        attrs.evolve(
+            first,
+            id=ODD,
+            stream_id="s1",
+            asked_at=1.5,
+            time_to_first_chunk=0.25,
+            reasoning=(ODD, ""),
+            calls={"c1": "approved"},
+            goes_on=True,
+        ),
         turn("b", state="partial", error=ODD),
         turn("c", state="rolled back", answer=()),
         turn("d", state="suspended", suspension=suspension),

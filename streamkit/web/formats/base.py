@@ -10,11 +10,16 @@ import attrs
 
 from streamkit.errors import (
     ConfigError,
+    LogError,
+    MisuseError,
     OverloadedError,
     RateLimitError,
     RequestError,
+    StoreConflictError,
+    StoreError,
     StreamError,
     StreamTimeout,
+    ValidationError,
 )
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
@@ -172,5 +177,11 @@ def _status_of(error: BaseException) -> int:
         return 503
     if isinstance(error, StreamTimeout):
         return 504
+    if isinstance(error, (StoreError, LogError)):
+        return 503
+    if isinstance(error, ValidationError):  # what the user asked is refused
+        return 422
+    if isinstance(error, (MisuseError, StoreConflictError)):
+        return 409
     # The provider's other statuses are about our request, or our key; not about the client's.
     return 502 if isinstance(error, StreamError) else 500

@@ -28,13 +28,18 @@ class EventsFormat(Format):
 
     Args:
         after: the number of the last chunk that the client has.
+        reply: the id of the reply, where the client is to send that back as well. Then the ids are
+            ``<reply>.<number>``, the first one comes before the first chunk, and the last one is ``<reply>.end``.
         reasoning: whether the model's reasoning is sent.
         show_errors: see ``Format``.
     """
 
-    def __init__(self, *, after: int = 0, reasoning: bool = True, show_errors: ShowErrors = False) -> None:
+    def __init__(
+        self, *, after: int = 0, reply: str = "", reasoning: bool = True, show_errors: ShowErrors = False
+    ) -> None:
         super().__init__(show_errors=show_errors)
         self._number = after
+        self._reply = f"{reply}." if reply else ""
         self._reasoning = reasoning
         self._done: dict[str, Any] = {}
 
@@ -47,8 +52,8 @@ class EventsFormat(Format):
         metadata: Mapping[str, Any] | None = None,
         calls: Iterable[ToolCall] = (),
     ) -> bytes:
-        """Return nothing: the first event is the first piece of the reply."""
-        return b""
+        """Return nothing, as the first event is the first piece of the reply; or an id without an event."""
+        return b"%b\n" % self._id(str(self._number)) if self._reply else b""
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return the event for a chunk."""
@@ -56,7 +61,7 @@ class EventsFormat(Format):
         if chunk.index:
             return b""
         if chunk.text:
-            return b'id: %d\ndata: {"content":%b}\n\n' % (self._number, text_bytes(chunk.text))
+            return b'%bdata: {"content":%b}\n\n' % (self._id(str(self._number)), text_bytes(chunk.text))
         if chunk.reasoning:
             return self._event("reasoning", {"content": chunk.reasoning}) if self._reasoning else b""
         if chunk.refusal:
@@ -83,7 +88,7 @@ class EventsFormat(Format):
     ) -> bytes:
         """Return ``done``, also for a reply that was cancelled or waits, or ``error``."""
         if status not in ("complete", "suspended", "cancelled"):
-            return self._event("error", {"message": self.told(error)})
+            return self._event("error", {"message": self.told(error)}, last=True)
         done = {"status": status, "finish_reason": "cancelled" if status == "cancelled" else None, **self._done}
         if completion is not None:
             usage = completion.usage.to_dict()
@@ -93,11 +98,14 @@ class EventsFormat(Format):
             done["time_to_first_token"] = round(time_to_first_token, 3)
         if reason:
             done["reason"] = reason
-        return self._event("done", done)
+        return self._event("done", done, last=True)
 
-    def _event(self, name: str, data: Mapping[str, Any]) -> bytes:
+    def _id(self, number: str) -> bytes:
+        return f"id: {self._reply}{number}\n".encode()
+
+    def _event(self, name: str, data: Mapping[str, Any], *, last: bool = False) -> bytes:
         # No id without a number: an empty one would make the browser forget the last.
-        id = b"id: %d\n" % self._number if self._number else b""
+        id = self._id("end" if last and self._reply else str(self._number)) if self._number or self._reply else b""
         return b"%bevent: %b\ndata: %b\n\n" % (id, name.encode(), json_bytes(data))
 
     @classmethod

@@ -18,7 +18,7 @@ from streamkit.web.formats.requests.request import Limits, WebRequest
 from streamkit.web.formats.requests.ui_request import read_ui_request
 from streamkit.web.formats.ui_parts import FINISH_REASONS, check_part
 
-__all__ = ["UiFormat", "approval_id"]
+__all__ = ["UiFormat", "approval_id", "ui_usage"]
 
 _DONE = b"data: [DONE]\n\n"
 _REASONS: dict[FinishReason | None, str] = {
@@ -187,7 +187,7 @@ class UiFormat(Format):
         if self._finish_reason is not None:
             finish["finishReason"] = self._finish_reason
         told: dict[str, Any] = {}
-        if completion is not None and (usage := _usage_of(completion.usage)):
+        if completion is not None and (usage := ui_usage(completion.usage)):
             told["usage"] = usage
         if time_to_first_token is not None:
             told["timeToFirstTokenMs"] = round(time_to_first_token * 1000)
@@ -333,7 +333,7 @@ def _event(part: Mapping[str, Any]) -> bytes:
     return b"data: %b\n\n" % json_bytes(part)
 
 
-def _usage_of(usage: Usage) -> dict[str, Any]:
+def ui_usage(usage: Usage) -> dict[str, Any]:
     """Return a usage in the AI SDK's words, where the tokens of the prompt include the cached ones."""
     given, cached, written = usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens
     apart = (cached or 0) + (written or 0)

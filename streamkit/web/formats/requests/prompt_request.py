@@ -16,6 +16,8 @@ __all__ = ["prompt_request", "read_prompt_request"]
 def read_prompt_request(body: bytes | str | Mapping[str, Any], limits: Limits) -> WebRequest:
     """Read ``?prompt=...&id=...``, the same with or without the question mark, or JSON with these names.
 
+    ``message`` is the id of the question, for a client that may send it twice.
+
     Raises:
         RequestError: there is no prompt, or it is too long.
     """
@@ -44,5 +46,11 @@ def prompt_request(shape: Mapping[str, Any], limits: Limits) -> WebRequest:
     if not prompt.strip():
         raise RequestError("prompt is empty")
     message = user(prompt)
-    extra = {name: value for name, value in shape.items() if name not in ("prompt", "id")}
-    return WebRequest(text_in(shape, "id", "", limits.id, ""), messages=(message,), message=message, extra=extra)
+    extra = {name: value for name, value in shape.items() if name not in ("prompt", "id", "message")}
+    return WebRequest(
+        text_in(shape, "id", "", limits.id, ""),
+        messages=(message,),
+        message=message,
+        message_id=text_in(shape, "message", "", limits.id, ""),
+        extra=extra,
+    )
