@@ -6,6 +6,7 @@
     |- ConfigError                 before any I/O: the call has to be changed
     |  |- PackError                a file of prompts that is refused; .problems
     |  |  '- RenderError           a prompt and the values of its variables do not fit; .code .names
+    |  |- OwnerError              the conversation is another owner's
     |  '- RequestError             the body of a web request that cannot be taken; .status
     |- StreamError                 .partial (Completion)  .retryable
     |  |- ConnectError             no connection: name lookup, TCP, TLS or proxy
@@ -68,6 +69,7 @@ __all__ = [
     "MisuseError",
     "NotFoundError",
     "OverloadedError",
+    "OwnerError",
     "PackError",
     "PaymentRequiredError",
     "PermissionDeniedError",
