@@ -75,6 +75,13 @@ turns = st.builds(
     st.integers(0, 10**6),
     st.none() | suspensions(),
     st.none() | st.builds(Owner, texts, st.integers(1, 2**22), texts, texts, st.floats(0, 1e12)),
+    names,
+    texts,
+    st.floats(0, 1e12),
+    st.none() | st.floats(0, 1e6),
+    st.lists(texts, max_size=2).map(tuple),
+    st.dictionaries(texts, texts, max_size=2),
+    st.booleans(),
 )
 states = st.builds(
     ConversationState,
