@@ -675,15 +675,19 @@ class Conversation:
             StoreError: it cannot be saved now. The next save of this conversation has it.
         """
         with self._lock:
-            if self._busy is end:
-                number = len(self._turns) - 1
-                before = self._turns[number]
-                turn = self._settled(before, end)
-                self._unsaved = min(self._unsaved, number)
-                self._turns[number], self._busy = turn, False  # nothing comes between two assignments
-                over(before.owner)
-            if self._busy is False and self._unsaved < len(self._turns):
-                self._save(self._unsaved)
+            owner = None
+            try:
+                if self._busy is end:
+                    number = len(self._turns) - 1
+                    owner = self._turns[number].owner
+                    turn = self._settled(self._turns[number], end)
+                    self._unsaved = min(self._unsaved, number)
+                    self._turns[number], self._busy = turn, False  # nothing comes between two assignments
+                if self._busy is False and self._unsaved < len(self._turns):
+                    self._save(self._unsaved)
+            finally:  # not before: until it is saved, others would take the turn for one that a crash left open
+                if self._busy is not end:
+                    over(owner)
 
     def _settled(self, before: Turn, end: TurnEnd) -> Turn:
         inner = end.inner

@@ -444,3 +444,37 @@ def test_too_many_replies(chat: Any) -> None:
         if thread.name.startswith("streamkit-reply"):
             thread.join(SOON)
     assert 404 == browser.http.get("/api/chat/b").status_code
+
+
+class HeldStore(MemoryStore):
+    """A store whose saves of a reply wait, or fail, while the test wants that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saving, self.may_save = threading.Event(), threading.Event()
+        self.fails = False
+
+    def save(self, state: Any, *, expected: int, first_changed: int = 0) -> int:
+        if state.turns and state.turns[-1].state != "open":
+            self.saving.set()
+            assert self.may_save.wait(SOON)
+            if self.fails:
+                raise streamkit.StoreError("the disk is full")
+        return super().save(state, expected=expected, first_changed=first_changed)
+
+
+def test_at_the_moment_at_which_a_reply_ends(chat: Any) -> None:
+    """While the whole reply is being saved it is still on its way: not failed, and not asked again."""
+    store = HeldStore()
+    browser = chat(text_reply("Hello there."), text_reply("Again."), store=store)
+    body = {**browser.body(), "messages": [question("u0", "Hi")]}
+    first = browser.http.post("/api/chat", json=body, buffered=False)
+    assert store.saving.wait(SOON)
+    assert ("streaming", 1) == (browser.history()["status"], len(browser.history()["messages"]))
+    second = browser.http.post("/api/chat", json=body, buffered=False)
+    resumed = browser.http.get("/api/chat/chat-1/stream", buffered=False)
+    store.may_save.set()
+    for response in (first, second, resumed):
+        assert "Hello there." == message_of(parts_in(response.data))["parts"][-1]["text"]
+    assert "Hello there." == browser.history()["messages"][1]["parts"][-1]["text"]
+    assert 1 == len(browser.server.requests)
