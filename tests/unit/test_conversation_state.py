@@ -115,6 +115,10 @@ def test_it_comes_back_as_it_was(kept: ConversationState) -> None:
     assert json.loads(text) == json.loads(read.to_json())
 
 
+# What turns of earlier versions did not have.
+NEWER = {"id", "stream_id", "asked_at", "time_to_first_chunk", "reasoning", "calls", "goes_on"}
+
+
 def damaged() -> list[tuple[str, Any]]:
     """Return each way in which one value of a whole conversation is another one."""
     shape = json.loads(state("x", everything()).to_json())
@@ -124,6 +128,8 @@ def damaged() -> list[tuple[str, Any]]:
     found += [("turns", [value]) for value in (7, None, {}, [], "x")]
     for turn in shape["turns"][:1] + shape["turns"][-1:]:
         for name in turn:
+            if name in NEWER:
+                continue
             found.append(("turns", [{key: value for key, value in turn.items() if key != name}]))
         for name in ("asked", "answer", "state", "usage"):
             found += [("turns", [{**turn, name: value}]) for value in (7, None, "x", [{"role": "nobody"}])]
