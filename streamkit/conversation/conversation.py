@@ -521,6 +521,16 @@ class Conversation:
             self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
             self._recover()
 
+    def recover(self) -> None:
+        """Settle a turn that another program left open, where the caller knows that nothing will come of it any more.
+
+        It counts as rolled back, which the next save keeps. By itself a conversation only does so for a program that it
+        knows to be dead. Should that one save after all, one of the two gets a ``StoreConflictError``.
+        """
+        with self._lock:
+            if self._busy is False and self._turns and self._turns[-1].state == "open":
+                self._give_up()
+
     def _save(self, first_changed: int) -> None:
         if self._store is not None:
             self._unsaved = min(self._unsaved, first_changed)
@@ -535,8 +545,11 @@ class Conversation:
         turn = self._turns[-1]
         if self._store is not None and turn.owner is not None and is_alive(turn.owner):
             return  # somebody is in the middle of it; what comes of it is not written to a file
+        self._give_up()
+
+    def _give_up(self) -> None:
         note = "the program ended in the middle of this turn"
-        self._turns[-1] = attrs.evolve(turn, state="rolled back", owner=None, error=note)
+        self._turns[-1] = attrs.evolve(self._turns[-1], state="rolled back", owner=None, error=note)
         self._unsaved = min(self._unsaved, len(self._turns) - 1)
 
     # -- one turn ----------------------------------------------------------------------------------------

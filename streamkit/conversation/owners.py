@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamkit.conversation.turns import Owner
 
-__all__ = ["is_alive", "over", "this_process"]
+__all__ = ["is_alive", "is_of_this_machine", "over", "this_process"]
 
 # Seconds for which a process of another machine is taken for alive, as nobody here can look.
 _LEASE = 900.0
@@ -32,7 +32,7 @@ def over(owner: Owner | None) -> None:
 
 def is_alive(owner: Owner) -> bool:
     """Return whether the owner of a turn may still be in the middle of it."""
-    if owner.host != _host() or os.name == "nt":  # on Windows a signal 0 would end the process
+    if not is_of_this_machine(owner):
         return time.time() < owner.until
     if owner.pid == os.getpid():
         return owner.token in _open_here
@@ -44,6 +44,11 @@ def is_alive(owner: Owner) -> bool:
         return True  # it lives, and is somebody else's
     # Otherwise another process has its number by now, or it has ended and nobody has taken note of that.
     return _started(owner.pid) == owner.started
+
+
+def is_of_this_machine(owner: Owner) -> bool:
+    """Return whether ``is_alive`` can look at the owner's process."""
+    return owner.host == _host() and os.name != "nt"  # on Windows a signal 0 would end the process
 
 
 def _host() -> str:

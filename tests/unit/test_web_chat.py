@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 
 import streamkit
-from streamkit import Client, MemoryStore, Retry, SQLStore, Tool, providers
+from streamkit import Client, MemoryStore, Retry, SQLStore, Tool, providers, publish
+from streamkit.conversation import owners
+from streamkit.conversation.turns import ConversationState, Turn
 from streamkit.logs.memory_log import MemoryLog
 from streamkit.testing import (
     Cut,
@@ -23,7 +28,8 @@ from streamkit.testing import (
     text_reply,
     tool_call_reply,
 )
-from tests.unit.support import SOON
+from tests.unit.scripted import DONE, Scripted
+from tests.unit.support import SOON, Task
 from tests.unit.ui_client import UiClient, message_of, parts_in
 
 flask = pytest.importorskip("flask", reason="needs flask")
@@ -478,3 +484,104 @@ def test_at_the_moment_at_which_a_reply_ends(chat: Any) -> None:
         assert "Hello there." == message_of(parts_in(response.data))["parts"][-1]["text"]
     assert "Hello there." == browser.history()["messages"][1]["parts"][-1]["text"]
     assert 1 == len(browser.server.requests)
+
+
+def left_open(store: Any, **owner: Any) -> Turn:
+    """Save a chat with a turn that is open in another process."""
+    other = attrs.evolve(owners.this_process(), **owner)
+    turn = Turn(streamkit.user("Hi"), id="u0", stream_id="s", owner=other, asked_at=time.time())
+    store.save(ConversationState("chat-1", [turn], MODEL), expected=0)
+    return turn
+
+
+def test_a_process_of_another_machine_dies(chat: Any, store: Any) -> None:
+    """The log tells that the writer is lost, and the chat goes on, though the store cannot know."""
+    log = MemoryLog(lease=0.05)
+    browser = chat(text_reply("Hello."), text_reply("Fine."), store=store, log=log)
+    left_open(store, host="another")
+    assert "streaming" == browser.history()["status"]
+    log.begin("s")
+    while "lost" != log.status("s"):
+        pass
+    kept = browser.history()
+    assert ("ready", "failed") == (kept["status"], kept["messages"][1]["metadata"]["state"])
+    assert 204 == browser.http.get("/api/chat/chat-1/stream").status_code
+    assert "Hello." == browser.send("Hi")["parts"][-1]["text"]
+    browser.send("How are you?")
+    same(browser)
+
+
+def test_a_reply_that_another_process_could_not_save(chat: Any, store: Any) -> None:
+    """Its end is in the log, and the chat goes on, though the process that asked lives."""
+    log = MemoryLog()
+    browser = chat(text_reply("Hello."), store=store, log=log)
+    left_open(store, pid=os.getppid(), started=owners._started(os.getppid()))
+    assert "streaming" == browser.history()["status"]
+    publish(Scripted([DONE]), log, "s")
+    assert "ready" == browser.history()["status"]
+    assert "Hello." == browser.send("And now?", "u1")["parts"][-1]["text"]
+
+
+class HeldLog(MemoryLog):
+    """A log that is slow to begin with a reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beginning, self.may_begin = threading.Event(), threading.Event()
+
+    def begin(self, id: str) -> Any:
+        self.beginning.set()
+        assert self.may_begin.wait(SOON)
+        return super().begin(id)
+
+
+def test_a_question_is_sent_again_before_its_reply_is_written(chat: Any) -> None:
+    """The store knows of a reply before the log does; the second request gets the first one's reply all the same."""
+    log = HeldLog()
+    browser = chat(text_reply("Hello."), log=log)
+    body = {**browser.body(), "messages": [question("u0", "Hi")]}
+    tasks = [Task(lambda: browser.http.post("/api/chat", json=body).data)]
+    assert log.beginning.wait(SOON)
+    tasks.append(Task(lambda: browser.http.post("/api/chat", json=body).data))
+    tasks.append(Task(lambda: browser.http.get("/api/chat/chat-1/stream").data))
+    until = time.monotonic() + SOON
+    while sum(map(len, log._waiters.values())) < len(tasks):  # until all read
+        assert time.monotonic() < until
+    log.may_begin.set()
+    for task in tasks:
+        assert "Hello." == message_of(parts_in(task.result()))["parts"][-1]["text"]
+    assert 1 == len(browser.server.requests)
+
+
+def test_a_chat_is_deleted_before_its_reply_is_written(chat: Any) -> None:
+    """The reply is stopped as soon as it begins."""
+    log = HeldLog()
+    browser = chat(Reply([chunk_event("One"), Wait(60)], framing="chunked"), log=log)
+    body = {**browser.body(), "messages": [question("u0", "Hi")]}
+    task = Task(lambda: browser.http.post("/api/chat", json=body).data)
+    assert log.beginning.wait(SOON)
+    assert 204 == browser.http.delete("/api/chat/chat-1").status_code
+    log.may_begin.set()
+    task.result()
+    assert browser.server.requests[0].gone.wait(SOON)
+    assert 404 == browser.http.get("/api/chat/chat-1").status_code
+
+
+class AwayLog(MemoryLog):
+    """A log whose server is away."""
+
+    def status(self, id: str) -> Any:
+        raise streamkit.LogError("it cannot be reached", retryable=True)
+
+    def begin(self, id: str) -> Any:
+        raise streamkit.LogError("it cannot be reached", retryable=True)
+
+
+def test_without_its_log_nobody_is_asked(chat: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A log that is away is a 503, and nothing is paid for."""
+    caplog.set_level(logging.CRITICAL, "streamkit")
+    browser = chat(text_reply("Hello."), log=AwayLog())
+    body = {**browser.body(), "messages": [question("u0", "Hi")]}
+    assert 503 == browser.http.post("/api/chat", json=body).status_code
+    assert not browser.server.requests
+    assert 404 == browser.http.get("/api/chat/chat-1").status_code

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from streamkit.conversation.conversation import Conversation
+from streamkit.conversation.owners import is_of_this_machine
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turn_stream import TurnStream
 from streamkit.conversation.turns import Turn
@@ -26,6 +27,7 @@ __all__ = ["Answer", "Chat"]
 
 _STOP_SECONDS = 5.0
 _LONGEST_ID = 200  # characters
+_ANY = "any"  # the id of a reply that there is not
 _REPLY = "reply-"  # stands before the id of a question: the id of the message with its reply
 _BUSY = "a reply of this chat is on its way: wait for its end, or stop it"
 _WAITS = "calls of the last reply wait for a decision: decide on them, or ask the last question again"
@@ -110,16 +112,16 @@ class Chat:
             RequestError: it cannot be done; ``status`` is 400, 404, 409 or 503. Nothing was sent.
             ConfigError, StreamError, StoreError, LogError: as ``Conversation.stream`` raises them.
         """
-        conversation = self._conversation(request.id, owner, options, new=True)
+        conversation, active = self._load(request.id, owner, options, new=True)
         known = self._known(conversation, request)
         if known is not None:
             return known
-        active = self._active(conversation)
         if active is not None:
             if request.message is None and request.decisions and active.suspension is not None:
                 return self._answer(conversation, active, calls=active.suspension.waiting)  # by another tab
             raise RequestError(_BUSY, status=409)
         self._replies.check_room()
+        self._log.status(_ANY)  # a log that is away is an error before anybody is asked
         try:
             stream, calls = _start(conversation, request)
         except StoreConflictError:
@@ -144,7 +146,7 @@ class Chat:
         turn = next((turn for turn in turns if turn.id == request.message_id), None)
         if turn is None or turn.state == "rolled back":
             return None
-        if turn is turns[-1] and self._log.status(turn.stream_id) != "absent":
+        if turn is turns[-1] and (turn.state == "open" or self._log.status(turn.stream_id) != "absent"):
             return self._answer(conversation, turn)
         raise RequestError("this question was asked already; load the chat again to see the answer", status=409)
 
@@ -154,8 +156,7 @@ class Chat:
         Raises:
             RequestError: there is no such conversation of this owner; ``status`` is 404.
         """
-        conversation = self._conversation(id, owner, options)
-        turn = self._active(conversation)
+        conversation, turn = self._load(id, owner, options)
         return None if turn is None else self._answer(conversation, turn, whole=True)
 
     def go_on(self, id: str, owner: str, stream_id: str, after: int, **options: Any) -> Answer | None:
@@ -185,8 +186,7 @@ class Chat:
         Raises:
             RequestError: the conversation is another owner's; ``status`` is 404.
         """
-        conversation = self._conversation(id, owner, options, new=True)
-        turn = self._active(conversation)
+        conversation, turn = self._load(id, owner, options, new=True)
         return self._answer(conversation, turn) if turn is not None and turn.asked.content == text else None
 
     def stop(self, id: str, owner: str, **options: Any) -> bool:
@@ -198,7 +198,7 @@ class Chat:
         Raises:
             RequestError: there is no such conversation of this owner; ``status`` is 404.
         """
-        turn = self._active(self._conversation(id, owner, options))
+        _, turn = self._load(id, owner, options)
         if turn is None:
             return False
         self._log.stop(turn.stream_id)
@@ -206,14 +206,27 @@ class Chat:
             follow(self._log, turn.stream_id, timeout=_STOP_SECONDS).collect()
         return True
 
-    def _active(self, conversation: Conversation) -> Turn | None:
-        """Return the last turn, if its reply is on its way."""
-        turn = conversation.turns[-1] if conversation.turns else None
-        if turn is None or not (turn.state == "open" or (turn.state == "suspended" and turn.goes_on)):
-            return None
-        status = self._log.status(turn.stream_id)
-        begins = status == "absent" and turn.state == "open"  # its process lives, or it would not be open any more
-        return turn if status == "open" or begins else None
+    def _load(
+        self, id: str, owner: str, options: Mapping[str, Any], *, new: bool = False
+    ) -> tuple[Conversation, Turn | None]:
+        """Return a conversation of an owner, see ``_conversation``; and its last turn, if its reply is on its way."""
+        ended = ""  # the stream of a reply that is over
+        while True:
+            conversation = self._conversation(id, owner, options, new=new)
+            turn = conversation.turns[-1] if conversation.turns else None
+            if turn is None or not (turn.state == "open" or (turn.state == "suspended" and turn.goes_on)):
+                return conversation, None
+            status = self._log.status(turn.stream_id)
+            if status == "open" or (status == "absent" and turn.state == "open"):  # it has not begun to write yet
+                return conversation, turn
+            if turn.stream_id == ended:
+                break
+            ended = turn.stream_id  # it may have ended, and been saved, since the conversation was loaded: look again
+        # The end of the reply is written, but the store could not take it. Or its writer is lost: where that is a
+        # process of this machine and lives, it may come back; of another machine's the log knows better than the store.
+        if status == "ended" or turn.owner is None or not is_of_this_machine(turn.owner):
+            conversation.recover()
+        return conversation, None
 
     def _answer(
         self,
@@ -256,8 +269,7 @@ class Chat:
         Raises:
             RequestError: there is no such conversation of this owner; ``status`` is 404.
         """
-        conversation = self._conversation(id, owner, options)
-        active = self._active(conversation)
+        conversation, active = self._load(id, owner, options)
         status = "suspended" if conversation.status == "suspended" else "ready"
         messages: list[dict[str, Any]] = []
         for turn in conversation.turns:
@@ -307,8 +319,8 @@ class Chat:
         conversation = self._conversation(id, owner, options)
         self._store.delete(id)  # first, so that what comes of the reply is not kept
         for turn in conversation.turns[-1:]:
-            if turn.stream_id:
-                self._log.delete(turn.stream_id)
+            if turn.stream_id and not self._log.delete(turn.stream_id):
+                self._log.stop(turn.stream_id)  # it may be about to begin
 
     def _conversation(self, id: str, owner: str, options: Mapping[str, Any], *, new: bool = False) -> Conversation:
         """Return a conversation of an owner.
