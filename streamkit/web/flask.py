@@ -254,9 +254,17 @@ class _Routes:
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
         if origin in self._origins:
             return
-        foreign = site in ("cross-site", "same-site") if site else origin and urlsplit(origin).netloc != request.host
+        foreign = site in ("cross-site", "same-site") if site else origin and _host_of(origin) != request.host
         if foreign:
             raise RequestError("requests of other sites are not allowed; see chat_blueprint(origins=...)", status=403)
+
+    def _check_event_source(self, request: Any) -> None:
+        """Refuse what no ``EventSource`` sends: over plain HTTP, nothing else tells an image of another site from one."""
+        if request.headers.get("Origin") or request.headers.get("Sec-Fetch-Site"):
+            return
+        accepted = request.headers.get("Accept")
+        if accepted is not None and "text/event-stream" not in accepted.lower():
+            raise RequestError("the request must accept text/event-stream", status=406)
 
     def _allow_origin(self, response: Any) -> Any:
         """Tell the browser that a page of another site may read the response."""
@@ -319,6 +327,7 @@ class _Routes:
         """GET /api/chat/<id>/events, which an EventSource sends again when its connection was lost."""
         if request.headers.get("Last-Event-ID"):
             return self._next_events(request, owner, options, id)
+        self._check_event_source(request)
         query = {"prompt": request.args.get("prompt", ""), "id": id, "message": request.args.get("message", "")}
         asked = EventsFormat.decode_request(query, limits=self._limits)
         answer = None
@@ -370,3 +379,11 @@ class _Routes:
 
 
 _LONGEST_NUMBER = 15  # digits
+
+
+def _host_of(origin: str) -> str:
+    """Return the host and the port of an ``Origin``, "" where it has none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

@@ -332,11 +332,14 @@ def test_other_sites(chat: Any) -> None:
         {"Origin": "https://evil.example"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "same-site", "Origin": "https://other.example.com"},
     ):
         assert 403 == browser.http.post("/api/chat", json=body, headers=headers).status_code
         assert 403 == browser.http.get("/api/chat/chat-1/events?prompt=Hi", headers=headers).status_code
     assert 415 == browser.http.post("/api/chat", data="{}", content_type="text/plain").status_code
+    image = {"Accept": "image/avif,image/webp,*/*;q=0.8"}  # over plain HTTP it has neither Origin nor Sec-Fetch-Site
+    assert 406 == browser.http.get("/api/chat/chat-1/events?prompt=Hi", headers=image).status_code
     assert not browser.server.requests
     named = {"Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"}
     allowed = browser.http.options("/api/chat", headers=named)
@@ -355,6 +358,7 @@ def test_what_cannot_be_taken(chat: Any) -> None:
         (b"[]", 400),
         (b"{}", 400),
         (b'{"id":"","messages":[{"id":"u","role":"user","parts":[{"type":"text","text":"x"}]}]}', 400),
+        (b'{"id":"a\\u0000b","messages":[{"id":"u","role":"user","parts":[{"type":"text","text":"x"}]}]}', 400),
         (b'{"id":"x","messages":[{"id":"u","role":"system","parts":[{"type":"text","text":"x"}]}]}', 400),
         (b'{"id":"x","messages":[]}', 400),
         (b'{"id":"x","messages":' + b"[" * 500 + b"]" * 500 + b"}", 400),

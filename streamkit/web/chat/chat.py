@@ -328,8 +328,8 @@ class Chat:
         Raises:
             RequestError: there is none of this id, and it may not be a ``new`` one; or it is another owner's.
         """
-        if not 0 < len(id) <= _LONGEST_ID:
-            raise RequestError(f"the id of a chat is a text of 1 to {_LONGEST_ID} characters")
+        if not 0 < len(id) <= _LONGEST_ID or not id.isprintable():
+            raise RequestError(f"the id of a chat is a text of 1 to {_LONGEST_ID} printable characters")
         try:
             conversation = self._open(id, owner, **options)
         except OwnerError:
