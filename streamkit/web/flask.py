@@ -259,7 +259,7 @@ class _Routes:
             raise RequestError("requests of other sites are not allowed; see chat_blueprint(origins=...)", status=403)
 
     def _check_event_source(self, request: Any) -> None:
-        """Refuse what no ``EventSource`` sends: over plain HTTP, nothing else tells an image of another site from one."""
+        """Refuse what no ``EventSource`` sends: over plain HTTP nothing else tells an image of another site from it."""
         if request.headers.get("Origin") or request.headers.get("Sec-Fetch-Site"):
             return
         accepted = request.headers.get("Accept")

@@ -25,7 +25,8 @@ _EXIT_SECONDS = 5.0  # for replies that are open when the process ends
 class Replies:
     """Publishes replies, each in a thread of its own, so that they go on when the browser leaves.
 
-    When the process ends, open replies are cancelled. What came of them is kept, and their readers get the end.
+    When the process ends, open replies are cancelled. What came of them is kept, and their readers get the end. A
+    process that is killed does none of this; gunicorn kills its workers after its ``graceful_timeout`` when it ends.
 
     Owner of the fields: ``_lock`` guards ``_open`` and ``_pid``; the others never change.
 
@@ -63,7 +64,7 @@ class Replies:
             if self._pid != os.getpid():  # the first of this process, which may be a child of the one that had others
                 self._pid = os.getpid()
                 self._open.clear()
-                atexit.register(self.close)
+                _at_exit(self.close)
             self._open[thread] = stream
         try:
             thread.start()
@@ -97,3 +98,17 @@ class Replies:
         until = time.monotonic() + _EXIT_SECONDS
         for thread in replies:
             thread.join(max(0.0, until - time.monotonic()))
+
+
+def _at_exit(function: Callable[[], object]) -> None:
+    """Call a function when the process ends, before and after the end of its threads is waited for.
+
+    Before, as threads of a web server's pool read the replies, and end when these do. After, for replies that these
+    threads have begun meanwhile.
+    """
+    atexit.register(function)
+    # The pools of the standard library are ended by the same hook, the last one first.
+    import concurrent.futures.thread  # noqa: F401
+
+    with suppress(AttributeError, RuntimeError):  # it is not public; and the process may be ending already
+        threading._register_atexit(function)  # type: ignore[attr-defined]
