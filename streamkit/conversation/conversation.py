@@ -720,7 +720,9 @@ class Conversation:
         if before.state == "open":
             first = inner.stats.time_to_first_chunk
             turn = attrs.evolve(turn, time_to_first_chunk=None if first is None else round(first, 3))
-        if before.state == "suspended" and status not in ("complete", "suspended"):
+        # Stopped by somebody while the model went on after the calls, it is a turn that was stopped as any other.
+        stopped = status == "cancelled" and self._on_failure == "keep" and run is not None and len(run.rounds) > 1
+        if before.state == "suspended" and status not in ("complete", "suspended") and not stopped:
             return turn  # it goes on waiting: what ran is known, and a further resume() goes on from there
         turn = attrs.evolve(turn, reasoning=_reasoning(before, completion if run is None else run.rounds))
         if status == "suspended" and run is not None:

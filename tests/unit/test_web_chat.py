@@ -245,6 +245,28 @@ def test_a_reply_after_a_decision_is_resumed_whole(chat: Any) -> None:
     assert "refunded A1" == message["parts"][2]["output"]
 
 
+def test_a_reply_after_a_decision_is_stopped(chat: Any) -> None:
+    """What was decided is not asked again: the result of the call and what came of the reply are kept."""
+    last = Reply([chunk_event("Done, and"), Wait(60)], framing="chunked")
+    browser = chat(tool_call_reply("refund", {"order": "A1"}, text="May I?"), last, text_reply("Bye."), tools=TOOLS)
+    asked = browser.send("Refund A1")["parts"][-1]
+    asked.update(state="approval-responded", approval={**asked["approval"], "approved": True})
+    response = browser.http.post("/api/chat", json=browser.body(), buffered=False)
+    pieces = response.iter_encoded()
+    while b"Done" not in next(pieces):
+        pass
+    browser.http.post("/api/chat/chat-1/stop")
+    kept = browser.history()
+    message = kept["messages"][-1]
+    assert ("ready", "partial") == (kept["status"], message["metadata"]["state"])
+    assert ["step-start", "text", "tool-refund", "step-start", "text"] == [part["type"] for part in message["parts"]]
+    assert ("refunded A1", "Done, and") == (message["parts"][2]["output"], message["parts"][-1]["text"])
+    browser.messages = kept["messages"]
+    assert "Bye." == browser.send("Thanks")["parts"][-1]["text"]
+    told = browser.server.requests[-1].json()["messages"]
+    assert ["user", "assistant", "tool", "assistant", "user"] == [each["role"] for each in told]
+
+
 def test_a_question_that_is_sent_twice_is_asked_once(chat: Any) -> None:
     """The same message id follows the reply that is on its way; a second question meanwhile is refused."""
     more = threading.Event()
@@ -457,19 +479,16 @@ def test_too_many_replies(chat: Any) -> None:
 
 
 class HeldStore(MemoryStore):
-    """A store whose saves of a reply wait, or fail, while the test wants that."""
+    """A store whose saves of a reply wait, while the test wants that."""
 
     def __init__(self) -> None:
         super().__init__()
         self.saving, self.may_save = threading.Event(), threading.Event()
-        self.fails = False
 
     def save(self, state: Any, *, expected: int, first_changed: int = 0) -> int:
         if state.turns and state.turns[-1].state != "open":
             self.saving.set()
             assert self.may_save.wait(SOON)
-            if self.fails:
-                raise streamkit.StoreError("the disk is full")
         return super().save(state, expected=expected, first_changed=first_changed)
 
 
