@@ -171,7 +171,7 @@ class Relay:
 
     def _pieces(self) -> Iterator[bytes]:
         format = self._format
-        begin = format.begin(self.id, **self._begin) + b"".join(map(format.encode, self._earlier))
+        begin = format.begin(self.id, **self._begin) + b"".join(map(format.encode_earlier, self._earlier))
         if self._first:
             yield begin + self._with_those_behind(self._first.pop())
         else:

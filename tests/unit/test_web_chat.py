@@ -245,6 +245,25 @@ def test_a_reply_after_a_decision_is_resumed_whole(chat: Any) -> None:
     assert "refunded A1" == message["parts"][2]["output"]
 
 
+def test_an_event_source_of_a_reply_after_a_decision(chat: Any) -> None:
+    """What came before the decision has no numbers of its own, so that a lost connection goes on without a gap."""
+    more = threading.Event()
+    last = Reply([chunk_event("Do"), WaitFor(more), *text_reply("ne.").steps], framing="chunked")
+    browser = chat(tool_call_reply("refund", {"order": "A1"}, text="May I?"), last, tools=TOOLS)
+    asked = browser.send("Refund A1")["parts"][-1]
+    asked.update(state="approval-responded", approval={**asked["approval"], "approved": True})
+    browser.http.post("/api/chat", json=browser.body(), buffered=False).close()
+    address = "/api/chat/chat-1/stream?format=events"
+    pieces, seen = browser.http.get(address, buffered=False).iter_encoded(), b""
+    while b'"Do"' not in seen:
+        seen += next(pieces)
+    got = events_of(seen)
+    assert ["message", "message", "tool_call", "tool_approval"] == [name for _, name, _ in got[:4]]
+    rest = browser.http.get(address, headers={"Last-Event-ID": got[-1][0]}, buffered=False)
+    more.set()
+    assert '{"content":"ne."}' in [data for _, _, data in events_of(rest.data)]
+
+
 def test_a_reply_after_a_decision_is_stopped(chat: Any) -> None:
     """What was decided is not asked again: the result of the call and what came of the reply are kept."""
     last = Reply([chunk_event("Done, and"), Wait(60)], framing="chunked")

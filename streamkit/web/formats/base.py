@@ -108,6 +108,10 @@ class Format(ABC):
     def encode(self, chunk: Chunk) -> bytes:
         """Return the bytes for the next chunk; ``b""`` for one that says nothing in this format."""
 
+    def encode_earlier(self, chunk: Chunk) -> bytes:
+        """Return the bytes for a chunk of the same message from before this stream, between ``begin`` and the first."""
+        return self.encode(chunk)
+
     def heartbeat(self) -> bytes:
         """Return bytes that say nothing: they show both ends that the connection lives.
 

@@ -77,6 +77,11 @@ class EventsFormat(Format):
             self._done = {"finish_reason": chunk.finish_reason}
         return b""
 
+    def encode_earlier(self, chunk: Chunk) -> bytes:
+        """Return the event for a chunk from before the stream, which does not count: a client cannot go on at it."""
+        self._number -= 1
+        return self.encode(chunk)
+
     def end(
         self,
         status: str,
