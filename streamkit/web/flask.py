@@ -140,7 +140,7 @@ def chat_blueprint(
     Raises:
         ConfigError: Flask is not installed, or an argument is wrong.
 
-    Threads: each reply has three threads of its own, until it ends.
+    Threads: each reply has four threads until it ends: the client's, and three that write it into the log.
     """
     flask = _flask()
     if not isinstance(client, Client):

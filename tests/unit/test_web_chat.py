@@ -605,7 +605,7 @@ def test_a_chat_is_deleted_before_its_reply_is_written(chat: Any) -> None:
     assert 204 == browser.http.delete("/api/chat/chat-1").status_code
     log.may_begin.set()
     task.result()
-    assert browser.server.requests[0].gone.wait(SOON)
+    assert all(request.gone.wait(SOON) for request in browser.server.requests)
     assert 404 == browser.http.get("/api/chat/chat-1").status_code
 
 
@@ -627,3 +627,22 @@ def test_without_its_log_nobody_is_asked(chat: Any, caplog: pytest.LogCaptureFix
     assert 503 == browser.http.post("/api/chat", json=body).status_code
     assert not browser.server.requests
     assert 404 == browser.http.get("/api/chat/chat-1").status_code
+
+
+def test_no_thread_can_be_started(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a 503, and the question can be asked again."""
+    browser = chat(text_reply("One."), text_reply("Two."))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("streamkit-reply"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    body = {**browser.body(), "messages": [question("u0", "Hi")]}
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert 503 == browser.http.post("/api/chat", json=body).status_code
+    assert "failed" == browser.history()["messages"][1]["metadata"]["state"]
+    assert browser.send("Hi", "u0")["parts"][-1]["text"] in ("One.", "Two.")
+    same(browser)

@@ -57,7 +57,7 @@ class Replies:
             id: of its log.
 
         Raises:
-            RuntimeError: no thread can be started; the stream was cancelled.
+            RequestError: no thread can be started; the stream was cancelled, and the status is 503.
         """
         thread = threading.Thread(target=self._run, args=(stream, id), name=f"streamkit-reply-{id[:8]}", daemon=True)
         with self._lock:
@@ -68,10 +68,12 @@ class Replies:
             self._open[thread] = stream
         try:
             thread.start()
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 del self._open[thread]
             stream.cancel()
+            if isinstance(error, RuntimeError):
+                raise RequestError("no reply can begin now; try again soon", status=503) from error
             raise
 
     def _run(self, stream: ChunkStream, id: str) -> None:
