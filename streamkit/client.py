@@ -259,8 +259,7 @@ class Client:
             self._retry if retry is None else Retry.of(retry),
         )
         started = Stream(
-            job,
-            model=name,
+            [job],
             buffer=self._buffer if buffer is None else _checked_buffer("buffer", "chunks", buffer),
             buffer_bytes=(
                 self._buffer_bytes if buffer_bytes is None else _checked_buffer("buffer_bytes", "bytes", buffer_bytes)

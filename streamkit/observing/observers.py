@@ -12,9 +12,26 @@ import attrs
 from streamkit.observing.status import Status
 from streamkit.values.completion import Completion
 
-__all__ = ["Observer", "Report", "RunReport", "Stats", "Telling"]
+__all__ = ["Observer", "Report", "RunReport", "Stats", "Telling", "TriedRoute"]
 
 _log = logging.getLogger("streamkit")
+
+
+@attrs.frozen
+class TriedRoute:
+    """A route of a stream that was tried.
+
+    Attributes:
+        model: with its provider, such as ``openai/gpt-4o-mini``.
+        why: why it was left, for people; "" for the route that answered, or is being asked.
+        attempts: requests sent.
+        seconds: that it took.
+    """
+
+    model: str
+    why: str = ""
+    attempts: int = 1
+    seconds: float = 0.0
 
 
 @attrs.frozen
@@ -29,6 +46,9 @@ class Stats:
         attempts: requests sent.
         queue_peak: the largest number of chunks in the queue.
         blocked: seconds that the reader waited for the consumer to make room.
+        routes: the routes that were tried, in order; the last one answered, or is the last that failed.
+        cached: whether the reply came from a cache, and no request was sent.
+        recovered: how often the reply was gone on with after it had broken off; see ``recover=``.
     """
 
     time_to_first_chunk: float | None
@@ -38,6 +58,9 @@ class Stats:
     attempts: int
     queue_peak: int
     blocked: float
+    routes: tuple[TriedRoute, ...] = ()
+    cached: bool = False
+    recovered: int = 0
 
 
 @attrs.frozen

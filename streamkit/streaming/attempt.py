@@ -24,6 +24,7 @@ from streamkit.providers.contract import Decoder, Provider, class_of
 from streamkit.providers.registry import is_own
 from streamkit.providers.reply.remedies import remedy_for, unexpected
 from streamkit.settings import Retry, Timeout
+from streamkit.streaming.gates import Call, Gate, Passing
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
@@ -61,6 +62,16 @@ class Job:
     transport: Transport
     timeout: Timeout
     retry: Retry
+    gates: tuple[Gate, ...] = ()
+
+    def call(self) -> Call:
+        """Return what the gates are told of it."""
+        return Call(self.provider.name, self.chat, self.request.secrets)
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """The names of the provider and the model."""
+        return self.provider.name, self.chat.model
 
     def subject(self) -> Subject:
         """Return the request as an error's message names it."""
@@ -89,12 +100,13 @@ class Attempt:
 
     Attributes:
         why_last: why the request is not sent again after this try; "" if the error's class says so.
+        job: what is tried.
     """
 
     def __init__(self, state: StreamState, job: Job) -> None:
         self.why_last = ""
+        self.job = job
         self._state = state
-        self._job = job
         self._hook = StreamHook(state)
         self._decoder = _decoder_of(job)
         self._reply: Reply | None = None
@@ -107,6 +119,17 @@ class Attempt:
             LimitReached: a limit ran out.
             StreamError: any other failure.
         """
+        job = self.job
+        if not job.gates:
+            self._run()
+        else:
+            with Passing(job.gates, job.call(), self._state) as passing:
+                done = self._run()
+                passing.usage = done.usage
+        return Outcome("complete")
+
+    def _run(self) -> Chunk:
+        self._state.attempts += 1
         try:
             self._consume(self._open())
         except (Halted, LimitReached, StreamError) as error:
@@ -123,12 +146,12 @@ class Attempt:
             raise ConfigError(f"{class_of(self._decoder)}.finish() returned {type(done).__name__}, not a Chunk")
         self._hook.ready.append(done)
         self._hook.hand_over()
-        return Outcome("complete")
+        return done
 
     def _open(self) -> Reply:
         self._state.deadlines.connecting()
-        reply = self._reply = self._job.transport.open(self._job.request, self._hook)
-        self._state.response, self._state.received = reply.info.masked(self._job.request.secrets), 0
+        reply = self._reply = self.job.transport.open(self.job.request, self._hook)
+        self._state.response, self._state.received = reply.info.masked(self.job.request.secrets), 0
         return reply
 
     def _consume(self, reply: Reply) -> None:
@@ -137,7 +160,7 @@ class Attempt:
             raise self._refusal(reply)
         content_type = reply.info.content_type
         framing = framing_of(content_type)
-        if framing is aws_frames and content_type not in self._job.request.headers.get("Accept", ""):
+        if framing is aws_frames and content_type not in self.job.request.headers.get("Accept", ""):
             framing = None  # reading them needs botocore, which only a provider that accepts them has imported
         guard = sse.Guard(bare_errors=True)
         if framing is server_sent:
@@ -189,7 +212,7 @@ class Attempt:
         body = self._short_body(reply)
         if 300 <= reply.info.status < 400:
             return redirected(reply.info, "set base_url to the right address", excerpt=reply.excerpt(body))
-        provider = self._job.provider
+        provider = self.job.provider
         error = provider.error(reply.info, body)
         if not isinstance(error, StreamError):
             raise ConfigError(

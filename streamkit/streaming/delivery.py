@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from streamkit.concurrency.own_thread import OwnThread
-from streamkit.observing.observers import Observer, Report, Stats
+from streamkit.observing.observers import Observer, Report, Stats, TriedRoute
 from streamkit.observing.status import Status
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.shared_state import StreamState
@@ -64,8 +64,6 @@ class Delivery(Ending):
     Args:
         state: what the worker shares.
         number: of the stream.
-        provider: its name.
-        model: the requested model, without the provider's segment.
         observers: what was passed as ``observers=``.
         part_of: the number of the run that the stream is a part of, and that of the round; ``None`` for neither.
 
@@ -77,8 +75,6 @@ class Delivery(Ending):
         self,
         state: StreamState,
         number: int,
-        provider: str,
-        model: str,
         observers: Sequence[Observer],
         part_of: tuple[int, int] | None = None,
         parse: Parse | None = None,
@@ -88,10 +84,8 @@ class Delivery(Ending):
         self.closed_early = False
         self._state = state
         self._number = number
-        self._provider = provider
-        self._model = model
         self._part_of = part_of
-        self._fold = Fold(provider, model, parse)
+        self._fold = Fold(*state.route, parse)
 
     @property
     def inherited(self) -> bool:
@@ -108,6 +102,8 @@ class Delivery(Ending):
     def _catch_up_locked(self) -> None:
         """Fold the chunks that were delivered since the last call."""
         cursor, folded = self.cursor, self._fold.count
+        if not folded:
+            self._fold.asked(*self._state.route)  # the worker may have gone to another one
         delivered = min(cursor.position, len(cursor.batch))
         if cursor.start + delivered > folded:
             self._fold.add(cursor.batch[folded - cursor.start : delivered], folded)
@@ -176,8 +172,7 @@ class Delivery(Ending):
         response = self._state.response
         return Report(
             self._number,
-            self._provider,
-            self._model,
+            *self._state.route,
             self.status,
             self.stats(),
             self.completion(),
@@ -198,6 +193,7 @@ class Delivery(Ending):
             state.attempts,
             state.channel.peak,
             state.blocked,
+            (*state.left, TriedRoute("/".join(state.route), "", *state.since_last_route())),
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import attrs
 
 from streamkit.concurrency.channel import Channel
 from streamkit.concurrency.waiting import Waiter
+from streamkit.observing.observers import TriedRoute
 from streamkit.observing.status import Status
 from streamkit.settings import Timeout
 from streamkit.streaming.deadlines import Deadlines
@@ -31,18 +33,22 @@ class StreamState:
 
     Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
     from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
-    the worker writes ``attempts``, ``chunks``, ``blocked``, ``first_chunk_at``, ``ended_at``, ``response`` and
-    ``received``, each by a single assignment; any thread may read them. ``plain_stop``, ``round`` and
-    ``_halt_waiter`` never change.
+    the worker writes ``route``, ``left``, ``at_gate``, ``attempts``, ``chunks``, ``blocked``, ``first_chunk_at``,
+    ``ended_at``, ``response`` and ``received``, each by a single assignment; any thread may read them. ``plain_stop``,
+    ``round`` and ``_halt_waiter`` never change.
 
     Args:
         buffer: the channel's capacity, in chunks.
         buffer_bytes: the channel's capacity, in bytes of the events' text.
         timeout: the limits.
+        route: the provider and the model that are asked first.
         plain_stop: the user's ``threading.Event`` that cancels the stream, or ``None``.
         round: the number of the request in a run with tools, which its chunks get.
 
     Attributes:
+        route: the provider and the model that are asked, or that answered.
+        left: the routes that were left before.
+        at_gate: the worker waits on it at gates; ``None`` if it has none.
         halted: whether the stream was told to end.
         inherited: whether this is a forked child's copy: no worker runs here, and the socket is the parent's.
         attempts: tries so far.
@@ -55,11 +61,19 @@ class StreamState:
     """
 
     def __init__(
-        self, buffer: int, buffer_bytes: int, timeout: Timeout, plain_stop: threading.Event | None, round: int = 0
+        self,
+        buffer: int,
+        buffer_bytes: int,
+        timeout: Timeout,
+        route: tuple[str, str],
+        plain_stop: threading.Event | None,
+        round: int = 0,
     ) -> None:
         self.channel: Channel[Chunk, Outcome] = Channel(buffer, buffer_bytes)
         self.deadlines = Deadlines(timeout, on_earlier=self.channel.wake)
         self.guard = SocketGuard()
+        self.route = route
+        self.left: tuple[TriedRoute, ...] = ()
         self.plain_stop = plain_stop
         self.round = round
         self.halted = False
@@ -71,7 +85,26 @@ class StreamState:
         self.ended_at: float | None = None
         self.response: ResponseInfo | None = None
         self.received = 0
+        self.at_gate: Waiter | None = None
         self._halt_waiter = Waiter()  # the worker waits on it in a back-off; ``halt`` wakes it
+
+    def leave_route(self, why: str, route: tuple[str, str]) -> None:
+        """Go to the next route.
+
+        Args:
+            why: the last one is left.
+            route: the provider and the model of the next one.
+
+        Threads: the worker only.
+        """
+        tried = TriedRoute("/".join(self.route), why, *self.since_last_route())
+        self.left, self.route = (*self.left, tried), route
+
+    def since_last_route(self) -> tuple[int, float]:
+        """Return the requests of the present route, and the seconds that it has taken so far."""
+        attempts = self.attempts - sum(each.attempts for each in self.left)
+        seconds = (self.ended_at or time.monotonic()) - self.deadlines.started_at
+        return attempts, seconds - sum(each.seconds for each in self.left)
 
     def halt(self) -> None:
         """End the worker: in a back-off, in a full queue, or blocked in the kernel.
@@ -82,6 +115,9 @@ class StreamState:
         if self.inherited:
             return  # a shutdown here would cut the parent's connection
         self._halt_waiter.wake()
+        at_gate = self.at_gate
+        if at_gate is not None:
+            at_gate.wake()
         self.channel.close()
         self.guard.shut_down()
 

@@ -63,9 +63,8 @@ class Stream(ChunkStream):
 
     def __init__(
         self,
-        job: Job,
+        jobs: Sequence[Job],
         *,
-        model: str,
         buffer: int,
         buffer_bytes: int,
         stop: StopEvent | threading.Event | None = None,
@@ -74,12 +73,13 @@ class Stream(ChunkStream):
         output: TypedOutput | None = None,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
-        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, plain, part_of[1] if part_of else 0)
+        job, round = jobs[0], part_of[1] if part_of else 0
+        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, job.route, plain, round)
         state.deadlines.subject = str(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
         parse = None if output is None else output.parsed
-        self._delivery = Delivery(state, number, job.provider.name, model, observers, part_of, parse)
+        self._delivery = Delivery(state, number, observers, part_of, parse)
         self._typed = output
         self._may_call = bool(job.chat.params.get("tools"))
         self._worker: threading.Thread | None = None
@@ -108,7 +108,7 @@ class Stream(ChunkStream):
         if self._delivery.status != "open":
             on_settled()
             return
-        self._worker = OwnThread(read, (state, job), f"streamkit-{number}")
+        self._worker = OwnThread(read, (state, jobs), f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
@@ -32,23 +32,30 @@ class Origin(Exception):
     """
 
 
-def read(state: StreamState, job: Job) -> None:
-    """Read one stream from its request to its outcome: the body of the worker thread."""
+def read(state: StreamState, jobs: Sequence[Job]) -> None:
+    """Read one stream from its request to its outcome: the body of the worker thread.
+
+    Args:
+        state: what is shared with the stream.
+        jobs: one for each route, in the order in which they are tried.
+    """
     outcome = Outcome("error", StreamError("the reader thread ended without an outcome"))
     tries: list[Attempt] = []  # the response of the last one may be open
     origin: Origin | None = None
     try:
-        outcome = _read(state, job, tries)
+        outcome = _read(state, jobs, tries)
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
+        job = _job_of(tries, jobs)
         outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
         attempt = tries[-1] if tries else None
         if attempt is not None:
             attempt.hand_over_rest()
-        outcome = _shown(outcome, job, origin, "" if attempt is None else attempt.why_last)
+        outcome = _shown(outcome, _job_of(tries, jobs), origin, "" if attempt is None else attempt.why_last)
+        _name_all(outcome, state)
         state.ended_at = time.monotonic()
         try:
             if attempt is not None and outcome.status == "complete":
@@ -60,17 +67,44 @@ def read(state: StreamState, job: Job) -> None:
             state.guard.release()
 
 
-def _read(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome:
-    """Try until one try gives an outcome.
+def _job_of(tries: Sequence[Attempt], jobs: Sequence[Job]) -> Job:
+    return tries[-1].job if tries else jobs[0]
+
+
+def _read(state: StreamState, jobs: Sequence[Job], tries: list[Attempt]) -> Outcome:
+    """Try the routes, one after the other, until one gives an outcome; after a first chunk no other one is tried.
 
     Args:
+        state: what is shared with the stream.
+        jobs: one for each route.
         tries: each try is appended to it; all but the last are closed.
     """
+    *others, last = jobs
+    for job, following in zip(others, jobs[1:], strict=True):
+        result = _read_route(state, job, tries)
+        if isinstance(result, Outcome):
+            return result
+        failure, why = result
+        if tries[-1].has_chunks or time.monotonic() >= state.deadlines.total_due:
+            return tries[-1].failed(failure, why)
+        tries[-1].close()
+        state.leave_route(_told(failure, job, why), following.route)
+        state.deadlines.subject = str(following.subject())
+    result = _read_route(state, last, tries)
+    return result if isinstance(result, Outcome) else tries[-1].failed(*result)
+
+
+def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome | tuple[StreamError, str]:
+    """Try one route until one try gives an outcome, or no other try is allowed.
+
+    Returns:
+        The outcome; or the last error, and why the request is not sent again.
+    """
     free = True  # one try on a pooled connection that proves to be dead does not count
+    before = state.attempts
     while True:
         attempt = Attempt(state, job)
         tries.append(attempt)
-        state.attempts += 1
         failure: StreamError
         try:
             return attempt.run()
@@ -87,10 +121,10 @@ def _read(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome:
             state.attempts -= 1
             job.transport.close_idle()  # if one is dead, the others probably are too
         else:
-            delay = None if attempt.has_chunks else job.retry.delay(failure, state.attempts)
+            number = state.attempts - before
+            delay = None if attempt.has_chunks else job.retry.delay(failure, number)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
-                why = _why_no_other_try(failure, state.attempts, job, delay, has_chunks=attempt.has_chunks)
-                return attempt.failed(failure, why)
+                return failure, _why_no_other_try(failure, number, job, delay, has_chunks=attempt.has_chunks)
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
@@ -138,6 +172,20 @@ def _shown(outcome: Outcome, job: Job, origin: Origin | None, why_last: str) -> 
         text = f"{_failing(job.provider)}: {class_of(error)} cannot be shown: {type(failure).__name__}"
         return Outcome("error", StreamError(text))
     return outcome
+
+
+def _told(failure: StreamError, job: Job, why: str) -> str:
+    """Return why a route is left, without its secrets."""
+    shown = _shown(Outcome("error", failure), job, None, why).error
+    return "" if shown is None else _words(str, shown)
+
+
+def _name_all(outcome: Outcome, state: StreamState) -> None:
+    """Add to the error of the last route why those before it were left."""
+    error, left = outcome.error, state.left
+    if left and isinstance(error, StreamError) and error.args:
+        causes = "".join(f"\nbefore it, {each.model} was tried: {each.why}" for each in left)
+        error.args = (f"{error.args[0]}{causes}", *error.args[1:])
 
 
 def _words(convert: Callable[[BaseException], str], error: BaseException) -> str:

@@ -358,6 +358,10 @@ class Fold:
         self._results: dict[str, ToolResult] = {}
         self._choices: dict[int, _ChoiceParts] = {0: _ChoiceParts()}
 
+    def asked(self, provider: str, model: str) -> None:
+        """Name another provider and model, before the first chunk."""
+        self._provider, self._model = provider, model
+
     def add(self, chunks: Iterable[Chunk], number: int | None = None) -> None:
         """Take in further chunks, in order.
 

@@ -45,8 +45,8 @@ class Recorder(Observer):
 
 
 def made(*observers: Observer) -> tuple[Delivery, StreamState]:
-    state = StreamState(8, 1 << 20, Timeout(), None)
-    return Delivery(state, 7, "p", "m", observers), state
+    state = StreamState(8, 1 << 20, Timeout(), ("p", "m"), None)
+    return Delivery(state, 7, observers), state
 
 
 class TestDelivered:

@@ -15,7 +15,7 @@ from tests.unit.support import SOON, Task, bounded
 
 
 def state_of(plain: threading.Event | None = None) -> StreamState:
-    return StreamState(2, 1 << 20, Timeout(), plain)
+    return StreamState(2, 1 << 20, Timeout(), ("p", "m"), plain)
 
 
 class TestHalting:
