@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.packs.opening import PackConversation, open_pack
+    from streamkit.policies.route import Route
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -142,6 +143,7 @@ __all__ = [
     "Report",
     "RequestParameters",
     "Retry",
+    "Route",
     "Run",
     "RunLimitError",
     "RunLimits",
@@ -225,6 +227,7 @@ _MODULES = {
     "PackConversation": "packs.opening",
     "RedisLog": "logs.redis_log",
     "Rejected": "tools.decisions",
+    "Route": "policies.route",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
     "SQLStore": "conversation.stores.sql_store",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from streamkit.conversation.stores.store import Store
     from streamkit.conversation.window import Window
     from streamkit.models.catalog import Catalog
+    from streamkit.policies.route import Route
+    from streamkit.policies.routing import Routing
     from streamkit.tools.claims import Claims
     from streamkit.tools.decisions import Decision
     from streamkit.tools.limits import RunLimits
@@ -56,12 +58,13 @@ else:
 
 
 if not TYPE_CHECKING:  # for ``typing.get_type_hints``, without importing what most programs do not use
-    Validator = Any
+    Route = Validator = Any
 
 __all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
 T = TypeVar("T")
 Messages = str | Iterable[Message | MessageDict]
+Model = str | Sequence[str] | Route
 Stop = StopEvent | threading.Event
 
 
@@ -153,6 +156,7 @@ class Client:
             late_import("streamkit.models.prices").load()
         self._transport = Transport()
         self._catalog: Catalog | None = None
+        self._routing: Routing | None = None  # made when the first route is asked for
         self._closed = False
         # The streams and runs that may be open. No lock, as a forked child could inherit it locked. Each single
         # operation on a dict is atomic, with and without the GIL.
@@ -160,7 +164,7 @@ class Client:
 
     def stream(
         self,
-        model: str,
+        model: Model,
         messages: Messages,
         *,
         stop: Stop | None = None,
@@ -211,7 +215,7 @@ class Client:
 
     def _start(
         self,
-        model: str,
+        model: Model,
         messages: Any,
         given: Mapping[str, Any],
         options: Mapping[str, Any],
@@ -234,32 +238,31 @@ class Client:
             raise ConfigError(f"extra_body is a dict, not {body}")
         if isinstance(headers, WrongType):
             raise ConfigError(f"extra_headers is a dict, not {headers}")
-        provider, name = self.resolve(model)
+        asked = [self.resolve(name) for name in _models_of(model)]
         output = _typed_output(given.get("response_format"))
         if output is not None:
             given = Unshown(given, response_format=output.response_format)
-        check_parameters(provider, given)
+        for provider, _ in asked:
+            check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
         if isinstance(given.get("tools"), Iterable) and not isinstance(given["tools"], (str, bytes, Mapping)):
             given["tools"] = list(given["tools"])
             if any(map(callable, given["tools"])):
                 given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
-        chat = ChatRequest(name, messages_of(messages), given, body, headers)
-        request = provider.request(chat)
-        if not isinstance(request, HttpRequest):
-            raise ConfigError(f"{class_of(provider)}.request() returned {type(request).__name__}, not an HttpRequest")
+        listed = messages_of(messages)
         timeout, retry = options["timeout"], options["retry"]
         buffer, buffer_bytes = options["buffer"], options["buffer_bytes"]
-        job = Job(
-            chat,
-            request,
-            provider,
-            self._transport,
-            self._timeout if timeout is _OF_THE_CLIENT else Timeout.of(timeout),
-            self._retry if retry is None else Retry.of(retry),
-        )
-        started = Stream(
-            [job],
+        jobs = [
+            self._job(
+                provider,
+                ChatRequest(name, listed, given, body, headers),
+                self._timeout if timeout is _OF_THE_CLIENT else Timeout.of(timeout),
+                self._retry if retry is None else Retry.of(retry),
+            )
+            for provider, name in asked
+        ]
+        start = partial(
+            Stream,
             buffer=self._buffer if buffer is None else _checked_buffer("buffer", "chunks", buffer),
             buffer_bytes=(
                 self._buffer_bytes if buffer_bytes is None else _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
@@ -269,12 +272,24 @@ class Client:
             part_of=part_of,
             output=output,
         )
+        if isinstance(model, str):
+            started = start(jobs)
+        else:
+            if self._routing is None:
+                self._routing = late_import("streamkit.policies.routing").Routing()
+            started = self._routing.start(model, jobs, start)
         self._remember(started)
         return started
 
+    def _job(self, provider: Provider, chat: ChatRequest, timeout: Timeout, retry: Retry) -> Job:
+        request = provider.request(chat)
+        if not isinstance(request, HttpRequest):
+            raise ConfigError(f"{class_of(provider)}.request() returned {type(request).__name__}, not an HttpRequest")
+        return Job(chat, request, provider, self._transport, timeout, retry)
+
     def complete(
         self,
-        model: str,
+        model: Model,
         messages: Messages,
         *,
         stop: Stop | None = None,
@@ -327,16 +342,16 @@ class Client:
 
     @overload
     def extract(
-        self, model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
+        self, model: Model, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> T: ...
 
     @overload
     def extract(
-        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+        self, model: Model, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> Any: ...
 
     def extract(
-        self, model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+        self, model: Model, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
     ) -> Any:
         """Ask for a type, and return the instance that the model filled in.
 
@@ -365,7 +380,7 @@ class Client:
 
     def run(
         self,
-        model: str,
+        model: Model,
         messages: Messages,
         *,
         approve: Approve | Decision | bool | None = None,
@@ -426,9 +441,10 @@ class Client:
         asked = starting.Asked(
             approve=approve, parallel=parallel, limits=limits, on_error=on_error, context=context, claims=claims
         )
-        provider, name = self.resolve(model)
+        first = _models_of(model)[0]  # the suspension has this name
+        provider, name = self.resolve(first)
         started: Run = starting.start_run(
-            self._rounds_of(model, options), provider, name, model, messages, given, asked, stop, self._observers
+            self._rounds_of(model, options), provider, name, first, messages, given, asked, stop, self._observers
         )
         self._remember(started)
         if rules is not None:
@@ -510,7 +526,7 @@ class Client:
 
     def conversation(
         self,
-        model: str,
+        model: Model,
         *,
         system: str = "",
         variables: Mapping[str, Any] | None = None,
@@ -561,7 +577,7 @@ class Client:
         )
         return made
 
-    def _rounds_of(self, model: str, options: Mapping[str, Any]) -> Callable[..., Stream]:
+    def _rounds_of(self, model: Model, options: Mapping[str, Any]) -> Callable[..., Stream]:
         def stream_of(
             messages: Sequence[Any], params: Mapping[str, Any], *, stop: StopEvent, part_of: tuple[int, int]
         ) -> Stream:
@@ -636,12 +652,20 @@ def _demo_url() -> str:
 
 def _check_types(model: object, stop: object) -> None:
     if not isinstance(model, str):
-        raise ConfigError(f"model is a name such as 'openai/gpt-4o-mini', not {type(model).__name__}")
+        late_import("streamkit.policies.route").route_of(model)
     if stop is not None and not isinstance(stop, threading.Event):
         raise ConfigError(
             f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
             "texts that end the reply go in stop_sequences="
         )
+
+
+def _models_of(model: Any) -> tuple[str, ...]:
+    """Return the names of the models that a request may go to."""
+    if isinstance(model, str):
+        return (model,)
+    names: tuple[str, ...] = late_import("streamkit.policies.route").route_of(model).models
+    return names
 
 
 def _typed_output(wanted: Any) -> TypedOutput | None:
@@ -686,7 +710,7 @@ def default_client() -> Client:
 
 
 def stream(
-    model: str,
+    model: Model,
     messages: Messages,
     *,
     stop: Stop | None = None,
@@ -733,7 +757,7 @@ def stream(
 
 
 def complete(
-    model: str,
+    model: Model,
     messages: Messages,
     *,
     stop: Stop | None = None,
@@ -789,17 +813,19 @@ def complete(
 
 @overload
 def extract(
-    model: str, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
+    model: Model, messages: Messages, kind: type[T], *, attempts: int = 2, **options: Unpack[_CallOptions]
 ) -> T: ...
 
 
 @overload
 def extract(
-    model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+    model: Model, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
 ) -> Any: ...
 
 
-def extract(model: str, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]) -> Any:
+def extract(
+    model: Model, messages: Messages, kind: object, *, attempts: int = 2, **options: Unpack[_CallOptions]
+) -> Any:
     """Ask for a type, and return the instance that the model filled in: ``Client.extract`` of the module's client.
 
     ::

@@ -20,6 +20,7 @@ from streamkit.conversation.turn_stream import TurnEnd, TurnStream
 from streamkit.conversation.turns import ConversationState, Summary, Turn
 from streamkit.conversation.window import Window, context_of, first_sent, summary_request, tokens_of
 from streamkit.errors import ConfigError, MisuseError, OwnerError, StoreConflictError, StoreError
+from streamkit.policies.route import name_of
 from streamkit.settings import shown
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.tools.decisions import Approved
@@ -121,7 +122,7 @@ class Conversation:
         self._spent_cost = state.spent_cost
         self._version = state.version
         self._unsaved = len(self._turns)  # the first turn that the store may have otherwise, as a save has failed
-        self.model = state.model
+        self.model: Any = state.model  # or a route, which a store keeps the first model of
         self.system = state.system
         self.variables = dict(state.variables)
         self.title = state.title
@@ -204,7 +205,7 @@ class Conversation:
         return ConversationState(
             self._id,
             self.turns if turns is None else turns,
-            self.model,
+            name_of(self.model),
             self.system,
             dict(self.variables),
             kept_parameters(self._options),
@@ -422,7 +423,7 @@ class Conversation:
 
     def _like_this(self, state: ConversationState) -> Conversation:
         """Return a conversation with another state, and the rest as it is here."""
-        return Conversation(
+        made = Conversation(
             self._client,
             state,
             options=self._options,
@@ -430,6 +431,8 @@ class Conversation:
             store=self._store,
             on_failure=self._on_failure,
         )
+        made.model = self.model
+        return made
 
     def on_tool(self, name: str, function: Callable[..., Any]) -> None:
         """Bind a function to a tool that was declared without one, such as that of a pack.
@@ -514,7 +517,7 @@ class Conversation:
                 raise MisuseError(_OPEN)
             state = self._store.load(self._id)
             if state is None:
-                state = ConversationState(self._id, [], self.model, title=self.title)
+                state = ConversationState(self._id, [], name_of(self.model), title=self.title)
             self.title = state.title
             self._turns, self._version = list(state.turns), state.version
             self._unsaved = len(self._turns)
@@ -606,7 +609,7 @@ class Conversation:
         if not self.title and isinstance(asked.content, str):
             self.title = asked.content.strip().partition("\n")[0][:_LONGEST_TITLE]
         try:
-            turn = Turn(asked, model=self.model, first_sent=first, owner=owner, asked_at=time.time())
+            turn = Turn(asked, model=name_of(self.model), first_sent=first, owner=owner, asked_at=time.time())
             self._turns.append(attrs.evolve(turn, id=turn_id or uuid.uuid4().hex, stream_id=uuid.uuid4().hex))
             self._save(number)
             if given.get("tools"):
@@ -911,7 +914,7 @@ def check_places(store: object, variables: object) -> None:
 
 def conversation(
     client: StartsTurns,
-    model: str,
+    model: Any,
     *,
     system: str,
     variables: Mapping[str, Any] | None,
@@ -928,17 +931,20 @@ def conversation(
     if not isinstance(system, str):
         raise ConfigError(f"system is a text, not {shown(system)}")
     check_places(store, variables)
+    name = name_of(model)
     state = store.load(id) if store is not None and id is not None else None
     if state is None:
-        state = ConversationState(id or uuid.uuid4().hex, [], model, system, dict(variables or {}), owner=owner)
+        state = ConversationState(id or uuid.uuid4().hex, [], name, system, dict(variables or {}), owner=owner)
     elif owner and state.owner and owner != state.owner:
         raise OwnerError(f"the conversation {id!r} is another owner's")
     else:
-        changes: dict[str, Any] = {"model": model}
+        changes: dict[str, Any] = {"model": name}
         if system:
             changes["system"] = system
         if variables is not None:
             changes["variables"] = dict(variables)
         state = attrs.evolve(state, **changes)
     given = {**state.params, **options}
-    return Conversation(client, state, options=given, window=window, store=store, on_failure=on_failure)
+    made = Conversation(client, state, options=given, window=window, store=store, on_failure=on_failure)
+    made.model = model
+    return made

@@ -8,26 +8,19 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.conversation.stores.store import is_inside_store
 from streamkit.conversation.turns import Turn
 from streamkit.errors import MisuseError
-from streamkit.observing.observers import Stats
-from streamkit.observing.status import Status
 from streamkit.streaming.chunk_stream import ChunkStream
-from streamkit.streaming.typed_output import TypedOutput
+from streamkit.streaming.wrapped_stream import WrappedStream
 from streamkit.tools.run import Run
 from streamkit.tools.suspension import Suspension
-from streamkit.validators.validator import Violation
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
-from streamkit.wire.http import ResponseInfo
-
-if TYPE_CHECKING:
-    from streamkit.validators.validator import Violation
 
 __all__ = ["TurnEnd", "TurnStream"]
 
@@ -96,7 +89,7 @@ class TurnEnd:
             _log.error("a turn that was dropped could not be kept: %s", error)
 
 
-class TurnStream(ChunkStream):
+class TurnStream(WrappedStream):
     """The reply to one turn of a conversation: an iterator of ``Chunk``, and a context manager.
 
     When it ends, however it ends, the turn is kept in the conversation, and saved where that has a store. What cannot
@@ -115,8 +108,7 @@ class TurnStream(ChunkStream):
         self.conversation = conversation
         self.turn_id = turn.id
         self.stream_id = turn.stream_id
-        self._inner = end.inner
-        self._may_call = end.inner._may_call
+        super().__init__(end.inner)
         self._end = end
         self._finalizer = weakref.finalize(self, end.drop)
 
@@ -188,26 +180,6 @@ class TurnStream(ChunkStream):
             elif calls.get(result.call_id) == "asked":
                 calls[result.call_id] = "approved"
 
-    def peek(self) -> Chunk | None:
-        """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
-        return self._inner.peek()
-
-    def poll(self) -> bool:
-        """Return whether ``take()`` would not have to wait for the provider, without waiting."""
-        return self._inner.poll()
-
-    def next_check(self) -> float:
-        """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
-        return self._inner.next_check()
-
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
-        self._inner.listen(listener)
-
-    def unlisten(self, listener: Callable[[], object]) -> None:
-        """Stop calling ``listener``."""
-        self._inner.unlisten(listener)
-
     # -- ending ------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -254,53 +226,6 @@ class TurnStream(ChunkStream):
         self._settle()
 
     # -- state -------------------------------------------------------------------------------------------
-
-    @property
-    def completion(self) -> Completion:
-        """The completion of the chunks delivered so far, at any time, also after a failure."""
-        return self._inner.completion
-
-    @property
-    def status(self) -> Status:
-        """``open``, ``complete``, ``suspended``, ``cancelled``, ``truncated``, ``timeout`` or ``error``."""
-        return self._inner.status
-
-    @property
-    def error(self) -> BaseException | None:
-        """The error that ended the stream, or ``None``."""
-        return self._inner.error
-
-    @property
-    def violations(self) -> tuple[Violation, ...]:
-        """The rules of ``validators=`` that the text has broken so far, in order; empty without any."""
-        return self._inner.violations
-
-    @property
-    def stats(self) -> Stats:
-        """The figures of the stream so far."""
-        return self._inner.stats
-
-    @property
-    def response(self) -> ResponseInfo | None:
-        """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
-        return self._inner.response
-
-    @property
-    def inherited(self) -> bool:
-        """Whether this is a forked child's copy of its parent's stream, which cannot be used."""
-        return self._inner.inherited
-
-    @property
-    def _closed_early(self) -> bool:
-        return self._inner._closed_early
-
-    @property
-    def _subject(self) -> str:
-        return self._inner._subject
-
-    @property
-    def _output(self) -> TypedOutput | None:
-        return self._inner._output
 
     def __repr__(self) -> str:
         return f"<TurnStream of {self.conversation.id!r}, {self.status}>"

@@ -12,9 +12,9 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -25,14 +25,11 @@ from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.delivery import INTERRUPTED
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.stream import Stream
-from streamkit.streaming.typed_output import TypedOutput
+from streamkit.streaming.wrapped_stream import WrappedStream
 from streamkit.validators.judge import Judge, validators_in
 from streamkit.validators.validator import Validator, Violation
 from streamkit.values.chunks import Chunk, Usage, set_round, text_chunk
 from streamkit.values.completion import Completion, Fold
-
-if TYPE_CHECKING:
-    from streamkit.wire.http import ResponseInfo
 
 __all__ = ["Validated", "ValidatedStream", "validated"]
 
@@ -41,7 +38,7 @@ _MANY = 256  # delivered chunks that are kept until somebody looks at the comple
 _ENDS_TEXT = ("tool_approval", "tool_result", "done")
 
 
-class Validated(ChunkStream):
+class Validated(WrappedStream):
     """A stream of chunks whose text was judged by validators before it shows.
 
     ::
@@ -76,8 +73,7 @@ class Validated(ChunkStream):
 
     def __init__(self, stream: ChunkStream, validators: Iterable[Validator]) -> None:
         self._validators = tuple(each for each in validators_in(validators) if each.direction != "input")
-        self._inner = stream
-        self._may_call = stream._may_call
+        super().__init__(stream)
         self._violations: list[Violation] = []
         self._reception = _Reception(stream)
         self._judge = self._new_judge(0)
@@ -289,18 +285,6 @@ class Validated(ChunkStream):
 
     # -- several at once ---------------------------------------------------------------------------------
 
-    def next_check(self) -> float:
-        """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
-        return self._inner.next_check()
-
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
-        self._inner.listen(listener)
-
-    def unlisten(self, listener: Callable[[], object]) -> None:
-        """Stop calling ``listener``."""
-        self._inner.unlisten(listener)
-
     # -- ending ------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
@@ -334,15 +318,7 @@ class Validated(ChunkStream):
     def _closed_early(self) -> bool:
         return self._reception.closed_early
 
-    @property
-    def _subject(self) -> str:
-        return self._inner._subject
-
     # -- state -------------------------------------------------------------------------------------------
-
-    @property
-    def _output(self) -> TypedOutput | None:
-        return self._inner._output
 
     @property
     def violations(self) -> tuple[Violation, ...]:
@@ -371,11 +347,6 @@ class Validated(ChunkStream):
     def stats(self) -> Stats:
         """The figures of the stream inside: of all that arrived, also of what was withheld."""
         return self._inner.stats
-
-    @property
-    def response(self) -> ResponseInfo | None:
-        """Status, headers, request id and rate limits of the response; ``None`` before they have arrived."""
-        return self._inner.response
 
     @property
     def inherited(self) -> bool:

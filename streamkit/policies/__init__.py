@@ -1,0 +1,1 @@
+"""What decides how requests are sent: routes, limits, circuit breakers, caches, middleware."""
