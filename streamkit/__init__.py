@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.packs.opening import PackConversation, open_pack
+    from streamkit.policies.middleware import Middleware
     from streamkit.policies.route import Route
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
@@ -125,6 +126,7 @@ __all__ = [
     "MemoryStore",
     "Message",
     "MessageDict",
+    "Middleware",
     "MisuseError",
     "ModelInfo",
     "ModelList",
@@ -222,6 +224,7 @@ _MODULES = {
     "MemoryClaims": "tools.claims",
     "MemoryLog": "logs.memory_log",
     "MemoryStore": "conversation.stores.store",
+    "Middleware": "policies.middleware",
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "PackConversation": "packs.opening",

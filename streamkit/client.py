@@ -22,6 +22,7 @@ from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream, drain
+from streamkit.streaming.gates import Gate
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from streamkit.conversation.stores.store import Store
     from streamkit.conversation.window import Window
     from streamkit.models.catalog import Catalog
+    from streamkit.policies.middleware import Middleware
     from streamkit.policies.route import Route
     from streamkit.policies.routing import Routing
     from streamkit.tools.claims import Claims
@@ -129,6 +131,8 @@ class Client:
         buffer_bytes: the same in bytes of the events' text, from 1; the reader stops where either is reached. One
             chunk always fits, however large.
         observers: are called for each stream. With any, the price data of the extra ``prices`` are loaded at once.
+        policies: decide how requests are sent: ``RateLimit``, ``Breaker``, caches, and ``Middleware`` of your own. The
+            first one is the outermost. Those of the first two kinds are asked after all others.
 
     Raises:
         ConfigError: two providers have the same name, or a setting is impossible.
@@ -143,6 +147,7 @@ class Client:
         buffer: int = 256,
         buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
+        policies: Sequence[Gate | Middleware] = (),
     ) -> None:
         given = None if providers is None else listed(providers)
         del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
@@ -152,6 +157,7 @@ class Client:
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
         self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
         self._observers = tuple(observers)
+        self._gates, self._middleware = _sorted_policies(policies) if policies else ((), ())
         if self._observers:  # one may ask for a cost when a stream ends, which is no time to import the price data
             late_import("streamkit.models.prices").load()
         self._transport = Transport()
@@ -233,34 +239,19 @@ class Client:
         """
         self._check_open()
         _check_types(model, stop)
-        body, headers = options["extra_body"], options["extra_headers"]
-        if isinstance(body, WrongType):
-            raise ConfigError(f"extra_body is a dict, not {body}")
-        if isinstance(headers, WrongType):
-            raise ConfigError(f"extra_headers is a dict, not {headers}")
-        asked = [self.resolve(name) for name in _models_of(model)]
+        for name in ("extra_body", "extra_headers"):
+            if isinstance(options[name], WrongType):
+                raise ConfigError(f"{name} is a dict, not {options[name]}")
         output = _typed_output(given.get("response_format"))
         if output is not None:
             given = Unshown(given, response_format=output.response_format)
-        for provider, _ in asked:
-            check_parameters(provider, given)
         given = Unshown({key: value for key, value in given.items() if value is not None})
         if isinstance(given.get("tools"), Iterable) and not isinstance(given["tools"], (str, bytes, Mapping)):
             given["tools"] = list(given["tools"])
             if any(map(callable, given["tools"])):
                 given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
         listed = messages_of(messages)
-        timeout, retry = options["timeout"], options["retry"]
         buffer, buffer_bytes = options["buffer"], options["buffer_bytes"]
-        jobs = [
-            self._job(
-                provider,
-                ChatRequest(name, listed, given, body, headers),
-                self._timeout if timeout is _OF_THE_CLIENT else Timeout.of(timeout),
-                self._retry if retry is None else Retry.of(retry),
-            )
-            for provider, name in asked
-        ]
         start = partial(
             Stream,
             buffer=self._buffer if buffer is None else _checked_buffer("buffer", "chunks", buffer),
@@ -272,6 +263,29 @@ class Client:
             part_of=part_of,
             output=output,
         )
+        if not self._middleware:
+            return self._send(model, listed, given, options, start)
+        middleware = late_import("streamkit.policies.middleware")
+        asked = middleware.Request(
+            model, listed, given, lambda request: self._jobs(request.model, request.messages, request.params, options)
+        )
+        started: Stream = middleware.wrapped(
+            self._middleware,
+            lambda request: self._send(request.model, request.messages, request.params, options, start),
+        )(asked)
+        self._remember(started)
+        return started
+
+    def _send(
+        self,
+        model: Model,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        options: Mapping[str, Any],
+        start: Callable[[Sequence[Job]], Stream],
+    ) -> Stream:
+        """Start a stream, after all middleware."""
+        jobs = self._jobs(model, messages, params, options)
         if isinstance(model, str):
             started = start(jobs)
         else:
@@ -281,11 +295,35 @@ class Client:
         self._remember(started)
         return started
 
+    def _jobs(
+        self,
+        model: Model,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> list[Job]:
+        """Return a job for each model that the request may go to.
+
+        Raises:
+            ConfigError: the call is invalid for one of them.
+        """
+        asked = [self.resolve(name) for name in _models_of(model)]
+        for provider, _ in asked:
+            check_parameters(provider, params)
+        timeout, retry = options["timeout"], options["retry"]
+        given_timeout = self._timeout if timeout is _OF_THE_CLIENT else Timeout.of(timeout)
+        given_retry = self._retry if retry is None else Retry.of(retry)
+        body, headers = options["extra_body"], options["extra_headers"]
+        return [
+            self._job(provider, ChatRequest(name, messages, params, body, headers), given_timeout, given_retry)
+            for provider, name in asked
+        ]
+
     def _job(self, provider: Provider, chat: ChatRequest, timeout: Timeout, retry: Retry) -> Job:
         request = provider.request(chat)
         if not isinstance(request, HttpRequest):
             raise ConfigError(f"{class_of(provider)}.request() returned {type(request).__name__}, not an HttpRequest")
-        return Job(chat, request, provider, self._transport, timeout, retry)
+        return Job(chat, request, provider, self._transport, timeout, retry, self._gates)
 
     def complete(
         self,
@@ -658,6 +696,17 @@ def _check_types(model: object, stop: object) -> None:
             f"stop is a StopEvent or a threading.Event, not {type(stop).__name__}; "
             "texts that end the reply go in stop_sequences="
         )
+
+
+def _sorted_policies(policies: Sequence[Any]) -> tuple[tuple[Gate, ...], tuple[Middleware, ...]]:
+    kind = late_import("streamkit.policies.middleware").Middleware
+    for each in policies:
+        if not isinstance(each, (Gate, kind)):
+            raise ConfigError(
+                f"policies has RateLimit, Breaker, MemoryCache, Middleware and other policies, not {shown(each)}"
+            )
+    gates = tuple(each for each in policies if isinstance(each, Gate))
+    return gates, tuple(each for each in policies if isinstance(each, kind))
 
 
 def _models_of(model: Any) -> tuple[str, ...]:
