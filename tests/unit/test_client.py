@@ -110,7 +110,7 @@ class TestNames:
             ("", r"no provider is known for the model name ''"),
             ("openai/", r"'openai/' names no model; write it as openai/MODEL"),
             ("/gpt-4o", r"unknown provider ''"),
-            (None, r"model is a name such as 'openai/gpt-4o-mini', not NoneType"),
+            (None, r"model is a name such as 'openai/gpt-4o-mini', a list of names, or a Route, not NoneType"),
             (b"openai/gpt-4o", "not bytes"),
         ],
     )
