@@ -17,7 +17,7 @@ from streamkit.settings import seconds_of, shown
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.values.completion import changed
-from streamkit.web.client_sockets import on_leaving
+from streamkit.web.client_sockets import bound_writes, on_leaving
 from streamkit.web.formats import Format, format_of
 
 __all__ = ["Relay", "relay"]
@@ -44,6 +44,7 @@ class Relay:
         *,
         heartbeat: float,
         wait: float,
+        write_timeout: float | None,
         id: str,
         environ: Mapping[str, Any] | None,
         begin: Mapping[str, Any],
@@ -56,6 +57,8 @@ class Relay:
         self._format = format
         self._heartbeat = heartbeat
         self._wait = wait
+        self._write_timeout = write_timeout
+        self._environ = environ
         self._begin = begin
         self._usage = usage
         self._earlier = earlier
@@ -119,6 +122,7 @@ class Relay:
         """Answer a request as a WSGI application."""
         if self._unwatch is None:
             self._unwatch = on_leaving(environ, self._left)
+        self._environ = environ
         start_response(self.status, list(self.headers.items()))
         return self
 
@@ -155,6 +159,7 @@ class Relay:
         if self._whole is not None:
             yield self._whole
             return
+        unbound = self._bound_writes()
         try:
             for data in self._pieces():
                 if data:  # some servers take no bytes for the end
@@ -168,6 +173,12 @@ class Relay:
                 raise  # so that the server cuts the connection, and the client does not take half a reply for a whole
         finally:
             self.close()
+            unbound()
+
+    def _bound_writes(self) -> Callable[[], None]:
+        if self._environ is None or self._write_timeout is None:
+            return lambda: None
+        return bound_writes(self._environ, self._write_timeout)
 
     def _pieces(self) -> Iterator[bytes]:
         format = self._format
@@ -213,6 +224,7 @@ def relay(
     *,
     heartbeat: float = 15.0,
     wait: float = 5.0,
+    write_timeout: float | None = 30.0,
     id: str | None = None,
     environ: Mapping[str, Any] | None = None,
     usage: bool = True,
@@ -230,7 +242,7 @@ def relay(
 
     A chunk is sent as soon as it has arrived. While nothing arrives, a heartbeat keeps the connection open, also before
     the first chunk. When the client leaves, the model is cancelled: at once where the server hands its socket over, as
-    gunicorn and werkzeug do on Linux, otherwise when a write fails, so within two heartbeats. An error before the first
+    gunicorn and werkzeug do, otherwise when a write fails, so within two heartbeats. An error before the first
     chunk becomes the status of the response; a later one is sent in the words of the format, masked unless the format
     was made with ``show_errors=True``. Both are logged to the logger ``streamkit``.
 
@@ -240,6 +252,9 @@ def relay(
             ``EventSource``), or a ``Format`` made for this reply.
         heartbeat: seconds of silence before a heartbeat. Proxies close connections after 30 to 60 s of silence.
         wait: seconds to wait for the first chunk before the response begins without it.
+        write_timeout: seconds that one write to the client may take; then the server gives up, and the model is
+            cancelled. So a client that reads too slowly, or has vanished, holds neither for long. ``None`` for no
+            bound; there is none either where the server does not hand the client's socket over.
         id: of the message that the client makes of it; by default one of its own. A client that comes back gets the
             same message again by the same id.
         environ: of the request, so that the client is watched from now on.
@@ -254,8 +269,11 @@ def relay(
     if not isinstance(stream, ChunkStream):
         raise ConfigError(f"relay() takes a stream, as client.stream() returns it, not {shown(stream)}")
     beat, first = seconds_of(heartbeat, "relay(heartbeat=...)"), seconds_of(wait, "relay(wait=...)")
+    write = seconds_of(write_timeout, "relay(write_timeout=...)")
     if not beat or first is None:
         raise ConfigError("relay(heartbeat=...) is a number of seconds above 0, and wait=... one from 0")
+    if write == 0:
+        raise ConfigError("relay(write_timeout=...) is a number of seconds above 0, or None")
     made = format if isinstance(format, Format) else format_of(format)
     begin.setdefault("created", int(time.time()))
     return Relay(
@@ -263,6 +281,7 @@ def relay(
         made,
         heartbeat=beat,
         wait=first,
+        write_timeout=write,
         id=id or f"msg-{uuid.uuid4().hex}",
         environ=environ,
         begin=begin,
