@@ -67,8 +67,11 @@ def test_a_client_that_leaves(phase: str, answers: dict[str, Reply], upstream: S
     answers["leave"] = PHASES[phase](ready)
     with gunicorn(upstream, tmp_path) as server:
         held = Held(server.port, upstream)
-        with Browser(server.port, f"/stream/events?ask=leave&{SILENCE}"):
+        with Browser(server.port, f"/stream/events?ask=leave&{SILENCE}") as browser:
             assert ready.wait(SOON)
+            if phase == "in silence":  # all is read, and nothing more will be written
+                browser.head()
+                browser.read_until(b"One")
         asked = upstream.requests[-1]
         gone_after = time.monotonic()
         assert asked.gone.wait(SOON)

@@ -113,8 +113,11 @@ def test_a_client_that_leaves(
     answers["leave"] = PHASES[phase](ready)
     with gunicorn(upstream, tmp_path) as server, nginx(server.port, tmp_path / "nginx", site) as port:
         held = Held(server.port, upstream)
-        with Browser(port, "/stream/events?ask=leave&heartbeat=1000&wait=1000"):
+        with Browser(port, "/stream/events?ask=leave&heartbeat=1000&wait=1000") as browser:
             assert ready.wait(SOON)
+            if phase == "in silence":  # all is read, and nothing more will be written
+                browser.head()
+                browser.read_until(b"One")
         assert upstream.requests[-1].gone.wait(SOON)
         held.check()
 

@@ -152,8 +152,11 @@ def test_a_client_that_leaves(server: str, phase: str, tmp_path: Path) -> None:
     with Server(text_reply("First."), PHASES[phase](ready)) as upstream:
         with serving(server, "flask", upstream, tmp_path) as port:
             held = Held(port, upstream)
-            with Browser(port, "/stream/events?heartbeat=1000&wait=1000", Connection="close"):
+            with Browser(port, "/stream/events?heartbeat=1000&wait=1000", Connection="close") as browser:
                 assert ready.wait(SOON)
+                if phase == "in silence":  # all is read, and nothing more will be written
+                    browser.head()
+                    browser.read_until(b"One")
             assert upstream.requests[1].gone.wait(SOON)
             held.check()
 
