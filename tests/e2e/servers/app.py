@@ -14,7 +14,7 @@ import flask
 
 from streamkit import Client, Retry, Timeout, providers
 from streamkit.errors import RequestError
-from streamkit.web.flask import stream_response
+from streamkit.web.flask import chat_blueprint, stream_response
 from streamkit.web.formats import messages_in
 from streamkit.web.relay import relay
 
@@ -76,3 +76,6 @@ def bare(environ: Mapping[str, Any], start_response: Callable[..., object]) -> A
 def _left_bytes() -> Iterator[bytes]:
     with app.test_request_context():
         yield json.dumps(left()).encode()
+
+
+app.register_blueprint(chat_blueprint(client, model="openai/m", name="page"), url_prefix="/blueprint")
