@@ -77,10 +77,11 @@ class Gunicorn(Process):
         worker: str = "gthread",
         threads: int = 8,
         stop_after: int = 10,
+        address: str = "127.0.0.1",
         variables: Mapping[str, str] | None = None,
     ) -> None:
         pytest.importorskip("gunicorn", reason="needs gunicorn")
-        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        with socket.create_server((address, 0), backlog=1024) as listener:
             self.port: int = listener.getsockname()[1]
             number = listener.fileno()
             command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{number}", "--worker-class", worker]
@@ -194,8 +195,16 @@ def wait_until_listening(port: int, server: Process) -> None:
 class Browser:
     """One connection and one response, read as it arrives."""
 
-    def __init__(self, port: int, path: str = "/stream/events", body: bytes | None = None, **headers: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON)
+    def __init__(
+        self,
+        port: int,
+        path: str = "/stream/events",
+        body: bytes | None = None,
+        *,
+        host: str = "127.0.0.1",
+        **headers: str,
+    ) -> None:
+        self.connection = http.client.HTTPConnection(host, port, timeout=SOON)
         sent = {"Content-Type": "application/json", **headers} if body is not None else headers
         self.connection.request("GET" if body is None else "POST", path, body, sent)
 
@@ -232,9 +241,11 @@ class Browser:
         self.leave()
 
 
-def get(port: int, path: str = "/stream/events", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+def get(
+    port: int, path: str = "/stream/events", body: bytes | None = None, *, host: str = "127.0.0.1", **headers: str
+) -> tuple[int, bytes]:
     """Return the status and the body of a whole response."""
-    with Browser(port, path, body, **headers) as browser:
+    with Browser(port, path, body, host=host, **headers) as browser:
         return browser.head().status, browser.read()
 
 

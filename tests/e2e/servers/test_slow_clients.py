@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,10 +75,7 @@ def test_a_client_that_reads_a_byte_at_a_time(upstream: Server, tmp_path: Path) 
 
 
 def test_a_client_whose_window_is_full_in_silence(upstream: Server, tmp_path: Path) -> None:
-    """The kernel takes small writes for such a client, but not for long: `TCP_USER_TIMEOUT` ends the connection.
-
-    A client that has vanished without a word, as a closed laptop does, is found out in the same way.
-    """
+    """The kernel takes small writes for such a client, but not for long: `TCP_USER_TIMEOUT` ends the connection."""
     if not hasattr(socket, "TCP_USER_TIMEOUT"):
         pytest.skip("this system has no TCP_USER_TIMEOUT")
     with gunicorn(upstream, tmp_path, threads=2) as server:
@@ -99,3 +101,52 @@ def test_many_slow_clients(upstream: Server, tmp_path: Path) -> None:
                 client.close()
 
 
+
+
+VANISHING = """
+import socket, sys
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+client.sendall(b"GET /stream/events?ask=quiet&heartbeat=0.2&write_timeout=1 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+while b"One" not in client.recv(65536): pass
+print("read", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def other_machine() -> Iterator[tuple[str, str]]:
+    """A network namespace with a cable of its own, and the address that it can reach us by."""
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("a network namespace needs root and the command ip")
+    name, number = f"streamkit{os.getpid()}", os.getpid() % 250
+    ours, theirs = f"10.213.{number}.1", f"10.213.{number}.2"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        pytest.skip("this system makes no network namespace")
+    try:
+        for command in (
+            f"link add sk{number}a type veth peer name sk{number}b netns {name}",
+            f"addr add {ours}/30 dev sk{number}a",
+            f"link set sk{number}a up",
+            f"-n {name} addr add {theirs}/30 dev sk{number}b",
+            f"-n {name} link set sk{number}b up",
+        ):
+            subprocess.run(["ip", *command.split()], check=True, capture_output=True, timeout=SOON)
+        yield name, ours
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True, capture_output=True, timeout=SOON)
+
+
+def test_a_client_that_vanishes(tmp_path: Path) -> None:
+    """A machine that is gone without a word, as a closed laptop is, is found out within `write_timeout` and a
+    heartbeat, and not after the quarter of an hour for which the kernel would send again."""
+    with Server(text_reply("First."), Reply([chunk_event("One"), Wait(None)])) as model:
+        with other_machine() as (machine, address), gunicorn(model, tmp_path, address=address) as server:
+            command = ["ip", "netns", "exec", machine, sys.executable, "-c", VANISHING, address, str(server.port)]
+            get(server.port, "/stream/text", host=address)
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+                assert client.stdout is not None
+                assert b"read\n" == client.stdout.readline()
+                cut = f"ip -n {machine} link set sk{os.getpid() % 250}b down"
+                subprocess.run(cut.split(), check=True, capture_output=True, timeout=SOON)
+                assert model.requests[1].gone.wait(SOON)
+                client.kill()
