@@ -14,13 +14,18 @@ import streamkit
 from tests.e2e.test_cli import Terminal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py")}
-WITHOUT_PROGRAMS = ["coming_from/README.md", "recipes/README.md", "testing/README.md"]
+SETTINGS = ".conf.py"  # ends the name of a file that a server reads, and that is no program
+PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py") if not path.name.endswith(SETTINGS)}
+WITHOUT_PROGRAMS = ["coming_from/README.md", "deployment/README.md", "recipes/README.md", "testing/README.md"]
 SECONDS = 120  # for one example; none takes six on an idle machine
 TYPED = {  # what a program reads from standard input
     "dialogue.py": "Tell me about a fox\nAnd about an owl\n/retry\n/undo\nOne about the sea\n/history\n",
 }
-NEEDS = {"approval_in_store.py": "sqlalchemy"}  # modules of extras
+NEEDS = {
+    "approval_in_store.py": "sqlalchemy",
+    "django_app.py": "django",
+    "minimal_flask.py": "flask",
+}  # modules of extras
 
 LAST_WORDS = 'I only kept talking until you were here."'
 
@@ -197,14 +202,16 @@ def links_of(page: Path) -> list[str]:
 
 def test_every_example_is_tested_and_listed() -> None:
     """Each program has a test here, and its line in the README of its folder and in the index."""
-    assert set(EXAMPLES.rglob("*.py")) == set(PROGRAMS.values()), "a program belongs into the folder of a topic"
+    programs = {path for path in EXAMPLES.rglob("*.py") if not path.name.endswith(SETTINGS)}
+    assert programs == set(PROGRAMS.values()), "a program belongs into the folder of a topic"
     assert {name for name in PROGRAMS if f"test_{name.removesuffix('.py')}" not in globals()} == set()
     folders = sorted({path.parent for path in PROGRAMS.values()})
     for folder in folders:
-        assert sorted(links_of(folder / "README.md")) == sorted(path.name for path in folder.glob("*.py"))
-    programs = [path.relative_to(EXAMPLES).as_posix() for path in PROGRAMS.values()]
+        links = [link for link in links_of(folder / "README.md") if link.endswith(".py") and "/" not in link]
+        assert sorted(links) == sorted(path.name for path in folder.glob("*.py"))
+    names = [path.relative_to(EXAMPLES).as_posix() for path in PROGRAMS.values()]
     readmes = [f"{folder.name}/README.md" for folder in folders]
-    assert sorted(links_of(EXAMPLES / "README.md")) == sorted([*programs, *readmes, *WITHOUT_PROGRAMS])
+    assert sorted(links_of(EXAMPLES / "README.md")) == sorted([*names, *readmes, *WITHOUT_PROGRAMS])
 
 
 def test_usage_and_cost(tmp_path: Path) -> None:
@@ -395,6 +402,27 @@ def test_items(tmp_path: Path) -> None:
 def test_extracting(tmp_path: Path) -> None:
     """The model is told its mistakes once, and with one attempt the program is."""
     assert output_of("extracting.py", tmp_path) == shown_output("typed_output", "extracting.py")
+
+
+def test_minimal_flask(tmp_path: Path) -> None:
+    """The route streams what useChat reads, and says what is wrong with a request."""
+    output = output_of("minimal_flask.py", tmp_path)
+
+    assert output.startswith('data: {"type":"start","messageId":"')
+    assert output.endswith("\n\ndata: [DONE]\nmessages is no list\n")
+
+
+def test_django_app(tmp_path: Path) -> None:
+    """Django relays the text."""
+    assert output_of("django_app.py", tmp_path) == shown_output("web", "django_app.py")
+
+
+def test_bare_wsgi(tmp_path: Path) -> None:
+    """Each event has its number, and the last one says how the reply ended."""
+    output = output_of("bare_wsgi.py", tmp_path)
+
+    assert output.startswith('200 text/event-stream\nid: 1\ndata: {"content":"A"}\n\nid: 2\n')
+    assert "event: done\n" in output
 
 
 def shown_output(folder: str, name: str) -> str:

@@ -27,7 +27,8 @@ from streamkit.testing import (
     text_reply,
     tool_call_reply,
 )
-from streamkit.web.client_sockets import on_leaving
+from streamkit.web import client_sockets
+from streamkit.web.client_sockets import bound_writes, on_leaving
 from streamkit.web.formats import EventsFormat
 from streamkit.web.relay import relay
 from tests.unit.support import SOON, Task
@@ -204,7 +205,14 @@ def test_what_cannot_be_relayed() -> None:
             with pytest.raises(ConfigError, match="takes a stream"):
                 relay(wrong)  # type: ignore[arg-type]
         with client.stream("openai/m", "Hi") as stream:
-            for options in ({"format": "html"}, {"heartbeat": 0}, {"heartbeat": None}, {"wait": None}, {"wait": "x"}):
+            for options in (
+                {"format": "html"},
+                {"heartbeat": 0},
+                {"heartbeat": None},
+                {"wait": None},
+                {"wait": "x"},
+                {"write_timeout": 0},
+            ):
                 with pytest.raises(ConfigError):
                     relay(stream, **options)  # type: ignore[arg-type]
 
@@ -295,6 +303,69 @@ def test_many_clients_are_watched_by_one_thread() -> None:
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+@pytest.fixture
+def without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what gevent takes away, and what only Linux has."""
+    monkeypatch.delattr("select.epoll", raising=False)
+    monkeypatch.setattr(client_sockets, "_watch", None)
+
+
+def test_clients_are_watched_without_epoll(without_epoll: None) -> None:
+    """Each socket is looked at; bytes of a next request are no leaving, nor is a watch that has ended told of one."""
+    pairs = [socket.socketpair() for _ in range(4)]
+    left = [threading.Event() for _ in pairs]
+    removes = [on_leaving({"gunicorn.socket": pair[0]}, event.set) for pair, event in zip(pairs, left, strict=True)]
+    watching = [thread for thread in threading.enumerate() if thread.name == "streamkit-clients"]
+    assert 1 == len(watching)
+    for remove in removes:
+        assert remove is not None
+    pairs[0][1].sendall(b"GET /next")
+    removes[1]()  # type: ignore[misc]
+    pairs[1][1].close()
+    pairs[2][1].close()
+    assert left[2].wait(SOON)
+    pairs[3][0].sendall(b"unread")
+    pairs[3][1].close()  # with bytes that were not read, which resets the connection
+    assert left[3].wait(SOON)
+    assert b"GET /next" == pairs[0][0].recv(100)
+    assert [False, False, True, True] == [event.is_set() for event in left]
+    removes[0]()  # type: ignore[misc]
+    watching[0].join(SOON)
+    assert not watching[0].is_alive()
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_a_write_is_bounded() -> None:
+    """A write to a client that reads nothing ends with an error, and afterwards the socket is as it was."""
+    ends = socket.socketpair()
+    undo = bound_writes({"werkzeug.socket": ends[0]}, 0.05)
+    with pytest.raises(TimeoutError):
+        ends[0].sendall(b"x" * 10_000_000)
+    undo()
+    assert ends[0].gettimeout() is None
+    for end in ends:
+        end.close()
+    for environ in ({}, {"gunicorn.socket": object()}, {"gunicorn.socket": ends[0]}):
+        bound_writes(environ, 1.0)()
+
+
+def test_writes_are_bounded_while_a_reply_is_sent() -> None:
+    """The bound holds from the first piece to the last, and not at all where there is none to be."""
+    with Server(text_reply("Hello there.")) as server, client_of(server) as client:
+        for bound in (7.0, None):
+            ends = socket.socketpair()
+            relayed = relay(client.stream("openai/m", "Hi"), environ={"gunicorn.socket": ends[0]}, write_timeout=bound)
+            assert relayed.status_code == 200
+            next(relayed)
+            assert bound == ends[0].gettimeout()
+            list(relayed)
+            assert ends[0].gettimeout() is None
+            for end in ends:
+                end.close()
 
 
 def test_environments_without_a_socket() -> None:

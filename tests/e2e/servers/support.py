@@ -158,7 +158,8 @@ def nginx(port: int, folder: Path, site: str = PLAIN_SITE, before: str = "") -> 
     folder.mkdir(exist_ok=True)
     ours = free_port()
     text = site.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("listen 80", f"listen 127.0.0.1:{ours}")
-    assert text.count(str(port)) and text.count(str(ours))
+    assert f":{port}" in text
+    assert f":{ours}" in text
     (folder / "site.conf").write_text(text)
     (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, before=before))
     server = Process([command, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"], folder / "nginx.log")
@@ -167,6 +168,37 @@ def nginx(port: int, folder: Path, site: str = PLAIN_SITE, before: str = "") -> 
         yield ours
     except BaseException:
         print(server.text()[-4000:], (folder / "error.log").read_text()[-4000:])
+        raise
+    finally:
+        server.stop()
+
+
+@contextmanager
+def haproxy(port: int, folder: Path, without: str = "-") -> Iterator[int]:
+    """Run HAProxy with the configuration of the examples in front of a server, and return the port that it listens on.
+
+    Args:
+        port: of the server behind it.
+        folder: for its files.
+        without: lines with these words are left out.
+    """
+    command = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
+    if command is None:
+        pytest.skip("HAProxy is not installed: apt-get install haproxy")
+    folder.mkdir(exist_ok=True)
+    ours = free_port()
+    text = (DEPLOYMENT / "haproxy.cfg").read_text()
+    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("bind :80", f"bind 127.0.0.1:{ours}")
+    assert f":{port}" in text
+    assert f":{ours}" in text
+    kept = [line for line in text.splitlines(keepends=True) if without not in line]
+    (folder / "haproxy.cfg").write_text("".join(kept))
+    server = Process([command, "-db", "-f", f"{folder}/haproxy.cfg"], folder / "haproxy.log")
+    try:
+        wait_until_listening(ours, server)
+        yield ours
+    except BaseException:
+        print(server.text()[-4000:])
         raise
     finally:
         server.stop()
@@ -294,5 +326,3 @@ def raw_connection(port: int, receive_buffer: int = 0) -> socket.socket:
     client.settimeout(SOON)
     client.connect(("127.0.0.1", port))
     return client
-
-

@@ -139,7 +139,8 @@ def send_large(port: int, path: str, framing: str) -> int | None:
 def slow_bodies(stack: ExitStack, port: int, path: str, count: int) -> list[socket.socket]:
     """Begin requests whose bodies come a byte at a time."""
     clients = [stack.enter_context(raw_connection(port)) for _ in range(count)]
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head += "Content-Length: 1000\r\n\r\n"
     for client in clients:
         client.sendall(head.encode() + b"{")
     return clients

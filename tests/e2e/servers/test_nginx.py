@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,16 @@ def test_heartbeats_get_through(answers: dict[str, Reply], upstream: Server, sit
                 browser.read_until(b": hb\n")
 
 
+def test_a_proxy_ends_a_silent_connection(answers: dict[str, Reply], upstream: Server, tmp_path: Path) -> None:
+    """A proxy's limit for silence, here of a second, ends a reply without heartbeats, and none with them."""
+    answers["think"] = Reply(before_head=[Wait(3)]).then(chunk_event("Thought."), END)
+    site = SITES["ours"].replace("proxy_read_timeout 60s", "proxy_read_timeout 1s")
+    with gunicorn(upstream, tmp_path) as server, nginx(server.port, tmp_path / "nginx", site) as port:
+        assert 504 == get(port, "/stream/events?ask=think&heartbeat=1000&wait=1000")[0]
+        status, body = get(port, "/stream/events?ask=think&heartbeat=0.2&wait=0")
+        assert (200, True) == (status, b"event: done" in body)
+
+
 PHASES: dict[str, Callable[[threading.Event], Reply]] = {
     "before the head": lambda ready: Reply(before_head=[Mark(ready), Wait(None)]),
     "in silence": lambda ready: Reply([chunk_event("One"), Mark(ready), Wait(None)]),
@@ -123,13 +135,16 @@ def test_a_client_that_leaves(
 
 
 def test_errors(answers: dict[str, Reply], upstream: Server, site: str, tmp_path: Path) -> None:
-    """A refusal keeps its status and its text; a torn reply does not look whole."""
-    import http.client
+    """A refusal keeps its status and its text; a torn reply does not look whole.
 
+    In plain text that takes `proxy_http_version 1.1`: in HTTP/1.0 the end of the connection is the end of the reply.
+    """
     answers["refuse"], answers["torn"] = error_reply(429), Reply([chunk_event("Half of"), Cut()])
     with gunicorn(upstream, tmp_path) as server, nginx(server.port, tmp_path / "nginx", site) as port:
         assert (429, b"An error occurred.") == get(port, "/stream/ui?ask=refuse")
         assert b'"errorText":"An error occurred."' in get(port, "/stream/ui?ask=torn")[1]
+        if "proxy_http_version 1.1" not in site:
+            return
         with Browser(port, "/stream/text?ask=torn") as browser:
             browser.head()
             with pytest.raises((http.client.IncompleteRead, ConnectionError)):
@@ -149,8 +164,6 @@ def test_a_client_that_reads_nothing(upstream: Server, answers: dict[str, Reply]
 
 def test_two_hundred_browsers(upstream: Server, answers: dict[str, Reply], tmp_path: Path) -> None:
     """Two hundred browsers at once get their whole replies through nginx."""
-    from concurrent.futures import ThreadPoolExecutor
-
     count = 200
     all_here, everybody = threading.Event(), threading.Barrier(count, action=lambda: all_here.set(), timeout=SOON)
     for number in range(count):
@@ -175,7 +188,11 @@ def test_compression_does_not_hold_back(answers: dict[str, Reply], upstream: Ser
     go_on = [threading.Event() for _ in range(3)]
     steps = [step for event in go_on for step in (chunk_event("word "), WaitFor(event, SOON))]
     answers["zip"] = Reply([*steps, END])
-    site = SITES["ours"].replace("gzip_types ", "gzip_types text/event-stream ").replace("gzip on;", "gzip on; gzip_min_length 0;")
+    site = (
+        SITES["ours"]
+        .replace("gzip_types ", "gzip_types text/event-stream ")
+        .replace("gzip on;", "gzip on; gzip_min_length 0;")
+    )
     with gunicorn(upstream, tmp_path) as server, nginx(server.port, tmp_path / "nginx", site) as port:
         with Browser(port, "/stream/events?ask=zip", **{"Accept-Encoding": "gzip"}) as browser:
             assert "gzip" == browser.head().headers["Content-Encoding"]
@@ -186,5 +203,3 @@ def test_compression_does_not_hold_back(answers: dict[str, Reply], upstream: Ser
                     text += unpacker.decompress(browser.response.read1(65536))
                 event.set()
             assert b"event: done" in unpacker.decompress(browser.read())
-
-

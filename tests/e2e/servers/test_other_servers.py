@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,19 @@ from typing import Any
 
 import pytest
 
-from streamkit.testing import DONE, Mark, Repeat, Reply, Request, Server, Wait, WaitFor, chunk_event, error_reply
-from streamkit.testing import text_reply
+from streamkit.testing import (
+    DONE,
+    Mark,
+    Repeat,
+    Reply,
+    Request,
+    Server,
+    Wait,
+    WaitFor,
+    chunk_event,
+    error_reply,
+    text_reply,
+)
 from tests.e2e.servers.support import (
     SOON,
     Browser,
@@ -219,3 +231,32 @@ def rest_of(browser: Browser) -> bytes:
     return b"".join(data)
 
 
+@pytest.mark.parametrize("header", [{}, {"Content-Encoding": "identity"}], ids=["without the header", "with it"])
+def test_django_compression_holds_back(header: dict[str, str]) -> None:
+    """Django's GZipMiddleware keeps chunks until it has a block; a response that says `identity` it leaves alone."""
+    pytest.importorskip("django", reason="needs django")
+    from django.conf import settings
+    from django.http import StreamingHttpResponse
+    from django.middleware.gzip import GZipMiddleware
+    from django.test import RequestFactory
+
+    from streamkit.web.relay import relay
+    from tests.unit.test_relay import client_of
+
+    if not settings.configured:
+        settings.configure()
+    pause = threading.Event()
+    reply = Reply([chunk_event("One"), WaitFor(pause, SOON), END])
+    with Server(reply) as upstream, client_of(upstream) as client:
+        relayed = relay(client.stream("openai/m", "Hi"), "events")
+        answer = lambda request: StreamingHttpResponse(relayed, headers={**relayed.headers, **header})  # noqa: E731
+        response = GZipMiddleware(answer)(RequestFactory().get("/", headers={"accept-encoding": "gzip"}))
+        pieces, unpacker = iter(response.streaming_content), zlib.decompressobj(16 + zlib.MAX_WBITS)
+        if header:
+            assert b"One" in next(pieces)
+            pause.set()
+        else:
+            assert not unpacker.decompress(next(pieces)), "the chunk is compressed by itself now"
+            pause.set()  # without it the next piece would never come
+            assert b"event: done" in unpacker.decompress(next(pieces))
+        response.close()

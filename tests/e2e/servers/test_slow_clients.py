@@ -101,8 +101,6 @@ def test_many_slow_clients(upstream: Server, tmp_path: Path) -> None:
                 client.close()
 
 
-
-
 VANISHING = """
 import socket, sys
 client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
