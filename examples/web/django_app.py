@@ -4,8 +4,8 @@ import json
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.test import Client as Browser
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import RequestFactory
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -19,11 +19,11 @@ settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, LOGGING_CONFIG=No
 client = Client()
 
 
-def chat(request: HttpRequest) -> HttpResponseBase:
+def chat(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     try:
         messages = messages_in(request.body)
     except RequestError as error:
-        return HttpResponse(str(error), status=error.status, content_type="text/plain")
+        return HttpResponse(str(error).encode(), status=error.status, content_type="text/plain")
     stream = client.stream("demo/storyteller", messages, max_tokens=3)
     relayed = relay(stream, "text", environ=request.META)  # META has the client's socket, to notice that it leaves
     return StreamingHttpResponse(relayed, status=relayed.status_code, headers=relayed.headers)
@@ -35,6 +35,6 @@ app = get_wsgi_application()
 if __name__ == "__main__":  # ask once
     question = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "Tell me a story"}]}
     body = json.dumps({"id": "c1", "messages": [question]})
-    response = Browser().post("/api/chat", body, content_type="application/json")
+    response = chat(RequestFactory().post("/api/chat", body, content_type="application/json"))
     print(response.status_code, response.headers["Content-Type"])
     print(b"".join(response).decode())
