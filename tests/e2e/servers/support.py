@@ -21,7 +21,7 @@ import pytest
 import streamkit
 from streamkit.testing import Server
 
-SOON = 20.0  # seconds; the longest that any test waits for what takes milliseconds, on a machine however busy
+SOON = 60.0  # seconds; the longest that any test waits for what takes milliseconds, on a machine however busy
 SLACK = 4  # descriptors; of connections of this test that the server closes a moment later, and of first uses
 ROOT = Path(__file__).parents[3]
 DEPLOYMENT = ROOT / "examples" / "deployment"
@@ -75,7 +75,7 @@ class Gunicorn(Process):
         *options: str,
         app: str = "tests.e2e.servers.app:app",
         worker: str = "gthread",
-        threads: int = 8,
+        threads: int | None = 8,  # None: as a file of settings says
         stop_after: int = 10,
         address: str = "127.0.0.1",
         variables: Mapping[str, str] | None = None,
@@ -84,9 +84,11 @@ class Gunicorn(Process):
         with socket.create_server((address, 0), backlog=1024) as listener:
             self.port: int = listener.getsockname()[1]
             number = listener.fileno()
-            command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{number}", "--worker-class", worker]
-            command += ["--threads", str(threads)] if worker == "gthread" else []
-            command += ["--graceful-timeout", str(stop_after), "--no-control-socket", *options, app]
+            command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{number}", "--no-control-socket"]
+            if threads is not None:
+                command += ["--worker-class", worker, "--graceful-timeout", str(stop_after)]
+                command += ["--threads", str(threads)] if worker == "gthread" else []
+            command += [*options, app]
             url = upstream if isinstance(upstream, str) else upstream.url
             super().__init__(
                 command,

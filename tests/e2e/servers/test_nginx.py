@@ -100,10 +100,11 @@ def test_heartbeats_get_through(answers: dict[str, Reply], upstream: Server, sit
 
 
 def test_a_proxy_ends_a_silent_connection(answers: dict[str, Reply], upstream: Server, tmp_path: Path) -> None:
-    """A proxy's limit for silence, here of a second, ends a reply without heartbeats, and none with them."""
-    answers["think"] = Reply(before_head=[Wait(3)]).then(chunk_event("Thought."), END)
-    site = SITES["ours"].replace("proxy_read_timeout 60s", "proxy_read_timeout 1s")
+    """A proxy's limit for silence, here of three seconds, ends a reply without heartbeats, and none with them."""
+    answers["think"] = Reply(before_head=[Wait(8)]).then(chunk_event("Thought."), END)
+    site = SITES["ours"].replace("proxy_read_timeout 60s", "proxy_read_timeout 3s")
     with gunicorn(upstream, tmp_path) as server, nginx(server.port, tmp_path / "nginx", site) as port:
+        get(server.port, "/stream/text?ask=first")
         assert 504 == get(port, "/stream/events?ask=think&heartbeat=1000&wait=1000")[0]
         status, body = get(port, "/stream/events?ask=think&heartbeat=0.2&wait=0")
         assert (200, True) == (status, b"event: done" in body)

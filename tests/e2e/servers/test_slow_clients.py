@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from streamkit.testing import Repeat, Reply, Request, Server, Wait, chunk_event, text_reply
+from streamkit.testing import DONE, Repeat, Reply, Request, Server, Wait, chunk_event, text_reply
 from tests.e2e.servers.support import SOON, Held, get, gunicorn, left, raw_connection
 
 pytest.importorskip("flask", reason="needs flask")
@@ -31,6 +32,7 @@ def upstream() -> Iterator[Server]:
         question = request.json()["messages"][-1]["content"]
         return {
             "flood": Reply([Repeat(PIECE)]),
+            "long": Reply([Repeat(PIECE, 1000), chunk_event(finish_reason="stop") + DONE]),
             "burst": Reply([Repeat(PIECE, 1000), Wait(None)]),
         }.get(question, text_reply("Hello there."))
 
@@ -84,6 +86,26 @@ def test_a_client_whose_window_is_full_in_silence(upstream: Server, tmp_path: Pa
             asked = upstream.wait_for_requests(2)[1]
             assert asked.gone.wait(SOON)
             held.check()
+
+
+@pytest.mark.slow
+def test_the_chat(upstream: Server, tmp_path: Path) -> None:
+    """The chat's reply comes to its end without such a client, whose thread is free after the default of 30 s."""
+    body = json.dumps(
+        {"id": "c1", "messages": [{"id": "u", "role": "user", "parts": [{"type": "text", "text": "long"}]}]}
+    )
+    with gunicorn(upstream, tmp_path, threads=2) as server:
+        held = Held(server.port, upstream)
+        with raw_connection(server.port, receive_buffer=4096) as client:
+            head = f"Host: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            client.sendall(f"POST /blueprint/api/chat HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+            upstream.wait_for_requests(2)
+            held.check()
+            _, whole = get(server.port, "/blueprint/api/chat/c1", Connection="close")
+            assert ("ready", True) == (json.loads(whole)["status"], b"x" * 10_000_000 in whole)
+        log = server.text()
+        assert "Socket error processing request" in log
+        assert "TimeoutError" in log
 
 
 def test_many_slow_clients(upstream: Server, tmp_path: Path) -> None:
