@@ -4,7 +4,8 @@ python tests/benchmarks/relay.py [--rounds 7] [--chunks 500] [--browsers 10]
 
 `delay` is the time from the moment at which the model sends a chunk until a browser has it, through gunicorn with one
 gthread worker; the model sends one each 4 ms. `processor` is the time of the worker process by the chunk, while several
-browsers are served. The routes take turns, so that all meet the same machine; each figure is the median of the rounds.
+browsers are served. The relay and the route by hand are asked at the same time, so that they meet the same machine;
+each figure is the median of the rounds', as a busy machine stalls at times.
 pydantic-ai runs under uvicorn; where they are not installed, they are left out:
 pip install "pydantic-ai-slim[openai,ag-ui]" uvicorn starlette.
 """
@@ -21,8 +22,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,8 +41,8 @@ class Served:
 
     def __init__(self, name: str, port: int, path: str, worker: int) -> None:
         self.name, self.port, self.path, self.worker = name, port, path, worker
-        self.p50s: list[float] = []  # of each round, as is the next
-        self.p99s: list[float] = []
+        self.p50: list[float] = []  # of each round, as are the next two
+        self.p99: list[float] = []
         self.processor: list[float] = []
 
     def browse(self) -> list[float]:
@@ -60,19 +62,27 @@ class Served:
                 rest = rest[end:] if late and STAMP.search(rest) else rest[-200:]
         return late
 
-    def measure(self, chunks: int, browsers: int) -> None:
-        """Take a round of each figure."""
+    def measure_delay(self, chunks: int) -> None:
+        """Take a round of the delay."""
         found = self.browse()
         assert len(found) == chunks, f"{self.name}: {len(found)} of {chunks} chunks were read"
-        self.p50s.append(statistics.median(found))
-        self.p99s.append(sorted(found)[int(len(found) * 0.99)])
+        self.p50.append(statistics.median(found))
+        self.p99.append(sorted(found)[int(len(found) * 0.99)])
+
+    def measure_processor(self, chunks: int, browsers: int) -> None:
+        """Take a round of the processor time."""
         before = processor_ms(self.worker)
-        threads = [threading.Thread(target=self.browse) for _ in range(browsers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once([self.browse] * browsers)
         self.processor.append((processor_ms(self.worker) - before) * 1000 / (chunks * browsers))
+
+
+def at_once(calls: Sequence[Callable[[], object]]) -> None:
+    """Make calls in threads, and wait for all."""
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def processor_ms(pid: int) -> float:
@@ -142,18 +152,23 @@ def main() -> None:
         found = servers(stack, address, options.browsers)
         for server in found:
             server.browse()  # imports and first uses
-        for _ in range(options.rounds):
-            for server in found:
-                server.measure(options.chunks, options.browsers)
-        middle = statistics.median
         relay, hand = found[0], found[1]
+        for _ in range(options.rounds):
+            # Both at once, so that they meet the same machine.
+            at_once([partial(server.measure_delay, options.chunks) for server in (relay, hand)])
+            for server in found[2:]:
+                server.measure_delay(options.chunks)
+            for server in found:
+                server.measure_processor(options.chunks, options.browsers)
+        middle = statistics.median
         for server in found:
             cost = middle(server.processor)
             print(
-                f"{server.name:12} delay p50 {middle(server.p50s):6.3f} ms, p99 {middle(server.p99s):6.3f} ms; "
+                f"{server.name:12} delay p50 {middle(server.p50):6.3f} ms, p99 {middle(server.p99):6.3f} ms; "
                 f"processor {cost:6.1f} µs a chunk, {cost / middle(hand.processor):4.2f} times by hand"
             )
-        added = middle(relay.p50s) - middle(hand.p50s), middle(relay.p99s) - middle(hand.p99s)
+        pairs = (relay.p50, hand.p50), (relay.p99, hand.p99)
+        added = [middle([ours - theirs for ours, theirs in zip(*pair, strict=True)]) for pair in pairs]
         print(f"the relay adds {added[0]:+.3f} ms at p50 and {added[1]:+.3f} ms at p99 to a chunk, beside by hand")
         for server in found[2:]:
             ratio = middle(relay.processor) / middle(server.processor)
