@@ -20,10 +20,12 @@ from streamkit.errors import (
     BadRequestError,
     BrokenStreamError,
     ChannelClosed,
+    CircuitOpenError,
     ConfigError,
     ConflictError,
     ConnectError,
     InvalidOutputError,
+    LocalLimitError,
     LogConflictError,
     LogError,
     MisuseError,
@@ -84,7 +86,9 @@ if TYPE_CHECKING:
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.packs.opening import PackConversation, open_pack
+    from streamkit.policies.breaker import Breaker
     from streamkit.policies.middleware import Middleware
+    from streamkit.policies.rate_limit import RateLimit
     from streamkit.policies.route import Route
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
@@ -101,11 +105,13 @@ __all__ = [
     "Approved",
     "AuthenticationError",
     "BadRequestError",
+    "Breaker",
     "BrokenStreamError",
     "ChannelClosed",
     "Choice",
     "Chunk",
     "ChunkStream",
+    "CircuitOpenError",
     "Claims",
     "Client",
     "Completion",
@@ -118,6 +124,7 @@ __all__ = [
     "FollowedStream",
     "ImagePart",
     "InvalidOutputError",
+    "LocalLimitError",
     "Log",
     "LogConflictError",
     "LogError",
@@ -138,6 +145,7 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
     "RecvTimeout",
     "RedisLog",
@@ -216,6 +224,7 @@ _HINTS = {
 _MODULES = {
     "Answered": "tools.decisions",
     "Approved": "tools.decisions",
+    "Breaker": "policies.breaker",
     "Claims": "tools.claims",
     "Conversation": "conversation.conversation",
     "FileClaims": "tools.claims",
@@ -228,6 +237,7 @@ _MODULES = {
     "ModelInfo": "providers.reply.model_lists",
     "ModelList": "models.catalog",
     "PackConversation": "packs.opening",
+    "RateLimit": "policies.rate_limit",
     "RedisLog": "logs.redis_log",
     "Rejected": "tools.decisions",
     "Route": "policies.route",

@@ -19,6 +19,8 @@
     |  |- ToolError                a tool's function failed, or the decision on a call; .call
     |  |- RunLimitError            a run with tools reached one of its limits; .limit
     |  |- ValidationError          a text broke the rule of a validator; .validator .reason
+    |  |- CircuitOpenError         a Breaker turned the request away, as the service has failed; .provider .retry_after
+    |  |- LocalLimitError          a RateLimit turned the request away; .limit .retry_after
     |  |- LogError                 the log of a reply cannot be read or written, or does not have what was asked for
     |  |  '- WriterLostError       the process that wrote the log has died; what it wrote was delivered
     |  '- APIError                 .status .code .type .request_id .retry_after .body .in_stream
@@ -60,10 +62,12 @@ __all__ = [
     "BadRequestError",
     "BrokenStreamError",
     "ChannelClosed",
+    "CircuitOpenError",
     "ConfigError",
     "ConflictError",
     "ConnectError",
     "InvalidOutputError",
+    "LocalLimitError",
     "LogConflictError",
     "LogError",
     "MisuseError",
@@ -349,6 +353,52 @@ class ValidationError(StreamError):
         super().__init__(message, partial=partial, retryable=retryable)
         self.validator = validator
         self.reason = reason
+
+
+class CircuitOpenError(StreamError):
+    """A ``Breaker`` turned the request away before it was sent, as the provider has failed too often.
+
+    Args:
+        provider: its name.
+        retry_after: seconds after which a request is let through again.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str = "",
+        retry_after: float | None = None,
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.provider = provider
+        self.retry_after = retry_after
+
+
+class LocalLimitError(StreamError):
+    """A ``RateLimit`` turned the request away before it was sent; the provider's own refusal is a ``RateLimitError``.
+
+    Args:
+        limit: the limit that is reached: ``requests``, ``tokens``, ``streams``, or ``provider`` where it is the
+            provider that asked to wait.
+        retry_after: seconds after which there is room; ``None`` if that is unknown, as it is for ``streams``, or if
+            the request can never fit.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str = "",
+        retry_after: float | None = None,
+        partial: Completion | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message, partial=partial, retryable=retryable)
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class LogError(StreamError):

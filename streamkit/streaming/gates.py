@@ -13,7 +13,7 @@ import attrs
 
 from streamkit.concurrency.waiting import Waiter
 from streamkit.errors import StreamError
-from streamkit.providers.call import ChatRequest
+from streamkit.providers.call import ChatRequest, choices_of
 from streamkit.streaming.shared_state import StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
 from streamkit.values.chunks import Usage
@@ -22,9 +22,9 @@ from streamkit.wire.http import ResponseInfo
 __all__ = ["Call", "Gate", "Passing", "Result", "Wait"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Call:
-    """A request at a gate.
+    """A request at a gate. Each try of a stream is a call of its own, and equal to no other.
 
     Attributes:
         provider: its name.
@@ -39,6 +39,11 @@ class Call:
     def model(self) -> str:
         """The model, without the provider's segment."""
         return self.chat.model
+
+    @property
+    def choices(self) -> int:
+        """How many replies it asks for."""
+        return choices_of(self.chat)
 
     @property
     def account(self) -> str:
@@ -122,6 +127,9 @@ class Gate(ABC):
             StreamError: the request is turned away; the next route is tried, if there is one.
         """
 
+    def sending(self, call: Call) -> None:  # noqa: B027 - most gates need not know it
+        """Take in that all gates let the request pass, and that it goes out now; it must not raise."""
+
     @abstractmethod
     def left(self, call: Call, result: Result) -> None:
         """Take in what came of it; called once after each ``enter``, also after one that raised.
@@ -152,11 +160,13 @@ class Passing:
             for gate in self._gates:
                 self._entered.append(gate)
                 gate.enter(self._call, wait)
+            self._state.response = None  # that of an earlier try
+            self._sent_at = time.monotonic()
+            for gate in self._gates:
+                gate.sending(self._call)
         except BaseException as error:
             self._leave(error)
             raise
-        self._state.response = None  # that of an earlier try
-        self._sent_at = time.monotonic()
         return self
 
     def __exit__(
@@ -180,5 +190,11 @@ class Passing:
             first,
             state.response if sent_at is not None else None,
         )
-        for gate in self._entered:
-            gate.left(self._call, result)
+        failed: Exception | None = None
+        for gate in reversed(self._entered):
+            try:
+                gate.left(self._call, result)
+            except Exception as error:  # one of the user's: the others have to know all the same
+                failed = error
+        if failed is not None:
+            raise failed
