@@ -102,7 +102,9 @@ local function leaves()  -- the next one to leave the window: its time and its t
     local more = redis.call('ZRANGE', sent, read, read + 99, 'WITHSCORES')
     read = read + #more / 2
     leaving, next_one = {}, 1
-    for i = 1, #more, 2 do leaving[#leaving + 1] = {number(more[i + 1]), tokens_of(more[i])} end
+    for i = 1, #more, 2 do  -- one that has not noticed yet will do so at about this moment
+      leaving[#leaving + 1] = {math.min(number(more[i + 1]), now), tokens_of(more[i])}
+    end
     if #leaving == 0 then leaving, later = later, {} end
   end
   next_one = next_one + 1
