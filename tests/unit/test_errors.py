@@ -68,6 +68,8 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (ProtocolError, {"excerpt": "<html>"}),
         (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),
         (RunLimitError, {"limit": "rounds"}),
+        (errors.CircuitOpenError, {"provider": "openai", "retry_after": 12.5}),
+        (errors.LocalLimitError, {"limit": "requests", "retry_after": 12.5}),
         (ValidationError, {"validator": "max_length", "reason": "it is longer than 5 characters"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
