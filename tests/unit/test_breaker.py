@@ -17,6 +17,7 @@ from streamkit import (
     Breaker,
     BrokenStreamError,
     CircuitOpenError,
+    Client,
     ConfigError,
     ConnectError,
     OverloadedError,
@@ -28,8 +29,9 @@ from streamkit import (
     StreamTimeout,
     Timeout,
     TruncatedStreamError,
+    providers,
 )
-from streamkit.streaming.gates import Call, Gate, Result, Wait
+from streamkit.streaming.gates import Call, Result
 from streamkit.testing import Reset, Server, WaitFor, error_reply, text_reply
 from tests.unit.gate_support import NoWait, call_of, job_of, stream_of
 from tests.unit.support import SOON
@@ -328,23 +330,22 @@ def test_real_streams_move_it() -> None:
 
 
 def test_routes_pass_an_open_one_over() -> None:
-    """With several routes the next one is asked, and the stream's stats say why."""
-    clock = Clock()
-
-    class Second(Gate):
-        def enter(self, call: Call, wait: Wait) -> None:
-            pass
-
-        def left(self, call: Call, result: Result) -> None:
-            pass
-
-    breaker = opened(clock)
-    with Server(text_reply("from the second")) as first, Server(text_reply("from the second")) as second:
-        with stream_of(job_of(first, [breaker]), job_of(second, [Second()])) as stream:
-            assert stream.collect().text == "from the second"
-        assert len(first.requests) == 0
-        assert "not sent, as openai has failed too often" in stream.stats.routes[0].why
-        assert stream.stats.routes[0].attempts == 0
+    """A client with several models asks the next one while a circuit is open, and the stream's stats say why."""
+    breaker = Breaker(2, pause=3600)
+    with Server(*[error_reply(500)] * 2) as first, Server(*[text_reply("from the second")] * 4) as second:
+        known = [
+            providers.OpenAI(api_key="sk-SECRET", base_url=first.url),
+            providers.OpenAICompatible("other", second.url, "sk-OTHER"),
+        ]
+        with Client(known, policies=[breaker], retry=1) as client:
+            streams = []
+            for _ in range(4):
+                streams.append(client.stream(["openai/m", "other/m"], "Hi"))
+                assert streams[-1].collect().text == "from the second"
+        assert (breaker.state("openai"), breaker.state("other")) == ("open", "closed")
+        assert len(first.requests) == 2
+        assert "not sent, as openai has failed too often" in streams[-1].stats.routes[0].why
+        assert streams[-1].stats.routes[0].attempts == 0
 
 
 def test_a_cancelled_stream_is_no_failure() -> None:

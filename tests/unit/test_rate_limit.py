@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from streamkit import (
     BadRequestError,
+    Client,
     ConfigError,
     ConnectError,
     LocalLimitError,
@@ -26,6 +27,7 @@ from streamkit import (
     StreamTimeout,
     Timeout,
     Usage,
+    providers,
 )
 from streamkit.policies.allowance import Allowance, allowances_of
 from streamkit.policies.need import need_of
@@ -495,14 +497,14 @@ def test_no_room_at_the_provider() -> None:
     """While the provider has no room for a request nothing of this key and model passes, until it fills up."""
     clock = Clock()
     limit = RateLimit(clock=clock)
-    limit.left(passes(limit), Result(sent=True, response=ResponseInfo(200, OPENAI)))
+    limit.left(passes(limit), Result(sent=True, response=response(OPENAI)))
     assert seconds_until(limit, call_of(100_000)) == 0.0
     assert seconds_until(limit, call_of(100_000)) > 0
     assert seconds_until(limit, call_of(100_000, model="gpt-5")) == 0.0
     reset = (datetime.now(timezone.utc) + timedelta(seconds=30)).isoformat()
     headers = {**ANTHROPIC, "anthropic-ratelimit-tokens-reset": reset}
     limit = RateLimit(clock=clock)
-    limit.left(passes(limit), Result(sent=True, response=ResponseInfo(200, headers)))
+    limit.left(passes(limit), Result(sent=True, response=response(headers)))
     # 96,000 tokens within 30 seconds: 3,205 of them within one.
     assert seconds_until(limit, call_of(3200)) == pytest.approx(1.0, abs=0.5)
     clock.now += 31
@@ -578,6 +580,19 @@ def test_real_streams_wait_their_turn() -> None:
         streams = [stream_of(job_of(server, [limit, Counting()])) for _ in range(50)]
         assert [stream.collect().text for stream in streams] == ["Hello"] * 50
     assert counts == {"open": 0, "most": 1}
+
+
+def test_a_client_with_policies() -> None:
+    """All streams of a client go through its limits, and each try counts."""
+    limit = RateLimit(requests=3, wait=False, by="model", of="openai")
+    with Server(error_reply(500), *[text_reply("Hello")] * 3) as server:
+        known = [providers.OpenAI(api_key="sk-SECRET", base_url=server.url)]
+        with Client(known, policies=[limit], retry=Retry(2, backoff=0)) as client:
+            assert client.complete("openai/m", "Hi").text == "Hello"
+            assert client.complete("openai/m", "Hi").text == "Hello"
+            with pytest.raises(LocalLimitError, match=r"openai/m.*RateLimit\(requests=3, per=60\) is reached"):
+                client.complete("openai/m", "Hi")
+            assert client.complete("openai/another", "Hi").text == "Hello"
 
 
 def test_a_cancel_ends_the_wait_of_a_stream() -> None:
