@@ -155,7 +155,9 @@ def test_one_that_was_let_through_counts_before_it_knows(redis: RedisServer) -> 
     (first,) = lines._client.zrange(passed[0], 0, -1)
     assert lines._run(lines._leave, ask, first, -2, 0) == ["fourth"]
     assert lines._run(lines._ask, ask, "fifth", 5, 0)[0] == 3_600_000
+    assert lines._client.zscore(passed[0], "fourth") > lines._client.time()[0] * 1000 + 1000
     assert lines._run(lines._ask, ask, "fourth", 5, 1) == [0, ""]
+    assert lines._client.zscore(passed[0], "fourth") < lines._client.time()[0] * 1000 + 1000
     assert 3_590_000 < lines._run(lines._ask, ask, "sixth", 5, 0)[0] <= 3_600_000
     limit.left(call, Result(sent=True))
 
