@@ -17,7 +17,9 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,9 +30,19 @@ from typing import Any
 import attrs
 import pytest
 
+import streamkit
 from tests.unit.support import SOON
 
-__all__ = ["Outcome", "bundle", "flask_server", "needs_browser", "needs_clients", "run_browser", "run_node"]
+__all__ = [
+    "Outcome",
+    "bundle",
+    "flask_server",
+    "gunicorn_server",
+    "needs_browser",
+    "needs_clients",
+    "run_browser",
+    "run_node",
+]
 
 HERE = Path(__file__).parent
 SECONDS = 180.0  # for one module, on a machine however busy
@@ -119,6 +131,28 @@ def bundle(entry: str | Path, folder: Path, *, production: bool = True) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return made
+
+
+@contextmanager
+def gunicorn_server(
+    folder: Path, source: str, environment: Mapping[str, str], *, workers: int = 1, threads: int = 16
+) -> Iterator[str]:
+    """Serve the ``app`` of a module's source with gunicorn's gthread workers; yield the address."""
+    pytest.importorskip("gunicorn", reason="needs gunicorn")
+    (folder / "served.py").write_text(source, "utf-8")
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        listening.set_inheritable(True)
+        command = [sys.executable, "-m", "gunicorn", "served:app", "--worker-class", "gthread"]
+        command += ["--workers", str(workers), "--threads", str(threads), "--bind", f"fd://{listening.fileno()}"]
+        command += ["--log-level", "error", "--timeout", "120", "--graceful-timeout", "5"]
+        path = os.pathsep.join([str(folder), str(Path(streamkit.__file__).parents[1]), str(HERE.parents[2])])
+        whole = {**os.environ, **environment, "PYTHONPATH": path}
+        with subprocess.Popen(command, cwd=folder, env=whole, pass_fds=[listening.fileno()]) as server:
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                server.terminate()
+                server.wait(SOON)
 
 
 @contextmanager
