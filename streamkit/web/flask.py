@@ -367,6 +367,7 @@ class _Routes:
             earlier=answer.earlier,
             calls=answer.calls,
             spent=answer.spent,
+            metadata=answer.metadata,
         )
 
     def _json(self, shape: Mapping[str, Any]) -> Any:

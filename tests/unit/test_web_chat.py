@@ -301,6 +301,29 @@ def test_a_question_that_is_sent_twice_is_asked_once(chat: Any) -> None:
     assert 1 == len(browser.server.requests)
 
 
+def test_a_question_is_sent_twice_before_its_log_begins() -> None:
+    """The second one waits for the log, also where the thread that writes it has not come that far."""
+    from streamkit.web.chat import Chat
+    from streamkit.web.formats import UiFormat
+
+    store, begin = MemoryStore(), threading.Event()
+    with Server(text_reply("One.")) as server, client_of(server) as client:
+
+        def around(publish: Callable[[], object]) -> None:
+            assert begin.wait(SOON)
+            publish()
+
+        def open_conversation(key: str, owner: str) -> Any:
+            return client.conversation(MODEL, store=store, id=key, owner=owner)
+
+        chat = Chat(open_conversation, store, MemoryLog(), around=around)
+        body = {"id": "c", "messages": [question("u0", "Hi")]}
+        answers = [chat.ask(UiFormat.decode_request(body), "") for _ in range(2)]
+        begin.set()
+        assert ["One.", "One."] == [answer.stream.collect().text for answer in answers]
+        assert 1 == len(server.requests)
+
+
 def test_an_error_before_the_first_chunk(chat: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A refusal of the provider is a status; the question stays, and can be asked again by either way."""
     caplog.set_level(logging.CRITICAL, "streamkit")

@@ -78,6 +78,30 @@ def test_a_tool_of_the_browser_asks_nobody() -> None:
     assert "tool-approval-request" in types(*chunks)
 
 
+@pytest.mark.parametrize(
+    ("result", "decided"),
+    [
+        (ToolResult("c", "w", "1"), {"approved": True}),
+        (ToolResult("c", "w", "broken", "exception"), {"approved": True}),
+        (
+            ToolResult("c", "w", "Not approved: too dear. The function was not called.", "not approved"),
+            {"approved": False, "reason": "too dear"},
+        ),
+        (ToolResult("c", "w", "Not approved. The function was not called.", "not approved"), {"approved": False}),
+    ],
+)
+def test_a_page_that_was_not_asked_is_told_the_decision(result: ToolResult, decided: dict[str, Any]) -> None:
+    """A stream with a question and a result has the decision between them, once."""
+    delta = ToolCallDelta(0, "c", "w", "{}")
+    asked = (Chunk("tool_call", tool_call=delta), Chunk("tool_approval", tool_call=delta))
+    told = parts(*asked, Chunk("tool_result", tool_result=result), Chunk("tool_result", tool_result=result), DONE)
+    kinds = [part["type"] for part in told]
+    at = kinds.index("tool-approval-response")
+    assert {"type": "tool-approval-response", "approvalId": "approval-c", **decided} == told[at]
+    assert ("tool-approval-request", 1) == (kinds[at - 1], kinds.count("tool-approval-response"))
+    assert kinds[at + 1].startswith("tool-output-")
+
+
 def test_earlier_calls_are_told_before_their_results() -> None:
     """A run that goes on in a new message says which calls its first results are of."""
     made = UiFormat()

@@ -49,6 +49,7 @@ class Answer:
         calls: calls of the message before this stream, whose results will come.
         browser_tools: names of the tools that the browser carries out.
         spent: the usage of the message before this stream; ``None`` where it begins with it.
+        metadata: of the message before this stream, which the browser may not have.
     """
 
     stream: FollowedStream
@@ -60,6 +61,7 @@ class Answer:
     calls: tuple[ToolCall, ...] = ()
     browser_tools: frozenset[str] = frozenset()
     spent: Usage | None = None
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
 
 class Chat:
@@ -146,6 +148,7 @@ class Chat:
         turn = next((turn for turn in turns if turn.id == request.message_id), None)
         if turn is None or turn.state == "rolled back":
             return None
+        # An open turn's log may still be to come: its thread has only just begun.
         if turn is turns[-1] and (turn.state == "open" or self._log.status(turn.stream_id) != "absent"):
             return self._answer(conversation, turn)
         raise RequestError("this question was asked already; load the chat again to see the answer", status=409)
@@ -256,6 +259,7 @@ class Chat:
             tuple(calls),
             conversation.external_tools,
             turn.usage if turn.goes_on and turn.state == "suspended" else None,
+            reply_metadata(time_to_first_token=turn.time_to_first_chunk) if whole else {},
         )
 
     # -- what is kept ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Source: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol, and measured with the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from streamkit.web.formats.requests.request import Limits, WebRequest
 from streamkit.web.formats.requests.ui_request import read_ui_request
 from streamkit.web.formats.ui_parts import FINISH_REASONS, check_part
 
-__all__ = ["UiFormat", "approval_id", "ui_usage"]
+__all__ = ["DENIED", "UiFormat", "approval_id", "ui_usage"]
 
 _DONE = b"data: [DONE]\n\n"
 _REASONS: dict[FinishReason | None, str] = {
@@ -30,6 +31,8 @@ _REASONS: dict[FinishReason | None, str] = {
 }
 # The words of a run for calls whose arguments were wrong; see streamkit/tools/calls.py.
 _NOT_CALLED = ("invalid arguments", "unknown tool", "cut off")
+# The same for a call that a person did not allow.
+DENIED = re.compile(r"Not approved(?:: (?P<reason>.*))?\. The function was not called\.\Z", re.DOTALL)
 _NOT_JSON = "The arguments of the call are no valid JSON."
 _CONTENT = ("custom", "file", "reasoning-file", "source-document", "source-url")
 _REFUSAL = {"streamkit": {"refusal": True}}
@@ -72,6 +75,7 @@ class UiFormat(Format):
         self._browser_tools = frozenset(browser_tools)
         self._dynamic_tools = frozenset(dynamic_tools)
         self._calls = GrowingCalls()
+        self._asked: set[str] = set()  # ids of calls that wait for a decision
         self._round = 0
         self._begun = False
         self._in_step = False
@@ -277,9 +281,23 @@ class UiFormat(Format):
         data = self._told_input(call)
         if call.name in self._browser_tools:
             return data
+        self._asked.add(call.id)
         return data + _event(
             {"type": "tool-approval-request", "approvalId": approval_id(call.id), "toolCallId": call.id}
         )
+
+    def _decided(self, result: ToolResult) -> bytes:
+        """Return what was decided on a call, for the pages that asked and were not the one that was answered."""
+        if result.call_id not in self._asked:
+            return b""
+        self._asked.discard(result.call_id)
+        denied = result.error == "not approved"
+        part: dict[str, Any] = {"type": "tool-approval-response", "approvalId": approval_id(result.call_id)}
+        part["approved"] = not denied
+        found = DENIED.match(result.content) if denied else None
+        if found is not None and found["reason"]:
+            part["reason"] = found["reason"]
+        return _event(part)
 
     def _tool_result(self, result: ToolResult) -> bytes:
         self._any_part = True
@@ -287,6 +305,7 @@ class UiFormat(Format):
         if call is not None and result.error in _NOT_CALLED:
             return self._wrong_input(call, result)
         data = b"" if call is None else self._told_input(call)
+        data += self._decided(result)
         id = result.call_id
         if result.error == "not approved":
             return data + _event({"type": "tool-output-denied", "toolCallId": id})

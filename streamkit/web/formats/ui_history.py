@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -11,12 +10,9 @@ from typing import Any
 from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult, Usage
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.web.formats.growing_calls import output_of
-from streamkit.web.formats.ui import approval_id, ui_usage
+from streamkit.web.formats.ui import DENIED, approval_id, ui_usage
 
 __all__ = ["assistant_ui_message", "chunks_of", "reply_metadata", "user_ui_message"]
-
-# The words of a run for a call that a person did not allow; see streamkit/tools/calls.py.
-_DENIED = re.compile(r"Not approved(?:: (?P<reason>.*))?\. The function was not called\.\Z", re.DOTALL)
 
 
 def user_ui_message(id: str, message: Message, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -100,7 +96,7 @@ def _call_part(call: ToolCall, result: Message | None, known: str, in_browser: b
         return {**part, "state": "approval-requested", "approval": approval}
     text = _text_of(result)
     if known == "not approved":
-        found = _DENIED.match(text)
+        found = DENIED.match(text)
         reason = found["reason"] if found else None
         denied = {**approval, "approved": False, **({"reason": reason} if reason else {})}
         return {**part, "state": "output-denied", "approval": denied}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +48,11 @@ class ChatClients:
         return result
 
     def open(self, tab: str = "one", *, id: str = "chat-1", **options: Any) -> None:
-        """Open a tab with a chat; see ``chat_options.mjs``. ``history`` asks for its messages first."""
+        """Open a tab with a chat.
+
+        ``history`` asks for its messages first, ``resume`` for the reply that is on its way, ``address`` is another
+        server's; for the others see ``chat_options.mjs``.
+        """
         self._do(tab, "open", {"id": id, **options})
 
     def call(self, name: str, *arguments: Any, tab: str = "one") -> None:
@@ -65,6 +70,16 @@ class ChatClients:
     def until(self, condition: str, tab: str = "one") -> dict[str, Any]:
         """Wait for a condition on what is rendered, ``s``, and return it: messages, status, error, what was told."""
         found: dict[str, Any] = self._do(tab, "until", [condition])
+        return found
+
+    def fetch(self, path: str, method: str = "GET", tab: str = "one") -> tuple[int, str]:
+        """Ask the server as the page's own scripts do; return the status and the text."""
+        status, text = self._do(tab, "fetch", [path, {"method": method}])
+        return status, text
+
+    def history(self, id: str = "chat-1", tab: str = "one") -> dict[str, Any]:
+        """Return a chat as the server has it."""
+        found: dict[str, Any] = json.loads(self.fetch(f"/api/chat/{id}", tab=tab)[1])
         return found
 
     def text(self, tab: str = "one") -> str:

@@ -10,9 +10,13 @@ import {
 // new message is sent alone. `told` gets what the callbacks got, and the statuses of the responses.
 export function chatOptions({ address, id, messages = [], api = "/api/chat", transport, answers = {}, automatic, latest }, told, chat) {
   const Transport = transport === "text" ? TextStreamChatTransport : DefaultChatTransport;
+  const tell = (name, value) => {
+    told[name].push(value);
+    told.changed?.();
+  };
   const watched = async (...request) => {
     const response = await fetch(...request);
-    told.statuses.push(response.status);
+    tell("statuses", response.status);
     return response;
   };
   const alone = { prepareSendMessagesRequest: ({ id, messages, trigger, messageId }) => ({
@@ -27,17 +31,15 @@ export function chatOptions({ address, id, messages = [], api = "/api/chat", tra
     messages,
     transport: new Transport({ api: address + api, fetch: watched, ...(latest ? alone : {}) }),
     ...(whole ? { sendAutomaticallyWhen: whole } : {}),
-    onData: (part) => void told.data.push(part),
+    onData: (part) => tell("data", part),
     onToolCall: ({ toolCall }) => {
       const { toolName: tool, toolCallId } = toolCall;
-      told.calls.push(tool);
+      tell("calls", tool);
       // Not awaited: the client would wait for itself.
       if (tool in answers) void chat().addToolOutput({ tool, toolCallId, output: answers[tool] });
     },
-    onFinish: ({ isAbort, isDisconnect, isError, finishReason }) => {
-      told.finished.push({ isAbort, isDisconnect, isError, finishReason: finishReason ?? null });
-      told.changed?.();
-    },
+    onFinish: ({ isAbort, isDisconnect, isError, finishReason }) =>
+      tell("finished", { isAbort, isDisconnect, isError, finishReason: finishReason ?? null }),
     onError: () => {},
   };
 }

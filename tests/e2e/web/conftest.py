@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.web.browser import Outcome, bundle, needs_browser, needs_clients, run_browser, run_node
+from tests.redis_server import redis_server
+
+__all__ = ["redis_server"]  # a fixture
 
 
 @pytest.fixture(params=[pytest.param(run_node, marks=needs_clients), pytest.param(run_browser, marks=needs_browser)])

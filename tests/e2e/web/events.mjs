@@ -1,13 +1,15 @@
-// A browser's own EventSource, on a page of the server. Everything it is given is collected.
+// A browser's own EventSource, on a page of the server. Everything it is given is collected. With `stays` the page tells
+// the test of each piece, and does not close the source itself.
 export default async function ({ page, address, given, ask }) {
-  await page.goto(`${address}/`);
+  await page.goto(address + (given.page ?? "/"));
   await page.exposeFunction("ask", ask);
   return await page.evaluate(
-    ({ paths, text }) => {
+    ({ paths, text, stays }) => {
       const listen = (path) =>
         new Promise((resolve) => {
-          const got = { text: "", ids: [], events: [], connections: 0, readyState: null };
+          const got = { text: "", pieces: 0, ids: [], events: [], connections: 0, readyState: null };
           const source = new EventSource(path);
+          if (stays) window.ask("asked");
           const end = () => {
             source.close();
             resolve(got);
@@ -15,14 +17,15 @@ export default async function ({ page, address, given, ask }) {
           source.onopen = () => void got.connections++;
           source.onmessage = async ({ data, lastEventId }) => {
             got.text += JSON.parse(data).content;
-            got.ids.push(Number(lastEventId));
-            if (got.text === text) await window.ask("go on");
+            got.ids.push(lastEventId);
+            if (stays) await window.ask("got", ++got.pieces);
+            else if (got.text === text) await window.ask("go on");
           };
           for (const name of ["reasoning", "tool_call", "tool_result", "done"])
             source.addEventListener(name, ({ data, lastEventId }) => {
               got.events.push([name, JSON.parse(data)]);
-              got.ids.push(Number(lastEventId));
-              if (name === "done") end();
+              got.ids.push(lastEventId);
+              if (name === "done" && !stays) end();
             });
           source.addEventListener("error", ({ data }) => {
             got.readyState = source.readyState;

@@ -10,7 +10,7 @@ class Tab {
   static async open(address, given, context) {
     const tab = new Tab();
     tab.page = await context.newPage();
-    await tab.page.goto(`${address}/client#${encodeURIComponent(JSON.stringify(given))}`);
+    await tab.page.goto(`${given.address ?? address}/client#${encodeURIComponent(JSON.stringify(given))}`);
     await tab.page.waitForFunction(() => window.snapshot);
     return tab;
   }
@@ -23,6 +23,14 @@ class Tab {
     return (await wait.catch(async (error) => {
       throw new Error(`${condition}: ${JSON.stringify(await this.page.evaluate(() => window.snapshot))}`, { cause: error });
     })).jsonValue();
+  }
+  // A request of the page's own; its status and its text.
+  fetch(path, options) {
+    const ask = async ([path, options]) => {
+      const response = await fetch(path, options);
+      return [response.status, await response.text()];
+    };
+    return this.page.evaluate(ask, [path, options]);
   }
   text() {
     return this.page.locator("main").innerText();
@@ -74,6 +82,10 @@ class Client {
       };
       look();
     });
+  }
+  async fetch(path, options) {
+    const response = await fetch(this.given.address + path, options);
+    return [response.status, await response.text()];
   }
   text() {
     return this.chat.messages.flatMap(({ parts }) => parts.map((part) => part.text ?? "")).join("\n");

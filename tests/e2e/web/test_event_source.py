@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
+import urllib.request
 from typing import Any
 
 import pytest
@@ -17,10 +20,11 @@ from streamkit.testing import (
     error_reply,
     tool_call_reply,
 )
-from streamkit.web.flask import stream_response
+from streamkit.web.flask import chat_blueprint, stream_response
 from streamkit.web.formats import EventsFormat
 from tests.e2e.web.browser import flask_server, needs_browser, run_browser
 from tests.unit.run_support import MODEL, client_of
+from tests.unit.support import SOON
 
 flask = pytest.importorskip("flask", reason="needs flask")
 
@@ -66,7 +70,60 @@ def test_stream_response() -> None:
     assert ["tool_result", "done"] == names[-2:]
     assert "3 degrees in Oslo" == hello["events"][-2][1]["result"]
     assert ("complete", "stop") == (hello["events"][-1][1]["status"], hello["events"][-1][1]["finish_reason"])
-    assert hello["ids"] == sorted(hello["ids"])
+    numbers = [int(id) for id in hello["ids"]]
+    assert numbers == sorted(numbers)
     assert ("Half of", [["error", {"message": "An error occurred."}]]) == (broken["text"], broken["events"])
     # A status other than 200 closes it for good, and the browser tells nothing of it.
     assert ("", [], 0, 2) == (refused["text"], refused["events"], refused["connections"], refused["readyState"])
+
+
+@needs_browser
+@pytest.mark.slow  # a browser waits for some seconds before it connects again
+def test_chat_blueprint() -> None:
+    """A connection that is lost, before the first event too, is made again, and each chunk comes once.
+
+    At the end the browser is told not to connect again.
+    """
+    pieces = ["One ", "two\n", "three "]
+    go_on = [threading.Event() for _ in range(5)]  # the last for nobody
+    steps: list[Any] = [WaitFor(go_on[0])]
+    for piece, event in zip(pieces, go_on[1:], strict=False):
+        steps += [chunk_event(piece), WaitFor(event)]
+    connections: list[Any] = []
+    with (
+        Server(Reply([*steps, chunk_event("four.", finish_reason="stop")], framing="chunked")) as server,
+        client_of(server) as client,
+    ):
+        app = flask.Flask("test")
+        app.register_blueprint(chat_blueprint(client, model=MODEL))
+        app.add_url_rule("/page", "page", lambda: "<!doctype html><title>Events</title>")
+
+        @app.before_request
+        def remember() -> None:
+            if flask.request.path.endswith("/events"):
+                connections.append(
+                    (flask.request.environ["werkzeug.socket"], flask.request.headers.get("Last-Event-ID"))
+                )
+
+        def lose(number: int) -> None:
+            """Lose the first three connections: before the first event, after it, and after the second one."""
+            if number < 3:
+                connections[-1][0].shutdown(socket.SHUT_RDWR)
+            go_on[number].set()
+
+        def asked(_: Any) -> None:
+            server.wait_for_requests(1)
+            lose(0)
+
+        given = {"paths": ["/api/chat/chat-1/events?prompt=Hi&message=u1"], "page": "/page", "stays": True}
+        with flask_server(app) as address:
+            [got] = run_browser("events.mjs", address, given, calls={"asked": asked, "got": lose}).result
+            history = json.loads(urllib.request.urlopen(f"{address}/api/chat/chat-1", timeout=SOON).read())
+    assert "One two\nthree four." == got["text"]
+    assert len(set(got["ids"])) == len(got["ids"]) == 5
+    assert ["done"] == [name for name, _ in got["events"]]
+    # Three were lost, one gave the rest, and the last was answered with 204.
+    assert [None, None, got["ids"][0], got["ids"][1], got["ids"][-1]] == [last for _, last in connections]
+    assert 2 == got["readyState"]
+    assert 1 == len(server.requests)
+    assert ("u1", "One two\nthree four.") == (history["messages"][0]["id"], history["messages"][1]["parts"][-1]["text"])

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamkit import Client, Suspension, Tool
+from streamkit import Client, Tool
 from streamkit.testing import (
     Cut,
     Mark,
     Reply,
-    Request,
     Server,
     Wait,
     WaitFor,
@@ -26,10 +25,10 @@ from streamkit.testing import (
     tool_call_reply,
 )
 from streamkit.web.flask import stream_response
-from streamkit.web.formats import RequestError, TextFormat, UiFormat
+from streamkit.web.formats import RequestError, UiFormat
 from tests.e2e.web.browser import Outcome, flask_server, gunicorn_server, needs_browser, run_browser
 from tests.e2e.web.chat_clients import ChatClients, add_page, chat_clients, texts
-from tests.unit.run_support import MODEL, client_of, history
+from tests.unit.run_support import MODEL, client_of
 from tests.unit.support import SOON
 
 flask = pytest.importorskip("flask", reason="needs flask")
@@ -138,7 +137,9 @@ def history_of(server: Server, number: int) -> list[tuple[str, Any]]:
 
 def test_errors(served: Callable[..., Any]) -> None:
     """An error before the first chunk is a status with a text; a later one keeps what came. Neither tells a secret."""
-    clients, _ = served(error_reply(429, "SECRET"), error_in_stream_reply("SECRET", after="Half of"), text_reply("Now."))
+    clients, _ = served(
+        error_reply(429, "SECRET"), error_in_stream_reply("SECRET", after="Half of"), text_reply("Now.")
+    )
     clients.open()
     clients.send("Hi")
     refused = clients.over()
