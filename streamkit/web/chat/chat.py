@@ -156,10 +156,12 @@ class Chat:
     def resume(self, id: str, owner: str, **options: Any) -> Answer | None:
         """Return the reply that is on its way, from its beginning; ``None`` where there is none.
 
+        Nor is there one in a chat that has not begun, of which ``useChat`` asks as well: it shows a 404 as an error.
+
         Raises:
-            RequestError: there is no such conversation of this owner; ``status`` is 404.
+            RequestError: the conversation is another owner's; ``status`` is 404.
         """
-        conversation, turn = self._load(id, owner, options)
+        conversation, turn = self._load(id, owner, options, new=True)
         return None if turn is None else self._answer(conversation, turn, whole=True)
 
     def go_on(self, id: str, owner: str, stream_id: str, after: int, **options: Any) -> Answer | None:

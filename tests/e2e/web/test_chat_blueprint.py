@@ -157,6 +157,8 @@ def test_a_reload_in_the_middle(served: Callable[..., Any]) -> None:
     more = threading.Event()
     clients, server = served(in_two("Hello ", "wörld 😀", more))
     clients.open(history=True, resume=True)
+    new = clients.until("s.statuses.length && s.status !== 'submitted'")
+    assert ("ready", None, [204]) == (new["status"], new["error"], new["statuses"])
     clients.send("Hi")
     clients.until(shows("Hello "))
     clients.reload()
