@@ -21,11 +21,13 @@ SECONDS = 120  # for one example; none takes six on an idle machine
 TYPED = {  # what a program reads from standard input
     "dialogue.py": "Tell me about a fox\nAnd about an owl\n/retry\n/undo\nOne about the sea\n/history\n",
 }
-NEEDS = {
+NEEDS = {  # modules of extras
     "approval_in_store.py": "sqlalchemy",
     "django_app.py": "django",
+    "eventsource.py": "flask",
     "minimal_flask.py": "flask",
-}  # modules of extras
+    "react_usechat.py": "flask",
+}
 
 LAST_WORDS = 'I only kept talking until you were here."'
 
@@ -423,6 +425,22 @@ def test_bare_wsgi(tmp_path: Path) -> None:
 
     assert output.startswith('200 text/event-stream\nid: 1\ndata: {"content":"A"}\n\nid: 2\n')
     assert "event: done\n" in output
+
+
+def test_eventsource(tmp_path: Path) -> None:
+    """The page's own request gets events with numbers, and at the end the status; tests/e2e/web has it in a browser."""
+    output = output_of("eventsource.py", tmp_path)
+
+    assert output.startswith('id: 1\ndata: {"content":"A"}\n\nid: 2\n')
+    assert "\n\nid: 61\nevent: done\n" in output
+
+
+def test_react_usechat(tmp_path: Path) -> None:
+    """The messages of a reload have the call, its result and the answer; tests/e2e/web has the page in a browser."""
+    output = output_of("react_usechat.py", tmp_path)
+
+    assert "'output': {'city': 'Oslo', 'degrees': 3}" in output
+    assert output.endswith("'text': 'weather(Oslo): degrees 3.', 'type': 'text'}\n")
 
 
 def shown_output(folder: str, name: str) -> str:
