@@ -49,6 +49,8 @@ def pay(to: str) -> str:
 LOCATE = Tool("locate", "Where the person is", {"type": "object", "properties": {}})
 TOOLS = [look, Tool.of(pay, needs_approval=True), LOCATE]
 
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+
 
 @pytest.fixture
 def served(run: Run, chat_page: Path) -> Iterator[Callable[..., Any]]:
@@ -287,6 +289,45 @@ def test_a_reload_after_a_decision(served: Callable[..., Any]) -> None:
         assert "output-available" == part_of(done, "pay")["state"]
         assert clients.history()["messages"][-1] == done["messages"][-1], tab
     check_history(clients, clients.over(2))
+
+
+def test_images_and_reasoning(served: Callable[..., Any]) -> None:
+    """An image that a person sends, and reasoning, are the same in the history; the image is sent again."""
+    image = {"type": "file", "mediaType": "image/png", "url": PNG}  # the history has no names of images
+    thought = [chunk_event(reasoning_content="Hm, "), chunk_event(reasoning_content="a dot."), chunk_event("A dot.")]
+    clients, server = served(Reply([*thought, chunk_event(finish_reason="stop")]), text_reply("Yes."))
+    clients.open()
+    clients.send("What is it?", files=[image])
+    done = clients.over()
+    assert "Hm, a dot." == done["messages"][1]["parts"][1]["text"]
+    check_history(clients, done)
+    clients.send("Really?")
+    check_history(clients, clients.over(2))
+    assert PNG in str(server.requests[1].json()["messages"][0])
+
+
+def test_two_tabs_decide(served: Callable[..., Any]) -> None:
+    """The first decision counts: a tab that decides later follows the reply, or is told that it is too late."""
+    more = threading.Event()
+    waiting = tool_call_reply("pay", {"to": "Ada"}, id="p", text="Shall I?")
+    clients, server = served(waiting, in_two("It ", "is done.", more))
+    clients.open(automatic="approvals")
+    clients.send("Pay Ada")
+    clients.over()
+    for tab in ("two", "three"):
+        clients.open(tab, history=True, automatic="approvals")
+    decision = {"id": "approval-p", "approved": True}
+    for tab in ("one", "two"):
+        clients.call("addToolApprovalResponse", decision, tab=tab)
+        clients.until(shows("It "), tab=tab)
+    more.set()
+    for tab, replies in (("one", 2), ("two", 1)):
+        check_history(clients, clients.over(replies, tab), tab=tab)
+    clients.call("addToolApprovalResponse", {**decision, "approved": False}, tab="three")
+    late = clients.over(tab="three")
+    assert [409] == late["statuses"]
+    assert "decided already" in late["error"]
+    assert 2 == len(server.requests)
 
 
 def test_the_same_message_twice(served: Callable[..., Any]) -> None:
