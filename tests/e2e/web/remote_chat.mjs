@@ -3,7 +3,7 @@
 import { Chat } from "@ai-sdk/react";
 import { chatOptions, history, nothingTold, snapshotOf } from "./chat_options.mjs";
 
-const SECONDS = 30; // that a condition has to come true
+const SECONDS = 60; // that a condition has to come true
 
 // A tab of the browser with the page in it.
 class Tab {

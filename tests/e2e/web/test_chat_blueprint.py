@@ -49,7 +49,10 @@ def pay(to: str) -> str:
 LOCATE = Tool("locate", "Where the person is", {"type": "object", "properties": {}})
 TOOLS = [look, Tool.of(pay, needs_approval=True), LOCATE]
 
-PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+PNG = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def served(run: Run, chat_page: Path) -> Iterator[Callable[..., Any]]:
 
 def in_two(one: str, two: str, more: threading.Event) -> Reply:
     """Return a reply that waits in its middle."""
-    return Reply([chunk_event(one), WaitFor(more), chunk_event(two, finish_reason="stop")], framing="chunked")
+    return Reply([chunk_event(one), WaitFor(more, SOON), chunk_event(two, finish_reason="stop")], framing="chunked")
 
 
 def shows(text: str) -> str:

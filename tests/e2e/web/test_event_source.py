@@ -46,7 +46,7 @@ def test_stream_response() -> None:
             return error_in_stream_reply("SECRET", after="Half of")
         if messages[-1]["role"] == "tool":
             end = chunk_event("wörld\n😀", finish_reason="stop")
-            return Reply([chunk_event("Hello "), WaitFor(more), end], framing="chunked")
+            return Reply([chunk_event("Hello "), WaitFor(more, SOON), end], framing="chunked")
         return tool_call_reply("look", {"city": "Oslo"})
 
     with Server(answer) as server, client_of(server) as client:
@@ -86,9 +86,9 @@ def test_chat_blueprint() -> None:
     """
     pieces = ["One ", "two\n", "three "]
     go_on = [threading.Event() for _ in range(5)]  # the last for nobody
-    steps: list[Any] = [WaitFor(go_on[0])]
+    steps: list[Any] = [WaitFor(go_on[0], SOON)]
     for piece, event in zip(pieces, go_on[1:], strict=False):
-        steps += [chunk_event(piece), WaitFor(event)]
+        steps += [chunk_event(piece), WaitFor(event, SOON)]
     connections: list[Any] = []
     with (
         Server(Reply([*steps, chunk_event("four.", finish_reason="stop")], framing="chunked")) as server,

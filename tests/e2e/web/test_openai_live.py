@@ -45,7 +45,7 @@ class Provider:
         question = request.json()["messages"][-1]["content"]
         if question == "in two":
             end = chunk_event("wörld 😀", finish_reason="stop")
-            return Reply([chunk_event("Hello "), WaitFor(self.more), end], framing="chunked")
+            return Reply([chunk_event("Hello "), WaitFor(self.more, SOON), end], framing="chunked")
         if question == "endless":
             self.endless.append(request)
             return Reply([chunk_event("One"), Wait(None)], framing="chunked")

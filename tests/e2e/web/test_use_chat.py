@@ -99,7 +99,7 @@ def served(run: Run, chat_page: Path) -> Iterator[Callable[..., Any]]:
 
 def in_two(one: str, two: str, more: threading.Event) -> Reply:
     """Return a reply that waits in its middle."""
-    return Reply([chunk_event(one), WaitFor(more), chunk_event(two, finish_reason="stop")], framing="chunked")
+    return Reply([chunk_event(one), WaitFor(more, SOON), chunk_event(two, finish_reason="stop")], framing="chunked")
 
 
 def part_of(snapshot: dict[str, Any], tool: str) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def test_half_a_text_is_no_whole_one(run: Run, chat_page: Path, tmp_path: Path) 
     cut for a whole one. Browsers do not.
     """
     more = threading.Event()
-    half = Reply([chunk_event("Half of"), WaitFor(more), Cut()], framing="chunked")
+    half = Reply([chunk_event("Half of"), WaitFor(more, SOON), Cut()], framing="chunked")
     with Server(half) as server:
         environment = {"UPSTREAM": server.url, "PAGE": str(chat_page)}
         with (
