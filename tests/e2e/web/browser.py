@@ -144,6 +144,8 @@ def gunicorn_server(
         listening.set_inheritable(True)
         command = [sys.executable, "-m", "gunicorn", "served:app", "--worker-class", "gthread"]
         command += ["--workers", str(workers), "--threads", str(threads), "--bind", f"fd://{listening.fileno()}"]
+        # Node's fetch fails where a server closes a kept connection just when it is used again; a browser tries again.
+        command += ["--keep-alive", "120"]
         command += ["--log-level", "error", "--timeout", "120", "--graceful-timeout", "5"]
         path = os.pathsep.join([str(folder), str(Path(streamkit.__file__).parents[1]), str(HERE.parents[2])])
         whole = {**os.environ, **environment, "PYTHONPATH": path}
