@@ -46,7 +46,7 @@ const chat = new Chat(
         changed(what) {
             composer.setBusy(!chat.idle && chat.status !== "loading", chat.stopping);
             document.body.dataset.status = chat.status;
-            if (what === "end" || what === "turn") sidebar.refresh();
+            if (what === "end" || what === "turn" || chat.status === "streaming") sidebar.refresh();
             document.title = chat.title ? `${chat.title} – ${siteTitle}` : siteTitle;
         },
         giveBack: (text, files) => composer.put(text, files),

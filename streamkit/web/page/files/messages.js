@@ -25,13 +25,18 @@ export function lastStep(message) {
     return message.parts.slice(at + 1);
 }
 
+/** Return metadata with what is new of them; objects in them are merged as well, lists are replaced. */
 function merged(old, added) {
+    if (!isObject(old) || !isObject(added)) return added;
     const result = { ...old };
-    if (added === null || typeof added !== "object") return result;
     for (const [name, value] of Object.entries(added)) {
-        if (name !== "__proto__") result[name] = value;
+        if (name !== "__proto__") result[name] = merged(result[name], value);
     }
     return result;
+}
+
+function isObject(value) {
+    return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 export class Folding {
@@ -63,7 +68,8 @@ export class Folding {
     }
 
     metadata(part) {
-        if (part.messageMetadata) this.message.metadata = merged(this.message.metadata, part.messageMetadata);
+        const added = part.messageMetadata;
+        if (isObject(added)) this.message.metadata = merged(this.message.metadata ?? {}, added);
     }
 
     startStep() {
@@ -227,5 +233,6 @@ const HANDLED = new Map([
     ["source-url", Folding.prototype.add],
     ["source-document", Folding.prototype.add],
     ["file", Folding.prototype.add],
+    ["custom", Folding.prototype.add],
     ["reasoning-file", Folding.prototype.add],
 ]);
