@@ -46,14 +46,17 @@ def store_file() -> Path:
     return folder / _FILE
 
 
-def open_store() -> Store:
+def open_store(name: str = _FILE) -> Store:
     """Return the store, in a folder and a file that only the user can read.
+
+    Args:
+        name: of the file.
 
     Raises:
         ConfigError: a library is not installed.
         StoreError: the folder cannot be made.
     """
-    path = store_file()
+    path = store_file().with_name(name)
     try:
         late_import("sqlalchemy")
     except ModuleNotFoundError:

@@ -15,6 +15,7 @@ from streamkit.cli.models import models
 from streamkit.cli.output import Unwritable, discard
 from streamkit.cli.pack import pack
 from streamkit.cli.record import record
+from streamkit.cli.web import web
 from streamkit.errors import StreamkitError
 from streamkit.version import __version__
 
@@ -47,6 +48,7 @@ Examples:
   streamkit chat -m openai/gpt-4o-mini "Hello"   ask once
   streamkit chat -m openai/gpt-4o-mini           talk; /exit ends it
   streamkit chat -c                              go on with the last conversation
+  streamkit web                                  talk on a page in the browser
   git diff | streamkit chat "Review this:"       ask about what is piped in
   streamkit models --provider openai             see what there is to choose from
   streamkit doctor                               see who answers, and why not
@@ -57,8 +59,8 @@ another server. The models demo/storyteller and demo/assistant are always
 there and need no key.
 
 \b
-Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C; a dialogue and
-record --upstream, which Ctrl-C ends, exit with 0.
+Exit codes: 0, 1 for an error, 2 for bad usage, 130 after Ctrl-C; a dialogue, web
+and record --upstream, which Ctrl-C ends, exit with 0.
 """,
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -76,6 +78,7 @@ root.add_command(models)
 root.add_command(doctor)
 root.add_command(record)
 root.add_command(pack)
+root.add_command(web)
 
 
 def run(arguments: list[str] | None = None) -> int:
