@@ -21,6 +21,7 @@ from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.web.chat import Answer, Chat
 from streamkit.web.formats import EventsFormat, Format, Limits, UiFormat, format_class
 from streamkit.web.formats.base import ShowErrors
+from streamkit.web.formats.json_bytes import json_bytes
 from streamkit.web.relay import relay
 
 if TYPE_CHECKING:
@@ -371,9 +372,9 @@ class _Routes:
         )
 
     def _json(self, shape: Mapping[str, Any]) -> Any:
-        response = self._flask.jsonify(shape)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        # Not by jsonify, which sorts the names: the arguments of a call stay as the model wrote them.
+        body = json_bytes(shape)
+        return self._flask.Response(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     def _nothing(self) -> Any:
         return self._flask.Response(status=204, headers={"Cache-Control": "no-store"})

@@ -47,7 +47,7 @@ class CodeView {
         this.code = h("code");
         this.pre = h(
             "pre",
-            { tabindex: "0", role: "region", "aria-label": shown ? `Code, ${shown}` : "Code", dir: "ltr" },
+            { tabindex: "0", role: "group", "aria-label": shown ? `Code, ${shown}` : "Code", dir: "ltr" },
             this.code,
         );
         const copy = copyButton(() => this.source, "Copy code");

@@ -73,7 +73,7 @@ export function render(text, shared) {
         code.parentElement.replaceWith(view.element);
     }
     for (const table of fragment.querySelectorAll("table")) {
-        const box = h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" });
+        const box = h("div.table", { tabindex: "0", role: "group", "aria-label": "Table" });
         table.replaceWith(box);
         box.append(table);
     }

@@ -45,7 +45,8 @@ class FileView {
         if (this.url === part.url) return;
         this.url = String(part.url ?? "");
         const name = part.filename ?? part.mediaType ?? "file";
-        if (PICTURE.test(this.url)) this.element.replaceChildren(h("img", { src: this.url, alt: name }));
+        const alt = part.filename ?? "Attached picture";
+        if (PICTURE.test(this.url)) this.element.replaceChildren(h("img", { src: this.url, alt }));
         else this.element.replaceChildren(icon("file"), h("span", { dir: "auto" }, name));
     }
 }
@@ -162,8 +163,8 @@ export class MessageView {
             this.edited = null;
             form.remove();
             this.body.hidden = false;
-            this.chat.refresh();
-            this.foot.querySelector("button")?.focus();
+            this.updateFoot(false, false);
+            this.foot.lastElementChild?.focus();
         };
         const save = () => {
             if (!text.value.trim()) return text.focus();
@@ -194,7 +195,7 @@ export class MessageView {
         this.edited = form;
         this.body.hidden = true;
         this.body.after(form);
-        this.chat.refresh();
+        this.updateFoot(false, false);
         text.focus();
         text.setSelectionRange(text.value.length, text.value.length);
     }

@@ -32,7 +32,7 @@ function written(value) {
 
 class ValueView {
     constructor(label) {
-        this.pre = h("pre", { tabindex: "0", role: "region", "aria-label": label, dir: "auto" });
+        this.pre = h("pre", { tabindex: "0", role: "group", "aria-label": label, dir: "auto" });
         this.element = h("div.value", {}, h("div.label", { "aria-hidden": "true" }, label), this.pre);
         this.element.hidden = true;
         this.source = "";
