@@ -2,16 +2,16 @@
  * Markdown cut into blocks while it arrives, so that only the unfinished block is rendered again.
  *
  * push() and end() return what has become final, in order:
- *   {type: "markdown", text}     a block, or several short ones
- *   {type: "code", language}     a fenced block begins
- *   {type: "line", text}         text of it, whole lines or a piece of one
- *   {type: "end"}                of the fenced block
+ *   {type: "markdown", text, goesOn}  a block; whether it is the rest of the one before
+ *   {type: "code", language}          a fenced block begins
+ *   {type: "line", text}              text of it, whole lines or a piece of one
+ *   {type: "end"}                     of the fenced block
  * `tail` is the text of the block that is still open; "" inside a fenced block.
  *
  * A cut is wrong at worst where CommonMark looks far ahead (a reference that is defined later), and then costs a link.
  */
 
-export const MOST = 6000; // characters of a block: what is rendered again with each frame, and in one go
+export const MOST = 4000; // characters of a block: what is rendered again with each frame, and in one go
 
 const BLANK = /^[ \t]*$/;
 const FENCE = /^( *)(`{3,}|~{3,})([^\n]*)$/;
@@ -30,6 +30,7 @@ export class Blocks {
         this.fence = null; // {mark, size, indent} of the open fence
         this.nested = null; // of one inside a list
         this.header = ""; // of the open table
+        this.goesOn = false; // the open block is the rest of one that was too long
         this.within = false; // the beginning of the last line of code was handed on
         this.found = [];
     }
@@ -124,10 +125,13 @@ export class Blocks {
 
     /** Add a line to the open block; a block that is too long is cut before it. */
     add(line, cutsWell = true) {
-        const long = this.lines.length + line.length > this.most;
-        if (this.lines && long && (cutsWell || this.lines.length > 2 * this.most)) {
+        // Items and cells are elements, which cost more than their text.
+        const most = this.kind === "list" || this.kind === "table" ? this.most / 2 : this.most;
+        const long = this.lines.length + line.length > most;
+        if (this.lines && long && (cutsWell || this.lines.length > 2 * most)) {
             const { kind, nested, header } = this;
             this.finish();
+            this.goesOn = true;
             this.kind = kind;
             this.nested = nested;
             if (kind === "table" && header.length < this.most / 4) {
@@ -141,7 +145,8 @@ export class Blocks {
     }
 
     finish() {
-        if (this.lines.trim()) this.found.push({ type: "markdown", text: this.lines });
+        if (this.lines.trim()) this.found.push({ type: "markdown", text: this.lines, goesOn: this.goesOn });
+        this.goesOn = false;
         this.lines = "";
         this.count = 0;
         this.kind = "";
@@ -152,12 +157,14 @@ export class Blocks {
 
     /** Cut a line that has no end. */
     cutLine() {
-        while (this.line.length > 2 * this.most) {
-            let at = this.line.lastIndexOf(" ", this.most);
-            if (at < this.most / 2) at = this.most;
+        const most = this.most / 2;
+        while (this.line.length > 2 * most) {
+            let at = this.line.lastIndexOf(" ", most);
+            if (at < most / 2) at = most;
             if (isLow(this.line.charCodeAt(at))) at -= 1;
             if (this.lines) this.finish();
-            this.found.push({ type: "markdown", text: this.line.slice(0, at) });
+            this.found.push({ type: "markdown", text: this.line.slice(0, at), goesOn: this.goesOn });
+            this.goesOn = true;
             this.line = this.line.slice(at);
         }
     }

@@ -6,6 +6,9 @@ import { h } from "./dom.js";
 import { frames } from "./frames.js";
 import { context, render } from "./markdown.js";
 
+// A section that is not on the screen costs nothing when something changes, however many blocks it has.
+const MOST_OF_A_SECTION = 8000; // characters
+
 export class TextView {
     constructor() {
         this.element = h("div.text");
@@ -18,6 +21,8 @@ export class TextView {
         this.blocks = new Blocks();
         this.queue = [];
         this.shared = context();
+        this.section = null;
+        this.filled = 0; // characters of the last section
         this.open = h("div.block"); // of the block that is not finished
         this.code = null; // the open block of code
         this.shown = ""; // the tail that `open` shows
@@ -68,21 +73,33 @@ export class TextView {
         switch (block.type) {
             case "markdown":
                 this.closeTail();
-                this.element.append(h("div.block", {}, render(block.text, this.shared)));
+                this.add(h(block.goesOn ? "div.block.rest" : "div.block", {}, render(block.text, this.shared)));
+                this.filled += block.text.length;
                 break;
             case "code":
                 this.closeTail();
                 this.code = codeView(block.language);
-                this.element.append(h("div.block", {}, this.code.element));
+                this.add(h("div.block", {}, this.code.element));
                 break;
             case "line":
                 this.code.add(block.text);
+                this.filled += block.text.length;
                 break;
             case "end":
                 this.code.end();
                 this.code = null;
                 break;
         }
+    }
+
+    /** Append a block to the last section. */
+    add(block) {
+        if (this.section === null || this.filled > MOST_OF_A_SECTION) {
+            this.section = h("div.section");
+            this.filled = 0;
+            this.element.append(this.section);
+        }
+        this.section.append(block);
     }
 
     closeTail() {
@@ -99,13 +116,9 @@ export class TextView {
         const level = this.shared.level;
         this.open.replaceChildren(render(mended(tail), this.shared));
         this.shared.level = level; // the block is rendered again
-        if (!this.open.isConnected) this.element.append(this.open);
+        if (!this.open.isConnected) this.add(this.open);
         const took = performance.now() - before;
         if (took > 8) this.notBefore = performance.now() + 6 * took;
         return false;
-    }
-
-    get busy() {
-        return this.queue.length > 0;
     }
 }
