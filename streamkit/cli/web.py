@@ -264,9 +264,13 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
+    except socket.gaierror as error:
+        raise ConfigError(f"cannot listen on {host}: {error.strerror}; check --host") from error
     except OSError as error:
-        advice = "check --host" if isinstance(error, socket.gaierror) else "give another one with --port, 0 for any"
-        raise ConfigError(f"cannot listen on {host}, port {port}: {os.strerror(error.errno or 0) if not isinstance(error, socket.gaierror) else error.strerror}; {advice}") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {why}; give another one with --port, 0 for any"
+        ) from error
 
 
 def _address(host: str, port: int, token: str | None) -> str:

@@ -90,7 +90,7 @@ def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
 
 def _page(title: str) -> bytes:
     text = _files()["index.html"][0].decode()
-    return text.replace("{{title}}", html.escape(title)).replace("{{files}}", f"{_FOLDER}/{_version()}").encode()
+    return text.replace("{{files}}", f"{_FOLDER}/{_version()}").replace("{{title}}", html.escape(title)).encode()
 
 
 @cache
