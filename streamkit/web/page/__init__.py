@@ -71,7 +71,8 @@ def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
         response: Response = flask.Response(body, headers=HEADERS, content_type=kind)
         response.headers["Cache-Control"] = caching
         response.set_etag(etag)
-        return response.make_conditional(flask.request)
+        response.make_conditional(flask.request)  # a 304 where the browser has it
+        return response
 
     @blueprint.get("/")
     def chat_page() -> Response:
@@ -81,7 +82,7 @@ def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
     def chat_page_file(version: str, name: str) -> Response:
         found = _files().get(name)
         if found is None or name == "index.html":
-            flask.abort(404)
+            raise late_import("werkzeug.exceptions").NotFound
         body, etag = found
         # The address changes with the files. One of another version, such as an old page's, must not be kept.
         caching = _FOREVER if version == _version() else "no-cache"
