@@ -150,6 +150,23 @@ const actions = {
     return [await texts(page, ".body"), await texts(other, ".body")];
   },
 
+  async meets({ page, address, ask }) {
+    await page.goto(address);
+    await sendAndWait(page, "First");
+    await ask("other", new URL(page.url()).hash.slice(1));
+    await send(page, "Mine");
+    await page.locator(".failure").waitFor();
+    const failure = await page.locator(".failure").innerText();
+    await said(page, "Reply to the other").waitFor();
+    const given = await page.inputValue("#question");
+    await ask("go on");
+    await ready(page);
+    await page.locator("#question").press("Enter");
+    await said(page, "Reply to mine").waitFor();
+    await ready(page);
+    return { failure, given, bodies: await texts(page, ".body") };
+  },
+
   async reconnects({ page, address, ask }) {
     await page.goto(address);
     await send(page, "Tell");

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
+import requests
 
 import streamkit
 from streamkit import Tool
@@ -188,6 +189,24 @@ def test_a_reload_and_a_second_tab_go_on() -> None:
         got = page.does("reloads", {"go on": lambda _: more.set()}).result
     assert [["Tell", "First words and last words.", "More", "The second reply."]] * 2 == got
     assert 2 == len(page.server.requests)
+
+
+def test_somebody_else_was_quicker() -> None:
+    """A question that meets another one is given back, and the other one's reply is shown."""
+    more = threading.Event()
+    replies = [text_reply("One."), pieces_reply("Reply to the other", WaitFor(more), "."), text_reply("Reply to mine.")]
+    with desk(*replies) as page, requests.Session() as http:
+
+        def other(id: str) -> None:
+            message = {"id": "other", "role": "user", "parts": [{"type": "text", "text": "Theirs"}]}
+            body = {"id": id, "message": message}
+            response = http.post(f"{page.address}api/chat", json=body, stream=True, timeout=SOON)
+            assert 200 == response.status_code
+
+        got = page.does("meets", {"other": other, "go on": lambda _: more.set()}).result
+    assert "on its way" in got["failure"]
+    assert "Mine" == got["given"]
+    assert ["First", "One.", "Theirs", "Reply to the other.", "Mine", "Reply to mine."] == got["bodies"]
 
 
 def test_a_lost_connection_comes_back() -> None:
