@@ -23,6 +23,7 @@ TYPED = {  # what a program reads from standard input
 }
 NEEDS = {  # modules of extras
     "approval_in_store.py": "sqlalchemy",
+    "chat_app.py": "flask",
     "django_app.py": "django",
     "eventsource.py": "flask",
     "minimal_flask.py": "flask",
@@ -440,7 +441,12 @@ def test_react_usechat(tmp_path: Path) -> None:
     output = output_of("react_usechat.py", tmp_path)
 
     assert "'output': {'city': 'Oslo', 'degrees': 3}" in output
-    assert output.endswith("'text': 'weather(Oslo): degrees 3.', 'type': 'text'}\n")
+    assert output.endswith("'text': 'weather(Oslo): degrees 3.', 'state': 'done'}\n")
+
+
+def test_chat_app(tmp_path: Path) -> None:
+    """The chat waits for a decision, and its page is there."""
+    assert output_of("chat_app.py", tmp_path) == shown_output("web", "chat_app.py")
 
 
 def shown_output(folder: str, name: str) -> str:
