@@ -140,6 +140,15 @@ class Log(ABC):
             LogConflictError, LogError: as ``append`` does.
         """
 
+    def release(self, lease: Lease) -> None:  # noqa: B027 - without it the lease runs out, which frees the id too
+        """Give the lease up with nothing written; somebody else may begin. Readers wait as if nobody had begun.
+
+        Does nothing if something was written.
+
+        Raises:
+            LogError: the log cannot be written now.
+        """
+
     @abstractmethod
     def stopped(self, id: str, timeout: float | None = 0.0, *, halt: StopEvent | None = None) -> bool:
         """Return whether somebody asked to stop the reply; wait for that.

@@ -89,7 +89,7 @@ class MemoryLog(Log):
     """
 
     def __init__(
-        self, *, lease: float = 15.0, keep: float = 3600.0, max_records: int = 50_000, max_bytes: int = 32 * 2**20
+        self, *, lease: float = 20.0, keep: float = 3600.0, max_records: int = 50_000, max_bytes: int = 32 * 2**20
     ) -> None:
         self._limits = checked_limits("MemoryLog", lease=lease, keep=keep, max_records=max_records, max_bytes=max_bytes)
         self.lease = self._limits.lease
@@ -150,9 +150,17 @@ class MemoryLog(Log):
         """See ``Log``."""
         with self._lock:
             reply = self._find_locked(lease.id)
-            if reply is not None and reply.token == lease.token and reply.ended:
+            if reply is not None and reply.token == lease.token and reply.ended and not reply.deleted:
                 return
             self.append(lease, [Record(lease.last + 1, outcome, True)])
+
+    def release(self, lease: Lease) -> None:
+        """See ``Log``."""
+        with self._lock:
+            reply = self._find_locked(lease.id)
+            if reply is not None and reply.token == lease.token and not reply.last and not reply.deleted:
+                reply.token = ""
+                self._wake_locked(lease.id)
 
     def stopped(self, id: str, timeout: float | None = 0.0, *, halt: StopEvent | None = None) -> bool:
         """See ``Log``."""

@@ -23,21 +23,31 @@ from streamkit.streaming.delivery import keep
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 
-__all__ = ["publish"]
+__all__ = ["Terminated", "publish"]
 
 _log = logging.getLogger("streamkit")
 
 _MOST_WAITING = 10_000  # chunks that wait for a slow log; then the stream is not drained until some are written
-_RENEWALS = 3  # in the time of a lease, so that one that fails does not lose it
+_RENEWALS = 5  # in the time of a lease: where Redis is away, four fifths of it are left
 _JOIN = 5.0  # seconds for observers of the stream that run in the thread that waits for a stop
 _PAUSE = 1.0  # seconds before a log that failed is asked again whether to stop
+_STOP_COMES = 0.05  # seconds: a process that is told to end may be killed soon, in Celery's pool after 0.1
 
 # The status of a stream that did not fail: an error that was raised at its end all the same is not the reply's.
 _NO_FAILURE: tuple[Status, ...] = ("complete", "suspended", "cancelled")
 
 
+class Terminated(BaseException):
+    """The process is told to end, as by a signal: ``publish`` raises it once the outcome is written, and not before."""
+
+
 def publish(
-    stream: ChunkStream | Callable[[], ChunkStream], log: Log, id: str, *, coalesce: float = 0.03
+    stream: ChunkStream | Callable[[], ChunkStream],
+    log: Log,
+    id: str,
+    *,
+    coalesce: float = 0.03,
+    again: bool = False,
 ) -> Completion:
     """Drain a stream into a log, for ``follow`` to read anywhere.
 
@@ -55,6 +65,8 @@ def publish(
         id: of the reply; an id is written once.
         coalesce: seconds for which a chunk may wait for others, so that a fast stream makes fewer and longer records.
             Neighbouring pieces of the same text become one chunk. A chunk that follows a pause does not wait.
+        again: whether the program publishes again under this id if this fails before the first chunk. Then no outcome
+            is written, the id is free, and readers wait. Whatever interrupts the process ends the reply all the same.
 
     Returns:
         The completion. After a stop it is the part that came, with the finish reason ``cancelled``.
@@ -74,25 +86,29 @@ def publish(
         raise ConfigError(f"publish(log=...) must be a Log, such as MemoryLog(), not {shown(log)}")
     if not isinstance(stream, ChunkStream) and not callable(stream):
         raise ConfigError(f"publish() takes a stream, or a function that starts one, not {shown(stream)}")
-    return _Publication(log, id, min(seconds or 0.0, log.lease / _RENEWALS)).run(stream)
+    return _Publication(log, id, min(seconds or 0.0, log.lease / _RENEWALS), again).run(stream)
 
 
 class _Publication:
     """One reply on its way into a log.
 
     Owner of the fields: the calling thread appends to ``_waiting`` and the writer's thread takes from it, both by
-    single atomic operations. ``_stream`` and ``_outcome`` are set once by the calling thread, ``_failure`` and
-    ``_stopped`` once by the other threads; each may be read by a single read. ``_for_chunks`` and ``_for_end`` are set
+    single atomic operations. ``_stream`` and ``_outcome`` are set once by the calling thread, ``_released`` before
+    the latter, ``_failure`` and ``_stopped`` once by the other threads; each may be read by a single read. The calling
+    thread alone uses ``_any``. ``_for_chunks`` and ``_for_end`` are set
     by the writer's thread, ``_for_room`` by the calling thread; another thread may wake what it finds there. The
     calling thread sets ``_lease`` before it starts the others; then the writer's thread alone uses what is in it, and
     ``_written_at``. The others never change.
     """
 
-    def __init__(self, log: Log, id: str, coalesce: float) -> None:
+    def __init__(self, log: Log, id: str, coalesce: float, again: bool) -> None:
         self._log = log
         self._id = id
         self._lease: Lease | None = None
         self._coalesce = coalesce
+        self._again = again
+        self._any = False  # whether a chunk came
+        self._released = False  # whether the id is given back instead of ended
         self._waiting: deque[Chunk] = deque()
         self._written_at = -math.inf
         self._stream: ChunkStream | None = None
@@ -136,6 +152,7 @@ class _Publication:
             if (
                 self._lease is not None and self._outcome is None
             ):  # interrupted once more; the writer's thread goes on alone
+                self._released = False
                 self._outcome = Outcome("error", {"class": "StreamError", "message": "the writer was interrupted"})
                 self._wake_writer()
             if given is not None:
@@ -145,6 +162,7 @@ class _Publication:
         return completion
 
     def _add(self, chunk: Chunk) -> None:
+        self._any = True
         self._waiting.append(chunk)
         _wake(self._for_chunks)
         while len(self._waiting) >= _MOST_WAITING and self._failure is None:
@@ -155,9 +173,13 @@ class _Publication:
     def _fail(self, error: BaseException, stream: ChunkStream | None) -> None:
         """Write the outcome of a stream that failed, or whose consumer was interrupted."""
         if self._outcome is not None:  # interrupted while the last records were being written, which goes on
+            if isinstance(error, Terminated):
+                self._written.wait()
             return
-        status: Status = "error"
-        failure: BaseException | None = error
+        stopped = self._is_stop(error)
+        status: Status = "cancelled" if stopped else "error"
+        failure: BaseException | None = None if stopped else error
+        self._released = self._again and not self._any and not self._stopped and isinstance(error, Exception)
         if stream is not None:
             with suppress(Exception):  # a turn that cannot be saved; the first error counts
                 stream.cancel()
@@ -170,6 +192,13 @@ class _Publication:
                 if ended in ("complete", "suspended") or (ended == "cancelled" and isinstance(error, StreamkitError)):
                     status, failure = ended, None
         self._end(_outcome(status, stream, failure))
+
+    def _is_stop(self, error: BaseException) -> bool:
+        """Return whether a stop was the reason for an exception that ends the thread or the process."""
+        if isinstance(error, Terminated):
+            with suppress(LogError):
+                return self._stopped or self._log.stopped(self._id, _STOP_COMES)
+        return type(error).__name__ == "GreenletExit"  # of gevent, which need not be installed
 
     def _end(self, outcome: Outcome) -> None:
         """Have the outcome written, and wait until it is."""
@@ -196,7 +225,10 @@ class _Publication:
         try:
             while self._outcome is None or self._waiting:
                 self._write_some(self._lease)
-            self._log.finish(self._lease, write_outcome(self._outcome))
+            if self._released:
+                self._log.release(self._lease)
+            else:
+                self._log.finish(self._lease, write_outcome(self._outcome))
         except Exception as error:
             self._failure = error
             self._cancel()

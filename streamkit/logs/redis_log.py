@@ -113,7 +113,8 @@ class RedisLog(Log):
         url: ``redis://host:6379/0``, ``rediss://...`` or ``unix:///path/to/socket``, as redis-py reads it.
         prefix: the beginning of the names of all keys.
         patience: seconds for which Redis may be away before that is an error, of writers and of readers.
-        lease: seconds after which a writer that does not renew its lease counts as lost.
+        lease: seconds after which a writer that does not renew its lease counts as lost. By default one that cannot
+            reach Redis for 10 s does not lose it.
         keep: seconds that a reply is kept after its end, or after the last sign of its writer.
         max_records: the most records of one reply that are kept, the last ones. A reader that would need one that was
             dropped gets a ``LogError``, never a reply with a gap.
@@ -130,7 +131,7 @@ class RedisLog(Log):
         *,
         prefix: str = "streamkit:log:",
         patience: float = 20.0,
-        lease: float = 15.0,
+        lease: float = 20.0,
         keep: float = 3600.0,
         max_records: int = 50_000,
         max_bytes: int = 32 * 2**20,
@@ -170,7 +171,7 @@ class RedisLog(Log):
         self._name = without_userinfo(str(url)).partition("?")[0]
         self._scripts = {
             name: self._client.register_script(getattr(scripts, name.upper()))
-            for name in ("begin", "append", "look", "stop", "delete")
+            for name in ("begin", "append", "release", "look", "stop", "delete")
         }
 
     # -- writing -----------------------------------------------------------------------------------------
@@ -226,6 +227,10 @@ class RedisLog(Log):
         assert isinstance(lease, _Held)
         final = lease.kept[-1] if lease.kept and lease.kept[-1].final else Record(lease.last + 1, outcome, True)
         self.append(lease, [final])
+
+    def release(self, lease: Lease) -> None:
+        """See ``Log``."""
+        self._script("release", lease.id, lease.token)
 
     def stopped(self, id: str, timeout: float | None = 0.0, *, halt: StopEvent | None = None) -> bool:
         """See ``Log``."""
@@ -325,7 +330,8 @@ class RedisLog(Log):
     def close(self) -> None:
         """Close the connections that are not in use. The records stay, and the log may be used again."""
         with suppress(self._redis.RedisError, OSError):
-            self._client.close()
+            # Client.close() would close those in use as well, while other threads read from them.
+            self._client.connection_pool.disconnect(inuse_connections=False)
 
     # -- Redis -------------------------------------------------------------------------------------------
 

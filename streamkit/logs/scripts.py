@@ -10,7 +10,7 @@ The state has ``writer`` (the token; "" after a delete, until the writer has not
 record), ``bytes`` (of the records) and ``ended``.
 """
 
-__all__ = ["APPEND", "BEGIN", "DELETE", "LOOK", "STOP"]
+__all__ = ["APPEND", "BEGIN", "DELETE", "LOOK", "RELEASE", "STOP"]
 
 # ARGV: token, ms of the lease, ms to keep. Answers 0, or why the id is not free, see ``CONFLICTS``.
 BEGIN = """
@@ -70,6 +70,13 @@ else
 end
 for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[3]) end
 return last
+"""
+
+# ARGV: token. Forgets a writer that has written nothing; a stop that was asked for stays.
+RELEASE = """
+local state = redis.call('HMGET', KEYS[1], 'writer', 'last')
+if state[1] == ARGV[1] and state[2] == '0' then redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) end
+return 0
 """
 
 # ARGV: the id of the entry that the reader has last, most records. Answers the status, the number of the last record,

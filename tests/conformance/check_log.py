@@ -49,6 +49,7 @@ def check_log(factory: Factory) -> None:
         _reads_live,
         _has_one_writer,
         _takes_over_what_is_empty,
+        _releases,
         _loses_writers,
         _appends_once,
         _stops,
@@ -159,6 +160,25 @@ def _takes_over_what_is_empty(factory: Factory, id: str) -> None:
         log.finish(first, "end")
     log.append(second, [chunk(1)])
     log.finish(second, "mine")
+    assert [chunk(1), Record(2, "mine", True)] == all_of(log, id)
+
+
+def _releases(factory: Factory, id: str) -> None:
+    log = factory(lease=NEVER)
+    log.stop(id)
+    first = log.begin(id)
+    reader = Task(lambda: log.read(id, 0, NEVER))  # of the first writer, and of the second
+    log.release(first)
+    log.release(first)
+    assert "absent" == log.status(id)
+    assert log.stopped(id)
+    assert not log.read(id, 0, 0.05)
+    second = log.begin(id)
+    log.release(first)  # is not the writer any more
+    log.append(second, [chunk(1)])
+    log.release(second)  # has written
+    log.finish(second, "mine")
+    assert [chunk(1)] == list(reader.result())[:1]
     assert [chunk(1), Record(2, "mine", True)] == all_of(log, id)
 
 

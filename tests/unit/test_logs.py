@@ -463,6 +463,46 @@ def test_a_second_writer(log: MemoryLog) -> None:
     assert "a" == followed(log)[0].text
 
 
+def test_publishing_again(log: MemoryLog) -> None:
+    """A reply that fails before its first chunk may be published again, and its readers wait for that."""
+    reader = follow(log, "a")
+    with pytest.raises(RateLimitError):
+        publish(Scripted([], RateLimitError("slow down"), "error"), log, "a", again=True)
+    with pytest.raises(ConfigError):
+        publish(lambda: None, log, "a", again=True)  # type: ignore[arg-type,return-value]
+    with pytest.raises(RecvTimeout):
+        reader.recv(timeout=0.01)
+    assert "absent" == log.status("a")
+    with pytest.raises(RateLimitError):
+        publish(Scripted(texts("a"), RateLimitError("slow down"), "error"), log, "a", again=True)
+    with pytest.raises(RateLimitError):  # as there was a chunk
+        list(reader)
+    with pytest.raises(LogConflictError):
+        publish(lambda: pytest.fail("asked"), log, "a", again=True)
+
+
+def test_no_publishing_again_after_an_interrupt(log: MemoryLog) -> None:
+    """What ends the process ends the reply; a stop is no failure."""
+    with pytest.raises(KeyboardInterrupt):
+        publish(Interrupted([], by=KeyboardInterrupt()), log, "a", again=True)
+    assert "ended" == log.status("a")
+    log.stop("b")
+    publish(lambda: pytest.fail("asked"), log, "b", again=True)
+    assert "cancelled" == followed(log, "b")[0].status
+
+
+class GreenletExit(BaseException):
+    """As gevent raises it in a greenlet that is killed."""
+
+
+def test_a_greenlet_that_is_killed(log: MemoryLog) -> None:
+    """It ends the reply as a stop does."""
+    with pytest.raises(GreenletExit):
+        publish(Interrupted(texts("a"), by=GreenletExit()), log, "a")
+    stream, chunks = followed(log)
+    assert ("cancelled", ["a"]) == (stream.status, [chunk.text for chunk in chunks])
+
+
 @attrs.frozen
 class Held:
     """A client of a server whose reply pauses after `one` until `go` is set."""
