@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from streamkit.errors import ConfigError, MisuseError, StreamkitError
+from streamkit.logs.following import FollowedStream
 from streamkit.settings import seconds_of, shown
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.values.chunks import Chunk, Usage, summed
@@ -274,7 +275,9 @@ def relay(
         raise ConfigError("relay(heartbeat=...) is a number of seconds above 0, and wait=... one from 0")
     if write == 0:
         raise ConfigError("relay(write_timeout=...) is a number of seconds above 0, or None")
-    made = format if isinstance(format, Format) else format_of(format)
+    # The ids of these events are the numbers in the log, so that a browser that comes back twice is understood.
+    after = {"after": stream.id_of_last} if format == "events" and isinstance(stream, FollowedStream) else {}
+    made = format if isinstance(format, Format) else format_of(format, **after)
     begin.setdefault("created", int(time.time()))
     return Relay(
         stream,

@@ -14,7 +14,19 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
-from streamkit import Client, ConfigError, RecvTimeout, Retry, StopEvent, TruncatedStreamError, providers
+from streamkit import (
+    Chunk,
+    Client,
+    ConfigError,
+    MemoryLog,
+    RecvTimeout,
+    Retry,
+    StopEvent,
+    TruncatedStreamError,
+    follow,
+    providers,
+    publish,
+)
 from streamkit.testing import (
     Cut,
     Mark,
@@ -31,6 +43,7 @@ from streamkit.web import client_sockets
 from streamkit.web.client_sockets import bound_writes, on_leaving
 from streamkit.web.formats import EventsFormat
 from streamkit.web.relay import relay
+from tests.unit.scripted import DONE, Scripted, texts
 from tests.unit.support import SOON, Task
 
 flask = pytest.importorskip("flask", reason="needs flask")
@@ -375,3 +388,13 @@ def test_environments_without_a_socket() -> None:
         end.close()
     for environ in ({}, {"gunicorn.socket": None}, {"werkzeug.socket": object()}, {"gunicorn.socket": pair[0]}):
         assert on_leaving(environ, Task) is None
+
+
+def test_events_of_a_reply_that_is_followed() -> None:
+    """Their ids are the numbers in the log, also for a browser that came back, and for one that has all."""
+    log = MemoryLog()
+    publish(Scripted([*texts("a"), Chunk("reasoning", reasoning="b"), *texts("c"), DONE]), log, "x")
+    for after, ids in ((0, [1, 2, 3, 4]), (2, [3, 4]), (4, [4])):
+        body = b"".join(relay(follow(log, "x", after), "events")).decode()
+        assert ids == [int(line[4:]) for line in body.splitlines() if line.startswith("id: ")]
+        assert '"finish_reason":"stop"' in body

@@ -94,7 +94,8 @@ class EventsFormat(Format):
         """Return ``done``, also for a reply that was cancelled or waits, or ``error``."""
         if status not in ("complete", "suspended", "cancelled"):
             return self._event("error", {"message": self.told(error)}, last=True)
-        done = {"status": status, "finish_reason": "cancelled" if status == "cancelled" else None, **self._done}
+        reached = None if completion is None else completion.finish_reason  # a client that has all gets no more chunks
+        done = {"status": status, "finish_reason": "cancelled" if status == "cancelled" else reached, **self._done}
         if completion is not None:
             usage = completion.usage.to_dict()
             del usage["cached_apart"], usage["cost"]
