@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,29 @@ class RedisServer:
 
     Args:
         persistent: whether it writes each command to its disk before it answers.
+        address: an address of IP, if it is to listen there too.
+        port: of that address.
+        within: the beginning of its command, such as one that runs it in a network namespace.
     """
 
-    def __init__(self, persistent: bool = False) -> None:
+    def __init__(
+        self, persistent: bool = False, address: str = "", port: int = 6379, within: Sequence[str] = ()
+    ) -> None:
         self.folder = tempfile.mkdtemp(prefix="streamkit-redis-", dir="/tmp")  # a socket's path may have 107 characters
         self.url = f"unix://{self.folder}/s"
         self._persistent = persistent
+        self._within = within
+        self._listen = (
+            ["--port", str(port), "--bind", address, "--protected-mode", "no"] if address else ["--port", "0"]
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         saved = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistent else ["--appendonly", "no"]
-        place = ["--port", "0", "--unixsocket", f"{self.folder}/s", "--dir", self.folder, "--save", ""]
+        place = [*self._listen, "--unixsocket", f"{self.folder}/s", "--dir", self.folder, "--save", ""]
         with Path(self.folder, "log").open("ab") as out:
-            command = ["redis-server", *place, *saved, "--maxclients", "4000"]
+            command = [*self._within, "redis-server", *place, *saved, "--maxclients", "4000"]
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
         deadline = time.monotonic() + _READY_SECONDS
         while not self._answers():
@@ -63,6 +72,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait(_READY_SECONDS)
             self._process = None
+
+    def send(self, number: int) -> None:
+        """Send it a signal, such as SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def remove(self) -> None:
         """Kill it, and delete its files."""
