@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import streamkit
 from tests.e2e.test_cli import Terminal
+from tests.processes import Process, run_process
+from tests.redis_server import RedisServer, redis_server
+
+__all__ = ["redis_server", "run_process"]  # fixtures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETTINGS = ".conf.py"  # ends the name of a file that a server reads, and that is no program
@@ -24,22 +30,53 @@ TYPED = {  # what a program reads from standard input
 NEEDS = {  # modules of extras
     "approval_in_store.py": "sqlalchemy",
     "chat_app.py": "flask",
+    "celery_tasks.py": "celery",
+    "celery_web.py": "celery",
     "django_app.py": "django",
     "eventsource.py": "flask",
     "minimal_flask.py": "flask",
     "react_usechat.py": "flask",
+    "rq_jobs.py": "rq",
+}
+_CELERY = ["celery", "-A", "celery_tasks", "worker", "--concurrency", "2", "--loglevel", "INFO"]
+WORKERS = {  # the command of the worker that a program needs, and its output when it is ready; {} is the Redis
+    "celery_tasks.py": (_CELERY, r"@\S+ ready"),
+    "celery_web.py": (_CELERY, r"@\S+ ready"),
+    "rq_jobs.py": (["rq.cli", "worker", "--url", "{}", "--path", ".", "answers"], "Listening on answers"),
 }
 
 LAST_WORDS = 'I only kept talking until you were here."'
 
 
-def run(*arguments: str, cwd: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def redis_of(
+    redis_server: Callable[..., RedisServer], run_process: Callable[..., Process]
+) -> Callable[[str], dict[str, str]]:
+    """Start the Redis and the worker that a program needs, and return its environment."""
+
+    def start(name: str) -> dict[str, str]:
+        pytest.importorskip(NEEDS[name])
+        pytest.importorskip("flask")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        redis_server(address="127.0.0.1", port=port)
+        environment = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+        command, ready = WORKERS[name]
+        words = [word.format(environment["REDIS_URL"]) for word in command]
+        run_process(*words, cwd=PROGRAMS[name].parent, **environment).wait_for(ready)
+        return environment
+
+    return start
+
+
+def run(*arguments: str, cwd: Path, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python without keys, proxies or anything else of this environment, and with warnings as errors."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", *arguments],
         cwd=cwd,
-        env={**kept, "HOME": str(cwd), "PYTHONUTF8": "1"},
+        env={**kept, "HOME": str(cwd), "PYTHONUTF8": "1", **environment},
         input=typed,
         capture_output=True,
         encoding="utf-8",
@@ -49,11 +86,11 @@ def run(*arguments: str, cwd: Path, typed: str = "") -> subprocess.CompletedProc
     return result
 
 
-def output_of(name: str, cwd: Path, *arguments: str, typed: str = "") -> str:
+def output_of(name: str, cwd: Path, *arguments: str, typed: str = "", **environment: str) -> str:
     """Return the standard output of an example, which must write nothing to stderr."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    result = run(str(PROGRAMS[name]), *arguments, cwd=cwd, typed=typed)
+    result = run(str(PROGRAMS[name]), *arguments, cwd=cwd, typed=typed, **environment)
     assert result.stderr == ""
     return result.stdout
 
@@ -449,6 +486,30 @@ def test_chat_app(tmp_path: Path) -> None:
     assert output_of("chat_app.py", tmp_path) == shown_output("web", "chat_app.py")
 
 
+def test_celery_tasks(redis_of: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
+    """The first reply comes to its limit; the second is stopped, which its task's result says as well."""
+    output = output_of("celery_tasks.py", tmp_path, **redis_of("celery_tasks.py"))
+
+    assert "for “a lighthouse”.\n\nAt the end of\n[length, 10 tokens]\n" in output
+    assert output.endswith("[cancelled; the task's result: cancelled]\n")
+
+
+def test_celery_web(redis_of: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
+    """A browser gets the reply as events, and only those that it lacks after a reload."""
+    output = output_of("celery_web.py", tmp_path, **redis_of("celery_web.py"))
+
+    assert output.startswith('id: 1\ndata: {"content":"A')
+    assert output.endswith("the rest is the same: True\n")
+
+
+def test_rq_jobs(redis_of: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
+    """The first reply comes to its end; the second is stopped."""
+    output = output_of("rq_jobs.py", tmp_path, **redis_of("rq_jobs.py"))
+
+    assert "\n[complete, 10 tokens]\n" in output
+    assert output.endswith("\n[cancelled]\n")
+
+
 def shown_output(folder: str, name: str) -> str:
     """Return the output of a program as the README of its folder shows it."""
     page = (EXAMPLES / folder / "README.md").read_text("utf-8")
@@ -458,11 +519,12 @@ def shown_output(folder: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
-def test_a_readme_shows_what_comes_out(name: str, tmp_path: Path) -> None:
+def test_a_readme_shows_what_comes_out(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The output is the one shown, but for its numbers; ``[...]`` stands for anything."""
     pattern = re.escape(shown_output(PROGRAMS[name].parent.name, name)).replace(re.escape("[...]"), "(?s:.*)")
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    result = run(str(PROGRAMS[name]), cwd=tmp_path, typed=TYPED.get(name, ""))
+    environment = request.getfixturevalue("redis_of")(name) if name in WORKERS else {}
+    result = run(str(PROGRAMS[name]), cwd=tmp_path, typed=TYPED.get(name, ""), **environment)
 
     assert re.fullmatch(re.sub(r"\d+", lambda _: r"\d+", pattern), result.stdout + result.stderr)
