@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -113,8 +114,14 @@ class StreamTask(_celery.Task):  # type: ignore[misc]
                 "StreamTask.publish() takes a function that starts a stream, so that a task which is delivered twice "
                 f"starts one, not {shown(start)}"
             )
-        with _Termination(request):
-            completion = publish_once(start, log, place, again=self._may_retry)
+        failed: dict[str, Exception] = request.__dict__.setdefault("_streamkit_failed", {})
+        try:
+            with _Termination(request):
+                completion = publish_once(start, log, place, again=self._may_retry)
+        except Exception as error:
+            failed[place] = error
+            raise
+        failed.pop(place, None)
         return completion.to_dict()
 
     @property
@@ -134,15 +141,23 @@ class StreamTask(_celery.Task):  # type: ignore[misc]
     def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, *more: Any, **options: Any) -> Any:
         """See Celery. Raises ``exc`` if the task's reply has begun."""
         id = self.request.id
-        direct = exc is None or id is None or self.request.called_directly
-        if not direct and self._log.status(id) in ("ended", "lost"):
-            raise exc
+        if exc is not None and id is not None and isinstance(self.log, Log):
+            begun = False
+            with suppress(LogError):
+                begun = self.log.status(id) in ("ended", "lost")
+            if begun:
+                raise exc
         return super().retry(args, kwargs, exc, *more, **options)
 
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """See Celery. Tells readers who wait for the reply of a task that is over, without one."""
+        """See Celery. Tells readers who wait for a reply that the task is over, without one."""
+        failed: dict[str, BaseException] = {}
+        if status != "RETRY":
+            failed.update(self.request.__dict__.get("_streamkit_failed", {}))
         if status == "FAILURE" and isinstance(retval, BaseException):
-            self._end_unwritten(task_id, Outcome.of("error", None, retval))
+            failed.setdefault(task_id, retval)
+        for id, error in failed.items():
+            self._end_unwritten(id, Outcome.of("error", None, error))
         super().after_return(status, retval, task_id, args, kwargs, einfo)
 
     def _end_unwritten(self, id: str, outcome: Outcome) -> None:

@@ -106,6 +106,44 @@ def test_failures_without_a_reply(app: Any, log: MemoryLog) -> None:
         follow(log, result.id).collect()
 
 
+def test_failures_that_the_task_handles(app: Any, log: MemoryLog) -> None:
+    """A reply that failed before its first chunk ends with its error when the task is over, whatever that returns."""
+    limited = RateLimitError("slow down")
+
+    def handle(self: StreamTask) -> str:
+        for id in (None, "of its own"):
+            with pytest.raises(RateLimitError):
+                self.publish(lambda: Scripted([], limited, "error"), id)
+        assert "absent" == log.status("of its own")
+        return "sorry"
+
+    result = app.task(bind=True, base=StreamTask, log=log, name="handle")(handle).delay()
+    assert "sorry" == result.get()
+    for id in (result.id, "of its own"):
+        with pytest.raises(RateLimitError, match="slow down"):
+            follow(log, id).collect()
+
+
+def test_a_retry_without_a_log(app: Any, log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that cannot ask its log is retried as any other."""
+    runs: list[int] = []
+
+    def fail(self: StreamTask) -> str:
+        runs.append(1)
+        if len(runs) < 3:
+            raise self.retry(exc=ValueError("again"), countdown=0)
+        return "done"
+
+    def status(id: str) -> str:
+        raise LogError("the log is away")
+
+    monkeypatch.setattr(log, "status", status)
+    for options in ({}, {"log": log}):
+        runs.clear()
+        task = app.task(bind=True, base=StreamTask, name=f"fail {len(options)}", max_retries=3, **options)(fail)
+        assert "done" == task.delay().get()
+
+
 def test_a_log_that_fails(make: Make, log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task gets the log's error, once; what it would tell its readers is not told."""
 
