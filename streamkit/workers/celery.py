@@ -114,12 +114,13 @@ class StreamTask(_celery.Task):  # type: ignore[misc]
                 "StreamTask.publish() takes a function that starts a stream, so that a task which is delivered twice "
                 f"starts one, not {shown(start)}"
             )
-        failed: dict[str, Exception] = request.__dict__.setdefault("_streamkit_failed", {})
+        again = self._may_retry
+        failed: dict[str, Exception] = request.__dict__.setdefault("_streamkit_failed", {}) if again else {}
         try:
             with _Termination(request):
-                completion = publish_once(start, log, place, again=self._may_retry)
+                completion = publish_once(start, log, place, again=again)
         except Exception as error:
-            failed[place] = error
+            failed[place] = error  # for after_return()
             raise
         failed.pop(place, None)
         return completion.to_dict()
