@@ -179,6 +179,7 @@ def test_kills_in_any_order(
     server = redis_server(persistent=True)
     log = make_log(server.url, lease=LEASE)
     writer = run(programs.write, server.url, "a", 100_000, 0.005)
+    next(follow(log, "a"))  # it has begun, however busy the machine is
     stayed = follow(log, "a")
     whole = Task(partial(taken, stayed))
     ended = threading.Event()
