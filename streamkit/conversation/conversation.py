@@ -17,7 +17,7 @@ import attrs
 from streamkit.conversation.owners import is_alive, over, this_process
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turn_stream import TurnEnd, TurnStream
-from streamkit.conversation.turns import ConversationState, Summary, Turn
+from streamkit.conversation.turns import ConversationState, Summary, Turn, with_delivered
 from streamkit.conversation.window import Window, context_of, first_sent, summary_request, tokens_of
 from streamkit.errors import ConfigError, MisuseError, OwnerError, StoreConflictError, StoreError
 from streamkit.policies.route import name_of
@@ -29,7 +29,7 @@ from streamkit.tools.suspension import Suspension, kept_parameters
 from streamkit.tools.tool import Tool, tools_of
 from streamkit.validators.input import check_input
 from streamkit.values.attribute_hints import no_attribute
-from streamkit.values.chunks import Usage, summed
+from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.values.completion import Completion
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
 from streamkit.values.template import fill_in
@@ -84,8 +84,8 @@ class Conversation:
     ``MisuseError``. The properties may be read by any thread.
 
     Owner of the fields: ``_lock``, reentrant as a signal handler may cancel a turn, guards ``_busy``, ``_turns``,
-    ``_summary``, ``_spent``, ``_spent_cost``, ``_version`` and ``_unsaved``. The others change by single assignments
-    of the program.
+    ``_summary``, ``_spent``, ``_spent_cost``, ``_version``, ``_crashed`` and ``_unsaved``. The others change by single
+    assignments of the program.
     """
 
     _has_prompt = False  # whether its system prompt is that of a pack
@@ -113,6 +113,7 @@ class Conversation:
         self._store = store
         self._on_failure: OnFailure = on_failure
         self._lock = threading.RLock()
+        self._crashed = False  # whether the last turn was found open after a crash
         self._busy: TurnEnd | bool = False  # what ends the turn that is open; True while one begins
         self._id = state.id
         self._owner = state.owner
@@ -524,17 +525,40 @@ class Conversation:
             self._summary, self._spent, self._spent_cost = state.summary, state.spent, state.spent_cost
             self._recover()
 
-    def recover(self) -> None:
+    @property
+    def crashed(self) -> bool:
+        """Whether the last turn was found open after a crash; the next save, or ``recover``, settles it."""
+        with self._lock:
+            return self._crashed and self._busy is False
+
+    def recover(self, delivered: Sequence[Chunk] = (), *, whole: bool = False) -> None:
         """Settle a turn that another program left open, where the caller knows that nothing will come of it any more.
 
-        It counts as rolled back, which the next save keeps. By itself a conversation only does so for a program that it
-        knows to be dead. Should that one save after all, one of the two gets a ``StoreConflictError``.
+        By itself a conversation only does so for a program that it knows to be dead. Should that one save after all,
+        one of the two gets a ``StoreConflictError``.
+
+        Args:
+            delivered: the chunks that are known of the reply, such as those of its log. With ``on_failure="keep"`` they
+                stay: the text, and calls that have a result. Without any the turn counts as rolled back.
+            whole: whether they are the whole reply.
         """
         with self._lock:
-            if self._busy is False and self._turns and self._turns[-1].state == "open":
+            if self._busy is not False or not self._turns:
+                return
+            if self._turns[-1].state == "open":
                 self._give_up()
+            if not self._crashed:
+                return
+            if delivered and self._on_failure == "keep":
+                self._turns[-1] = with_delivered(self._turns[-1], delivered, whole=whole)
+            try:
+                self._save(len(self._turns) - 1)
+            except (StoreConflictError, StoreError) as error:
+                _log.warning("a turn that a crash left open could not be saved: %s", error)
+            self._crashed = False
 
     def _save(self, first_changed: int) -> None:
+        self._crashed = False
         if self._store is not None:
             self._unsaved = min(self._unsaved, first_changed)
             state = self._state(self._turns)
@@ -553,6 +577,7 @@ class Conversation:
     def _give_up(self) -> None:
         note = "the program ended in the middle of this turn"
         self._turns[-1] = attrs.evolve(self._turns[-1], state="rolled back", owner=None, error=note)
+        self._crashed = True
         self._unsaved = min(self._unsaved, len(self._turns) - 1)
 
     # -- one turn ----------------------------------------------------------------------------------------

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Literal
 
 import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.tools.suspension import Suspension
-from streamkit.values.chunks import Usage, summed
+from streamkit.values.chunks import Chunk, Usage, summed
+from streamkit.values.completion import Completion, fold
 from streamkit.values.messages import Message
 
 __all__ = ["VERSION", "ConversationState", "Owner", "Summary", "Turn", "TurnState", "read_json", "written"]
@@ -158,6 +160,52 @@ class Turn:
             dict(shape.get("calls", {})),
             shape.get("goes_on", False),
         )
+
+
+def with_delivered(turn: Turn, delivered: Iterable[Chunk], *, whole: bool) -> Turn:
+    """Return a turn that a crash left open, with what is known of its reply.
+
+    Args:
+        turn: the turn.
+        delivered: the chunks of its reply, in order.
+        whole: whether they are all of it.
+    """
+    answer: list[Message] = []
+    reasoning: list[str] = []
+    calls: dict[str, str] = {}
+    reply = Completion()
+    usage = turn.usage
+    for _, chunks in groupby(delivered, key=lambda chunk: chunk.round):
+        part = list(chunks)
+        told = [each.tool_result for each in part if each.tool_result is not None]
+        results = {result.call_id: result for result in told if not result.preliminary}
+        reply = fold(chunk for chunk in part if chunk.tool_result is None)
+        kept = tuple(call for call in reply.tool_calls if call.id in results)
+        usage = summed([usage, reply.usage])
+        if not kept and not reply.text.strip():
+            continue
+        if kept and kept == reply.message.tool_calls:
+            answer.append(reply.message)
+        else:  # what a provider wants back belongs to the whole reply
+            answer.append(Message("assistant", reply.text or None, tool_calls=kept))
+        reasoning.append(reply.reasoning)
+        for call in kept:
+            result = results[call.id]
+            answer.append(Message("tool", list(result.parts) or result.content, tool_call_id=call.id))
+            if result.error is not None:
+                calls[call.id] = result.error
+    if not answer:
+        return turn
+    return attrs.evolve(
+        turn,
+        answer=tuple(answer),
+        state="complete" if whole else "partial",
+        error="" if whole else turn.error,
+        usage=usage,
+        finish_reason=reply.finish_reason if whole else "error",
+        reasoning=tuple(reasoning) if any(reasoning) else (),
+        calls={**turn.calls, **calls},
+    )
 
 
 @attrs.frozen

@@ -29,9 +29,10 @@ from streamkit import (
     providers,
 )
 from streamkit.conversation.owners import over, this_process
-from streamkit.conversation.turns import ConversationState, Turn
+from streamkit.conversation.turns import ConversationState, Turn, with_delivered
 from streamkit.testing import Cut, Reply, Request, Server, WaitFor, error_reply, text_reply, tool_call_reply
 from streamkit.validators import BannedWords
+from streamkit.values.chunks import Chunk, ToolCallDelta, ToolResult
 from tests.unit.support import SOON, Task
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -599,3 +600,30 @@ def test_a_turn_without_the_tools_of_its_conversation(chat_with: Make) -> None:
     chat, server = chat_with(text_reply("Yes."), tools=[weather])
     assert "Yes." == chat.send("Hello?", tools=[]).text
     assert "tools" not in server.requests[0].json()
+
+
+def test_what_is_known_of_a_reply_that_a_crash_left() -> None:
+    """Its text and the calls with results stay, as every provider accepts them; without any it is rolled back."""
+    done = ToolResult("c1", "weather", "rain")
+    calls = [
+        Chunk("tool_call", tool_call=ToolCallDelta(place, f"c{place + 1}", "weather", '{"city": "Oslo"}'))
+        for place in range(2)
+    ]
+    first = [Chunk("reasoning", reasoning="Hm."), Chunk("text", "Let me see."), *calls]
+    chunks = [*first, Chunk("tool_result", tool_result=done), Chunk("text", "It rai", round=1)]
+    open_turn = Turn(Message("user", "Weather?"), owner=attrs.evolve(this_process(), pid=1, started="never"))
+    for delivered, state, texts in ((chunks, "partial", ["Let me see.", "rain", "It rai"]), ([], "rolled back", [])):
+        store = MemoryStore()
+        store.save(ConversationState("a", [open_turn], "demo/storyteller"), expected=0)
+        chat = Client().conversation("demo/storyteller", store=store, id="a")
+        assert chat.crashed
+        chat.recover(delivered)
+        assert not chat.crashed
+        kept = store.load("a")
+        assert kept is not None
+        turn = kept.turns[0]
+        assert (state, texts) == (turn.state, [message.content for message in turn.answer])
+        if delivered:
+            assert ["c1"] == [call.id for call in turn.answer[0].tool_calls]
+            assert ("Hm.", "") == turn.reasoning
+            assert "complete" == with_delivered(open_turn, chunks, whole=True).state

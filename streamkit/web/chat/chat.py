@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -219,6 +220,8 @@ class Chat:
         while True:
             conversation = self._conversation(id, owner, options, new=new)
             turn = conversation.turns[-1] if conversation.turns else None
+            if turn is not None and conversation.crashed:
+                self._recover(conversation, turn)
             if turn is None or not (turn.state == "open" or (turn.state == "suspended" and turn.goes_on)):
                 return conversation, None
             status = self._log.status(turn.stream_id)
@@ -230,8 +233,22 @@ class Chat:
         # The end of the reply is written, but the store could not take it. Or its writer is lost: where that is a
         # process of this machine and lives, it may come back; of another machine's the log knows better than the store.
         if status == "ended" or turn.owner is None or not is_of_this_machine(turn.owner):
-            conversation.recover()
+            self._recover(conversation, turn)
         return conversation, None
+
+    def _recover(self, conversation: Conversation, turn: Turn) -> None:
+        """Settle a turn whose program is gone: what its log has of the reply stays."""
+        chunks: list[Chunk] = []
+        whole = False
+        if turn.stream_id and self._log.status(turn.stream_id) != "absent":
+            stream = follow(self._log, turn.stream_id)
+            # What there is now. The log does not know yet that its writer is gone, or says so at the end.
+            with suppress(queue.Empty, StreamError):
+                while (chunk := stream.take(0.0)) is not None:
+                    chunks.append(chunk)
+                whole = stream.status == "complete"
+            stream.close()
+        conversation.recover(chunks, whole=whole)
 
     def _answer(
         self,
