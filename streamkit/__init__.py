@@ -87,9 +87,12 @@ if TYPE_CHECKING:
     from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.packs.opening import PackConversation, open_pack
     from streamkit.policies.breaker import Breaker
+    from streamkit.policies.cache import MemoryCache
     from streamkit.policies.middleware import Middleware
     from streamkit.policies.rate_limit import RateLimit
+    from streamkit.policies.recovery import Recovery
     from streamkit.policies.route import Route
+    from streamkit.policies.sql_cache import SQLCache
     from streamkit.providers.reply.model_lists import ModelInfo
     from streamkit.tools.claims import Claims, FileClaims, MemoryClaims
     from streamkit.tools.context import ToolContext
@@ -128,6 +131,7 @@ __all__ = [
     "Log",
     "LogConflictError",
     "LogError",
+    "MemoryCache",
     "MemoryClaims",
     "MemoryLog",
     "MemoryStore",
@@ -148,6 +152,7 @@ __all__ = [
     "RateLimit",
     "RateLimitError",
     "RecvTimeout",
+    "Recovery",
     "RedisLog",
     "Rejected",
     "Report",
@@ -158,6 +163,7 @@ __all__ = [
     "RunLimitError",
     "RunLimits",
     "RunReport",
+    "SQLCache",
     "SQLStore",
     "ServerError",
     "Stats",
@@ -230,6 +236,7 @@ _MODULES = {
     "FileClaims": "tools.claims",
     "FollowedStream": "logs.following",
     "Log": "logs.log",
+    "MemoryCache": "policies.cache",
     "MemoryClaims": "tools.claims",
     "MemoryLog": "logs.memory_log",
     "MemoryStore": "conversation.stores.store",
@@ -238,11 +245,13 @@ _MODULES = {
     "ModelList": "models.catalog",
     "PackConversation": "packs.opening",
     "RateLimit": "policies.rate_limit",
+    "Recovery": "policies.recovery",
     "RedisLog": "logs.redis_log",
     "Rejected": "tools.decisions",
     "Route": "policies.route",
     "Run": "tools.run",
     "RunLimits": "tools.limits",
+    "SQLCache": "policies.sql_cache",
     "SQLStore": "conversation.stores.sql_store",
     "Store": "conversation.stores.store",
     "Suspension": "tools.suspension",

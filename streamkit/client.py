@@ -264,28 +264,23 @@ class Client:
             output=output,
         )
         if not self._middleware:
-            return self._send(model, listed, given, options, start)
+            return self._send(model, self._jobs(model, listed, given, options), start)
         middleware = late_import("streamkit.policies.middleware")
         asked = middleware.Request(
-            model, listed, given, lambda request: self._jobs(request.model, request.messages, request.params, options)
+            model,
+            listed,
+            given,
+            lambda request: self._jobs(request.model, request.messages, request.params, options),
+            middleware.CallOptions(stop, output, part_of[1] if part_of else 0),
         )
         started: Stream = middleware.wrapped(
-            self._middleware,
-            lambda request: self._send(request.model, request.messages, request.params, options, start),
+            self._middleware, lambda request: self._send(request.model, request.jobs(), start)
         )(asked)
         self._remember(started)
         return started
 
-    def _send(
-        self,
-        model: Model,
-        messages: Sequence[Mapping[str, Any]],
-        params: Mapping[str, Any],
-        options: Mapping[str, Any],
-        start: Callable[[Sequence[Job]], Stream],
-    ) -> Stream:
+    def _send(self, model: Model, jobs: Sequence[Job], start: Callable[[Sequence[Job]], Stream]) -> Stream:
         """Start a stream, after all middleware."""
-        jobs = self._jobs(model, messages, params, options)
         if isinstance(model, str):
             started = start(jobs)
         else:

@@ -48,7 +48,7 @@ class Stats:
         blocked: seconds that the reader waited for the consumer to make room.
         routes: the routes that were tried, in order; the last one answered, or is the last that failed.
         cached: whether the reply came from a cache, and no request was sent.
-        recovered: how often the reply was gone on with after it had broken off; see ``recover=``.
+        recovered: how often the reply was gone on with after it had broken off; see ``Recovery``.
     """
 
     time_to_first_chunk: float | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +19,27 @@ from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.redelivery import Redelivery
 from streamkit.streaming.stream import Stream
+from streamkit.streaming.typed_output import TypedOutput
 from streamkit.streaming.wrapped_stream import WrappedStream
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 
-__all__ = ["Changed", "ChangedStream", "Middleware", "Next", "Request", "wrapped"]
+__all__ = ["CallOptions", "Changed", "ChangedStream", "Middleware", "Next", "Request", "wrapped"]
+
+
+@attrs.frozen
+class CallOptions:
+    """What a caller has said beside the request, for policies that make streams of their own.
+
+    Attributes:
+        stop: ends the stream.
+        output: the type that was asked for, ``None`` for none.
+        round: the number of the request in a run with tools, from 0.
+    """
+
+    stop: threading.Event | None = None
+    output: TypedOutput | None = None
+    round: int = 0
 
 
 @attrs.frozen
@@ -33,12 +50,29 @@ class Request:
         model: a name, a list of names, or a ``Route``.
         messages: in OpenAI's shape.
         params: parameters of the request, as ``client.stream`` takes them.
+        call: what else the caller has said.
     """
 
     model: Any
     messages: Sequence[Mapping[str, Any]] = attrs.field(repr=False)
     params: Mapping[str, Any] = attrs.field(repr=False)
     _jobs: Callable[[Request], Sequence[Job]] = attrs.field(repr=False, eq=False)
+    call: CallOptions = attrs.field(factory=lambda: CallOptions(), repr=False, eq=False)
+    _change: Callable[[Job], Job] | None = attrs.field(default=None, repr=False, eq=False)
+
+    def jobs(self) -> Sequence[Job]:
+        """Return how it is sent, one for each model that it may go to.
+
+        Raises:
+            ConfigError: the call is invalid.
+        """
+        jobs = self._jobs(self)
+        return jobs if self._change is None else [self._change(job) for job in jobs]
+
+    def with_jobs(self, change: Callable[[Job], Job]) -> Request:
+        """Return the request, sent otherwise: for the library's own policies."""
+        before = self._change
+        return attrs.evolve(self, change=change if before is None else lambda job: change(before(job)))
 
     def digest(self) -> str:
         """Return a name for all that shapes the reply: addresses, bodies and headers of the requests, but no key.
@@ -46,7 +80,7 @@ class Request:
         Raises:
             ConfigError: the call is invalid.
         """
-        return hashlib.sha256("\n".join(sorted(map(_digest, self._jobs(self)))).encode()).hexdigest()
+        return hashlib.sha256("\n".join(sorted(map(_digest, self.jobs()))).encode()).hexdigest()
 
 
 def _digest(job: Job) -> str:

@@ -25,6 +25,7 @@ from streamkit.providers.registry import is_own
 from streamkit.providers.reply.remedies import remedy_for, unexpected
 from streamkit.settings import Retry, Timeout
 from streamkit.streaming.gates import Call, Gate, Passing
+from streamkit.streaming.recovering import Part, Recoverer
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
 from streamkit.transport import sse
@@ -63,6 +64,7 @@ class Job:
     timeout: Timeout
     retry: Retry
     gates: tuple[Gate, ...] = ()
+    recoverer: Recoverer | None = None
 
     def call(self) -> Call:
         """Return what the gates are told of it."""
@@ -101,14 +103,20 @@ class Attempt:
     Attributes:
         why_last: why the request is not sent again after this try; "" if the error's class says so.
         job: what is tried.
+        part: the decoder of a reply that may be gone on with where it breaks off; ``None`` for any other.
     """
 
-    def __init__(self, state: StreamState, job: Job) -> None:
+    def __init__(self, state: StreamState, job: Job, part: Part | None = None) -> None:
         self.why_last = ""
         self.job = job
         self._state = state
         self._hook = StreamHook(state)
-        self._decoder = _decoder_of(job)
+        if part is not None:
+            part.on_begun = state.count_recovery
+        elif job.recoverer is not None:
+            part = job.recoverer.first(job, _decoder_of(job))
+        self.part = part
+        self._decoder: Decoder = _decoder_of(job) if part is None else part
         self._reply: Reply | None = None
 
     def run(self) -> Outcome:
@@ -141,6 +149,8 @@ class Attempt:
                 if isinstance(error, (BrokenStreamError, ConnectError)) and self._hook.timed_out():
                     raise LimitReached(self._state.deadlines.error()) from None
                 raise
+        if self.part is not None:
+            self._hook.ready += self.part.rest()
         done = self._decoder.finish()
         if not isinstance(done, Chunk):
             raise ConfigError(f"{class_of(self._decoder)}.finish() returned {type(done).__name__}, not a Chunk")
@@ -236,11 +246,28 @@ class Attempt:
                 raise
         return bytes(body[:MAX_ERROR_BODY])
 
-    def failed(self, error: StreamError, why_last: str) -> Outcome:
+    def hand_over(self, more: Iterable[Chunk]) -> None:
+        """Hand over the chunks that were decoded, and more.
+
+        Raises:
+            Halted: the stream was cancelled.
+        """
+        self._hook.ready += more
+        if self._hook.ready:
+            self._hook.hand_over()
+
+    def measure(self, error: StreamError) -> None:
+        """Add to the message of an error that cut the reply off how much of it had come."""
+        if self._reply is not None and isinstance(error, (BrokenStreamError, TruncatedStreamError)):
+            seconds, received = self._hook.seconds_since_sent(), self._state.received
+            error.args = (f"{error.message}, after {seconds:.1f} s and {received} bytes",)
+
+    def failed(self, error: StreamError, why_last: str, *, measured: bool = False) -> Outcome:
         """Hand over the chunks that came before the error, and return the outcome.
 
         Args:
             why_last: why the request is not sent again, for the error's message.
+            measured: whether ``measure`` was called with the error.
         """
         self.why_last = why_last
         ready = [*self._hook.ready, *self._decoder.leftover()]
@@ -250,9 +277,8 @@ class Attempt:
                 self._hook.hand_over()
             except Halted:
                 return Outcome("cancelled")
-        if self._reply is not None and isinstance(error, (BrokenStreamError, TruncatedStreamError)):
-            seconds, received = self._hook.seconds_since_sent(), self._state.received
-            error.args = (f"{error.message}, after {seconds:.1f} s and {received} bytes",)
+        if not measured:
+            self.measure(error)
         if isinstance(error, APIError) and error.request_id is None and self._state.response is not None:
             error.request_id = self._state.response.request_id  # masked already
         if isinstance(error, StreamTimeout):

@@ -194,6 +194,7 @@ class Delivery(Ending):
             state.channel.peak,
             state.blocked,
             (*state.left, TriedRoute("/".join(state.route), "", *state.since_last_route())),
+            recovered=state.recovered,
         )
 
 

@@ -33,9 +33,9 @@ class StreamState:
 
     Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
     from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
-    the worker writes ``route``, ``left``, ``at_gate``, ``attempts``, ``chunks``, ``blocked``, ``first_chunk_at``,
-    ``ended_at``, ``response`` and ``received``, each by a single assignment; any thread may read them. ``plain_stop``,
-    ``round`` and ``_halt_waiter`` never change.
+    the worker writes ``route``, ``left``, ``at_gate``, ``attempts``, ``recovered``, ``chunks``, ``blocked``,
+    ``first_chunk_at``, ``ended_at``, ``response`` and ``received``, each by a single assignment; any thread may read
+    them. ``plain_stop``, ``round`` and ``_halt_waiter`` never change.
 
     Args:
         buffer: the channel's capacity, in chunks.
@@ -52,6 +52,7 @@ class StreamState:
         halted: whether the stream was told to end.
         inherited: whether this is a forked child's copy: no worker runs here, and the socket is the parent's.
         attempts: tries so far.
+        recovered: how often the reply was gone on with after it had broken off.
         chunks: chunks decoded so far.
         blocked: seconds that the worker waited for the consumer.
         first_chunk_at: when the first chunk was put, on ``time.monotonic``.
@@ -79,6 +80,7 @@ class StreamState:
         self.halted = False
         self.inherited = False
         self.attempts = 0
+        self.recovered = 0
         self.chunks = 0
         self.blocked = 0.0
         self.first_chunk_at: float | None = None
@@ -99,6 +101,13 @@ class StreamState:
         """
         tried = TriedRoute("/".join(self.route), why, *self.since_last_route())
         self.left, self.route = (*self.left, tried), route
+
+    def count_recovery(self) -> None:
+        """Count that the reply goes on after it had broken off.
+
+        Threads: the worker only.
+        """
+        self.recovered += 1
 
     def since_last_route(self) -> tuple[int, float]:
         """Return the requests of the present route, and the seconds that it has taken so far."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
 from streamkit.streaming.attempt import Attempt, Job
+from streamkit.streaming.going_on import go_on
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
 from streamkit.transport.failures import forget_origin
@@ -116,6 +117,9 @@ def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome |
             failure = error
         if state.stop_requested():
             return Outcome("cancelled")
+        outcome = None if job.recoverer is None else go_on(state, attempt, failure, tries)
+        if outcome is not None:
+            return outcome
         if attempt.found_dead_connection and free:
             free = False
             state.attempts -= 1

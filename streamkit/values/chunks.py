@@ -26,7 +26,7 @@ __all__ = [
     "text_chunk",
 ]
 
-ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_approval", "tool_result", "done"]
+ChunkType = Literal["text", "reasoning", "refusal", "tool_call", "tool_approval", "tool_result", "recovered", "done"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error", "other"]
 CallState = Literal["not begun", "waiting", "running", "finished", "unknown"]
 
@@ -211,7 +211,8 @@ class Chunk(_ChunkFields):
     """One increment of a reply; frozen, and hashable: the hash leaves out ``raw`` and ``provider_data``.
 
     Attributes:
-        type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_approval``, ``tool_result`` or ``done``.
+        type: ``text``, ``reasoning``, ``refusal``, ``tool_call``, ``tool_approval``, ``tool_result``, ``done``, or
+            ``recovered``: the reply had broken off, and what follows is its continuation.
         text: answer text; "" for every other type, so that it can be printed for every chunk.
         reasoning: a piece of the model's reasoning, if the provider sends it.
         refusal: a piece of a refusal.

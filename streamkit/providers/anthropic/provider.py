@@ -5,6 +5,7 @@ Source: https://platform.claude.com/docs/en/api/overview and .../api/versioning,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from streamkit.providers.anthropic.decoder import AnthropicDecoder
@@ -12,6 +13,7 @@ from streamkit.providers.anthropic.request import body_of
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder
 from streamkit.providers.request.addresses import address_of
+from streamkit.providers.request.continuing import Continuation, prefilled, thinks
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.keyed_provider import KeyedProvider
 from streamkit.providers.request.openai_shape import texts_of
@@ -28,6 +30,8 @@ _OFFICIAL = "https://api.anthropic.com/v1"
 _VERSION = "2026-10-21"
 _SAMPLING_VERSION = "2023-06-01"  # the last that has these parameters; the newer one refuses them at any value
 _SAMPLING = ("temperature", "top_p", "top_k")
+# Models that go on with a message of their own; those from 4.6 on refuse it.
+_PREFILLED = re.compile(r"claude-(?:2|3|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:$|-latest|-\d{8}|[@:]))")
 
 
 class Anthropic(KeyedProvider):
@@ -109,6 +113,13 @@ class Anthropic(KeyedProvider):
             return "schema"
         thinking = as_dict(chat.params.get("thinking")).get("type", "disabled") != "disabled"
         return "prompt" if thinking else "tool"
+
+    def continuation(self, chat: ChatRequest, text: str) -> Continuation | None:
+        """Return the call for the rest of a reply, for models that go on with a message of their own; see ``Continues``."""
+        sent = text.rstrip()  # white space at the end is refused
+        if not sent or not _PREFILLED.search(chat.model) or thinks(chat.params, ("thinking", "reasoning_effort")):
+            return None
+        return Continuation(prefilled(chat, sent), sent)
 
     def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""

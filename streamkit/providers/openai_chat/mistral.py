@@ -15,6 +15,7 @@ from streamkit.providers.openai_chat.provider import ChatCompletions
 from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.request.addresses import base_url_of
 from streamkit.providers.request.call_ids import MISTRAL_IDS, turns_with_ids
+from streamkit.providers.request.continuing import Continuation, prefilled
 from streamkit.providers.request.credentials import hidden
 from streamkit.providers.request.openai_shape import normalise, tool_list
 from streamkit.providers.request.parameters import Parameters
@@ -114,6 +115,10 @@ class Mistral(ChatCompletions):
             name = {"document_name": part.filename} if part.filename else {}
             return {"type": "document_url", "document_url": url, **name}
         raise ConfigError(f"{self.name} takes text, images, documents and audio, no {part.kind}")
+
+    def continuation(self, chat: ChatRequest, text: str) -> Continuation | None:
+        """Return the call for the rest of a reply; see ``Continues``."""
+        return Continuation(prefilled(chat, text, prefix=True), text, "all")
 
     def decoder(self, chat: ChatRequest) -> MistralDecoder:
         """Return a decoder for one stream, the answer to ``chat``."""

@@ -19,6 +19,7 @@ from streamkit.providers.openai_chat.decoder import ChatDecoder
 from streamkit.providers.openai_chat.quirks import Quirks
 from streamkit.providers.openai_chat.remembering_decoder import RememberingDecoder
 from streamkit.providers.request.call_ids import messages_with_ids
+from streamkit.providers.request.continuing import Continuation, prefilled
 from streamkit.providers.request.credentials import name_of
 from streamkit.providers.request.hints import unknown_parameters
 from streamkit.providers.request.keyed_provider import KeyedProvider
@@ -212,6 +213,16 @@ class ChatCompletions(KeyedProvider):
             _free(params, "reasoning_effort", "reasoning")
             params["reasoning"] = {"effort": params.pop("reasoning_effort")}
         return params
+
+    def continuation(self, chat: ChatRequest, text: str) -> Continuation | None:
+        """Return the call for the rest of a reply, where the server goes on with a last message; see ``Continues``."""
+        prefill = self._quirks.prefill
+        if prefill == "continue_final_message":
+            body = {**chat.extra_body, "continue_final_message": True, "add_generation_prompt": False}
+            return Continuation(attrs.evolve(prefilled(chat, text), extra_body=body), text)
+        if prefill == "prefix" and self.base_url.endswith("/beta"):
+            return Continuation(prefilled(chat, text, prefix=True), text)
+        return None
 
     def structured_output(self, chat: ChatRequest) -> OutputWay:
         """Return how a JSON schema for the reply is said to the server, or to its model."""

@@ -39,6 +39,8 @@ class Quirks:
         structured_output: how the server is told a JSON schema for the reply; see ``OutputWay``.
         output_by_model: where that differs, by a pattern that is found in the model's name.
         schema_beside_tools: whether it takes such a schema and tools in one call.
+        prefill: how the server is told that the last message is the beginning of the reply: by a field of the message,
+            or by one of the body. ``None`` if it cannot be.
         own: the server's own parameters, beyond OpenAI's.
         refused: OpenAI's parameters that the server does not support, each with the alternative.
     """
@@ -55,5 +57,6 @@ class Quirks:
     structured_output: OutputWay = "schema"
     output_by_model: Sequence[tuple[re.Pattern[str], OutputWay]] = ()
     schema_beside_tools: bool = True
+    prefill: Literal["prefix", "continue_final_message"] | None = None
     own: frozenset[str] = frozenset()
     refused: Mapping[str, str] = attrs.field(factory=dict)

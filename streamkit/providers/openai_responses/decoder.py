@@ -68,6 +68,28 @@ class ResponsesDecoder(ReplyDecoder):
         self._kept: set[Any] = set()  # places of the items that are provider data
         self._reasoning: dict[Any, Literal["content", "summary"]] = {}  # the field delivered of each item, by its place
         self._why = ""  # the reason of an incomplete reply
+        self._had: int | None = None  # of a reply that is gone on with: the number of the last event before
+
+    def go_on(self) -> tuple[str, int] | None:
+        """Decode the rest of a reply that broke off, without what may come again of what was decoded.
+
+        Returns:
+            The id of the response, and the number of the last event that was decoded; ``None`` where they are not
+            known, or the reply has come to its end.
+        """
+        number = as_dict(self._last).get("sequence_number")
+        if not self._id or self.whole or isinstance(number, bool) or not isinstance(number, int):
+            return None
+        self._had = number
+        return self._id, number
+
+    def _is_had(self, raw: Any) -> bool:
+        """Return whether an event came before the reply broke off; the first one that did not ends the question."""
+        number = as_dict(raw).get("sequence_number")
+        if self._had is not None and isinstance(number, int) and number <= self._had:
+            return True
+        self._had = None
+        return False
 
     def decode(self, event: Event) -> Sequence[Chunk]:
         """Return the chunks of one event."""
@@ -75,6 +97,8 @@ class ResponsesDecoder(ReplyDecoder):
             raw = parse_event(event.data)
         except ValueError:
             return self._decode_odd(event)
+        if self._had is not None and self._is_had(raw):
+            return ()
         try:
             # The hot path: a piece of text, with nothing that waits to ride on it.
             if (

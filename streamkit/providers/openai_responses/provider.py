@@ -6,6 +6,9 @@ Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-2
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
+
+import attrs
 
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder
@@ -86,6 +89,17 @@ class OpenAIResponses(KeyedProvider):
         body = body_of(self.name, self._asked(chat), OPENAI_RESPONSES if is_openai(self.base_url) else None)
         masked = tuple(value for value in self._headers.values() if isinstance(value, Masked))
         return post(f"{self.base_url}/responses", body, chat, headers=headers, key=self._key, masked=masked)
+
+    def resumption(self, chat: ChatRequest, decoder: Decoder) -> HttpRequest | None:
+        """Return the request for the rest of a reply that is made in the background; see ``Resumes``."""
+        cursor = decoder.go_on() if isinstance(decoder, ResponsesDecoder) else None
+        if cursor is None or not {**chat.params, **chat.extra_body}.get("background"):
+            return None
+        id, number = cursor
+        asked = self.request(chat)
+        headers = {name: value for name, value in asked.headers.items() if name.lower() != "content-type"}
+        url = f"{self.base_url}/responses/{quote(id, safe='')}?stream=true&starting_after={number}"
+        return attrs.evolve(asked, url=url, headers=headers, body=b"", method="GET")
 
     def structured_output(self, chat: ChatRequest) -> OutputWay:
         """Return how a JSON schema is said: OpenAI's older models are forced to a call."""
