@@ -24,7 +24,7 @@ from streamkit.streaming.wrapped_stream import WrappedStream
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 
-__all__ = ["CallOptions", "Changed", "ChangedStream", "Middleware", "Next", "Request", "wrapped"]
+__all__ = ["CallOptions", "Changed", "ChangedStream", "Middleware", "Next", "Request", "digest_of", "wrapped"]
 
 
 @attrs.frozen
@@ -80,7 +80,12 @@ class Request:
         Raises:
             ConfigError: the call is invalid.
         """
-        return hashlib.sha256("\n".join(sorted(map(_digest, self.jobs()))).encode()).hexdigest()
+        return digest_of(self.jobs())
+
+
+def digest_of(jobs: Sequence[Job]) -> str:
+    """Return a name for all that shapes the reply to a request; see ``Request.digest``."""
+    return hashlib.sha256("\n".join(sorted(map(_digest, jobs))).encode()).hexdigest()
 
 
 def _digest(job: Job) -> str:

@@ -49,7 +49,7 @@ from tests.typing.support import assert_type
 if TYPE_CHECKING:
     Status = Literal["open", "complete", "suspended", "cancelled", "truncated", "timeout", "error"]
     FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error", "other"]
-    Kind = Literal["text", "reasoning", "refusal", "tool_call", "tool_approval", "tool_result", "done"]
+    Kind = Literal["text", "reasoning", "refusal", "tool_call", "tool_approval", "tool_result", "recovered", "done"]
 
 
 def the_module() -> None:

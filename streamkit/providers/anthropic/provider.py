@@ -115,7 +115,7 @@ class Anthropic(KeyedProvider):
         return "prompt" if thinking else "tool"
 
     def continuation(self, chat: ChatRequest, text: str) -> Continuation | None:
-        """Return the call for the rest of a reply, for models that go on with a message of their own; see ``Continues``."""
+        """Return the call for the rest of a reply, for models that take a beginning of it; see ``Continues``."""
         sent = text.rstrip()  # white space at the end is refused
         if not sent or not _PREFILLED.search(chat.model) or thinks(chat.params, ("thinking", "reasoning_effort")):
             return None

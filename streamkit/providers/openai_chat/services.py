@@ -48,7 +48,10 @@ def _own(names: str) -> frozenset[str]:
 
 # Sampling parameters that servers of open models add to OpenAI's.
 _SAMPLING = "min_p repetition_penalty"
-_VLLM = f"{_SAMPLING} add_generation_prompt continue_final_message chat_template_kwargs ignore_eos min_tokens skip_special_tokens"
+_VLLM = (
+    f"{_SAMPLING} add_generation_prompt chat_template_kwargs continue_final_message ignore_eos min_tokens "
+    "skip_special_tokens"
+)
 
 _ROWS = (
     Service(
@@ -171,7 +174,13 @@ _ROWS = (
         ("TOGETHER_API_KEY",),
         quirks=Quirks(max_tokens_only=True, own=_own(_SAMPLING)),
     ),
-    Service("vllm", "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), key_needed=False, quirks=Quirks(prefill="continue_final_message", own=_own(_VLLM))),
+    Service(
+        "vllm",
+        "http://127.0.0.1:8000/v1",
+        ("VLLM_API_KEY",),
+        key_needed=False,
+        quirks=Quirks(prefill="continue_final_message", own=_own(_VLLM)),
+    ),
     Service(
         "xai",
         "https://api.x.ai/v1",

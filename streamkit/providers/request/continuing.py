@@ -34,7 +34,16 @@ from streamkit.providers.contract import Decoder
 from streamkit.values.text import estimate_tokens
 from streamkit.wire.http import HttpRequest
 
-__all__ = ["Continuation", "Continues", "Resumes", "continuable", "continuation_of", "last_words", "prefilled", "thinks"]
+__all__ = [
+    "Continuation",
+    "Continues",
+    "Resumes",
+    "continuable",
+    "continuation_of",
+    "last_words",
+    "prefilled",
+    "thinks",
+]
 
 # With one of these a reply is no plain text, or has more than one.
 _NOT_PLAIN = ("tools", "functions", "response_format", "output_format", "output_config", "audio", "text", "format")
