@@ -32,7 +32,7 @@ from streamkit.values.chunks import Chunk, Usage, text_chunk
 from streamkit.values.completion import Completion
 from streamkit.wire.http import ResponseInfo
 
-__all__ = ["Cache", "MemoryCache"]
+__all__ = ["Cache", "MemoryCache", "Recording", "RecordingStream", "Waiting", "WaitingStream"]
 
 # A reply that the provider's filter has cut may be another one next time.
 _WHOLE = ("stop", "length", "tool_calls")

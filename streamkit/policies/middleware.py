@@ -88,14 +88,23 @@ def digest_of(jobs: Sequence[Job]) -> str:
     return hashlib.sha256("\n".join(sorted(map(_digest, jobs))).encode()).hexdigest()
 
 
+# Who asks, and when: keys, and what a signature has. Those of other packages' providers are in the digest, if there are
+# any: then a request with another key is another one.
+_WHO = frozenset(("authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-date"))
+_WHO_TOO = frozenset(("x-amz-security-token", "x-amz-content-sha256", "amz-sdk-invocation-id", "amz-sdk-request"))
+
+
 def _digest(job: Job) -> str:
     request = job.request
-    hidden = request.secrets
+    own = str(getattr(job.provider, "_key_header", "")).lower()
     headers = sorted(
-        (name, value) for name, value in request.headers.items() if not any(key in value for key in hidden)
+        (name.lower().encode(), value.encode())  # not their repr, which shows no value that may be secret
+        for name, value in request.headers.items()
+        if name.lower() not in _WHO | _WHO_TOO | {own}
     )
-    parts = [job.provider.name.encode(), request.url.encode(), repr(headers).encode(), request.body]
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    flat = [part for pair in headers for part in pair]
+    parts = [job.provider.name.encode(), request.method.encode(), request.url.encode(), request.body, *flat]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 #: Sends a request on, and returns its stream.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from streamkit.errors import StreamError
 from streamkit.streaming.attempt import Attempt, Job
-from streamkit.streaming.recovering import Part, Recoverer
+from streamkit.streaming.recovering import Part, Recoverer, broke_off
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
 from streamkit.wire.secrets import mask
@@ -106,6 +106,8 @@ class _GoingOn:
         """Wait before another try, where a request to go on has failed and may succeed later."""
         why = mask(failure.message.partition("\n")[0], self._job.request.secrets)
         delay = self._job.retry.delay(failure, self._number)
+        if delay is None and broke_off(failure):
+            delay = 0.0  # it broke off before its first chunk; what may be sent is counted by the recoverer
         deadlines = self._state.deadlines
         if delay is None or time.monotonic() + delay >= deadlines.total_due or not self.finds_way(self._broken):
             self._following = None
