@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -75,6 +75,11 @@ class Listened(ChunkStream):
     """
 
     listeners: tuple[Callable[[], object], ...] = ()
+
+    def _chunks(self) -> Iterator[Chunk]:
+        __tracebackhide__ = True
+        while (chunk := self.take()) is not None:
+            yield chunk
 
     def listen(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""

@@ -8,17 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streamkit import (
-    BrokenStreamError,
     Chunk,
     Client,
     ConfigError,
-    NotFoundError,
     Observer,
     Recovery,
     Report,
@@ -113,7 +110,9 @@ def test_continued_after_every_cut(repeats: int) -> None:
             assert stream.completion.complete
 
 
-@given(st.text("abcde .", max_size=12), st.text("abcde .", max_size=12), st.integers(0, 12), st.lists(st.integers(0, 12)))
+@given(
+    st.text("abcde .", max_size=12), st.text("abcde .", max_size=12), st.integers(0, 12), st.lists(st.integers(0, 12))
+)
 def test_overlap_is_removed(before: str, after: str, repeats: int, cuts: list[int]) -> None:
     """However the continuation is split, what it repeats is gone, where it can be told from what is new."""
     assume(not ambiguous(before + after, len(before), repeats))
@@ -153,7 +152,7 @@ def test_what_is_held_back_comes_at_the_end() -> None:
 
 
 def test_how_the_model_is_asked() -> None:
-    """A model is asked with what came as its own message, and to begin with its last words; less of max_tokens is left."""
+    """A model gets what came as its own message, and is asked to begin with its last words; fewer tokens are left."""
     answer = broken_then_continued([30], 10)
     with Server(answer) as server, client_of(server, Recovery("continue")) as client:
         client.complete("openai/m", "Tell me", max_tokens=100, temperature=0)
@@ -305,12 +304,16 @@ def test_cancel_and_total_while_it_goes_on() -> None:
 
 def test_routes_and_merge() -> None:
     """The route that answered goes on; several streams at once go on as one does."""
-    with Server(error_reply(500), *[text_reply("Hello there.").first(3).then(Cut()), text_reply("there. Bye.")]) as server:
+    with Server(
+        error_reply(500), *[text_reply("Hello there.").first(3).then(Cut()), text_reply("there. Bye.")]
+    ) as server:
         with client_of(server, Recovery("continue")) as client:
             stream = client.stream(Route(["openai/a", "openai/b"]), "Hello")
             assert "Hello there. Bye." == stream.collect().text
             assert ["a", "b", "b"] == [request.json()["model"] for request in server.requests]
-    with Server(lambda request: broken_then_continued([] if len(request.json()["messages"]) > 1 else [9], 3)(request)) as server:
+    with Server(
+        lambda request: broken_then_continued([] if len(request.json()["messages"]) > 1 else [9], 3)(request)
+    ) as server:
         with client_of(server, Recovery("continue")) as client:
             streams = [client.stream("openai/m", "Hello") for _ in range(4)]
             for _ in merge(streams):
@@ -430,7 +433,7 @@ EVENTS = len(reply_in("openai-responses", WHOLE, reasoning="Let me think.").step
 
 @pytest.mark.parametrize("again", [0, 3, EVENTS])
 def test_resumed_after_every_event(again: int) -> None:
-    """Wherever a reply is cut, it goes on behind the last event, and is the whole; events that come again are skipped."""
+    """Wherever a reply is cut, it goes on behind the last event; events that come again are skipped."""
     for cut in range(1, EVENTS):
         with Server(background(WHOLE, [cut], again)) as server, client_of(server, Recovery()) as client:
             stream = client.stream("openai-responses/m", "Tell me", background=True)
