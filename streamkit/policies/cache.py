@@ -203,7 +203,9 @@ def _as_kept(chunk: Chunk) -> Chunk:
 
 
 def _length(chunk: Chunk) -> int:
-    length = len(chunk.text) + len(chunk.reasoning) + len(chunk.refusal) + len(repr(chunk.provider_data))
+    length = len(chunk.text) + len(chunk.reasoning) + len(chunk.refusal)
+    if chunk.provider_data:
+        length += len(repr(chunk.provider_data))
     return length + len(chunk.tool_call.arguments) if chunk.tool_call is not None else length
 
 

@@ -39,6 +39,7 @@ from streamkit.testing import (
     Reset,
     Server,
     Wait,
+    chunk_event,
     error_in_stream_reply,
     error_reply,
     reply_in,
@@ -214,6 +215,8 @@ def not_continued() -> Iterator[tuple[str, Reply, dict[str, Any]]]:
     yield "a beginning", cut, {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "He"}]}
     yield "no text", text_reply("Hello.").first(1).then(Cut()), {}
     yield "calls", tool_call_reply("f", {"a": 1}).first(2).then(Cut()), {}
+    yield "text and a call", text_reply("Hello there.").first(3).then(tool_call_reply("f", {}).steps[1], Cut()), {}
+    yield "a refusal", text_reply("Hello there.").first(3).then(chunk_event(refusal="No"), Cut()), {}
     yield "too long", error_in_stream_reply(type="invalid_request_error", after="Hello"), {}
 
 
