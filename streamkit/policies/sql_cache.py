@@ -105,6 +105,8 @@ class SQLCache(Cache):
         return -float("inf") if self._ttl is None else self._clock() - self._ttl
 
     def _asked(self, work: Callable[[], str | None]) -> str | None:
+        if self._owner != os.getpid():
+            self._forked()
         if time.monotonic() < self._asleep_until:
             return None
         try:

@@ -63,7 +63,8 @@ class Provider(Protocol):
     """Knows one service: how to ask it and how to read its answers. Immutable, shared between threads.
 
     One that has a list of its models also has ``models_request``; see ``ListsModels`` in ``request.model_lists``. One
-    that takes more than text as the result of a tool also has ``result_media``; see ``result_media_of``.
+    that takes more than text as the result of a tool also has ``result_media``; see ``result_media_of``. One whose
+    replies can be gone on with where they broke off has ``resumption`` or ``continuation``; see ``request.continuing``.
 
     Attributes:
         name: the first segment of model names, as in ``openai/gpt-4o-mini``.

@@ -1,4 +1,4 @@
-"""Ctrl-C at any point of a reply that is kept, played or waited for: no reply with a gap is kept, and none waits long."""
+"""Ctrl-C at any point of a reply that is kept, played or waited for: what is kept is whole, and nobody waits long."""
 
 from __future__ import annotations
 
