@@ -554,6 +554,33 @@ def test_while_it_waits(make: Callable[..., Cache]) -> None:
         assert 1 == len(server.requests)
 
 
+@given(st.lists(st.lists(st.sampled_from(["collect", "cancel", "leave", "close", "drop"]), max_size=4), max_size=6))
+@settings(max_examples=30)
+def test_whoever_leaves(acts: list[list[str]]) -> None:
+    """Whatever others do with equal requests, in their threads, each one that reads to the end has the whole reply."""
+
+    def work(acts: list[str]) -> list[str]:
+        texts = []
+        for act in [*acts, "collect"]:
+            stream = client.stream("openai/m", "Hello")
+            if act == "collect":
+                texts.append(stream.collect().text)
+            elif act == "leave":
+                leave(stream)
+            elif act == "drop":
+                del stream
+            else:
+                getattr(stream, act)()
+        return texts
+
+    cache = MemoryCache(wait=SOON)
+    with Server(lambda _: text_reply("Hello there.")) as server, client_of(server, cache) as client:
+        tasks = [Task(lambda each=each: work(each)) for each in acts]  # type: ignore[misc]
+        texts = [text for task in tasks for text in task.result()]
+        assert {"Hello there."} >= set(texts)
+        assert client.stream("openai/m", "Hello").stats.cached is bool(acts)
+
+
 def test_a_closed_client_ends_the_wait() -> None:
     """Closing the client cancels the stream that waits."""
     gate = threading.Event()
