@@ -21,7 +21,7 @@ with Server(error_reply(503)) as down, Server(silent) as slow, Server(text_reply
     stream = client.stream(["down/model", "good/model"], "Say hello")
     print(stream.collect().text)
     for route in stream.stats.routes:
-        print(f"  {route.model}: {route.why.partition(' at ')[0] or 'answered'}")
+        print(f"  {route.model}: {route.why or 'answered'}")
 
     print("With a hedge:")
     stream = client.stream(Route(["slow/model", "good/model"], hedge=0.2), "Say hello")

@@ -510,6 +510,31 @@ def test_rq_jobs(redis_of: Callable[[str], dict[str, str]], tmp_path: Path) -> N
     assert output.endswith("\n[cancelled]\n")
 
 
+def test_fallback(tmp_path: Path) -> None:
+    """The first one that can answers, and each that could not says why."""
+    assert output_of("fallback.py", tmp_path).count("answered\n") == 2
+
+
+def test_limits(tmp_path: Path) -> None:
+    """Requests wait in line, and a provider that is down is left alone."""
+    assert output_of("limits.py", tmp_path).endswith("4 requests were sent, and the circuit is open\n")
+
+
+def test_cached(tmp_path: Path) -> None:
+    """An equal question is not asked again."""
+    assert output_of("cached.py", tmp_path) == shown_output("routes", "cached.py")
+
+
+def test_redaction(tmp_path: Path) -> None:
+    """A name is not sent, and stands in the reply."""
+    assert output_of("redaction.py", tmp_path) == shown_output("routes", "redaction.py")
+
+
+def test_recovering(tmp_path: Path) -> None:
+    """The text is whole, and nothing stands in it twice."""
+    assert output_of("recovering.py", tmp_path) == shown_output("routes", "recovering.py")
+
+
 def shown_output(folder: str, name: str) -> str:
     """Return the output of a program as the README of its folder shows it."""
     page = (EXAMPLES / folder / "README.md").read_text("utf-8")
