@@ -18,6 +18,7 @@ from streamkit.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    BatchLimitError,
     BrokenStreamError,
     ChannelClosed,
     CircuitOpenError,
@@ -72,6 +73,8 @@ _price_by(_cost_of)
 _refuse_with(ConfigError)
 
 if TYPE_CHECKING:
+    from streamkit.batch.batch import Batch
+    from streamkit.batch.values import BatchResult, BatchTotals
     from streamkit.conversation.conversation import Conversation
     from streamkit.conversation.stores.sql_store import SQLStore
     from streamkit.conversation.stores.store import MemoryStore, Store
@@ -108,6 +111,10 @@ __all__ = [
     "Approved",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchLimitError",
+    "BatchResult",
+    "BatchTotals",
     "Breaker",
     "BrokenStreamError",
     "ChannelClosed",
@@ -230,6 +237,9 @@ _HINTS = {
 _MODULES = {
     "Answered": "tools.decisions",
     "Approved": "tools.decisions",
+    "Batch": "batch.batch",
+    "BatchResult": "batch.values",
+    "BatchTotals": "batch.values",
     "Breaker": "policies.breaker",
     "Claims": "tools.claims",
     "Conversation": "conversation.conversation",

@@ -34,8 +34,12 @@ from streamkit.wire.http import HttpRequest
 from streamkit.wire.secrets import Unshown, WrongType
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
     from typing_extensions import Unpack
 
+    from streamkit.batch.batch import Batch
     from streamkit.conversation.conversation import Conversation
     from streamkit.conversation.stores.store import Store
     from streamkit.conversation.window import Window
@@ -65,6 +69,7 @@ if not TYPE_CHECKING:  # for ``typing.get_type_hints``, without importing what m
 __all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
 T = TypeVar("T")
+Prompt = TypeVar("Prompt")
 Messages = str | Iterable[Message | MessageDict]
 Model = str | Sequence[str] | Route
 Stop = StopEvent | threading.Event
@@ -609,6 +614,100 @@ class Client:
             options=given,
         )
         return made
+
+    def map(
+        self,
+        model: Model,
+        prompts: Iterable[Prompt],
+        *,
+        concurrency: int = 16,
+        ordered: bool = False,
+        save: str | PathLike[str] | None = None,
+        key: str | Callable[[Prompt], object] | None = None,
+        executor: Executor | None = None,
+        factory: Callable[[], Client] | None = None,
+        progress: bool | None = None,
+        max_cost: float | None = None,
+        max_failures: int | None = None,
+        **options: Unpack[_CallOptions],
+    ) -> Batch[Prompt]:
+        """Ask many prompts, some at once, and return an iterator of their results, as they end.
+
+        ::
+
+            for result in client.map("openai/gpt-4o-mini", prompts, save="out.jsonl"):
+                print(result.index, result.error or result.text)
+
+        Each result is a whole reply or an error; a failure does not end the others. The prompts may be endless: few
+        are read ahead. See ``streamkit.batch.Batch``.
+
+        Args:
+            model: as in ``stream``.
+            prompts: each is text, a message, a list of messages, or a dict with ``messages`` and parameters of its own.
+                The thread that iterates reads them, between two results.
+            concurrency: how many are asked at once, from 1: so many threads with one stream each. With an executor, how
+                many it is given at once.
+            ordered: whether results come in the order of their prompts. At most eight times ``concurrency`` wait for an
+                earlier one.
+            save: a file of JSON lines, to which each result is written as it ends. A second run with the same file asks
+                only what it has no reply to, failures included; what is in it is yielded as well, as ``result.saved``.
+            key: names each prompt, so that the file is good for a list of prompts that changes: a function that takes a
+                prompt, or the name of a field of prompts that are dicts, which is not sent then. Without it, it is the
+                place of a prompt that counts.
+            executor: where the prompts are asked: any ``concurrent.futures.Executor``, such as one of processes, or
+                Dask's. Processes get the settings of this client and read the keys from their own environment.
+            factory: makes the client of each of the executor's processes, where this one has providers or observers of
+                its own: a function at the top of a module.
+            progress: whether to show a bar (extra ``batch``); by default where it can be seen.
+            max_cost: in USD, from which on nothing more is asked; what is running ends. Replies in the file count.
+            max_failures: how many prompts may fail, from 0; after one more nothing more is asked.
+            options: the arguments of ``complete``. ``timeout`` and ``retry`` are those of each prompt.
+
+        Raises:
+            ConfigError: the call is invalid, the file is of something else, or another process writes it; nothing was
+                sent.
+
+        Threads: any. Observers and validators are called in the threads of the batch; all else of the program's runs in
+        the thread that iterates.
+        """
+        settings = {
+            "concurrency": concurrency,
+            "ordered": ordered,
+            "save": save,
+            "key": key,
+            "executor": executor,
+            "factory": factory,
+            "progress": progress,
+            "max_cost": max_cost,
+            "max_failures": max_failures,
+        }
+        given = Unshown(options)
+        given.update(extra_body=_unshown(given.get("extra_body")))
+        given.update(extra_headers=hidden_headers(given.get("extra_headers")))
+        del options
+        self._check_open()
+        _check_types(model, given.get("stop"))
+        started: Batch[Prompt] = late_import("streamkit.batch.batch").start(self, model, prompts, settings, given)
+        return started
+
+    def portable_settings(self) -> dict[str, Any]:
+        """Return the arguments that make an equal client in another process, which reads the keys from its environment.
+
+        Raises:
+            ConfigError: this client has providers, which may have keys, or observers, and these cannot go there.
+        """
+        if self._providers.given or self._observers:
+            what = "providers" if self._providers.given else "observers"
+            raise ConfigError(
+                f"this client has {what} of its own, and keys and observers do not travel to other processes: have "
+                "factory= make the clients there, by a function at the top of a module"
+            )
+        return {
+            "timeout": self._timeout,
+            "retry": self._retry,
+            "buffer": self._buffer,
+            "buffer_bytes": self._buffer_bytes,
+        }
 
     def _rounds_of(self, model: Model, options: Mapping[str, Any]) -> Callable[..., Stream]:
         def stream_of(

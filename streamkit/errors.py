@@ -35,6 +35,7 @@
     |        '- OverloadedError    503, 529
     |- StoreConflictError          somebody else went on from the same saved state
     |- StoreError                  a store cannot be read or written; nothing was lost
+    |- BatchLimitError             a batch reached its max_cost or max_failures; .limit
     |- LogConflictError            somebody else writes the log of this reply, or has written it
     '- ChannelClosed               no more items will come out of a channel
     MisuseError(RuntimeError)      a mistake in the calling program; not a StreamkitError on purpose
@@ -60,6 +61,7 @@ __all__ = [
     "APIError",
     "AuthenticationError",
     "BadRequestError",
+    "BatchLimitError",
     "BrokenStreamError",
     "ChannelClosed",
     "CircuitOpenError",
@@ -181,6 +183,18 @@ class StoreError(StreamkitError):
 
     The store has what it had before. What was to be saved is in the memory of the process, and the next save has it.
     """
+
+
+class BatchLimitError(StreamkitError):
+    """A batch reached one of its limits. All that had ended by then was delivered, and what is left was not asked.
+
+    Args:
+        limit: ``max_cost`` or ``max_failures``.
+    """
+
+    def __init__(self, message: str = "", *, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class LogConflictError(StreamkitError):

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from streamkit.cli.batch import batch
 from streamkit.cli.chat import chat
 from streamkit.cli.conversations import conversations
 from streamkit.cli.demo import demo
@@ -50,6 +51,7 @@ Examples:
   streamkit chat -c                              go on with the last conversation
   streamkit web                                  talk on a page in the browser
   git diff | streamkit chat "Review this:"       ask about what is piped in
+  streamkit batch in.csv -o out.csv -t "Translate: {{text}}"   ask about each row
   streamkit models --provider openai             see what there is to choose from
   streamkit doctor                               see who answers, and why not
 
@@ -73,6 +75,7 @@ def root(context: click.Context) -> None:
 
 root.add_command(demo)
 root.add_command(chat)
+root.add_command(batch)
 root.add_command(conversations)
 root.add_command(models)
 root.add_command(doctor)

@@ -109,6 +109,11 @@ class KnownProviders:
         self._demo_url = demo_url
         self._factories: dict[str, Callable[[], Provider]] = {}  # by provider name, for the registered ones used so far
 
+    @property
+    def given(self) -> bool:
+        """Whether the client was given providers."""
+        return self._given is not None
+
     def resolve(self, model: str) -> tuple[Provider, str]:
         """Return the provider of a model's name, and the rest of the name.
 

@@ -1,0 +1,97 @@
+"""The bar that shows how far a batch is, by tqdm."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from operator import length_hint
+from typing import Any
+
+from streamkit.batch.values import BatchTotals
+from streamkit.concurrency.late_import import late_import
+from streamkit.errors import ConfigError
+
+__all__ = ["Bar", "bar_for"]
+
+
+class Bar:
+    """A bar on standard error, or in a notebook.
+
+    Args:
+        made: a bar of tqdm's.
+        left: returns how many prompts are still to be read, as far as that is known; 0 if it is not.
+
+    Threads: the program's.
+    """
+
+    def __init__(self, made: Any, left: Callable[[], int]) -> None:
+        self._bar = made
+        self._left = left
+
+    def show(self, totals: BatchTotals, read: int) -> None:
+        """Show the figures.
+
+        Args:
+            totals: of the batch.
+            read: how many prompts were read.
+        """
+        bar = self._bar
+        left = self._left()
+        bar.total = read + left if left else bar.total
+        shown = [f"{totals.tokens_per_second:.0f} tokens/s"]
+        if totals.cost is not None:
+            shown.append(f"${totals.cost:.4f}")
+        if totals.failed:
+            shown.append(f"{totals.failed} failed")
+        bar.set_postfix_str(", ".join(shown), refresh=False)
+        done = totals.answered + totals.failed
+        bar.update(done - bar.n) if done > bar.n else bar.refresh()
+
+    def close(self, totals: BatchTotals, read: int) -> None:
+        """Show the last figures, and leave them there."""
+        if not self._bar.disable:
+            self.show(totals, read)
+            self._bar.refresh()
+        self._bar.close()
+
+
+def bar_for(asked: bool | None, prompts: Any, saved: int) -> Bar | None:
+    """Return a bar; ``None`` if there shall be none.
+
+    Args:
+        asked: ``None`` for a bar where somebody can see it and tqdm is installed.
+        prompts: the iterable; if it knows how many are left, so does the bar.
+        saved: how many replies are in the file.
+
+    Raises:
+        ConfigError: a bar was asked for, and tqdm is not installed.
+    """
+    if asked is False or (asked is None and not _is_watched()):
+        return None
+    try:
+        tqdm = late_import("tqdm.auto").tqdm
+    except ImportError:
+        if asked is None:
+            return None
+        raise ConfigError('progress=True needs the extra "batch": python -m pip install "streamkit[batch]"') from None
+
+    def left() -> int:
+        try:
+            return length_hint(prompts, 0)
+        except Exception:  # of the program's own __length_hint__
+            return 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook without ipywidgets it warns, and shows text
+        # Its first figures come at once, and not after the first reply.
+        made = tqdm(total=left() or None, unit=" replies", dynamic_ncols=True, file=sys.stderr, miniters=0)
+    return Bar(made, left)
+
+
+def _is_watched() -> bool:
+    """Return whether standard error is a terminal, or this is a notebook."""
+    shell = sys.modules.get("IPython")
+    if shell is not None and "IPKernelApp" in getattr(shell.get_ipython(), "config", ()):
+        return True
+    return sys.stderr is not None and sys.stderr.isatty()
