@@ -79,9 +79,8 @@ class Asker:
                 "extra_headers may hold keys, which do not travel to other processes; "
                 "have factory= make a client whose providers send them"
             )
-        settings: Mapping[str, Any] = {}
-        if self._factory is None:
-            assert self._client is not None  # it is pickled once, by the process that made it
+        settings = self._settings  # where it came from another process, and goes on to a third
+        if self._factory is None and self._client is not None:
             settings = self._client.portable_settings()
         return {**vars(self), "_client": None, "_stop": None, "_settings": settings}
 

@@ -198,7 +198,7 @@ class Batch(Generic[P]):
                 state.news.clear()  # before anything is looked at, so that no news is lost
                 wanted = self._wants_more()
                 if read or not wanted:
-                    over = not state.undone and not wanted
+                    over = self._closed or not (state.undone or wanted)
                     result = self._take(over)
                     if result is not None:
                         self._show()
@@ -312,6 +312,7 @@ class Batch(Generic[P]):
             self._over = self._source is None and not state.undone and state.may_start
             self._closed = True
         state.stop.set()
+        state.news.set()
         self._unsubscribe()
         self._pool.end()
         self._pool.join(_JOIN)

@@ -73,17 +73,16 @@ class Threads:
         """See ``Pool``."""
         if len(self._started) < self._count:
             name = f"streamkit-batch-{len(self._started) + 1}"
-            thread = InterruptibleThread(
-                target=_work, args=(self._tasks, self._ask, self._state), name=name, daemon=True
-            )
+            args = self._tasks, self._ask, self._state
+            thread = InterruptibleThread(target=_work, args=args, name=name, daemon=True)
+            self._started.append(thread)  # before it runs: end() has to know of it
             try:
                 thread.start()
             except RuntimeError:  # out of threads
+                self._started.remove(thread)
                 if not self._started:
                     raise
                 self._count = len(self._started)
-            else:
-                self._started.append(thread)
         self._state.begun()
         self._tasks.put(task)
         if self._state.stop.is_set():  # by another thread; those that would take the task may have gone
@@ -106,7 +105,7 @@ class Threads:
         """See ``Pool``."""
         deadline = time.monotonic() + seconds
         for thread in self._started:
-            if thread is not threading.current_thread():
+            if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from operator import length_hint
 from typing import Any
 
@@ -85,8 +87,16 @@ def bar_for(asked: bool | None, prompts: Any, saved: int) -> Bar | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # in a notebook without ipywidgets it warns, and shows text
         # Its first figures come at once, and not after the first reply.
-        made = tqdm(total=left() or None, unit=" replies", dynamic_ncols=True, file=sys.stderr, miniters=0)
+        made = tqdm(total=left() or None, unit=" replies", file=sys.stderr, miniters=0, **_width())
     return Bar(made, left)
+
+
+def _width() -> dict[str, Any]:
+    """Return the options for the width: that of the terminal, or 80 columns of one that does not say it."""
+    with suppress(OSError, ValueError, AttributeError):
+        if not os.get_terminal_size(sys.stderr.fileno()).columns:
+            return {"ncols": 80}
+    return {"dynamic_ncols": True}
 
 
 def _is_watched() -> bool:

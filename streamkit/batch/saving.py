@@ -155,11 +155,10 @@ class ResultFile:
 
     def _refuse(self, which: str, found: str, wanted: str) -> None:
         same_call = found.partition("-")[0] == wanted.partition("-")[0]
-        other = "another prompt" if same_call else "another model, or with other parameters"
+        other = "to another prompt" if same_call else "of another model, or with other parameters"
         advice = "" if self._by_key else "; where prompts come and go, have key= name each of them"
         raise ConfigError(
-            f"{self._path} has a reply to {which} that was asked for {'with' if same_call else 'of'} {other}: "
-            f"name another file, or delete this one{advice}"
+            f"the reply to {which} in {self._path} is one {other}: name another file, or delete this one{advice}"
         )
 
     def _read(self, start: int, end: int) -> bytes:
@@ -199,9 +198,22 @@ class ResultFile:
     def close(self) -> None:
         """Close the file, and unlock it. Closing again does nothing."""
         with self._lock:
-            descriptor, self._descriptor = self._descriptor, None
+            descriptor = self._descriptor
             if descriptor is not None:
+                _unlock(descriptor)  # first, so that an interrupt leaves no lock
+                self._descriptor = None
                 os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", None) is not None:  # an interrupt came before anybody had it, for example
+            self.close()
+
+    def abandon(self) -> None:
+        """Close the file in a forked child; the lock is the parent's."""
+        self._lock = threading.RLock()  # a thread of the parent may have held the old one
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def __repr__(self) -> str:
         return f"<ResultFile {self._path!r} {'closed' if self._descriptor is None else 'open'}>"
@@ -324,6 +336,13 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _unlock(descriptor: int) -> None:
+    """Unlock a file: a child that was forked just now may still have it open."""
+    if os.name != "nt":
+        posix: Any = late_import("fcntl")
+        posix.flock(descriptor, posix.LOCK_UN)
+
+
 def _is_at(descriptor: int, path: str) -> bool:
     """Return whether an open file is the one at a path."""
     try:
@@ -368,9 +387,8 @@ _open_files: weakref.WeakSet[ResultFile] = weakref.WeakSet()
 def _close_inherited() -> None:
     """Close the files in a forked child: it would keep the lock of a parent that was killed."""
     for file in list(_open_files):
-        file._lock = threading.RLock()  # a thread of the parent may have held the old one
         with suppress(OSError):
-            file.close()
+            file.abandon()
     _open_files.clear()
 
 

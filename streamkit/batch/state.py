@@ -166,7 +166,7 @@ class BatchState:
 
     def _check_cost(self) -> None:
         spent, most = self._totals.cost, self._max_cost
-        if most is not None and spent is not None and spent >= most and self.limit is None:
+        if most is not None and spent is not None and spent >= most * (1 - 1e-9) and self.limit is None:
             self.limit = BatchLimitError(
                 f"the replies have cost ${spent:.4f}, and max_cost is ${most:g}; nothing more is asked",
                 limit="max_cost",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,6 @@ def batch(
     output = None if schema is None else output_in(schema)
     if output is not None:
         options["response_format"] = output
-    rows = Rows(source, kind or _kind_of(source))
-    form = _form(target, rows, {} if output is None else output.response_format)
     settings = BatchSettings(
         concurrency=concurrency,
         key=None if key is None else lambda row: row.columns.get(key),
@@ -155,7 +154,8 @@ def batch(
         max_cost=max_cost,
         max_failures=max_failures,
     )
-    with Client() as client:
+    with closing(Rows(source, kind or _kind_of(source))) as rows, Client() as client:
+        form = _form(target, rows, {} if output is None else output.response_format)
         made = Batch(
             client,
             model,
@@ -197,7 +197,7 @@ def _tell(made: Batch[Row], failures: list[BatchResult[Row]]) -> None:
         told += f", {totals.failed} failed"
     if totals.cost is not None:
         told += f", ${totals.cost:.4f}"
-    if totals.failed or made.status != "complete":
+    if totals.failed or made.status == "cancelled":
         told += "; run the same command again to ask the others"
     tell(told)
 

@@ -57,15 +57,10 @@ class CsvResults:
     def records(self, file: BinaryIO) -> Iterator[Record]:
         """See ``Form``."""
         csv.field_size_limit(2**31 - 1)
-        head = file.read(len(self.head))
-        if head != self.head:
-            if not self.head.startswith(head):
-                raise NotOfABatchError("its columns are others")
-            if head:
-                raise TornError
+        start = end = self._after_head(file)
+        if not start:
             return
-        start = end = len(head)
-        yield Record(0, end, None)
+        yield Record(0, start, None)
         whole = True
 
         def lines() -> Iterator[str]:
@@ -89,6 +84,17 @@ class CsvResults:
                 raise TornError
             yield Record(start, end, self._entry(cells))
             start = end
+
+    def _after_head(self, file: BinaryIO) -> int:
+        """Read the head, and return its length; 0 for an empty file."""
+        head = file.read(len(self.head))
+        if head == self.head:
+            return len(head)
+        if not self.head.startswith(head):
+            raise NotOfABatchError("its columns are others")
+        if head:
+            raise TornError
+        return 0
 
     def _entry(self, cells: list[str]) -> Entry:
         place, _, rest = cells[-1].partition(" ")

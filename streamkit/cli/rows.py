@@ -65,8 +65,13 @@ class Rows:
             raise click.UsageError(f"cannot read {one_line(path)}: {error.strerror or error}") from None
         self._size = 0 if path == "-" else os.fstat(self._file.fileno()).st_size
         self._rows = self._of_csv("\t" if kind == "tsv" else ",") if kind in ("csv", "tsv") else self._of_lines(kind)
-        self._first = next(self._rows, None)
+        try:
+            self._first = next(self._rows, None)
+        except BaseException:
+            self.close()
+            raise
         if self._first is None:
+            self.close()
             raise click.UsageError(f"{one_line(path)} has no rows")
         self.names = tuple(self._first.columns)
 
