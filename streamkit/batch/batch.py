@@ -135,7 +135,7 @@ class Batch(Generic[P]):
             else ExecutorPool(ask, state, settings.executor, count)
         )
         self._window = (_WINDOW if settings.ordered else 2) * count
-        self._bar = bar_for(settings.progress, self._source, 0 if opened is None else opened.answered)
+        self._bar = bar_for(settings.progress, self._source)
         self._keys: set[str] = set()
         self._read = self._delivered = 0
         self._next = 0  # the index to deliver with ordered=True
@@ -209,11 +209,16 @@ class Batch(Generic[P]):
                     read = True
                     self._read_one()
                 elif state.undone and not state.ended:
-                    state.news.wait(None if self._bar is None else _TICK)
-                    self._show()
+                    self._wait()
         except BaseException:  # Ctrl-C, for example
             self.close()
             raise
+
+    def _wait(self) -> None:
+        """Wait for news; while a bar is shown, for a second at most."""
+        __tracebackhide__ = True
+        if not self._state.news.wait(None if self._bar is None else _TICK) and self._bar is not None:
+            self._bar.tick(self._state.totals, self._read)
 
     def _take(self, over: bool) -> BatchResult[P] | None:
         """Return the next result that is there.

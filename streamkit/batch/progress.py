@@ -22,7 +22,7 @@ class Bar:
 
     Args:
         made: a bar of tqdm's.
-        left: returns how many prompts are still to be read, as far as that is known; 0 if it is not.
+        left: returns about how many prompts are still to be read; below 0 if nobody knows.
 
     Threads: the program's.
     """
@@ -40,7 +40,7 @@ class Bar:
         """
         bar = self._bar
         left = self._left()
-        bar.total = read + left if left else bar.total
+        bar.total = None if left < 0 else read + left
         shown = [f"{totals.tokens_per_second:.0f} tokens/s"]
         if totals.cost is not None:
             shown.append(f"${totals.cost:.4f}")
@@ -48,23 +48,26 @@ class Bar:
             shown.append(f"{totals.failed} failed")
         bar.set_postfix_str(", ".join(shown), refresh=False)
         done = totals.answered + totals.failed
-        bar.update(done - bar.n) if done > bar.n else bar.refresh()
+        bar.update(done - bar.n)  # which writes at most ten times a second
+
+    def tick(self, totals: BatchTotals, read: int) -> None:
+        """Show the figures, although nothing has ended: the time passes."""
+        self.show(totals, read)
+        self._bar.refresh()
 
     def close(self, totals: BatchTotals, read: int) -> None:
         """Show the last figures, and leave them there."""
         if not self._bar.disable:
-            self.show(totals, read)
-            self._bar.refresh()
+            self.tick(totals, read)
         self._bar.close()
 
 
-def bar_for(asked: bool | None, prompts: Any, saved: int) -> Bar | None:
+def bar_for(asked: bool | None, prompts: Any) -> Bar | None:
     """Return a bar; ``None`` if there shall be none.
 
     Args:
         asked: ``None`` for a bar where somebody can see it and tqdm is installed.
         prompts: the iterable; if it knows how many are left, so does the bar.
-        saved: how many replies are in the file.
 
     Raises:
         ConfigError: a bar was asked for, and tqdm is not installed.
@@ -80,14 +83,14 @@ def bar_for(asked: bool | None, prompts: Any, saved: int) -> Bar | None:
 
     def left() -> int:
         try:
-            return length_hint(prompts, 0)
+            return length_hint(prompts, -1)
         except Exception:  # of the program's own __length_hint__
-            return 0
+            return -1
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # in a notebook without ipywidgets it warns, and shows text
-        # Its first figures come at once, and not after the first reply.
-        made = tqdm(total=left() or None, unit=" replies", file=sys.stderr, miniters=0, **_width())
+        first = left()
+        made = tqdm(total=None if first < 0 else first, unit=" replies", file=sys.stderr, miniters=0, **_width())
     return Bar(made, left)
 
 
@@ -95,7 +98,7 @@ def _width() -> dict[str, Any]:
     """Return the options for the width: that of the terminal, or 80 columns of one that does not say it."""
     with suppress(OSError, ValueError, AttributeError):
         if not os.get_terminal_size(sys.stderr.fileno()).columns:
-            return {"ncols": 80}
+            return {"ncols": 80, "nrows": 20}
     return {"dynamic_ncols": True}
 
 

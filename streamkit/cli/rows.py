@@ -87,9 +87,11 @@ class Rows:
 
     def __length_hint__(self) -> int:
         """Return about how many rows are left, by the length of those that were read."""
-        if not self._count or not self._size:
-            return 0
-        return max(0, round((self._size - self._position) * self._count / max(1, self._position)))
+        if not self._size:
+            return NotImplemented  # type: ignore[no-any-return]
+        read = self._count + (self._first is not None)
+        left = (self._size - self._position) * read / max(1, self._position)
+        return max(0, round(left)) + read - self._count
 
     def close(self) -> None:
         """Close the file."""

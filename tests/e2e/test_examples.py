@@ -535,6 +535,26 @@ def test_recovering(tmp_path: Path) -> None:
     assert output_of("recovering.py", tmp_path) == shown_output("routes", "recovering.py")
 
 
+def test_many_prompts(tmp_path: Path) -> None:
+    """Each prompt has its line in order, and the one that is none does not end the others."""
+    assert output_of("many_prompts.py", tmp_path) == shown_output("batches", "many_prompts.py")
+
+
+def test_resuming(tmp_path: Path) -> None:
+    """The second run does not ask what the first has saved, also if the file is kept."""
+    file = tmp_path / "kept.jsonl"
+    output = output_of("resuming.py", tmp_path, str(file))
+
+    assert "  a fox: saved before\n  an owl: saved before\n" in output
+    assert len(file.read_text("utf-8").splitlines()) == 6
+    assert ": asked" not in output_of("resuming.py", tmp_path, str(file))
+
+
+def test_typed_rows(tmp_path: Path) -> None:
+    """Each row has its instance."""
+    assert output_of("typed_rows.py", tmp_path) == shown_output("batches", "typed_rows.py")
+
+
 def shown_output(folder: str, name: str) -> str:
     """Return the output of a program as the README of its folder shows it."""
     page = (EXAMPLES / folder / "README.md").read_text("utf-8")
