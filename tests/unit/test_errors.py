@@ -15,6 +15,7 @@ from streamkit import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    BatchLimitError,
     Completion,
     ConflictError,
     ConnectError,
@@ -70,6 +71,7 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (RunLimitError, {"limit": "rounds"}),
         (errors.CircuitOpenError, {"provider": "openai", "retry_after": 12.5}),
         (errors.LocalLimitError, {"limit": "requests", "retry_after": 12.5}),
+        (BatchLimitError, {"limit": "max_cost"}),
         (ValidationError, {"validator": "max_length", "reason": "it is longer than 5 characters"}),
         (PaymentRequiredError, {"limit": "daily", "current": 9.5, "requested": 1.0, "max": 10.0}),
     ):
