@@ -656,8 +656,8 @@ class Client:
                 place of a prompt that counts.
             executor: where the prompts are asked: any ``concurrent.futures.Executor``, such as one of processes, or
                 Dask's. Processes get the settings of this client and read the keys from their own environment.
-            factory: makes the client of each of the executor's processes, where this one has providers or observers of
-                its own: a function at the top of a module.
+            factory: makes the client of each of the executor's processes, where this one has providers, observers or
+                policies of its own: a function at the top of a module.
             progress: whether to show a bar (extra ``batch``); by default where it can be seen.
             max_cost: in USD, from which on nothing more is asked; what is running ends. Replies in the file count.
             max_failures: how many prompts may fail, from 0; after one more nothing more is asked.
@@ -694,12 +694,16 @@ class Client:
         """Return the arguments that make an equal client in another process, which reads the keys from its environment.
 
         Raises:
-            ConfigError: this client has providers, which may have keys, or observers, and these cannot go there.
+            ConfigError: this client has providers, which may have keys, observers or policies; these cannot go there.
         """
-        if self._providers.given or self._observers:
-            what = "providers" if self._providers.given else "observers"
+        own = {
+            "providers": self._providers.given,
+            "observers": self._observers,
+            "policies": self._gates or self._middleware,
+        }
+        if what := " and ".join(name for name, there in own.items() if there):
             raise ConfigError(
-                f"this client has {what} of its own, and keys and observers do not travel to other processes: have "
+                f"this client has {what} of its own, and neither keys nor these travel to other processes: have "
                 "factory= make the clients there, by a function at the top of a module"
             )
         return {

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamkit.batch.requests import BatchRequest
-from streamkit.client import Client
+from streamkit.batch.requests import BatchRequest, models_of
+from streamkit.client import Client, Model
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError
@@ -48,7 +48,7 @@ class Asker:
         self,
         client: Client,
         factory: Callable[[], Client] | None,
-        model: str,
+        model: Model,
         options: Mapping[str, Any],
         stop: StopEvent,
     ) -> None:
@@ -93,17 +93,16 @@ class Asker:
         return client
 
 
-def check(client: Client, model: object, params: Mapping[str, Any], extra_body: Any, extra_headers: Any) -> None:
+def check(client: Client, model: Model, params: Mapping[str, Any], extra_body: Any, extra_headers: Any) -> None:
     """Raise the ConfigError that any prompt would, such as for a missing key."""
-    if not isinstance(model, str):  # several models are checked when a prompt is asked
-        return
-    provider, name = client.resolve(model)
     given = {name: value for name, value in params.items() if value is not None}
     if "response_format" in given:
         output = late_import("streamkit.tools.output").output_of(given["response_format"])
         if output is not None:
             given["response_format"] = output.response_format
-    check_parameters(provider, given)
     if any(map(callable, given.get("tools") or ())):
         given["tools"] = late_import("streamkit.tools.starting").declared(given["tools"])
-    provider.request(ChatRequest(name, messages_of("?"), Unshown(given), extra_body or {}, extra_headers or {}))
+    for each in models_of(model):
+        provider, name = client.resolve(each)
+        check_parameters(provider, given)
+        provider.request(ChatRequest(name, messages_of("?"), Unshown(given), extra_body or {}, extra_headers or {}))

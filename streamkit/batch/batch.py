@@ -21,7 +21,7 @@ from streamkit.batch.requests import BatchRequest, Key, digest_of, digest_of_cal
 from streamkit.batch.saving import ResultFile
 from streamkit.batch.state import BatchState, BatchTask
 from streamkit.batch.values import BatchResult, BatchTotals
-from streamkit.client import Client
+from streamkit.client import Client, Model
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
@@ -98,7 +98,7 @@ class Batch(Generic[P]):
     def __init__(
         self,
         client: Client,
-        model: str,
+        model: Model,
         prompts: Iterable[P],
         settings: BatchSettings,
         options: Mapping[str, Any],
@@ -366,7 +366,7 @@ class Batch(Generic[P]):
 
 
 def start(
-    client: Client, model: str, prompts: Iterable[P], settings: Mapping[str, Any], options: Mapping[str, Any]
+    client: Client, model: Model, prompts: Iterable[P], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Batch[P]:
     """Return the batch that ``Client.map`` was asked for."""
     return Batch(client, model, prompts, BatchSettings(**settings), options)

@@ -16,7 +16,7 @@ from streamkit.settings import shown
 from streamkit.values.messages import Message
 from streamkit.values.plain import to_plain
 
-__all__ = ["BatchRequest", "Key", "digest_of", "digest_of_call", "key_of", "request_of"]
+__all__ = ["BatchRequest", "Key", "digest_of", "digest_of_call", "key_of", "models_of", "request_of"]
 
 #: The name of a field of prompts that are dicts, or a function that takes a prompt and returns its key.
 Key = str | Callable[[Any], object]
@@ -90,7 +90,16 @@ def digest_of_call(model: object, params: Mapping[str, Any], extra_body: object)
         params["response_format"] = wanted if output is None else output.response_format
     if any(map(callable, params.get("tools") or ())):
         params["tools"] = late_import("streamkit.tools.starting").declared(params["tools"])
-    return _digest([model if isinstance(model, str) else repr(model), params, extra_body or {}], _OF_CALL)
+    models = model if isinstance(model, str) else models_of(model)
+    return _digest([models, params, extra_body or {}], _OF_CALL)
+
+
+def models_of(model: object) -> tuple[str, ...]:
+    """Return the names of the models that may answer."""
+    if isinstance(model, str):
+        return (model,)
+    models: tuple[str, ...] = late_import("streamkit.policies.route").route_of(model).models
+    return models
 
 
 def digest_of(request: BatchRequest, of_call: str) -> str:

@@ -259,7 +259,7 @@ def test_a_pool_of_processes(tmp_path: Path) -> None:
     assert [
         TEXTS,
         "ConfigError: extra_headers may hold keys, which do not travel to other pr",
-        "ConfigError: this client has providers of its own, and keys and observers",
+        "ConfigError: this client has providers of its own, and neither keys nor t",
         TEXTS,
     ] == shown
     assert {"of the environment", "made there"} == keys

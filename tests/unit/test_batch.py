@@ -145,6 +145,22 @@ def test_results_in_order(order: list[int], concurrency: int) -> None:
     assert [str(number) for number in range(8)] == found
 
 
+def test_several_models(tmp_path: Path) -> None:
+    """A prompt that one model does not answer is answered by the next, and the file is good for the same models."""
+
+    def answer(request: Request) -> Reply:
+        return json_reply({"error": {}}, status=500) if request.json()["model"] == "bad" else echo(request)
+
+    models, path = ["openai/bad", "openai/m"], tmp_path / "out.jsonl"
+    with Server(answer) as server, client_of(server) as client, bounded():
+        assert ["A", "B"] == texts(client.map(models, ["a", "b"], save=path))
+        assert [True, True] == [result.saved for result in client.map(models, ["a", "b"], save=path)]
+        with pytest.raises(ConfigError, match="of another model"):
+            list(client.map(models[1], ["a", "b"], save=path))
+        with pytest.raises(ConfigError, match="nobody"):
+            client.map(["openai/m", "nobody/m"], ["a"])
+
+
 def test_typed_output() -> None:
     """A reply that does not fit the type is an error; one that fits has its instance."""
 
