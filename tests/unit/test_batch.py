@@ -204,23 +204,27 @@ def test_endless_prompts_are_read_as_needed() -> None:
 
 def test_an_ordered_window_is_bounded() -> None:
     """While the first prompt is not answered, at most eight times as many are read as are asked at once."""
-    gate, read = threading.Event(), itertools.count()
+    gate, others, early = threading.Event(), itertools.count(1), []
 
     def answer(request: Request) -> Reply:
-        first = [WaitFor(gate, SOON)] if asked(request) == "0" else []
-        return Reply([*first, *text_reply("a").steps])
+        if asked(request) == "0":
+            return Reply([WaitFor(gate, SOON), *text_reply("a").steps])
+        if next(others) == 15:
+            gate.set()
+        return text_reply("a")
 
     def prompts() -> Iterator[str]:
         for number in itertools.count():
-            if number == 15:
-                gate.set()  # the last that is read before the first result
-            yield str(next(read))
+            if number > 15 and not gate.is_set():
+                early.append(number)
+                gate.set()
+            yield str(number)
 
     with Server(answer) as server, client_of(server) as client, bounded():
         batch = client.map("openai/m", prompts(), concurrency=2, ordered=True)
-        assert 0 == next(batch).index
-        assert next(read) <= 16
+        assert list(range(20)) == [next(batch).index for _ in range(20)]
         batch.close()
+    assert [] == early
 
 
 def test_prompts_whose_iterator_fails() -> None:
