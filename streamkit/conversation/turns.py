@@ -16,7 +16,17 @@ from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.values.completion import Completion, fold
 from streamkit.values.messages import Message
 
-__all__ = ["VERSION", "ConversationState", "Owner", "Summary", "Turn", "TurnState", "read_json", "written"]
+__all__ = [
+    "VERSION",
+    "ConversationState",
+    "Owner",
+    "Summary",
+    "Turn",
+    "TurnState",
+    "read_json",
+    "with_delivered",
+    "written",
+]
 
 VERSION = 1
 TurnState = Literal["open", "complete", "partial", "suspended", "rolled back"]

@@ -380,7 +380,7 @@ def test_completion() -> None:
     assert ["mistral/"] == completed("streamkit chat -m mistr")
     assert [] == completed("streamkit chat -m mistral/")
     assert ["anthropic"] == completed("streamkit models -p an")
-    assert {"chat", "conversations", "demo", "doctor", "models", "pack", "record", "web"} == set(
+    assert {"batch", "chat", "conversations", "demo", "doctor", "models", "pack", "record", "web"} == set(
         completed("streamkit ")
     )
 
