@@ -140,6 +140,7 @@ class _OfSingleProviders(TypedDict, total=False):
     search_recency_filter: str | None
     # Servers of open models: vLLM, llama.cpp, LM Studio, Fireworks, Together, DeepInfra, Nvidia, OpenRouter
     add_generation_prompt: bool | None
+    continue_final_message: bool | None
     cache_prompt: bool | None
     chat_template_kwargs: Mapping[str, Any] | None
     context_length_exceeded_behavior: str | None

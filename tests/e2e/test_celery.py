@@ -197,7 +197,8 @@ def test_revoked_while_it_runs(site: Site, sent: str | None) -> None:
         assert "cancelled" == stream.status or "SoftTimeLimitExceeded" in str(stream.error)
         assert "ended" == site.log.status(id)
     else:
-        assert ("cancelled", None) == (stream.status, stream.error)
+        # By the revoke, or by the signal where that is quicker.
+        assert ("cancelled", None) == (stream.status, stream.error) or str(sent) in str(stream.error)
     site.model.wait_for_open_connections(0)
     state, result = site.result(id)
     if sent in ("SIGTERM", "SIGKILL", "SIGQUIT"):

@@ -132,6 +132,7 @@ def test_nothing_else_decodes_json() -> None:
         "conversation/stores/sql_store.py",
         "logs/json_text.py",
         "packs/schema.py",
+        "policies/sql_cache.py",
     }
     of_the_program = {"packs/json_file.py"}
     bounded_before = {"validators/json_text.py", "web/formats/requests/request.py"}
