@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from streamkit.logs.publishing import publish
     from streamkit.logs.redis_log import RedisLog
     from streamkit.models.catalog import ModelList
+    from streamkit.observing.observers import ToolReport
+    from streamkit.observing.stream_log import LogStreams
+    from streamkit.observing.telemetry import Telemetry
     from streamkit.observing.usage import UsageTotals, UsageTracker
     from streamkit.packs.loading import load_pack, validate_pack
     from streamkit.packs.opening import PackConversation, open_pack
@@ -139,6 +142,7 @@ __all__ = [
     "LogConflictError",
     "LogError",
     "MemoryCache",
+    "LogStreams",
     "MemoryClaims",
     "MemoryLog",
     "MemoryStore",
@@ -184,6 +188,7 @@ __all__ = [
     "StreamTimeout",
     "StreamkitError",
     "Suspension",
+    "Telemetry",
     "TextPart",
     "Timeout",
     "Tool",
@@ -191,6 +196,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolContext",
     "ToolError",
+    "ToolReport",
     "ToolResult",
     "TruncatedStreamError",
     "TurnStream",
@@ -247,6 +253,7 @@ _MODULES = {
     "FollowedStream": "logs.following",
     "Log": "logs.log",
     "MemoryCache": "policies.cache",
+    "LogStreams": "observing.stream_log",
     "MemoryClaims": "tools.claims",
     "MemoryLog": "logs.memory_log",
     "MemoryStore": "conversation.stores.store",
@@ -265,8 +272,10 @@ _MODULES = {
     "SQLStore": "conversation.stores.sql_store",
     "Store": "conversation.stores.store",
     "Suspension": "tools.suspension",
+    "Telemetry": "observing.telemetry",
     "Tool": "tools.tool",
     "ToolContext": "tools.context",
+    "ToolReport": "observing.observers",
     "TurnStream": "conversation.turn_stream",
     "UsageTotals": "observing.usage",
     "UsageTracker": "observing.usage",

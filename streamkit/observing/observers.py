@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import length_hint, methodcaller
+from typing import Any
 
 import attrs
 
 from streamkit.observing.status import Status
+from streamkit.values.chunks import ToolResult
 from streamkit.values.completion import Completion
+from streamkit.values.messages import ToolCall
 
-__all__ = ["Observer", "Report", "RunReport", "Stats", "Telling", "TriedRoute"]
+__all__ = ["Observer", "Report", "RunReport", "Stats", "Telling", "ToolReport", "TriedRoute"]
 
 _log = logging.getLogger("streamkit")
 
@@ -26,12 +29,14 @@ class TriedRoute:
         why: why it was left, for people; "" for the route that answered, or is being asked.
         attempts: requests sent.
         seconds: that it took.
+        error: the class of the error for which it was left, such as ``RateLimitError``; "" where ``why`` is.
     """
 
     model: str
     why: str = ""
     attempts: int = 1
     seconds: float = 0.0
+    error: str = ""
 
 
 @attrs.frozen
@@ -78,6 +83,9 @@ class Report:
         request_id: the provider's id of the request, ``None`` if it sent none.
         run: the id of the run with tools that the stream is a part of, ``None`` for a stream of its own.
         round: the number of the request in its run, from 0.
+        address: the URL that is asked, without user, query and fragment; "" if unknown.
+        messages: what the model was asked, in OpenAI's shape. Only at the start: at the end nothing keeps it any more.
+        params: the parameters of the request, in OpenAI's names. Only at the start.
     """
 
     id: int
@@ -90,6 +98,9 @@ class Report:
     request_id: str | None = None
     run: int | None = None
     round: int = 0
+    address: str = ""
+    messages: Sequence[Mapping[str, Any]] = attrs.field(default=(), repr=False, hash=False)
+    params: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -117,6 +128,28 @@ class RunReport:
     error: BaseException | None = None
 
 
+@attrs.frozen
+class ToolReport:
+    """The state of one call of a program's function in a run, passed to observers.
+
+    Attributes:
+        run: the id of the run.
+        round: the number of the request whose reply asks for the call, from 0.
+        call: the call, with the arguments that the model wrote.
+        result: ``None`` at the start. At the end, what came of the call: ``error`` says whether it failed, and
+            ``state`` whether the function is still running.
+        seconds: since the function was called.
+        error: what the function raised, ``None`` if nothing.
+    """
+
+    run: int
+    round: int
+    call: ToolCall = attrs.field(repr=False)
+    result: ToolResult | None = attrs.field(default=None, repr=False)
+    seconds: float = 0.0
+    error: BaseException | None = None
+
+
 class Observer:
     """Base class of observers; override the methods you need.
 
@@ -124,6 +157,9 @@ class Observer:
     happens to find a stream that was dropped, in a thread that is started for that. What one raises is logged to the
     logger ``streamkit`` and does not touch the stream. The garbage collector may end a dropped stream at any point of
     a program, so a lock that an observer holds has to be an ``RLock``.
+
+    What ``stream_started`` and ``tool_started`` set in context variables holds in the thread that reads the stream, and
+    in the function that is called; not in the caller.
     """
 
     def stream_started(self, report: Report) -> None:
@@ -138,6 +174,18 @@ class Observer:
     def run_ended(self, report: RunReport) -> None:
         """Called exactly once for each run with tools, however it ends. Its usage is that of its streams, summed."""
 
+    def tool_started(self, report: ToolReport) -> None:
+        """Called once for each call of a function in a run, before it, in the thread of the loop.
+
+        A call for which no function is called is not reported: with wrong arguments, for an unknown tool, rejected.
+        """
+
+    def tool_ended(self, report: ToolReport) -> None:
+        """Called exactly once for each call that has started, however it ends, and before the end of its run.
+
+        A function that is left running, by the limit of its time or as the run is cancelled, has ended for the run.
+        """
+
 
 class Telling:
     """Calls one method of all observers, each exactly once, also where that is interrupted and gone on with.
@@ -150,7 +198,9 @@ class Telling:
         report: what it is called with; ``None`` where there are no observers.
     """
 
-    def __init__(self, observers: Sequence[Observer], method: str, report: Report | RunReport | None) -> None:
+    def __init__(
+        self, observers: Sequence[Observer], method: str, report: Report | RunReport | ToolReport | None
+    ) -> None:
         self._observers = tuple(observers)
         self._method = method
         self._left = iter(self._observers)

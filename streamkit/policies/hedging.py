@@ -229,7 +229,7 @@ class Hedged(WrappedStream):
         tried = lane.stats.routes[-1]
         error = lane.error
         if error is not None:
-            return attrs.evolve(tried, why=str(error).partition("\n")[0])
+            return attrs.evolve(tried, why=str(error).partition("\n")[0], error=type(error).__name__)
         return (
             attrs.evolve(tried, why="another one was quicker") if self._decided and lane is not self._inner else tried
         )

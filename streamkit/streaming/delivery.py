@@ -11,9 +11,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+import attrs
+
 from streamkit.concurrency.own_thread import OwnThread
-from streamkit.observing.observers import Observer, Report, Stats, TriedRoute
+from streamkit.observing.observers import Observer, Report, Stats, Telling, TriedRoute
 from streamkit.observing.status import Status
+from streamkit.providers.call import ChatRequest
 from streamkit.streaming.ending import Ending
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, FinishReason
@@ -168,8 +171,17 @@ class Delivery(Ending):
         self.renew_locks()
         self.cursor = Cursor((), self._fold.count)
 
+    def started(self, chat: ChatRequest | None = None) -> None:
+        """Report the start to the observers, with the request."""
+        if chat is None:
+            super().started()
+        else:
+            report = attrs.evolve(self._report(), messages=chat.messages, params=chat.params)
+            Telling(self._observers, self._methods[0], report).go_on()
+
     def _report(self) -> Report:
         response = self._state.response
+        run, round = self._part_of or (None, 0)
         return Report(
             self._number,
             *self._state.route,
@@ -178,7 +190,9 @@ class Delivery(Ending):
             self.completion(),
             self.error,
             response.request_id if response else None,
-            *(self._part_of or (None, 0)),
+            run,
+            round,
+            self._state.address,
         )
 
     def stats(self) -> Stats:

@@ -16,6 +16,7 @@ from streamkit.streaming.deadlines import Deadlines
 from streamkit.transport.guard import SocketGuard
 from streamkit.values.chunks import Chunk
 from streamkit.wire.http import ResponseInfo
+from streamkit.wire.messages import Subject
 
 __all__ = ["Outcome", "StreamState"]
 
@@ -33,7 +34,7 @@ class StreamState:
 
     Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
     from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
-    the worker writes ``route``, ``left``, ``at_gate``, ``attempts``, ``recovered``, ``chunks``, ``blocked``,
+    the worker writes ``route``, ``address``, ``left``, ``at_gate``, ``attempts``, ``recovered``, ``chunks``, ``blocked``,
     ``first_chunk_at``, ``ended_at``, ``response`` and ``received``, each by a single assignment; any thread may read
     them. ``plain_stop``, ``round`` and ``_halt_waiter`` never change.
 
@@ -47,6 +48,7 @@ class StreamState:
 
     Attributes:
         route: the provider and the model that are asked, or that answered.
+        address: the URL that is asked, or that answered, as errors show it.
         left: the routes that were left before.
         at_gate: the worker waits on it at gates; ``None`` if it has none.
         halted: whether the stream was told to end.
@@ -74,6 +76,7 @@ class StreamState:
         self.deadlines = Deadlines(timeout, on_earlier=self.channel.wake)
         self.guard = SocketGuard()
         self.route = route
+        self.address = ""
         self.left: tuple[TriedRoute, ...] = ()
         self.plain_stop = plain_stop
         self.round = round
@@ -90,16 +93,24 @@ class StreamState:
         self.at_gate: Waiter | None = None
         self._halt_waiter = Waiter()  # the worker waits on it in a back-off; ``halt`` wakes it
 
-    def leave_route(self, why: str, route: tuple[str, str]) -> None:
+    def name(self, subject: Subject) -> None:
+        """Name what is asked, for errors and reports.
+
+        Threads: the worker, and before it runs that of the constructor.
+        """
+        self.deadlines.subject, self.address = str(subject), subject.address
+
+    def leave_route(self, why: str, error: str, route: tuple[str, str]) -> None:
         """Go to the next route.
 
         Args:
             why: the last one is left.
+            error: the class of the error for which it is left.
             route: the provider and the model of the next one.
 
         Threads: the worker only.
         """
-        tried = TriedRoute("/".join(self.route), why, *self.since_last_route())
+        tried = TriedRoute("/".join(self.route), why, *self.since_last_route(), error)
         self.left, self.route = (*self.left, tried), route
 
     def count_recovery(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import math
 import os
@@ -10,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
@@ -75,7 +77,7 @@ class Stream(ChunkStream):
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         job, round = jobs[0], part_of[1] if part_of else 0
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, job.route, plain, round)
-        state.deadlines.subject = str(job.subject())
+        state.name(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)
         parse = None if output is None else output.parsed
@@ -98,7 +100,11 @@ class Stream(ChunkStream):
                 unsubscribe()
 
         self._delivery.on_settled = on_settled
-        self._delivery.started()
+        body: tuple[Any, ...] = (read, state, jobs)
+        if observers:  # what one sets in context variables, such as the current span, is for the reader alone
+            context = contextvars.copy_context()
+            context.run(self._delivery.started, job.chat)
+            body = (context.run, *body)
         if isinstance(stop, StopEvent):
             subscriptions.append(stop.subscribe(self._delivery.halt, self._delivery.abandon))
         if state.stop_requested():
@@ -108,7 +114,7 @@ class Stream(ChunkStream):
         if self._delivery.status != "open":
             on_settled()
             return
-        self._worker = OwnThread(read, (state, jobs), f"streamkit-{number}")
+        self._worker = OwnThread(body[0], body[1:], f"streamkit-{number}")
         try:
             self._worker.start()
         except RuntimeError as error:  # out of threads, or the interpreter is shutting down

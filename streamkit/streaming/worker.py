@@ -89,8 +89,8 @@ def _read(state: StreamState, jobs: Sequence[Job], tries: list[Attempt]) -> Outc
         if tries[-1].has_chunks or time.monotonic() >= state.deadlines.total_due:
             return tries[-1].failed(failure, why)
         tries[-1].close()
-        state.leave_route(_told(failure, job, why), following.route)
-        state.deadlines.subject = str(following.subject())
+        state.leave_route(_told(failure, job, why), type(failure).__name__, following.route)
+        state.name(following.subject())
     result = _read_route(state, last, tries)
     return result if isinstance(result, Outcome) else tries[-1].failed(*result)
 

@@ -17,6 +17,7 @@ from streamkit.concurrency.stop import ReentrantEvent, StopEvent
 from streamkit.tools.calls import PendingCall, failure_text
 from streamkit.tools.context import ToolContext
 from streamkit.tools.results import Content, Media, ResultError, content_of
+from streamkit.tools.told_calls import ToldCalls
 from streamkit.values.chunks import ToolResult
 
 __all__ = ["Execution"]
@@ -115,8 +116,7 @@ class _Job:
 class _ToolThread(InterruptibleThread):
     """A daemon thread for one function of the program, which may never end. It has the caller's context variables."""
 
-    def __init__(self, job: _Job, on_end: Callable[[_Job], object]) -> None:
-        context = contextvars.copy_context()
+    def __init__(self, job: _Job, on_end: Callable[[_Job], object], context: contextvars.Context) -> None:
         super().__init__(target=context.run, args=(job.run,), name=f"streamkit-tool-{job.pending.call.name}")
         self.daemon = True
         self._job = job
@@ -148,6 +148,8 @@ class Execution:
             calls it.
         stopped: whether nothing new may begin.
         deadline: the moment, on ``time.monotonic``, until which the consumer waits.
+        told: tells the observers of each call of a function.
+        round: the number of the reply's round.
         stop: the run's event; a call with a limit has a child of it.
         news: is set when a function has ended or has reported something, and when the run is cancelled.
 
@@ -166,6 +168,8 @@ class Execution:
         end: Callable[[PendingCall, bool], object],
         stopped: Callable[[], bool],
         deadline: Callable[[], float],
+        told: ToldCalls,
+        round: int,
         stop: StopEvent,
         news: ReentrantEvent,
     ) -> None:
@@ -177,6 +181,8 @@ class Execution:
         self._end = end
         self._stopped = stopped
         self._deadline = deadline
+        self._told = told
+        self._round = round
         self._stop = stop
         self._news = news
         self._reports: deque[ToolResult] = deque()
@@ -207,9 +213,19 @@ class Execution:
         __tracebackhide__ = True
         try:
             if self._begin(pending):
-                self._job(pending, self._stop).run()
+                job = self._job(pending, self._stop)
+                context = self._told.start(pending, self._round)
+                if context is None:
+                    job.run()
+                else:
+                    context.run(job.run)
         finally:
-            self._end(pending, True)
+            self._ended(pending, True)
+
+    def _ended(self, pending: PendingCall, over: bool) -> None:
+        """Say that a call needs the loop no longer: it has ended, was left, or was not made."""
+        self._end(pending, over)
+        self._told.end(pending)
 
     def _thread_ended(self, job: _Job) -> None:
         if job.left or self._stopped():
@@ -268,10 +284,11 @@ class Execution:
                 return
             stop = self._stop if self._call_seconds is None else self._stop.child()
             job = self._jobs[pending] = self._job(pending, stop)
-            thread = _ToolThread(job, self._thread_ended)
+            context = self._told.start(pending, self._round) or contextvars.copy_context()
+            thread = _ToolThread(job, self._thread_ended, context)
         finally:
             if thread is None:
-                self._end(pending, True)
+                self._ended(pending, True)
         try:
             thread.start()
         except RuntimeError as error:  # out of threads
@@ -279,11 +296,11 @@ class Execution:
             pending.exception = error
             text = f"The function was not called: {error}."
             pending.answer(Content(text), error="exception", state="not begun")
-            self._end(pending, True)
+            self._ended(pending, True)
         except BaseException:  # a signal handler's; the thread may have been started, or not
             if job.drop():
                 pending.state = "not begun"
-                self._end(pending, True)
+                self._ended(pending, True)
             raise
 
     def _settle(self) -> None:
@@ -294,6 +311,6 @@ class Execution:
             if late and limit is not None:
                 job.leave(limit)
             if job.ended or job.left:
-                self._end(pending, not job.left)
+                self._ended(pending, not job.left)
                 with suppress(KeyError):
                     del self._jobs[pending]

@@ -35,6 +35,7 @@ from streamkit.tools.plan import Plan
 from streamkit.tools.rounds import Round
 from streamkit.tools.run_claims import RunClaims
 from streamkit.tools.suspension import Suspension
+from streamkit.tools.told_calls import ToldCalls
 from streamkit.values.chunks import Chunk, FinishReason, summed
 from streamkit.values.completion import Completion, changed
 from streamkit.values.messages import Message
@@ -70,8 +71,8 @@ class Loop(Ending):
 
     Owner of the fields: the consumer's thread alone uses ``_steps``, ``_until``, ``_last``, ``_spent``, ``_execution``,
     ``_conversation`` and ``_used``. It replaces ``_rounds``, ``_at_end``, ``_unanswered`` and ``_suspension``; any
-    thread may read these, each by a single read. Any thread may set ``halted``, from False to True. The events and
-    ``_claims`` have locks of their own, and ``Ending`` says who owns the end. The others never change.
+    thread may read these, each by a single read. Any thread may set ``halted``, from False to True. The events,
+    ``_told`` and ``_claims`` have locks of their own, and ``Ending`` says who owns the end. The others never change.
 
     Args:
         plan: what was asked for.
@@ -102,6 +103,7 @@ class Loop(Ending):
         self._ended_at: float | None = None
         self.halted = False
         self.closed_early = False
+        self._told = ToldCalls(plan.observers, self.number)
         self.news = _News()
         self.stop = StopEvent()
         self._plain_stop = stop if not isinstance(stop, StopEvent) else None
@@ -440,6 +442,8 @@ class Loop(Ending):
             end=self._claims.end,
             stopped=self._stopped,
             deadline=lambda: self._until,
+            told=self._told,
+            round=this.number,
             stop=self.stop,
             news=self.news,
         )
@@ -610,6 +614,11 @@ class Loop(Ending):
             OwnThread(self.cancel, (), f"streamkit-run-{self.number}-dropped").start()
         else:
             self.cancel()
+
+    def _conclude(self) -> None:
+        if self._end is not None and not self._concluded:
+            self._told.end_all()
+        super()._conclude()
 
     def _settled(self) -> None:
         self._ended_at = time.monotonic()
