@@ -160,7 +160,13 @@ class Observer:
 
     What ``stream_started`` and ``tool_started`` set in context variables holds in the thread that reads the stream, and
     in the function that is called; not in the caller.
+
+    Attributes:
+        repeatable: whether a method that was interrupted, as by Ctrl-C, is called again at once with the same report.
+            By default it is false: the call that was interrupted counts.
     """
+
+    repeatable = False
 
     def stream_started(self, report: Report) -> None:
         """Called once for each stream, when it starts."""
@@ -203,8 +209,9 @@ class Telling:
     ) -> None:
         self._observers = tuple(observers)
         self._method = method
+        self._call = methodcaller(method, report)
         self._left = iter(self._observers)
-        self._calls = map(methodcaller(method, report), self._left)
+        self._calls = map(self._call, self._left)
 
     def go_on(self) -> None:
         """Call those that were not called yet. What one raises is logged; an interrupt goes through."""
@@ -213,6 +220,16 @@ class Telling:
                 # Takes an observer and calls it without a bytecode of ours in between, where an interrupt could come.
                 next(self._calls, None)
             except Exception:
-                failed = self._observers[-1 - length_hint(self._left)]
+                failed = self._last()
                 with suppress(Exception):  # a handler or a filter of the program's may fail as well
                     _log.exception("%s.%s failed", type(failed).__name__, self._method)
+            except BaseException:
+                last = self._last()
+                if last is not None and getattr(last, "repeatable", False):
+                    self._call(last)
+                raise
+
+    def _last(self) -> Observer | None:
+        """Return the observer that was called last, ``None`` if none was."""
+        number = len(self._observers) - length_hint(self._left)
+        return self._observers[number - 1] if number else None

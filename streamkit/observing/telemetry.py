@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -44,6 +45,7 @@ else:
 __all__ = ["Telemetry"]
 
 _SDK = "opentelemetry.sdk"
+_REMEMBERED = 256  # ends; a method is called again within microseconds, and as many threads may end streams meanwhile
 _SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 _TOKENS = [4**power for power in range(14)]
 # The conventions' names of providers, where they are not ours.
@@ -124,6 +126,8 @@ class Telemetry(Observer):
     Threads: safe to share.
     """
 
+    repeatable = True
+
     def __init__(
         self,
         tracer_provider: trace.TracerProvider | None = None,
@@ -158,24 +162,29 @@ class Telemetry(Observer):
         self._streams: dict[int, _Open] = {}
         self._runs: dict[int, _Open] = {}
         self._calls: dict[tuple[int, str], _Open] = {}
+        self._ended: deque[tuple[str, object]] = deque(maxlen=_REMEMBERED)
         self._at_exit = False
 
     # -- starts ------------------------------------------------------------------------------------------
 
     def stream_started(self, report: Report) -> None:
         """Start the span of a stream, and make it the current one of its reader."""
-        opened = self._start_stream(report)
-        self._streams[report.id] = opened
+        opened = self._streams.get(report.id)
+        if opened is None:
+            opened = self._streams[report.id] = self._start_stream(report)
         contexts.attach(trace.set_span_in_context(opened.span))
 
     def run_started(self, report: RunReport) -> None:
         """Start the span of a run."""
-        self._runs[report.id] = self._start_run(report)
+        if report.id not in self._runs:
+            self._runs[report.id] = self._start_run(report)
 
     def tool_started(self, report: ToolReport) -> None:
         """Start the span of a call, and make it the current one of the function."""
-        opened = self._start_tool(report)
-        self._calls[report.run, report.call.id] = opened
+        key = report.run, report.call.id
+        opened = self._calls.get(key)
+        if opened is None:
+            opened = self._calls[key] = self._start_tool(report)
         contexts.attach(trace.set_span_in_context(opened.span))
 
     def _start_stream(self, report: Report) -> _Open:
@@ -229,7 +238,8 @@ class Telemetry(Observer):
 
     # -- ends --------------------------------------------------------------------------------------------
     #
-    # A span is forgotten after it was ended. One that was not kept, as its start was interrupted, is made anew.
+    # A method that was interrupted is called again. So a span is forgotten after it was ended, and that it was is kept
+    # for a while. One that is not known, as its start was interrupted, is made anew.
 
     def stream_ended(self, report: Report) -> None:
         """End the span of a stream, and record its metrics."""
@@ -246,6 +256,8 @@ class Telemetry(Observer):
     def _end_stream(self, report: Report) -> None:
         opened = self._streams.get(report.id)
         if opened is None:
+            if ("stream", report.id) in self._ended:
+                return
             opened = self._streams[report.id] = self._start_stream(report)
         if not opened.ended:
             span, stats, completion = opened.span, report.stats, report.completion
@@ -261,11 +273,14 @@ class Telemetry(Observer):
                 self._set_status(span, error_type, report.error)
             self._finish(opened, opened.started_ns + int(stats.duration * 1e9))
             self._measure(report, answered, error_type)
+        self._ended.append(("stream", report.id))
         self._streams.pop(report.id, None)
 
     def _end_run(self, report: RunReport) -> None:
         opened = self._runs.get(report.id)
         if opened is None:
+            if ("run", report.id) in self._ended:
+                return
             opened = self._runs[report.id] = self._start_run(report)
         if not opened.ended:
             span, error_type = opened.span, _error_type(report)
@@ -277,12 +292,15 @@ class Telemetry(Observer):
             self._finish(opened, None)
             failed = {"error.type": error_type} if error_type else {}
             self._run_duration.record(report.stats.duration, {**opened.attributes, **failed})
+        self._ended.append(("run", report.id))
         self._runs.pop(report.id, None)
 
     def _end_tool(self, report: ToolReport) -> None:
         key = report.run, report.call.id
         opened = self._calls.get(key)
         if opened is None:
+            if ("call", key) in self._ended:
+                return
             opened = self._calls[key] = self._start_tool(report)
         if not opened.ended:
             span, result = opened.span, report.result
@@ -297,6 +315,7 @@ class Telemetry(Observer):
             self._finish(opened, None)
             failed = {"error.type": error_type} if error_type else {}
             self._tool_duration.record(report.seconds, {**opened.attributes, **failed})
+        self._ended.append(("call", key))
         self._calls.pop(key, None)
 
     def _end_routes(self, opened: _Open, routes: Sequence[TriedRoute]) -> None:
@@ -360,22 +379,16 @@ class Telemetry(Observer):
 
 
 def _end(end: Callable[[], None]) -> None:
-    """End a span; do it again where that was interrupted, as nobody else does.
+    """End a span, in another thread where this one is in the middle of the SDK.
 
     The SDK holds locks that are not reentrant. A signal handler or the garbage collector may end a stream in a thread
-    that holds one. Then another thread ends the span.
+    that holds one.
     """
-    if _in_sdk():
-        try:
-            threading.Thread(target=end, name="streamkit-telemetry", daemon=True).start()
-        except RuntimeError:  # out of threads, or the interpreter is shutting down, and _exit has ended the spans
-            return
+    if not _in_sdk():
+        end()
         return
-    try:
-        end()
-    except BaseException:
-        end()
-        raise
+    with suppress(RuntimeError):  # out of threads, or the interpreter is shutting down, and _exit has ended the spans
+        threading.Thread(target=end, name="streamkit-telemetry", daemon=True).start()
 
 
 def _in_sdk() -> bool:
