@@ -63,12 +63,14 @@ from streamkit.values.completion import price_by as _price_by
 from streamkit.values.growing_text import import_by as _import_by
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall, assistant, system, user
 from streamkit.values.plain import refuse_with as _refuse_with
+from streamkit.values.showing import import_rooms_by as _import_rooms_by
 from streamkit.values.text import estimate_tokens
 from streamkit.values.typed_dicts import MessageDict, RequestParameters
 from streamkit.version import __version__
 
 # Calls, because the package ``values`` imports no other package of streamkit.
 _import_by(_late_import)
+_import_rooms_by(_late_import)
 _price_by(_cost_of)
 _refuse_with(ConfigError)
 

@@ -138,6 +138,7 @@ class Client:
         observers: are called for each stream. With any, the price data of the extra ``prices`` are loaded at once.
         policies: decide how requests are sent: ``RateLimit``, ``Breaker``, caches, and ``Middleware`` of your own. The
             first one is the outermost. Those of the first two kinds are asked after all others.
+        arrivals: whether streams keep when their chunks arrive, in ``stats.arrivals``, for ``stats.plot()``.
 
     Raises:
         ConfigError: two providers have the same name, or a setting is impossible.
@@ -153,6 +154,7 @@ class Client:
         buffer_bytes: int = 4 * 1024 * 1024,
         observers: Sequence[Observer] = (),
         policies: Sequence[Gate | Middleware] = (),
+        arrivals: bool = False,
     ) -> None:
         given = None if providers is None else listed(providers)
         del providers  # or a key that is passed by mistake would stand in the clear among the locals of a traceback
@@ -161,6 +163,7 @@ class Client:
         self._retry = Retry() if retry is None else Retry.of(retry)
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
         self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
+        self._arrivals = arrivals
         self._observers = tuple(observers)
         self._gates, self._middleware = _sorted_policies(policies) if policies else ((), ())
         if self._observers:  # one may ask for a cost when a stream ends, which is no time to import the price data
@@ -267,6 +270,7 @@ class Client:
             observers=self._observers,
             part_of=part_of,
             output=output,
+            arrivals=self._arrivals,
         )
         if not self._middleware:
             return self._send(model, self._jobs(model, listed, given, options), start)

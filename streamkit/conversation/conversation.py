@@ -32,6 +32,7 @@ from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.values.completion import Completion
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, plain_parts
+from streamkit.values.showing import html_of
 from streamkit.values.template import fill_in
 from streamkit.values.text import estimate_tokens
 
@@ -805,6 +806,10 @@ class Conversation:
 
         def __getattr__(self, name: str) -> object:
             raise no_attribute(self, name, _HINTS)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: its messages."""
+        return html_of(self)
 
     def __repr__(self) -> str:
         return f"<Conversation {self._id!r}, {len(self._turns)} turns, {self.status}>"

@@ -14,6 +14,7 @@ from streamkit.observing.status import Status
 from streamkit.values.chunks import ToolResult
 from streamkit.values.completion import Completion
 from streamkit.values.messages import ToolCall
+from streamkit.values.showing import plot_of
 
 __all__ = ["Observer", "Report", "RunReport", "Stats", "Telling", "ToolReport", "TriedRoute"]
 
@@ -54,6 +55,8 @@ class Stats:
         routes: the routes that were tried, in order; the last one answered, or is the last that failed.
         cached: whether the reply came from a cache, and no request was sent.
         recovered: how often the reply was gone on with after it had broken off; see ``Recovery``.
+        arrivals: for each read of the connection that gave chunks, the seconds from the start and the number of chunks.
+            Empty unless the client was made with ``arrivals=True``.
     """
 
     time_to_first_chunk: float | None
@@ -66,6 +69,18 @@ class Stats:
     routes: tuple[TriedRoute, ...] = ()
     cached: bool = False
     recovered: int = 0
+    arrivals: tuple[tuple[float, int], ...] = attrs.field(default=(), repr=False)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw how the chunks arrived, and return matplotlib's axes.
+
+        Args:
+            axes: where to draw; ``None`` for a figure of its own.
+
+        Raises:
+            ConfigError: matplotlib is not installed, or nobody kept when they arrived: see ``Client(arrivals=True)``.
+        """
+        return plot_of(self, axes)
 
 
 @attrs.frozen

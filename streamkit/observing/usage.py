@@ -17,6 +17,7 @@ from streamkit.observing.observers import Observer, Report
 from streamkit.observing.status import Status
 from streamkit.values.chunks import Usage
 from streamkit.values.completion import Completion
+from streamkit.values.showing import html_of, plot_of
 
 __all__ = ["UsageRecord", "UsageTotals", "UsageTracker"]
 
@@ -191,10 +192,25 @@ class UsageTracker(Observer):
             self._records.clear()
             self._totals.clear()
 
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the cost of each day, in UTC, and return matplotlib's axes.
+
+        Args:
+            axes: where to draw; ``None`` for a figure of its own.
+
+        Raises:
+            ConfigError: matplotlib is not installed, or no stream has ended.
+        """
+        return plot_of(self, axes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the totals, and the totals of each model, as JSON-compatible values."""
         models = {f"{provider}/{model}": _json(totals) for (provider, model), totals in self.by_model().items()}
         return {"totals": _json(self.totals()), "models": models}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the totals of each model."""
+        return html_of(self)
 
     def __repr__(self) -> str:
         totals = self.totals()

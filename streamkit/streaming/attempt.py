@@ -27,7 +27,7 @@ from streamkit.settings import Retry, Timeout
 from streamkit.streaming.gates import Call, Gate, Passing
 from streamkit.streaming.recovering import Part, Recoverer
 from streamkit.streaming.shared_state import Outcome, StreamState
-from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook
+from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook, TimedHook
 from streamkit.transport import sse
 from streamkit.transport.framing import Frame, aws_frames, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
@@ -110,7 +110,7 @@ class Attempt:
         self.why_last = ""
         self.job = job
         self._state = state
-        self._hook = StreamHook(state)
+        self._hook = StreamHook(state) if state.arrivals is None else TimedHook(state)
         if part is not None:
             part.on_begun = state.count_recovery
         elif job.recoverer is not None:

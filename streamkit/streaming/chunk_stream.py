@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ChannelClosed, MisuseError, RecvTimeout, StreamCancelledError, StreamError
 from streamkit.observing.observers import Stats
 from streamkit.observing.status import Status
@@ -334,6 +335,22 @@ class ChunkStream(ABC):
             keep(error, self.completion)
             raise
         return completion
+
+    def display(self) -> Completion:
+        """Take all remaining chunks, show them in a notebook as they arrive, and return the completion.
+
+        The output of the cell is replaced at most 20 times a second, and has the whole reply at the end: text as
+        Markdown, reasoning and calls of tools folded, the time to the first token, tokens a second, the cost. HTML in a
+        reply is shown as text. The kernel's interrupt cancels the stream; what came stays. In a terminal the text is
+        printed.
+
+        Raises:
+            ConfigError: IPython is not installed; the extra ``notebook`` has it.
+            StreamError: the stream failed; what came before stays shown.
+        """
+        __tracebackhide__ = True
+        shown: Completion = late_import("streamkit.notebook.display").show(self)
+        return shown
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -209,6 +209,7 @@ class Delivery(Ending):
             state.blocked,
             (*state.left, TriedRoute("/".join(state.route), "", *state.since_last_route())),
             recovered=state.recovered,
+            arrivals=tuple((at - started, count) for at, count in tuple(state.arrivals or ())),
         )
 
 

@@ -34,9 +34,9 @@ class StreamState:
 
     Owner of the fields: ``channel``, ``guard`` and ``deadlines`` protect themselves. Any thread may change ``halted``,
     from False to True, by a single assignment. ``inherited`` is set once, in a forked child that has one thread. Only
-    the worker writes ``route``, ``address``, ``left``, ``at_gate``, ``attempts``, ``recovered``, ``chunks``, ``blocked``,
-    ``first_chunk_at``, ``ended_at``, ``response`` and ``received``, each by a single assignment; any thread may read
-    them. ``plain_stop``, ``round`` and ``_halt_waiter`` never change.
+    the worker writes ``route``, ``address``, ``left``, ``at_gate``, ``attempts``, ``recovered``, ``chunks``,
+    ``blocked``, ``first_chunk_at``, ``ended_at``, ``response`` and ``received``, each by a single assignment, and adds
+    to ``arrivals``; any thread may read them. ``plain_stop``, ``round`` and ``_halt_waiter`` never change.
 
     Args:
         buffer: the channel's capacity, in chunks.
@@ -45,6 +45,7 @@ class StreamState:
         route: the provider and the model that are asked first.
         plain_stop: the user's ``threading.Event`` that cancels the stream, or ``None``.
         round: the number of the request in a run with tools, which its chunks get.
+        arrivals: whether to keep when chunks arrive.
 
     Attributes:
         route: the provider and the model that are asked, or that answered.
@@ -61,6 +62,7 @@ class StreamState:
         ended_at: when the worker ended, on ``time.monotonic``.
         response: the head of the last response.
         received: bytes of the body so far, decompressed.
+        arrivals: when chunks were handed over, on ``time.monotonic``, and how many; ``None`` where that is not kept.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class StreamState:
         route: tuple[str, str],
         plain_stop: threading.Event | None,
         round: int = 0,
+        *,
+        arrivals: bool = False,
     ) -> None:
         self.channel: Channel[Chunk, Outcome] = Channel(buffer, buffer_bytes)
         self.deadlines = Deadlines(timeout, on_earlier=self.channel.wake)
@@ -90,6 +94,7 @@ class StreamState:
         self.ended_at: float | None = None
         self.response: ResponseInfo | None = None
         self.received = 0
+        self.arrivals: list[tuple[float, int]] | None = [] if arrivals else None
         self.at_gate: Waiter | None = None
         self._halt_waiter = Waiter()  # the worker waits on it in a back-off; ``halt`` wakes it
 

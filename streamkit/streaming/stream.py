@@ -73,10 +73,11 @@ class Stream(ChunkStream):
         observers: Sequence[Observer] = (),
         part_of: tuple[int, int] | None = None,
         output: TypedOutput | None = None,
+        arrivals: bool = False,
     ) -> None:
         plain = stop if stop is not None and not isinstance(stop, StopEvent) else None
         job, round = jobs[0], part_of[1] if part_of else 0
-        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, job.route, plain, round)
+        self._state = state = StreamState(buffer, buffer_bytes, job.timeout, job.route, plain, round, arrivals=arrivals)
         state.name(job.subject())
         with _numbers_lock:
             self._number = number = next(_numbers)

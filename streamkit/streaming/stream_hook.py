@@ -11,7 +11,7 @@ from streamkit.errors import ChannelClosed, StreamTimeout
 from streamkit.streaming.shared_state import StreamState
 from streamkit.values.chunks import Chunk, set_round
 
-__all__ = ["Halted", "LimitReached", "StreamHook"]
+__all__ = ["Halted", "LimitReached", "StreamHook", "TimedHook"]
 
 _DRAIN_SECONDS = 0.1
 # How long the worker delays the outcome for the rest of the body, in seconds. Most servers send the rest with the
@@ -173,3 +173,13 @@ class StreamHook:
     def timed_out(self) -> bool:
         """Return whether a limit has passed: then an error of the connection may be its effect."""
         return self._deadlines.remaining() <= 0
+
+
+class TimedHook(StreamHook):
+    """A hook that keeps when chunks arrive; another class, so that one that does not pays nothing."""
+
+    def hand_over(self) -> float:
+        """Put the ready chunks into the channel, and keep when."""
+        if self._state.arrivals is not None:
+            self._state.arrivals.append((time.monotonic(), len(self.ready)))
+        return super().hand_over()

@@ -23,6 +23,7 @@ from streamkit.values.attribute_hints import Elsewhere
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
 from streamkit.values.messages import Message
+from streamkit.values.showing import html_of
 from streamkit.wire.http import ResponseInfo
 
 __all__ = ["Run"]
@@ -264,6 +265,10 @@ class Run(ChunkStream):
     def _subject(self) -> str:
         stream = self._loop.stream
         return "the run" if stream is None else stream._subject
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: replies, calls and their results."""
+        return html_of(self)
 
     def __repr__(self) -> str:
         loop = self._loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from streamkit.values.attribute_hints import no_attribute
 from streamkit.values.chunks import Chunk, FinishReason, ToolResult, Usage, summed
 from streamkit.values.messages import Message, ToolCall
 from streamkit.values.plain import Plain, refused
+from streamkit.values.showing import html_of
 
 __all__ = ["Choice", "Completion", "CostOf", "Fold", "Parse", "changed", "fold", "parse_by", "price_by"]
 
@@ -20,6 +22,8 @@ CostOf = Callable[[str, str, Usage], "float | None"]
 #: Takes a reply; returns the instance of the type that was asked for, or raises ``InvalidOutputError``.
 Parse = Callable[["Completion"], Any]
 _cost_of: CostOf | None = None  # set once, when the package is imported
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # where HTML begins in Markdown
 
 _CHOICE_HINTS = {
     "message": "the text is choice.text, and the calls of tools are choice.tool_calls",
@@ -160,7 +164,12 @@ class Completion(_Typed):
 
     def _repr_markdown_(self) -> str | None:
         """Return what a notebook shows: the text, or the refusal; the ``repr`` if there is neither."""
-        return self.text or self.refusal or None
+        text = self.text or self.refusal
+        return _TAG.sub("&lt;", text) or None  # no HTML of a reply is HTML, whoever renders it
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text, the calls, the figures."""
+        return html_of(self)
 
     @property
     def cost(self) -> float | None:
