@@ -148,6 +148,8 @@ def _answer_calls(rounds: Sequence[Section], messages: Sequence[Message]) -> Non
 
 def _conversation_html(conversation: Any) -> str:
     parts = []
+    if conversation.system:
+        parts.append(_folded("system", f"<pre>{html.escape(conversation.system[:_LONGEST])}</pre>"))
     for message in conversation.messages:
         content = message.content if isinstance(message.content, str) else _parts_text(message.content)
         body = markdown_html(content) if content else ""

@@ -22,7 +22,13 @@ __all__ = ["redis_server", "run_process"]  # fixtures
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETTINGS = ".conf.py"  # ends the name of a file that a server reads, and that is no program
 PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py") if not path.name.endswith(SETTINGS)}
-WITHOUT_PROGRAMS = ["coming_from/README.md", "deployment/README.md", "recipes/README.md", "testing/README.md"]
+WITHOUT_PROGRAMS = [
+    "coming_from/README.md",
+    "deployment/README.md",
+    "notebooks/README.md",  # see test_notebooks
+    "recipes/README.md",
+    "testing/README.md",
+]
 SECONDS = 120  # for one example; none takes six on an idle machine
 TYPED = {  # what a program reads from standard input
     "dialogue.py": "Tell me about a fox\nAnd about an owl\n/retry\n/undo\nOne about the sea\n/history\n",
@@ -37,6 +43,7 @@ NEEDS = {  # modules of extras
     "minimal_flask.py": "flask",
     "react_usechat.py": "flask",
     "rq_jobs.py": "rq",
+    "traces_and_metrics.py": "opentelemetry.exporter.prometheus",
 }
 _CELERY = ["celery", "-A", "celery_tasks", "worker", "--concurrency", "2", "--loglevel", "INFO"]
 WORKERS = {  # the command of the worker that a program needs, and its output when it is ready; {} is the Redis
@@ -132,6 +139,18 @@ def test_sentence_buffering(tmp_path: Path) -> None:
     assert [sentence for _, _, sentence in numbered if sentence[-1] not in '.?”"'] == []
     assert numbered[2][2] == "Its name was Pip."
     assert float(numbered[2][1]) < float(numbered[-1][1]), "the third sentence came no earlier than the last"
+
+
+def test_traces_and_metrics(tmp_path: Path) -> None:
+    """A line of the log for each stream, a tree of spans, and a metric of Prometheus."""
+    lines = output_of("traces_and_metrics.py", tmp_path).splitlines()
+
+    assert 2 == len([line for line in lines if line.startswith("streamkit.streams: demo/assistant complete, ")])
+    assert "'a request of a user': " in lines[2]
+    assert "'invoke_agent', below 'a request of a user': " in lines[3]
+    below = sorted(line.partition(",")[0] for line in lines if "below 'invoke_agent'" in line)
+    assert ["'chat assistant'", "'chat assistant'", "'execute_tool weather'"] == below
+    assert re.match(r"gen_ai_client_operation_duration_seconds_count\{.*demo.*\} 2\.0$", lines[-1])
 
 
 @pytest.mark.parametrize("bar", [True, False], ids=["tqdm", "plain"])
