@@ -47,10 +47,11 @@ class LogStreams(Observer):
         """Log the stream."""
         level = self._failed if report.error is not None else self._level
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", _line(report), extra=_fields(report))
+            cost = report.completion.cost  # which is looked up in a list of prices
+            self._logger.log(level, "%s", _line(report, cost), extra=_fields(report, cost))
 
 
-def _fields(report: Report) -> dict[str, object]:
+def _fields(report: Report, cost: float | None) -> dict[str, object]:
     """Return what a line is about, as attributes of a log record."""
     completion, stats = report.completion, report.stats
     return {
@@ -63,7 +64,7 @@ def _fields(report: Report) -> dict[str, object]:
         "stream_error": None if report.error is None else type(report.error).__name__,
         "stream_input_tokens": completion.usage.input_tokens,
         "stream_output_tokens": completion.usage.output_tokens,
-        "stream_cost": completion.cost,
+        "stream_cost": cost,
         "stream_seconds": stats.duration,
         "stream_time_to_first_chunk": stats.time_to_first_chunk,
         "stream_attempts": stats.attempts,
@@ -71,14 +72,14 @@ def _fields(report: Report) -> dict[str, object]:
     }
 
 
-def _line(report: Report) -> str:
+def _line(report: Report, cost: float | None) -> str:
     completion, stats = report.completion, report.stats
     words = [f"{_plain(f'{report.provider}/{report.model}')} {report.status}"]
     if report.error is not None:
         words.append(type(report.error).__name__)
     elif completion.finish_reason not in (None, report.status):
         words.append(str(completion.finish_reason))
-    words += [*_spent(completion), f"{stats.duration:.2f} s"]
+    words += [*_spent(completion, cost), f"{stats.duration:.2f} s"]
     if stats.time_to_first_chunk is not None:
         words.append(f"first chunk {stats.time_to_first_chunk:.2f} s")
     if stats.attempts > 1:
@@ -88,8 +89,8 @@ def _line(report: Report) -> str:
     return ", ".join(words)
 
 
-def _spent(completion: Completion) -> list[str]:
-    usage, cost = completion.usage, completion.cost
+def _spent(completion: Completion, cost: float | None) -> list[str]:
+    usage = completion.usage
     words = []
     if usage.input_tokens is not None or usage.output_tokens is not None:
         counts = ["?" if count is None else str(count) for count in (usage.input_tokens, usage.output_tokens)]

@@ -264,15 +264,15 @@ class Telemetry(Observer):
             answered = _common(report)
             if completion.model:
                 answered["gen_ai.response.model"] = completion.model
-            error_type = _error_type(report)
+            error_type, cost = _error_type(report), completion.cost  # which is looked up in a list of prices
             if span.is_recording():
                 self._end_routes(opened, stats.routes)
-                span.set_attributes({**answered, **_answer(completion), **_figures(stats), **_rest(report)})
+                span.set_attributes({**answered, **_answer(completion, cost), **_figures(stats), **_rest(report)})
                 if self._content:
                     span.set_attribute("gen_ai.output.messages", _json(output_messages(completion)))
                 self._set_status(span, error_type, report.error)
             self._finish(opened, opened.started_ns + int(stats.duration * 1e9))
-            self._measure(report, answered, error_type)
+            self._measure(report, answered, error_type, cost)
         self._ended.append(("stream", report.id))
         self._streams.pop(report.id, None)
 
@@ -285,7 +285,7 @@ class Telemetry(Observer):
         if not opened.ended:
             span, error_type = opened.span, _error_type(report)
             if span.is_recording():
-                tried = _answer(report.completion)
+                tried = _answer(report.completion, report.completion.cost)
                 tried["streamkit.run.rounds"] = len(report.rounds)
                 span.set_attributes({**tried, "streamkit.status": report.status})
                 self._set_status(span, error_type, report.error)
@@ -351,7 +351,7 @@ class Telemetry(Observer):
             opened.span.end(end_ns)
         opened.ended = True
 
-    def _measure(self, report: Report, answered: Attributes, error_type: str | None) -> None:
+    def _measure(self, report: Report, answered: Attributes, error_type: str | None, cost: float | None) -> None:
         stats, completion = report.stats, report.completion
         self._duration.record(stats.duration, {**answered, "error.type": error_type} if error_type else answered)
         first = stats.time_to_first_chunk
@@ -362,8 +362,8 @@ class Telemetry(Observer):
         for kind, count in (("input", _input_tokens(completion.usage)), ("output", completion.usage.output_tokens)):
             if count is not None:
                 self._tokens.record(count, {**answered, "gen_ai.token.type": kind})
-        if completion.cost:
-            self._cost.add(completion.cost, answered)
+        if cost:
+            self._cost.add(cost, answered)
 
     def _exit(self) -> None:
         """End what is open when the interpreter exits: what streams report later would come after the SDK's end."""
@@ -438,7 +438,7 @@ def _asked(params: Mapping[str, Any]) -> Attributes:
     return found
 
 
-def _answer(completion: Completion) -> Attributes:
+def _answer(completion: Completion, cost: float | None) -> Attributes:
     """Return the attributes for a reply: finish reasons, usage, cost."""
     usage = completion.usage
     known: Attributes = {
@@ -449,8 +449,8 @@ def _answer(completion: Completion) -> Attributes:
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
-        "streamkit.cost": completion.cost,
-        "streamkit.cost_source": completion.cost_source,
+        "streamkit.cost": cost,
+        "streamkit.cost_source": None if cost is None else "prices" if usage.cost is None else "provider",
     }
     reasons = [each.finish_reason for each in completion.choices[1:] if each.finish_reason is not None]
     if completion.finish_reason is not None:

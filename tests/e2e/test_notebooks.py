@@ -110,15 +110,8 @@ def kernel() -> Iterator[Kernel]:
 def test_an_interrupt_keeps_what_came(kernel: Kernel, way: str) -> None:
     """The kernel's interrupt ends a reply at once: what came stays shown, the server is left, the next cell runs."""
     with Server(Reply([chunk_event("Once "), chunk_event("upon"), Wait(None)])) as server:
-        setup = (
-            "import streamkit\n"
-            f"client = streamkit.Client([streamkit.providers.OpenAI(api_key='k', base_url={server.url!r})], timeout=None)"
-        )
-        list(kernel.outputs(kernel.begin(f"{setup}\n%load_ext streamkit.notebook")))
-        code = (
-            "stream = client.stream('openai/m', 'Hi')\nstream.display()" if way == "display" else "%%ask openai/m\nHi"
-        )
-        asked = kernel.begin(code)
+        list(kernel.outputs(kernel.begin(SETUP.format(url=server.url))))
+        asked = kernel.begin(CODE[way])
         shown, error, began = "", None, 0.0
         for kind, content in kernel.outputs(asked):
             if kind in ("display_data", "update_display_data"):

@@ -167,8 +167,8 @@ def test_the_caches_tokens_are_input() -> None:
     from streamkit.values.chunks import Usage
     from streamkit.values.completion import Completion
 
-    apart = _answer(Completion(usage=Usage(10, 5, cached_tokens=100, cache_write_tokens=20, cached_apart=True)))
-    within = _answer(Completion(usage=Usage(130, 5, cached_tokens=100)))
+    apart = _answer(Completion(usage=Usage(10, 5, cached_tokens=100, cache_write_tokens=20, cached_apart=True)), None)
+    within = _answer(Completion(usage=Usage(130, 5, cached_tokens=100)), None)
     assert [130, 130] == [each["gen_ai.usage.input_tokens"] for each in (apart, within)]
 
 
