@@ -35,9 +35,10 @@ def _arrivals(stats: Stats, axes: Any) -> Any:
     for at, count in stats.arrivals:
         seconds.append(at)
         counts.append(counts[-1] + count)
-    axes.step([*seconds, stats.duration], [*counts, counts[-1]], where="post")
+    (line,) = axes.step([*seconds, stats.duration], [*counts, counts[-1]], where="post")
     if stats.time_to_first_chunk is not None:
-        axes.axvline(stats.time_to_first_chunk, linestyle=":", label=f"first after {stats.time_to_first_chunk:.2f} s")
+        first = stats.time_to_first_chunk
+        axes.axvline(first, linestyle=":", color=line.get_color(), label=f"first after {first:.2f} s")
         axes.legend()
     axes.set_xlabel("seconds since the start")
     axes.set_ylabel("chunks")

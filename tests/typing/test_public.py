@@ -238,3 +238,17 @@ def each_provider() -> None:
     Client([providers.Gemini(), providers.GeminiInteractions(), providers.Mistral(), providers.Ollama()])
     Client([providers.OpenAI(), providers.OpenAICompatible("groq"), providers.OpenAICompletions()])
     Client((providers.OpenAIResponses(),))
+
+
+def telemetry_and_notebooks(stream: Stream, tracker: streamkit.UsageTracker) -> None:
+    client = Client(observers=[streamkit.Telemetry(content=True), streamkit.LogStreams()], arrivals=True)
+    assert_type(client.stream("m", "Hi").display(), Completion)
+    assert_type(stream.stats.arrivals, tuple[tuple[float, int], ...])
+    streamkit.Telemetry("a name")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(tracker._repr_html_(), str)
+
+
+class Tells(Observer):
+    def tool_ended(self, report: streamkit.ToolReport) -> None:
+        assert_type(report.call, ToolCall)
+        assert_type(report.result, streamkit.ToolResult | None)
