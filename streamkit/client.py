@@ -715,6 +715,7 @@ class Client:
             "retry": self._retry,
             "buffer": self._buffer,
             "buffer_bytes": self._buffer_bytes,
+            "arrivals": self._arrivals,
         }
 
     def _rounds_of(self, model: Model, options: Mapping[str, Any]) -> Callable[..., Stream]:

@@ -419,7 +419,7 @@ def test_values_are_as_they_were(kind: type) -> None:
     for same in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
         assert value == same
         assert repr(value) == repr(same)
-    for name in ("no_such", "__deepcopy__", "_repr_html_", "_ipython_display_"):
+    for name in ("no_such", "__deepcopy__", "_repr_svg_", "_ipython_display_"):
         with pytest.raises(AttributeError, match=rf"^'{kind.__name__}' object has no attribute '{name}'$") as caught:
             getattr(value, name)
         assert (name, value) == (caught.value.name, caught.value.obj)
