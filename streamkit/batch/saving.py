@@ -156,7 +156,11 @@ class ResultFile:
     def _refuse(self, which: str, found: str, wanted: str) -> None:
         same_call = found.partition("-")[0] == wanted.partition("-")[0]
         other = "to another prompt" if same_call else "of another model, or with other parameters"
-        advice = "" if self._by_key else "; where prompts come and go, have key= name each of them"
+        advice = (
+            ""
+            if self._by_key
+            else "; where prompts come and go, give each one a name by key= (--key on the command line)"
+        )
         raise ConfigError(
             f"the reply to {which} in {self._path} is one {other}: name another file, or delete this one{advice}"
         )

@@ -18,7 +18,7 @@ from streamkit.cli.failures import advised, tell
 from streamkit.cli.options import Number
 from streamkit.cli.question import options_of
 from streamkit.cli.result_files import CsvResults, RowLines
-from streamkit.cli.rows import Row, Rows, Writer, template_in
+from streamkit.cli.rows import Row, Rows, Writer, columns_of, template_in
 from streamkit.cli.schemas import output_in
 from streamkit.client import Client
 from streamkit.errors import StreamkitError
@@ -155,6 +155,9 @@ def batch(
         max_failures=max_failures,
     )
     with closing(Rows(source, kind or _kind_of(source))) as rows, Client() as client:
+        rows.check("--template", columns_of(writer.template))
+        rows.check("--system", columns_of(writer.system))
+        rows.check("--key", [] if key is None else [key])
         form = _form(target, rows, {} if output is None else output.response_format)
         made = Batch(
             client,

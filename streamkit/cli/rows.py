@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ from streamkit.providers.call import messages_of
 from streamkit.values.messages import Message
 from streamkit.values.template import Kind, fill_in, pieces_of
 
-__all__ = ["Row", "Rows", "Writer", "template_in"]
+__all__ = ["Row", "Rows", "Writer", "columns_of", "template_in"]
 
 _MOST_SHOWN = 20  # names of columns in an error
 
@@ -49,7 +49,7 @@ class Rows:
         kind: ``csv``, ``tsv``, ``jsonl`` or ``txt``.
 
     Attributes:
-        names: those of the first row.
+        names: those of the columns; of JSON lines, those of the first row.
 
     Raises:
         click.UsageError: the file cannot be read, or is empty.
@@ -59,6 +59,7 @@ class Rows:
         self._path = path
         self._count = 0
         self._position = 0  # bytes read
+        self._header: tuple[str, ...] = ()
         try:
             self._file: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115 - see close()
         except OSError as error:
@@ -73,7 +74,19 @@ class Rows:
         if self._first is None:
             self.close()
             raise click.UsageError(f"{one_line(path)} has no rows")
-        self.names = tuple(self._first.columns)
+        self.names = self._header or tuple(self._first.columns)
+
+    def check(self, option: str, names: Iterable[str]) -> None:
+        """Refuse a name that no row can have. Of JSON lines each row has its own names.
+
+        Raises:
+            click.UsageError: there is no such column.
+        """
+        for name in names:
+            if self._header and name not in self._header:
+                raise click.UsageError(
+                    f"{option}: {one_line(self._path)} has no column {one_line(name)}; it has {_listed(self._header)}"
+                )
 
     def __iter__(self) -> Iterator[Row]:
         return self
@@ -141,6 +154,7 @@ class Rows:
             names = next(rows, [])
             if len(set(names)) != len(names):
                 raise ConfigError(f"{self._place(1)}: two columns have one name")
+            self._header = tuple(names)
             begin = number + 1
             for cells in rows:
                 if len(cells) > len(names):
@@ -194,7 +208,16 @@ def _filled(template: str, row: Row) -> str:
 
 
 def _names(row: Row) -> str:
-    return ", ".join(one_line(str(name)) for name in list(row.columns)[:_MOST_SHOWN]) or "nothing"
+    return _listed(row.columns)
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(one_line(str(name)) for name in list(names)[:_MOST_SHOWN]) or "nothing"
+
+
+def columns_of(template: str) -> list[str]:
+    """Return the names of the columns that stand in a template."""
+    return [name for kind, name in pieces_of(template) if kind is Kind.NAME]
 
 
 def template_in(given: str | None, option: str) -> str:

@@ -153,6 +153,17 @@ def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
         assert "2/2" not in run("batch", str(source), "-o", str(tmp_path / "2.csv"), **at(server)).stderr
 
 
+def test_a_first_row_with_fewer_cells(tmp_path: Path) -> None:
+    """The output has the columns of the header, also where the first row lacks some."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("a,prompt\n1\n2,hello\n")
+    with Server(shout) as server:
+        run("batch", str(source), "-o", str(target), **at(server))
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [("1", ""), ("2", "hello")] == [(row["a"], row["prompt"]) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "arguments", "said"),
     [
@@ -164,6 +175,9 @@ def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
         ("in.csv", "a,a\n1,2\n", [], "two columns have one name"),
         ("in.csv", "a\n1,2\n", [], "line 2 has 2 cells, and there are 1 columns"),
         ("in.csv", "", [], "has no rows"),
+        ("in.csv", "a,b\n1\n", ["-t", "{{a}} {{c}}"], "--template: in.csv has no column c; it has a, b"),
+        ("in.csv", "a\n1\n", ["-t", "{{a}}", "-s", "{{c}}"], "--system: in.csv has no column c; it has a"),
+        ("in.csv", "prompt\n1\n", ["--key", "id"], "--key: in.csv has no column id; it has prompt"),
         ("in.doc", "", [], "FILE ends in .csv, .tsv, .jsonl or .txt"),
         ("in.txt", "a\n", ["-o", "out.xls"], "-o takes a file that ends in .csv or .jsonl"),
         ("in.csv", "prompt\na\n", ["-o", "in.csv"], "the output is the input"),
