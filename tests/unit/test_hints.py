@@ -85,13 +85,13 @@ LLM = set(
 # What a call says to each, by the text; ``openai`` is the provider where a test does not say another.
 EFFORT = 'reasoning_effort= says how much to reason, such as "low"'
 MESSAGES = "messages, the second argument of the call, has what is sent"
-ONE_MODEL = "a call asks one model; catch StreamError, and call the next one"
+MODELS = "a list of models in place of one asks the next where one fails: ['openai/gpt-4o', 'azure/gpt-4o']"
 SAID = {
     "a Client makes its own connections, and keeps them; share one Client": "client http_client shared_session",
-    "a call asks one model; catch StreamError, and call the next one": (
+    MODELS: (
         "context_window_fallback_dict context_window_fallbacks content_policy_fallbacks default_fallbacks model_list"
     ),
-    f"{ONE_MODEL}; if the server has fallbacks of its own, they go in extra_body=": "fallbacks",
+    f"{MODELS}; if the server has fallbacks of its own, they go in extra_body=": "fallbacks",
     "a deployment of Azure is a model: azure/DEPLOYMENT": "azure_deployment deployment_id",
     "a file is a part of a message: ImagePart.read(PATH) or FilePart.read(PATH)": "attachments",
     "a key belongs to a provider, as in providers.OpenAI(api_key=...), or in the environment": "auth_token key",
@@ -133,7 +133,8 @@ SAID = {
         "instructions litellm_system_prompt system system_fragments"
     ),
     EFFORT: "reasoning thinking",
-    "replies are not cached; each call is sent": "cache caching",
+    "a cache is a policy of a Client: Client(policies=[MemoryCache()])": "cache caching",
+    "a limit is a policy of a Client: Client(policies=[RateLimit(...)])": "rpm tpm",
     "retry= counts all tries, the first included: two retries are retry=3": "max_retries num_retries",
     "retry=Retry(attempts=...) says how often to try, and how long to wait between tries": (
         "retry_policy retry_strategy"
@@ -163,7 +164,7 @@ NO_HINT = set(
     "final_prompt_value guardrails hf_model_name id include_server_side_tool_invocations initial_prompt_value "
     "litellm_metadata litellm_session_id litellm_trace_id max_budget max_parallel_requests "
     "merge_reasoning_content_in_choices mock_timeout model_info no-log prompt_id prompt_variables prompt_version roles "
-    "routing_strategy rpm stream_chunk_size supports_system_message tags tpm ttl use_litellm_proxy verbose "
+    "routing_strategy stream_chunk_size supports_system_message tags ttl use_litellm_proxy verbose "
     # llm
     "image_detail options".split()
 )

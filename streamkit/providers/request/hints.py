@@ -20,7 +20,7 @@ _RETRIES = "retry= counts all tries, the first included: two retries are retry=3
 _SYSTEM = 'put a message with the role "system" first in the list of messages'
 _KEY = "a key belongs to a provider, as in providers.OpenAI(api_key=...), or in the environment"
 _MESSAGES = "messages, the second argument of the call, has what is sent"
-_ONE_MODEL = "a call asks one model; catch StreamError, and call the next one"
+_MODELS = "a list of models in place of one asks the next where one fails: ['openai/gpt-4o', 'azure/gpt-4o']"
 _NAMED = "a model's name says the provider, as in openai/gpt-4o-mini"
 _AZURE = "a deployment of Azure is a model: azure/DEPLOYMENT"
 _SCHEMA = "a class or a JSON schema goes in response_format=, such as response_format=Invoice"
@@ -33,7 +33,9 @@ _OBSERVERS = "it is a setting of a Client: Client(observers=[...])"
 _TRUST = "certificates are those of REQUESTS_CA_BUNDLE in the environment"
 _NO_DROP = "nothing is dropped in silence here; leave out what the provider does not have"
 _VERTEX = "Vertex AI is a provider: providers.Gemini(project=..., location=..., token=...)"
-_CACHE = "replies are not cached; each call is sent"
+_CACHE = "a cache is a policy of a Client: Client(policies=[MemoryCache()])"
+_LIMIT = "a limit is a policy of a Client: Client(policies=[RateLimit(...)])"
+_AT_ONCE = "client.map(concurrency=...) says how many are asked at once"
 _WAITS = "retry=Retry(attempts=...) says how often to try, and how long to wait between tries"
 _NO_QUERY = "no query is added to an address; extra_body= and extra_headers= add to a request"
 _EFFORT = 'reasoning_effort= says how much to reason, such as "low"'
@@ -45,6 +47,10 @@ _HINTS: dict[str | None, dict[str, str]] = {
     None: {
         "cache": _CACHE,
         "caching": _CACHE,
+        "rpm": _LIMIT,
+        "tpm": _LIMIT,
+        "max_workers": _AT_ONCE,
+        "max_concurrency": _AT_ONCE,
         "retries": _RETRIES,
         "max_retries": _RETRIES,
         "num_retries": _RETRIES,
@@ -58,12 +64,12 @@ _HINTS: dict[str | None, dict[str, str]] = {
         "provider_specific_header": "it is extra_headers= here",
         "extra_query": _NO_QUERY,
         "default_query": _NO_QUERY,
-        "fallbacks": f"{_ONE_MODEL}; if the server has fallbacks of its own, they go in extra_body=",
-        "default_fallbacks": _ONE_MODEL,
-        "context_window_fallbacks": _ONE_MODEL,
-        "context_window_fallback_dict": _ONE_MODEL,
-        "content_policy_fallbacks": _ONE_MODEL,
-        "model_list": _ONE_MODEL,
+        "fallbacks": f"{_MODELS}; if the server has fallbacks of its own, they go in extra_body=",
+        "default_fallbacks": _MODELS,
+        "context_window_fallbacks": _MODELS,
+        "context_window_fallback_dict": _MODELS,
+        "content_policy_fallbacks": _MODELS,
+        "model_list": _MODELS,
         "mock_response": "streamkit.testing has a server that plays replies: Server(text_reply(...))",
         "callbacks": _OBSERVERS,
         "success_callback": _OBSERVERS,
