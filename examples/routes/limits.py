@@ -13,7 +13,7 @@ breaker = Breaker(failures=2, within=60, pause=30)
 
 with Server(text_reply("Hello."), text_reply("Hello again."), error_reply(500)) as server:
     client = Client(
-        [providers.OpenAICompatible("local", server.url, "key")], retry=Retry(attempts=1), policies=[limit, breaker]
+        [providers.OpenAICompatible("local", server.url, "key")], retry=Retry(attempts=1), policies=[breaker, limit]
     )
     started = time.monotonic()
     for _ in range(6):

@@ -67,6 +67,9 @@ class Breaker(Gate):
     - A request that was cancelled says nothing, unless a chunk of its reply had come. Neither does one that failed by
       itself, or that another gate turned away.
 
+    In ``policies=`` it stands before a ``RateLimit``. After one, a request would wait in line for a provider that is
+    down, only to be turned away.
+
     The count is not of failures in a row: a program with many requests a second should set ``failures`` so high that a
     few of them among many successes do not open the circuit.
 
