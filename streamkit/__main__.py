@@ -23,7 +23,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        sys.stderr.write('streamkit: the command line needs click and rich: pip install "streamkit[cli]"\n')
+        sys.stderr.write('streamkit: the command line needs click and rich: python -m pip install "streamkit[cli]"\n')
         code = 1
     except KeyboardInterrupt:  # before the commands install their own handling
         code = 130

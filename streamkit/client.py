@@ -137,7 +137,8 @@ class Client:
             chunk always fits, however large.
         observers: are called for each stream. With any, the price data of the extra ``prices`` are loaded at once.
         policies: decide how requests are sent: ``RateLimit``, ``Breaker``, caches, and ``Middleware`` of your own. The
-            first one is the outermost. Those of the first two kinds are asked after all others.
+            first one is the outermost. Those of the first two kinds are asked after all others. Put a ``Breaker``
+            before a ``RateLimit``, so that no request waits in line for a provider that is down.
         arrivals: whether streams keep when their chunks arrive, in ``stats.arrivals``, for ``stats.plot()``.
 
     Raises:
@@ -164,7 +165,7 @@ class Client:
         self._buffer = _checked_buffer("buffer", "chunks", buffer)
         self._buffer_bytes = _checked_buffer("buffer_bytes", "bytes", buffer_bytes)
         self._arrivals = arrivals
-        self._observers = tuple(observers)
+        self._observers = tuple(_listed(observers, "observers"))
         self._gates, self._middleware = _sorted_policies(policies) if policies else ((), ())
         if self._observers:  # one may ask for a cost when a stream ends, which is no time to import the price data
             late_import("streamkit.models.prices").load()
@@ -801,9 +802,18 @@ def _check_types(model: object, stop: object) -> None:
         )
 
 
+def _listed(values: Any, what: str) -> Iterable[Any]:
+    if not isinstance(values, Iterable):
+        raise ConfigError(f"{what} is a list, not {shown(values)}; put a single one into a list")
+    return values
+
+
 def _sorted_policies(policies: Sequence[Any]) -> tuple[tuple[Gate, ...], tuple[Middleware, ...]]:
     kind = late_import("streamkit.policies.middleware").Middleware
+    policies = tuple(_listed(policies, "policies"))
     for each in policies:
+        if isinstance(each, type):
+            raise ConfigError(f"policies has instances, such as {each.__name__}(...), not the class itself")
         if not isinstance(each, (Gate, kind)):
             raise ConfigError(
                 f"policies has RateLimit, Breaker, MemoryCache, Middleware and other policies, not {shown(each)}"

@@ -44,7 +44,7 @@ __all__ = ["RedisLog"]
 
 _T = TypeVar("_T")
 
-_NEEDS_EXTRA = 'RedisLog needs redis-py: pip install "streamkit[redis]"'
+_NEEDS_EXTRA = 'RedisLog needs redis-py: python -m pip install "streamkit[redis]"'
 _SECONDS = 5.0  # for a connection, and for an answer that Redis has no reason to delay
 _LONGEST_BLOCK = 30.0  # seconds of one wait, so that a connection that died silently is found
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds between two tries to reach Redis

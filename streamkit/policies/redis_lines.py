@@ -20,7 +20,7 @@ from streamkit.wire.secrets import Masked, without_userinfo
 
 __all__ = ["RedisLines"]
 
-_NEEDS_EXTRA = 'RateLimit(storage=...) needs redis-py: pip install "streamkit[redis]"'
+_NEEDS_EXTRA = 'RateLimit(storage=...) needs redis-py: python -m pip install "streamkit[redis]"'
 _SECONDS = 5.0  # for a connection, and for an answer
 _LOOK = 5.0  # seconds after which a request that waits asks again, whatever it was told
 _LEASE = 15.0  # seconds after which one that does not is dead

@@ -138,7 +138,7 @@ class KnownProviders:
         segment, colon, rest = model.partition(":")  # as some libraries write it; other names have a colon too
         if colon and segment in known:
             raise ConfigError(f"{model!r} is not the name of a model; did you mean {segment}/{rest}?")
-        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model}")
+        raise ConfigError(f"no provider is known for the model name {model!r}; write it as provider/{model or 'MODEL'}")
 
     def _provider(self, name: str, model: str) -> Provider:
         provider = self._registered(name) if self._given is None else self._given.get(name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import ConfigError, MisuseError
+from streamkit.settings import shown
 from streamkit.tools.functions import read_function
 from streamkit.tools.signature import Context, Signature, context_of, name_of, require_function
 from streamkit.tools.strict import strict_schema
@@ -307,7 +308,9 @@ def tools_of(values: Iterable[Any]) -> list[Tool | Mapping[str, Any]]:
         ConfigError: one cannot be a tool, or two have one name.
     """
     if isinstance(values, (str, bytes, Mapping)) or callable(values):
-        raise ConfigError("tools= is a list of functions, Tools and dicts")
+        raise ConfigError(
+            f"tools= is a list of functions, Tools and dicts, not {shown(values)}; put a single tool into a list"
+        )
     found = [_tool_or_dict(value) for value in values]
     names: set[str] = set()
     for one in found:

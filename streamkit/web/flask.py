@@ -69,7 +69,7 @@ def _flask() -> Any:
     try:
         return late_import("flask")
     except ImportError as error:
-        raise ConfigError('Flask is not installed: pip install "streamkit[flask]"') from error
+        raise ConfigError('Flask is not installed: python -m pip install "streamkit[flask]"') from error
 
 
 def chat_blueprint(

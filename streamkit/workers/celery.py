@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError as _error:
     if (_error.name or "").partition(".")[0] not in ("celery", "billiard"):
         raise
-    raise ConfigError('StreamTask needs Celery: pip install "streamkit[celery]"') from None
+    raise ConfigError('StreamTask needs Celery: python -m pip install "streamkit[celery]"') from None
 
 __all__ = ["StreamTask"]
 

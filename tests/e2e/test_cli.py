@@ -669,7 +669,7 @@ def test_without_the_extra(serve: Serve, tmp_path: Path, missing: str) -> None:
     with Terminal("chat", "Hi", **environment) as terminal:
         assert 1 == terminal.wait()
 
-    line = 'streamkit: the command line needs click and rich: pip install "streamkit[cli]"\n'
+    line = 'streamkit: the command line needs click and rich: python -m pip install "streamkit[cli]"\n'
     assert line == terminal.shown
     assert (result.returncode, result.stdout, result.stderr) == (
         (0, "ok\n", "") if missing == "rich" else (1, "", line)

@@ -283,4 +283,4 @@ def test_without_redis_py() -> None:
         "except streamkit.ConfigError as error: print(error)\n"
         "assert 'absent' == MemoryLog().status('a')\n"
     )
-    assert 'RedisLog needs redis-py: pip install "streamkit[redis]"\n' == printed
+    assert 'RedisLog needs redis-py: python -m pip install "streamkit[redis]"\n' == printed

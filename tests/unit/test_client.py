@@ -107,7 +107,7 @@ class TestNames:
             ("claude-sonnet-5", r"unknown provider 'anthropic' in the model name 'claude-sonnet-5'"),
             ("OpenAI/gpt-4o", r"unknown provider 'OpenAI'"),
             ("my-model", r"no provider is known for the model name 'my-model'; write it as provider/my-model"),
-            ("", r"no provider is known for the model name ''"),
+            ("", r"no provider is known for the model name ''; write it as provider/MODEL"),
             ("openai/", r"'openai/' names no model; write it as openai/MODEL"),
             ("/gpt-4o", r"unknown provider ''"),
             (None, r"model is a name such as 'openai/gpt-4o-mini', a list of names, or a Route, not NoneType"),

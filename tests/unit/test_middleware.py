@@ -151,6 +151,12 @@ def test_what_is_wrong() -> None:
     """A policy of another kind, a reply that is no stream, and a chunk that is none are clear errors."""
     with pytest.raises(ConfigError, match="policies"):
         Client(policies=["cache"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match=r"such as Wrong\(\.\.\.\), not the class itself"):
+        Client(policies=[Wrong])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match=r"policies is a list, not <.*Wrong.*; put a single one into a list"):
+        Client(policies=Wrong())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="observers is a list, not 5; put a single one into a list"):
+        Client(observers=5)  # type: ignore[arg-type]
     with Server(text_reply("Hi.")) as server:
         with client_of(server, Wrong()) as client, pytest.raises(ConfigError, match="must return a stream"):
             client.stream("openai/m", "Hello")

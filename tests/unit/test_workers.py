@@ -125,4 +125,4 @@ def test_without_celery() -> None:
         "try: import streamkit.workers.celery\n"
         "except streamkit.ConfigError as error: print(error)\n"
     )
-    assert 'StreamTask needs Celery: pip install "streamkit[celery]"\n' == printed
+    assert 'StreamTask needs Celery: python -m pip install "streamkit[celery]"\n' == printed

@@ -108,7 +108,8 @@ class Database:
                 engine = sa.create_engine(self._parsed, **options)
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"the driver for {self.name} is not installed: python -m pip install {error.name}"
+                f"the driver for {self.name} is not installed: it is the Python module {error.name}; another one is "
+                "named in the URL, as in mysql+pymysql://"
             ) from None
         except (exc.SQLAlchemyError, TypeError, ValueError) as error:
             raise ConfigError(f"SQLStore cannot use {self.name}: {type(error).__name__}: {error}") from None

@@ -67,8 +67,10 @@ class _Reading:
         trigger = _TRIGGERS[asked]
         if "messages" in shape:
             given, where = list_of(shape["messages"], "messages", limits.messages), "messages[{}]"
+        elif "message" in shape:
+            given, where = [shape["message"]], "message"
         else:
-            given, where = [shape.get("message")], "message"
+            raise RequestError("messages is missing")
         if not given:
             raise RequestError("messages is empty")
         shapes = [mapping_of(each, where.format(at)) for at, each in enumerate(given)]
