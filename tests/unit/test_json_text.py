@@ -132,6 +132,7 @@ def test_nothing_else_decodes_json() -> None:
         "conversation/stores/sql_store.py",
         "logs/json_text.py",
         "packs/schema.py",
+        "batch/json_lines.py",
         "policies/sql_cache.py",
     }
     of_the_program = {"packs/json_file.py"}
