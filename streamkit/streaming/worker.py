@@ -102,7 +102,7 @@ def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome |
         The outcome; or the last error, and why the request is not sent again.
     """
     free = True  # one try on a pooled connection that proves to be dead does not count
-    before = state.attempts
+    number = 0  # tries that count: those that a gate turned away as well, or Retry would never end
     while True:
         attempt = Attempt(state, job)
         tries.append(attempt)
@@ -125,7 +125,7 @@ def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome |
             state.attempts -= 1
             job.transport.close_idle()  # if one is dead, the others probably are too
         else:
-            number = state.attempts - before
+            number += 1
             delay = None if attempt.has_chunks else job.retry.delay(failure, number)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
                 return failure, _why_no_other_try(failure, number, job, delay, has_chunks=attempt.has_chunks)
