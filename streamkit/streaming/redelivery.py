@@ -121,6 +121,12 @@ class Redelivery(Received):
         """Whether this is a forked child's copy of its parent's stream."""
         return self._inner.inherited
 
+    def _catch_up_locked(self) -> None:
+        if not self._fold.count:
+            so_far = self._inner.completion  # a stream with several routes may have gone to another one
+            self._fold.asked(so_far.provider, so_far.model)
+        super()._catch_up_locked()
+
     def _end_after_all(self) -> Status:
         status = self._inner.status
         return "complete" if status in ("open", "cancelled") else status
