@@ -153,7 +153,8 @@ class Hedged(WrappedStream):
         """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
         if self._decided:
             return self._inner.next_check()
-        return min(self._late_at(), *(lane.next_check() for lane, _ in self._lanes))
+        # One that has failed needs no look: its limits may have passed, and a wait for them would never be one.
+        return min([self._late_at(), *(lane.next_check() for lane, _ in self._lanes if lane.status == "open")])
 
     def listen(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
