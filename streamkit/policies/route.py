@@ -12,6 +12,7 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.models import prices
+from streamkit.policies.checks import renew_after_fork
 from streamkit.settings import seconds_of, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.gates import Call, Gate, Result, Wait
@@ -119,9 +120,13 @@ class Speeds(Gate):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._seconds: dict[tuple[str, str], float] = {}
         self._failed_at: dict[tuple[str, str], float] = {}
+        self._renew()
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     def enter(self, call: Call, wait: Wait) -> None:
         """Let it pass."""
