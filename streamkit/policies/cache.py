@@ -24,6 +24,7 @@ from streamkit.policies.played import Kept, Listened, PlayedStream, on_stop, wak
 from streamkit.settings import seconds_of, shown
 from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.streaming.deadlines import Deadlines
 from streamkit.streaming.redelivery import Received
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
@@ -56,7 +57,8 @@ class Cache(Middleware):
     spent: ``completion.cost`` is 0.0. Observers are not told of it, so a ``UsageTracker`` counts a reply once.
 
     **Where an equal request is under way**, a second one waits until that reply is whole, and plays it. If it fails or
-    is cancelled, or for ``wait`` seconds nobody takes a chunk of it, the second one is sent as well.
+    is cancelled, or for ``wait`` seconds nobody takes a chunk of it, the second one is sent as well. Its limit ``total``
+    runs all that time.
 
     Gates, such as ``RateLimit``, are not asked for a reply that is played.
 
@@ -100,16 +102,24 @@ class Cache(Middleware):
     def request(self, request: Request, next: Next) -> ChunkStream:
         """Return the stream of the reply that is kept, or send the request."""
         jobs = request.jobs()
-        return self._open(digest_of(jobs), jobs[0], request, next)
+        digest, job = digest_of(jobs), jobs[0]
+        ask = partial(self._open, digest, job, request, next)
+        found = ask()
+        if isinstance(found, _Flight):
+            return WaitingStream(found, self._wait, request.call, job, ask, partial(self._played, job, request.call))
+        return found
 
-    def _open(self, digest: str, job: Job, request: Request, next: Next) -> ChunkStream:
-        """Open a stream.
+    def _open(
+        self, digest: str, job: Job, request: Request, next: Next, waited: float = 0.0
+    ) -> ChunkStream | _Flight:
+        """Open a stream, or return the equal request that is under way.
 
         Args:
             digest: of the request.
             job: one of those by which it is sent, for the names of its provider and model.
             request: as the program makes it.
             next: sends it.
+            waited: seconds of its time that have passed already.
         """
         if self._owner != os.getpid():
             self._forked()
@@ -121,11 +131,12 @@ class Cache(Middleware):
                 flight = None
                 self._flights[digest] = weakref.ref(mine, _remover(self._flights, digest))
         if flight is not None:
-            ask = partial(self._open, digest, job, request, next)
-            return WaitingStream(flight, self._wait, request.call, job, ask, partial(self._played, job, request.call))
+            return flight
         try:
             kept = self._find(digest)
             if kept is None:
+                if waited:
+                    request = request.with_jobs(lambda each: _with_less_time(each, waited))
                 return RecordingStream(next(request), mine, partial(self._keep, digest))
             mine.end(kept)
         except BaseException:  # its traceback may keep the flight
@@ -136,6 +147,13 @@ class Cache(Middleware):
     def _played(self, job: Job, call: CallOptions, kept: Kept) -> PlayedStream:
         may_call = bool(job.chat.params.get("tools"))
         return PlayedStream(kept, call, str(job.subject()), pace=self._pace, may_call=may_call)
+
+
+def _with_less_time(job: Job, seconds: float) -> Job:
+    timeout = job.timeout
+    if timeout.total is None:
+        return job
+    return attrs.evolve(job, timeout=attrs.evolve(timeout, total=max(timeout.total - seconds, 0.001)))
 
 
 class _Flight:
@@ -302,14 +320,14 @@ class Waiting(Listened):
     It is driven by its consumer: the request is sent when the consumer waits, or looks.
 
     Owner of the fields: ``_lock``, reentrant, guards the change of ``_stream`` from ``None``, by the consumer's thread
-    alone, which writes ``_decided_at`` too. The others never change, or protect themselves.
+    alone, which writes ``_flight``, ``_since`` and ``_decided_at`` too. The others never change, or protect themselves.
 
     Args:
         flight: the equal request.
         wait: seconds without a chunk after which it is not waited for any more.
         call: what the caller has said.
         job: one of those by which the request is sent.
-        ask: opens the stream of its own.
+        ask: opens the stream of its own after some seconds of waiting, or returns another equal request.
         play: opens the stream of a reply.
     """
 
@@ -319,7 +337,7 @@ class Waiting(Listened):
         wait: float,
         call: CallOptions,
         job: Job,
-        ask: Callable[[], ChunkStream],
+        ask: Callable[[float], ChunkStream | _Flight],
         play: Callable[[Kept], ChunkStream],
     ) -> None:
         self._seconds = wait
@@ -328,7 +346,10 @@ class Waiting(Listened):
         self._play = play
         self._names = str(job.subject())
         self._may_call = bool(job.chat.params.get("tools"))
-        self._began = self._decided_at = time.monotonic()
+        self._limits = Deadlines(job.timeout)
+        self._limits.subject = self._names
+        self._limits.waiting()
+        self._began = self._since = self._decided_at = time.monotonic()
         self._lock = threading.RLock()
         self._stream: ChunkStream | None = None
         self._news = ReentrantEvent()
@@ -337,6 +358,9 @@ class Waiting(Listened):
         self._received = Received(*job.route, None if output is None else output.parsed)
         self._end_stop = on_stop(call.stop, self, self._wake)
         self._received.on_settled = self._end_stop
+        self._join(flight)
+
+    def _join(self, flight: _Flight) -> None:
         self._flight = weakref.ref(flight, self._wake)
         flight.listen(self._wake)
 
@@ -349,20 +373,32 @@ class Waiting(Listened):
         stop = self._call.stop
         if self._stream is None and stop is not None and stop.is_set():
             self.cancel()
-        if self._stream is not None or self._received.status != "open":
-            return self._stream
-        flight = self._flight()
-        kept = None if flight is None else flight.kept
-        if flight is not None and not flight.ended:
-            # The thread that would wait may be the one that has to take the reply's chunks.
-            itself = waits and flight.consumer == threading.get_ident()
-            if not itself and time.monotonic() < self._give_up_at(flight):
-                return None
-            flight.over = True
-        if flight is not None:
-            flight.unlisten(self._wake)
-        del flight  # or one that nobody reads would be kept while this one is
-        stream = self._ask() if kept is None else self._play(kept)
+        while self._stream is None and self._received.status == "open":
+            flight = self._flight()
+            kept = None if flight is None else flight.kept
+            if kept is None and time.monotonic() >= self._limits.total_due:
+                self._received.settle("timeout", self._limits.error())
+                break
+            if flight is not None and not flight.ended:
+                # The thread that would wait may be the one that has to take the reply's chunks.
+                itself = waits and flight.consumer == threading.get_ident()
+                if not itself and time.monotonic() < self._give_up_at(flight):
+                    return None
+                flight.over = True
+            if flight is not None:
+                flight.unlisten(self._wake)
+            del flight  # or one that nobody reads would be kept while this one is
+            found = self._ask(time.monotonic() - self._began) if kept is None else self._play(kept)
+            if isinstance(found, _Flight):  # another one of those that waited was quicker
+                self._since = time.monotonic()
+                self._join(found)
+                del found
+                continue
+            self._use(found)
+        return self._stream
+
+    def _use(self, stream: ChunkStream) -> None:
+        """Have a stream be this one from now on."""
         for listener in self.listeners:
             stream.listen(listener)
         with self._lock:
@@ -372,10 +408,9 @@ class Waiting(Listened):
         self._end_stop()  # the stream has its own
         if cancelled:
             stream.cancel()
-        return stream
 
     def _give_up_at(self, flight: _Flight) -> float:
-        return time.monotonic() + self._seconds if flight.taking else max(flight.moved_at, self._began) + self._seconds
+        return time.monotonic() + self._seconds if flight.taking else max(flight.moved_at, self._since) + self._seconds
 
     # -- taking chunks -----------------------------------------------------------------------------------
 
@@ -409,6 +444,9 @@ class Waiting(Listened):
             self._interrupted(error)
             raise
         if stream is None:
+            error = self._received.error
+            if error is not None:
+                raise error.with_traceback(None)
             return None
         return stream.take(None if until == math.inf else max(0.0, until - time.monotonic()))
 
@@ -428,7 +466,7 @@ class Waiting(Listened):
         flight = self._flight()
         if flight is None or flight.ended or self._received.status != "open":
             return -math.inf
-        return self._give_up_at(flight)
+        return min(self._give_up_at(flight), self._limits.total_due)
 
     def listen(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
@@ -498,7 +536,7 @@ class Waiting(Listened):
     @property
     def error(self) -> BaseException | None:
         """The error that ended the stream, or ``None``."""
-        return None if self._stream is None else self._stream.error
+        return self._received.error if self._stream is None else self._stream.error
 
     @property
     def response(self) -> ResponseInfo | None:
