@@ -36,7 +36,7 @@ from streamkit.tools.rounds import Round
 from streamkit.tools.run_claims import RunClaims
 from streamkit.tools.suspension import Suspension
 from streamkit.tools.told_calls import ToldCalls
-from streamkit.values.chunks import Chunk, FinishReason, summed
+from streamkit.values.chunks import Chunk, FinishReason, Usage, summed
 from streamkit.values.completion import Completion, changed
 from streamkit.values.messages import Message
 
@@ -212,9 +212,9 @@ class Loop(Ending):
         if not calls and status != "open":  # a reply that was broken off in the middle of its calls
             calls = tuple(PendingCall(call) for call in reply.tool_calls)
         fields: dict[str, Any] = {
-            "usage": summed(each.completion.usage for each in rounds),
+            "usage": _usage_of(rounds),
             "tool_results": tuple(pending.so_far(self._unanswered) for pending in calls),
-            "provider": self._plan.provider,
+            "provider": reply.provider or self._plan.provider,  # a route may have gone to another one
         }
         if status == "suspended":
             fields["finish_reason"] = "tool_calls"
@@ -240,11 +240,18 @@ class Loop(Ending):
             sum(figure.blocked for figure in figures),
         )
 
+    def _last_route(self) -> tuple[str, str]:
+        """Return the names of the provider and the model that were asked last; they may be those of another route."""
+        for each in reversed(self._rounds):
+            if each.stream is not None and each.stream.stats.routes:
+                provider, _, name = each.stream.stats.routes[-1].model.partition("/")
+                return provider, name
+        return self._plan.provider, self._plan.name
+
     def _report(self) -> RunReport:
         return RunReport(
             self.number,
-            self._plan.provider,
-            self._plan.name,
+            *self._last_route(),
             self.status,
             self.stats(),
             self.completion(),
@@ -385,7 +392,7 @@ class Loop(Ending):
     def _finish(self, status: Status) -> Iterator[Chunk]:
         """Yield the one ``done`` chunk of the run."""
         this = self._rounds[-1]
-        usage = summed(each.completion.usage for each in self._rounds if each.stream is not None)
+        usage = _usage_of([each for each in self._rounds if each.stream is not None])
         last = self._last or Chunk("done", model=this.completion.model)
         if status == "suspended":
             self._suspension = self._suspended_now()
@@ -686,3 +693,14 @@ def _raise(pending: PendingCall) -> None:
         + (f": {type(pending.exception).__name__}" if result.error == "exception" else f" ({result.error})"),
         call=pending.call,
     ) from pending.exception
+
+
+def _usage_of(rounds: Sequence[Round]) -> Usage:
+    """Return the usage of some rounds; the cost too where they differ in who answered, or in who says what it was."""
+    replies = [each.completion for each in rounds]
+    usage = summed(reply.usage for reply in replies)
+    replies = [reply for reply in replies if reply.usage != Usage()]
+    if len({(reply.provider, reply.model, reply.usage.cost is None) for reply in replies}) < 2:
+        return usage
+    known = [cost for reply in replies if (cost := reply.cost) is not None]
+    return attrs.evolve(usage, cost=sum(known) if len(known) == len(replies) else None)

@@ -30,6 +30,8 @@ class ValidatedRun(Validated, Run):
     def completion(self) -> Completion:
         """The last round's reply as far as it was delivered, with the usage of all rounds; see ``Run.completion``."""
         own, inside = super().completion, self._run.completion
+        if own.provider != inside.provider:  # a route has gone to another one in a later round
+            own = changed(own, provider=inside.provider)
         if own.tool_calls and own.tool_calls == inside.tool_calls:
             own = changed(own, tool_results=inside.tool_results)
         return own

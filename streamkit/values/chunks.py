@@ -82,8 +82,14 @@ class Usage(Plain):
             raise no_attribute(self, name, _USAGE_HINTS)
 
 
+_NOTHING = Usage()
+
+
 def summed(usages: Iterable[Usage]) -> Usage:
-    """Return the sum of usages; a field that is unknown in all of them stays unknown."""
+    """Return the sum of usages; a field that is unknown in all of them stays unknown.
+
+    The cost is unknown where it is in any of them that says anything: a part of it would pass for all.
+    """
     total: Usage | None = None
     for usage in usages:
         total = usage if total is None else _added(total, usage)
@@ -96,6 +102,8 @@ def _added(one: Usage, other: Usage) -> Usage:
         a, b = getattr(one, field.name), getattr(other, field.name)
         if field.name == "cached_apart":
             fields[field.name] = a or b
+        elif field.name == "cost" and None in (a, b) and _NOTHING not in (one, other):
+            fields[field.name] = None
         else:
             fields[field.name] = b if a is None else a if b is None else a + b
     return Usage(**fields)
