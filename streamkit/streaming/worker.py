@@ -48,14 +48,14 @@ def read(state: StreamState, jobs: Sequence[Job]) -> None:
     except ConfigError as error:
         outcome = Outcome("error", error)
     except BaseException as error:
-        job = _job_of(tries, jobs)
+        job = _job_of(state, tries, jobs)
         outcome = Outcome("error", StreamError(f"{_failing(job.provider)}: {_words(repr, error)}"))
         origin = Origin(mask(_places(error), job.request.secrets))
     finally:
         attempt = tries[-1] if tries else None
         if attempt is not None:
             attempt.hand_over_rest()
-        outcome = _shown(outcome, _job_of(tries, jobs), origin, "" if attempt is None else attempt.why_last)
+        outcome = _shown(outcome, _job_of(state, tries, jobs), origin, "" if attempt is None else attempt.why_last)
         _name_all(outcome, state)
         state.ended_at = time.monotonic()
         try:
@@ -68,8 +68,10 @@ def read(state: StreamState, jobs: Sequence[Job]) -> None:
             state.guard.release()
 
 
-def _job_of(tries: Sequence[Attempt], jobs: Sequence[Job]) -> Job:
-    return tries[-1].job if tries else jobs[0]
+def _job_of(state: StreamState, tries: Sequence[Attempt], jobs: Sequence[Job]) -> Job:
+    """Return the job that the worker is at; a route may have failed before its first try."""
+    job = jobs[len(state.left)]
+    return tries[-1].job if tries and tries[-1].job.route == job.route else job
 
 
 def _read(state: StreamState, jobs: Sequence[Job], tries: list[Attempt]) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from typing import Any
 
 import attrs
@@ -77,6 +78,24 @@ def test_retry_ends_at_a_gate() -> None:
         assert 6 == gate.asked
         assert "before it, one/m0 was tried" in str(caught.value)
         assert [] == list(server.requests)
+
+
+class Failing(providers.OpenAICompatible):
+    """A provider that fails by itself, and has its key in the error."""
+
+    def decoder(self, chat: Any) -> Any:
+        raise RuntimeError(f"no decoder, with {self._checked_key()}")
+
+
+def test_the_key_of_a_later_model_is_masked() -> None:
+    """An error of the second provider's own code names that provider, and does not show its key."""
+    with Server(error_reply(500)) as server:
+        made = [providers.OpenAICompatible("one", server.url, "sk-FIRST"), Failing("two", server.url, "sk-SECOND")]
+        with Client(made, retry=1) as client, pytest.raises(StreamError, match="the provider two") as caught:
+            client.complete(["one/m", "two/m"], "Hi")
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "no decoder, with " in shown
+    assert "sk-SECOND" not in shown
 
 
 @pytest.mark.parametrize("hedge", [None, 0.01])
