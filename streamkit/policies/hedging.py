@@ -73,16 +73,16 @@ class Hedged(WrappedStream):
         """Return whether it is decided which stream is the reply; start the next one if it is time."""
         while not self._decided:
             lanes = self._lanes
-            ended = 0
+            ended, failed = 0, False  # ``failed``: the one that was asked last
             for lane, _ in lanes:
                 if not lane.poll():
                     continue
                 if lane.status in ("open", "cancelled"):  # the latter by a stop event, or with its client
                     self._win(lane)
                     return True
-                ended += 1
+                ended, failed = ended + 1, lane is lanes[-1][0]
             due = self._late_at()
-            if ended < len(lanes) and time.monotonic() < due:
+            if ended < len(lanes) and (due == math.inf or not (failed or time.monotonic() >= due)):
                 return False
             if due == math.inf:  # there is no other one, or no time for it
                 self._win(lanes[-1][0])
