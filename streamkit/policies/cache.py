@@ -57,8 +57,8 @@ class Cache(Middleware):
     spent: ``completion.cost`` is 0.0. Observers are not told of it, so a ``UsageTracker`` counts a reply once.
 
     **Where an equal request is under way**, a second one waits until that reply is whole, and plays it. If it fails or
-    is cancelled, or for ``wait`` seconds nobody takes a chunk of it, the second one is sent as well. Its limit ``total``
-    runs all that time.
+    is cancelled, or for ``wait`` seconds nobody takes a chunk of it, the second one is sent as well. Its own ``total``
+    limit runs all that time.
 
     Gates, such as ``RateLimit``, are not asked for a reply that is played.
 
@@ -109,9 +109,7 @@ class Cache(Middleware):
             return WaitingStream(found, self._wait, request.call, job, ask, partial(self._played, job, request.call))
         return found
 
-    def _open(
-        self, digest: str, job: Job, request: Request, next: Next, waited: float = 0.0
-    ) -> ChunkStream | _Flight:
+    def _open(self, digest: str, job: Job, request: Request, next: Next, waited: float = 0.0) -> ChunkStream | _Flight:
         """Open a stream, or return the equal request that is under way.
 
         Args:
@@ -444,9 +442,9 @@ class Waiting(Listened):
             self._interrupted(error)
             raise
         if stream is None:
-            error = self._received.error
-            if error is not None:
-                raise error.with_traceback(None)
+            failure = self._received.error
+            if failure is not None:
+                raise failure.with_traceback(None)
             return None
         return stream.take(None if until == math.inf else max(0.0, until - time.monotonic()))
 

@@ -87,41 +87,40 @@ def _read(state: StreamState, jobs: Sequence[Job], tries: list[Attempt]) -> Outc
         result = _read_route(state, job, tries)
         if isinstance(result, Outcome):
             return result
-        failure, why = result
+        failure, why, measured = result
         if tries[-1].has_chunks or time.monotonic() >= state.deadlines.total_due:
-            return tries[-1].failed(failure, why)
+            return tries[-1].failed(failure, why, measured=measured)
         tries[-1].close()
         state.leave_route(_told(failure, job, why), type(failure).__name__, following.route)
         state.name(following.subject())
     result = _read_route(state, last, tries)
-    return result if isinstance(result, Outcome) else tries[-1].failed(*result)
+    if isinstance(result, Outcome):
+        return result
+    failure, why, measured = result
+    return tries[-1].failed(failure, why, measured=measured)
 
 
-def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome | tuple[StreamError, str]:
+def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome | tuple[StreamError, str, bool]:
     """Try one route until one try gives an outcome, or no other try is allowed.
 
     Returns:
-        The outcome; or the last error, and why the request is not sent again.
+        The outcome; or the last error, why the request is not sent again, and whether ``measure`` was called with it.
     """
     free = True  # one try on a pooled connection that proves to be dead does not count
     number = 0  # tries that count: those that a gate turned away as well, or Retry would never end
     while True:
         attempt = Attempt(state, job)
         tries.append(attempt)
-        failure: StreamError
-        try:
-            return attempt.run()
-        except Halted:
-            return Outcome("cancelled")
-        except LimitReached as reached:
-            failure = reached.error
-        except StreamError as error:
-            failure = error
+        failure = _outcome_or_error(attempt)
+        if isinstance(failure, Outcome):
+            return failure
         if state.stop_requested():
             return Outcome("cancelled")
         outcome = None if job.recoverer is None else go_on(state, attempt, failure, tries)
         if outcome is not None:
-            return outcome
+            attempt = tries[-1]
+            if outcome.error is None or attempt.has_chunks:
+                return outcome  # otherwise nothing was delivered, and it is as any other try that failed
         if attempt.found_dead_connection and free:
             free = False
             state.attempts -= 1
@@ -130,12 +129,24 @@ def _read_route(state: StreamState, job: Job, tries: list[Attempt]) -> Outcome |
             number += 1
             delay = None if attempt.has_chunks else job.retry.delay(failure, number)
             if delay is None or time.monotonic() + delay >= state.deadlines.total_due:
-                return failure, _why_no_other_try(failure, number, job, delay, has_chunks=attempt.has_chunks)
+                why = _why_no_other_try(failure, number, job, delay, has_chunks=attempt.has_chunks)
+                return failure, attempt.why_last or why, outcome is not None
             state.deadlines.waiting()
             state.sleep(delay)
             if state.stop_requested():
                 return Outcome("cancelled")
         attempt.close()
+
+
+def _outcome_or_error(attempt: Attempt) -> Outcome | StreamError:
+    try:
+        return attempt.run()
+    except Halted:
+        return Outcome("cancelled")
+    except LimitReached as reached:
+        return reached.error
+    except StreamError as error:
+        return error
 
 
 def _why_no_other_try(failure: StreamError, tries: int, job: Job, delay: float | None, *, has_chunks: bool) -> str:

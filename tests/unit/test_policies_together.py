@@ -17,18 +17,20 @@ from streamkit import (
     Client,
     MemoryCache,
     Middleware,
+    Recovery,
     Retry,
     Route,
     StreamError,
     StreamTimeout,
     Timeout,
+    TruncatedStreamError,
     providers,
 )
-from streamkit.observing.observers import Observer, Report, RunReport
+from streamkit.observing.observers import Observer, RunReport
 from streamkit.policies.hedging import Hedged
 from streamkit.policies.route import Speeds
 from streamkit.streaming.gates import Call, Gate, Result, Wait
-from streamkit.testing import Reply, Request, Server, WaitFor, error_reply, text_reply, tool_call_reply
+from streamkit.testing import Cut, Reply, Request, Server, WaitFor, error_reply, reply_in, text_reply, tool_call_reply
 from streamkit.validators import BannedWords
 from tests.unit.gate_support import call_of
 from tests.unit.support import SOON, Task, bounded
@@ -246,3 +248,26 @@ def test_a_race_of_which_the_last_one_fails(monkeypatch: pytest.MonkeyPatch) -> 
                 assert "Third" == stream.collect().text
             assert "three/m2" == stream.stats.routes[-1].model
         gate.set()
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_reply_that_cannot_be_resumed_before_its_first_chunk(cut: int) -> None:
+    """It is tried again, and then the next model is, as without ``Recovery``."""
+
+    def answer(request: Request) -> Reply:
+        if request.method == "GET":
+            return error_reply(404, "Response not found")
+        return reply_in("openai-responses", "Hello").first(cut).then(Cut())
+
+    with Server(answer) as bad, Server(text_reply("Second")) as good:
+        responses = providers.OpenAIResponses("k", base_url=bad.url)
+        other = providers.OpenAICompatible("two", good.url, "k")
+        with Client([responses, other], retry=Retry(2, backoff=0.0), policies=[Recovery()]) as client:
+            stream = client.stream(["openai-responses/m", "two/m"], "Hi", extra_body={"background": True})
+            assert "Second" == stream.collect().text
+            assert ["POST", "GET"] * 2 == [request.method for request in bad.requests]
+            why = stream.stats.routes[0].why
+            assert (1, 1) == (why.count("could not be gone on with"), why.count(" bytes"))
+            with pytest.raises(TruncatedStreamError, match="could not be gone on with") as caught:
+                client.complete("openai-responses/m", "Hi", extra_body={"background": True})
+            assert 1 == str(caught.value).count(" bytes")
