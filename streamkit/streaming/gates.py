@@ -156,6 +156,7 @@ class Passing:
 
     def __enter__(self) -> Passing:
         wait = Wait(self._state)
+        self._state.deadlines.waiting()  # a gate may take its time to answer, and no other limit is about that
         try:
             for gate in self._gates:
                 self._entered.append(gate)

@@ -117,6 +117,7 @@ class StreamState:
         """
         tried = TriedRoute("/".join(self.route), why, *self.since_last_route(), error)
         self.left, self.route = (*self.left, tried), route
+        self.response, self.received = None, 0  # those of the other one
 
     def count_recovery(self) -> None:
         """Count that the reply goes on after it had broken off.

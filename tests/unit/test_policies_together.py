@@ -15,6 +15,7 @@ import pytest
 from streamkit import (
     Chunk,
     Client,
+    ConnectError,
     MemoryCache,
     Middleware,
     Recovery,
@@ -26,7 +27,7 @@ from streamkit import (
     TruncatedStreamError,
     providers,
 )
-from streamkit.observing.observers import Observer, RunReport
+from streamkit.observing.observers import Observer, Report, RunReport
 from streamkit.policies.hedging import Hedged
 from streamkit.policies.route import Speeds
 from streamkit.streaming.gates import Call, Gate, Result, Wait
@@ -271,3 +272,58 @@ def test_a_reply_that_cannot_be_resumed_before_its_first_chunk(cut: int) -> None
             with pytest.raises(TruncatedStreamError, match="could not be gone on with") as caught:
                 client.complete("openai-responses/m", "Hi", extra_body={"background": True})
             assert 1 == str(caught.value).count(" bytes")
+
+
+def test_no_limit_runs_at_a_gate() -> None:
+    """Only ``total`` runs while a gate answers, such as one that asks a server; also after a route that was late."""
+    silent = threading.Event()
+
+    class Slow(Gate):
+        def enter(self, call: Call, wait: Wait) -> None:
+            threading.Event().wait(0.5)
+
+        def left(self, call: Call, result: Result) -> None:
+            pass
+
+    with Server(waiting_reply(silent)) as slow, Server(text_reply("Hello")) as good:
+        with client_of(slow, good, policies=[Slow()], timeout=Timeout(connect=0.1, first=0.1)) as client:
+            assert "Hello" == client.complete(MODELS[:2], "Hi").text
+        silent.set()
+
+
+def test_the_response_of_a_route_that_was_left() -> None:
+    """A stream whose last route had no response does not show that of another provider."""
+    ids: list[str | None] = []
+
+    class Noting(Observer):
+        def stream_ended(self, report: Report) -> None:
+            ids.append(report.request_id)
+
+    with Server() as gone:
+        pass
+    with Server(error_reply(503).but(headers={"x-request-id": "req-1"})) as bad:
+        client = client_of(bad, gone, observers=[Noting()])
+        stream = client.stream(MODELS[:2], "Hi")
+        with pytest.raises(ConnectError):
+            stream.collect()
+        assert 1 == len(bad.requests)
+        assert (None, [None]) == (stream.response, ids)
+        client.close()
+
+
+def test_the_total_limit_does_not_undo_a_whole_reply() -> None:
+    """A reply of which the ``done`` chunk was delivered is whole, however long a gate takes that is told of it."""
+
+    class Slow(Gate):
+        def enter(self, call: Call, wait: Wait) -> None:
+            pass
+
+        def left(self, call: Call, result: Result) -> None:
+            over.wait(SOON)
+
+    over = threading.Event()
+    with Server(text_reply("Hello")) as server, client_of(server, policies=[Slow()], timeout=1) as client:
+        with bounded():
+            stream = client.stream(MODELS[0], "Hi")
+            assert ("Hello", "complete") == (stream.collect().text, stream.status)
+        over.set()
