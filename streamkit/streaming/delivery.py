@@ -129,7 +129,7 @@ class Delivery(Ending):
             return
         if self._end is not None:
             self._conclude()
-        elif self._at_end:
+        elif self.at_end:
             self.settle("complete")  # only the outcome was not taken yet
         else:
             self._state.halt()
@@ -157,11 +157,12 @@ class Delivery(Ending):
 
         Threads: any; never waits.
         """
-        if self._end is None and not self._state.inherited and not self._at_end:
+        if self._end is None and not self._state.inherited and not self.at_end:
             self._state.halt()
 
     @property
-    def _at_end(self) -> bool:
+    def at_end(self) -> bool:
+        """Whether the ``done`` chunk was delivered."""
         cursor = self.cursor
         last = cursor.batch[cursor.position - 1 : cursor.position] if cursor.position else ()
         return bool(last) and last[0].finished

@@ -185,6 +185,8 @@ class Stream(ChunkStream):
             self._overdue = math.inf
         elif self._overdue != due:
             self._overdue, self._overdue_until = due, now + _GRACE
+        elif now >= self._overdue_until and self._delivery.at_end:
+            self._delivery.settle("complete")  # the reader tells a gate, which may take its time
         elif now >= self._overdue_until:
             error = state.deadlines.error()
             if state.deadlines.due == due:  # otherwise chunks came meanwhile, and the error is about another limit
