@@ -82,6 +82,8 @@ class Hedged(WrappedStream):
                     return True
                 ended, failed = ended + 1, lane is lanes[-1][0]
             due = self._late_at()
+            if self._cancelled:  # after all of them had failed: no other one is asked
+                return False
             if ended < len(lanes) and (due == math.inf or not (failed or time.monotonic() >= due)):
                 return False
             if due == math.inf:  # there is no other one, or no time for it
@@ -128,6 +130,8 @@ class Hedged(WrappedStream):
                 self._news.clear()
                 if self._decide():
                     break
+                if self._cancelled:
+                    return None
                 due = min(until, self.next_check())
                 left = due - time.monotonic()
                 if left > 0:
@@ -147,7 +151,7 @@ class Hedged(WrappedStream):
 
     def poll(self) -> bool:
         """Return whether ``take()`` would not have to wait for a provider, without waiting."""
-        return self._decide() and self._inner.poll()
+        return self._inner.poll() if self._decide() else self._cancelled
 
     def next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
