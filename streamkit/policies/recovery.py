@@ -132,13 +132,11 @@ class _SaidPart(Part):
     def rest(self) -> Sequence[Chunk]:
         return [*super().rest(), *self._released()]
 
-    def closing(self) -> Sequence[Chunk]:
-        return self.leftover()
+    def leftover(self) -> Sequence[Chunk]:
+        return [*super().leftover(), *self._released()]
 
-    def _prepared(self) -> list[Chunk]:
-        if self._left is None:
-            self._left = [*super()._prepared(), *self._released()]
-        return self._left
+    def closing(self) -> Sequence[Chunk]:
+        return super().leftover()  # what is held back may be a repetition, and the next part goes on before it
 
     def _released(self) -> list[Chunk]:
         """Return a chunk of the text that is held back, as no more comes."""
@@ -191,7 +189,7 @@ class _Continuing(Recoverer):
     def following(self, job: Job, part: Part, error: StreamError) -> tuple[Job, Part] | None:
         if not isinstance(part, _SaidPart) or not broke_off(error) or not continuable(job.chat):
             return None
-        part._prepared()  # what was held back, or came beside an error, is a part of the text
+        part._prepared()  # what came beside an error is a part of the text
         said = part.said
         text = "".join(said.pieces)
         said.pieces = [text]

@@ -327,3 +327,33 @@ def test_the_total_limit_does_not_undo_a_whole_reply() -> None:
             stream = client.stream(MODELS[0], "Hi")
             assert ("Hello", "complete") == (stream.collect().text, stream.status)
         over.set()
+
+
+def test_a_race_that_is_cancelled_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a race is cancelled just when the first model has failed, no other one is asked, and the loop ends."""
+    late_at = Hedged._late_at
+    monkeypatch.setattr(Hedged, "_late_at", lambda self: self.cancel() or late_at(self))
+    with Server(error_reply(500)) as bad, Server(text_reply("Hello")) as good, client_of(bad, good) as client:
+        for wait in (list, lambda stream: stream.poll()):
+            stream = client.stream(Route(MODELS[:2], hedge=SOON), "Hi")
+            over = threading.Event()
+            stream.listen(over.set)
+            assert over.wait(SOON)
+            assert wait(stream) in ([], True)
+            assert ("cancelled", None, 1) == (stream.status, stream.error, len(stream.stats.routes))
+        assert [] == list(good.requests)
+
+
+def test_a_repetition_that_breaks_off() -> None:
+    """Where a model that goes on with a reply breaks off while it repeats it, the repetition is not a part of it."""
+    whole = text_reply("Hello you there my friend")
+    cuts = [len(whole.steps) - 3, 3, None]  # before the finish reason; within the repetition
+    replies = [whole if cut is None else whole.first(cut).then(Cut()) for cut in cuts]
+    with Server(*replies) as server, client_of(server, policies=[Recovery("continue", 2)]) as client:
+        assert "Hello you there my friend" == client.complete(MODELS[0], "Hi").text
+        assert 3 == len(server.requests)
+    with Server(*replies[:2], error_reply(400)) as server:
+        with client_of(server, policies=[Recovery("continue", 2)]) as client:
+            with pytest.raises(TruncatedStreamError) as caught:
+                client.complete(MODELS[0], "Hi")
+    assert "Hello you there my friend" == caught.value.partial.text
