@@ -34,14 +34,18 @@ from streamkit import (
     ConnectError,
     FileClaims,
     ImagePart,
+    MemoryCache,
     Message,
     Observer,
     PaymentRequiredError,
+    RateLimit,
     Rejected,
     Retry,
+    Route,
     RunLimitError,
     RunLimits,
     ServerError,
+    SQLCache,
     StopEvent,
     StreamError,
     StreamTimeout,
@@ -268,7 +272,7 @@ def test_from_anthropic(at: At) -> None:
     assert all(issubclass(kind, StreamError) for kind in kinds)
 
 
-def test_from_litellm(at: At) -> None:
+def test_from_litellm(at: At, tmp_path: Path) -> None:
     """A section of the page."""
     at("ANTHROPIC", reply_in("anthropic", "Hello again"))
     client = Client()
@@ -298,6 +302,15 @@ def test_from_litellm(at: At) -> None:
     except StreamError:
         answer = client.complete("openai/gpt-4o", "Hi").text
     assert answer == "Hi"
+
+    at("OPENAI", error_reply(500), text_reply("Hi"))
+    models = ["openai/gpt-4o-mini", "openai/gpt-4o"]
+    assert "Hi" == client.complete(Route(models), "Hi").text
+    for client in (Client(policies=[MemoryCache()]), Client(policies=[RateLimit(requests=9, tokens=900)])):
+        assert client.complete(DEMO, "Hi", max_tokens=2).text == client.complete(DEMO, "Hi", max_tokens=2).text
+    if find_spec("sqlalchemy"):
+        url = f"sqlite:///{tmp_path}/replies.db"
+        SQLCache(url)
 
 
 @NEEDS_SQL
