@@ -94,7 +94,7 @@ class TestItsUrl:
             ("nonsense://u:SECRET@h/d", "SQLStore cannot use 'nonsense://u:"),
             ("post gres://u:SECRET@h", "cannot read its URL"),
             ("postgresql://u:SECRET@h:SECRET/d", "cannot read its URL"),
-            ("mysql+pymysql://u:SECRET@h/d", "not installed: python -m pip install pymysql"),
+            ("mysql+pymysql://u:SECRET@h/d", "not installed: it is the Python module pymysql"),
             ("postgresql+asyncpg://u:SECRET@h/d", "asyncpg"),
         ],
     )
