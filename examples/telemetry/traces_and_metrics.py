@@ -42,7 +42,7 @@ with tracers.get_tracer("example").start_as_current_span("a request of a user"):
 client.close()
 
 spans = exporter.get_finished_spans()
-names = {span.context.span_id: span.name for span in spans}
+names = {span.context.span_id: span.name for span in spans}  # pyright: ignore[reportOptionalMemberAccess]
 for span in sorted(spans, key=lambda span: span.start_time or 0):
     above = "" if span.parent is None else f", below {names[span.parent.span_id]!r}"
     milliseconds = ((span.end_time or 0) - (span.start_time or 0)) / 1e6

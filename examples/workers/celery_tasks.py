@@ -29,13 +29,13 @@ def answer(self: StreamTask, question: str, words: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    task = answer.delay("Tell me about a lighthouse", 10)
+    task = answer.delay("Tell me about a lighthouse", 10)  # pyright: ignore[reportFunctionMemberAccess]
     for chunk in follow(log, task.id):  # in any process, at any time, any number of times
         print(chunk.text, end="", flush=True)
     result = task.get()  # the completion as JSON
     print(f"\n[{result['finish_reason']}, {result['usage']['output_tokens']} tokens]")
 
-    task = answer.delay("Tell me about the sea", 10_000)
+    task = answer.delay("Tell me about the sea", 10_000)  # pyright: ignore[reportFunctionMemberAccess]
     with follow(log, task.id) as stream:
         for chunk in stream:
             print(chunk.text, end="", flush=True)

@@ -19,7 +19,7 @@ app = Flask(__name__)
 
 @app.post("/ask")
 def ask() -> dict[str, str]:
-    task = answer.delay(request.get_json()["question"], 20)
+    task = answer.delay(request.get_json()["question"], 20)  # pyright: ignore[reportFunctionMemberAccess]
     return {"id": task.id}  # a random one: whoever has it may read the reply
 
 

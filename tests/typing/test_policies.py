@@ -24,6 +24,6 @@ def told(circuit: CircuitOpenError, refused: LocalLimitError) -> None:
 
 
 def wrong() -> None:
-    RateLimit(by="user")  # type: ignore[arg-type]
-    RateLimit(requests="many")  # type: ignore[arg-type]
-    Breaker("openai")  # type: ignore[arg-type]
+    RateLimit(by="user")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RateLimit(requests="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Breaker("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
