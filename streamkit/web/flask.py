@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_blueprint", "stream_response"]
 
+_LONGEST_NUMBER = 15  # digits of a chunk's number in Last-Event-ID
+
 
 def stream_response(stream: ChunkStream, format: str | Format = "ui", **options: Any) -> Response:
     """Return a Flask response that relays a stream to the browser of the current request.
@@ -378,9 +380,6 @@ class _Routes:
 
     def _nothing(self) -> Any:
         return self._flask.Response(status=204, headers={"Cache-Control": "no-store"})
-
-
-_LONGEST_NUMBER = 15  # digits
 
 
 def _host_of(origin: str) -> str:

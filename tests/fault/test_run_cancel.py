@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,8 +64,7 @@ def join_tools() -> None:
     """Wait until no function runs any more."""
     for thread in threading.enumerate():
         if thread.name.startswith("streamkit-tool-"):
-            while thread.ident is None:  # it is about to start
-                time.sleep(0.001)
+            thread._started.wait(SOON)  # type: ignore[attr-defined]  # it may be about to start
             thread.join(SOON)
             assert not thread.is_alive()
 

@@ -13,9 +13,12 @@ import attrs
 import pytest
 
 import streamkit
-from streamkit import Client, MemoryStore, Retry, SQLStore, Tool, providers, publish
+from streamkit import Client, LogError, MemoryStore, Message, Retry, SQLStore, Tool, providers, publish
 from streamkit.conversation import owners
+from streamkit.conversation.owners import this_process
 from streamkit.conversation.turns import ConversationState, Turn
+from streamkit.logs.json_text import write_chunk
+from streamkit.logs.log import Record
 from streamkit.logs.memory_log import MemoryLog
 from streamkit.testing import (
     Cut,
@@ -28,6 +31,8 @@ from streamkit.testing import (
     text_reply,
     tool_call_reply,
 )
+from streamkit.values.chunks import Chunk
+from streamkit.web.chat import Chat
 from tests.unit.scripted import DONE, Scripted
 from tests.unit.support import SOON, Task
 from tests.unit.ui_client import UiClient, message_of, parts_in
@@ -303,7 +308,6 @@ def test_a_question_that_is_sent_twice_is_asked_once(chat: Any) -> None:
 
 def test_a_question_is_sent_twice_before_its_log_begins() -> None:
     """The second one waits for the log, also where the thread that writes it has not come that far."""
-    from streamkit.web.chat import Chat
     from streamkit.web.formats import UiFormat
 
     store, begin = MemoryStore(), threading.Event()
@@ -488,9 +492,39 @@ def test_an_event_source(chat: Any) -> None:
     assert 2 == len(browser.server.requests)
 
 
+class Away(MemoryLog):
+    """A log that cannot be reached in the middle of a reply, as often as it is told."""
+
+    failures = 0
+
+    def read(self, id: str, after: int = 0, *arguments: Any, **options: Any) -> Any:
+        if after and self.failures:
+            self.failures -= 1
+            raise LogError("away", retryable=True)
+        return super().read(id, after, *arguments, **options)
+
+
+def test_a_crash_and_a_log_that_is_away(store: Any) -> None:
+    """What a crash left is not settled by half of its log: the request fails, and the next one has all of it."""
+    log = Away()
+    dead = attrs.evolve(this_process(), pid=1, started="never")
+    asked = Turn(Message("user", "Hi"), owner=dead, id="u0", stream_id="s0")
+    store.save(ConversationState("c", [asked], MODEL), expected=0)
+    lease = log.begin("s0")
+    log.append(lease, [Record(1, write_chunk(Chunk("text", "One")))])
+    with Client([]) as client:
+        chat = Chat(lambda key, owner: client.conversation(MODEL, store=store, id=key, owner=owner), store, log)
+        log.failures = 1
+        with pytest.raises(LogError, match="away"):
+            chat.history("c", "")
+        log.append(lease, [Record(2, write_chunk(Chunk("text", " two")))])
+        assert "One two" == chat.history("c", "")["messages"][1]["parts"][-1]["text"]
+    kept = store.load("c")
+    assert ("partial", "One two") == (kept.turns[0].state, kept.turns[0].answer[0].content)
+
+
 def test_the_process_ends(store: Any) -> None:
     """Open replies are cancelled, and what came is kept."""
-    from streamkit.web.chat import Chat
     from streamkit.web.formats import UiFormat
 
     log = MemoryLog()

@@ -14,7 +14,7 @@ from streamkit.conversation.owners import is_of_this_machine
 from streamkit.conversation.stores.store import Store
 from streamkit.conversation.turn_stream import TurnStream
 from streamkit.conversation.turns import Turn
-from streamkit.errors import MisuseError, OwnerError, RequestError, StoreConflictError, StreamError
+from streamkit.errors import LogError, MisuseError, OwnerError, RequestError, StoreConflictError, StreamError
 from streamkit.logs.following import FollowedStream, follow
 from streamkit.logs.log import Log
 from streamkit.tools.decisions import Answered, Decision
@@ -237,17 +237,24 @@ class Chat:
         return conversation, None
 
     def _recover(self, conversation: Conversation, turn: Turn) -> None:
-        """Settle a turn whose program is gone: what its log has of the reply stays."""
+        """Settle a turn whose program is gone: what its log has of the reply stays.
+
+        Raises:
+            LogError: the log cannot be read now; nothing was settled, so that the next request does it.
+        """
         chunks: list[Chunk] = []
         whole = False
         if turn.stream_id and self._log.status(turn.stream_id) != "absent":
-            stream = follow(self._log, turn.stream_id)
-            # What there is now. The log does not know yet that its writer is gone, or says so at the end.
-            with suppress(queue.Empty, StreamError):
-                while (chunk := stream.take(0.0)) is not None:
-                    chunks.append(chunk)
-                whole = stream.status == "complete"
-            stream.close()
+            with follow(self._log, turn.stream_id) as stream:
+                try:
+                    while (chunk := stream.take(0.0)) is not None:
+                        chunks.append(chunk)
+                    whole = stream.status == "complete"
+                except queue.Empty:
+                    pass  # the log does not know yet that its writer is gone
+                except StreamError as error:  # the reply's own, or that its writer is gone
+                    if isinstance(error, LogError) and error.retryable:
+                        raise
         conversation.recover(chunks, whole=whole)
 
     def _answer(
