@@ -49,7 +49,7 @@ has failed.
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -153,17 +153,37 @@ class RenderError(PackError):
 
 
 class RequestError(ConfigError):
-    """The body of a web request that cannot be taken: no JSON, another shape, over a limit.
+    """A web request that is refused: no JSON, another shape, over a limit, not allowed, not paid.
 
     The message may be shown to the sender: it names what is wrong by its place, and quotes no value.
 
     Args:
         status: the HTTP status to answer with: 400, 413 where it is too large.
+        code: a word for programs, such as ``insufficient_balance``; "" for none.
+        type: the kind of error in OpenAI's words, such as ``rate_limit_error``; "" for that of the status.
+        param: the field of the body that is wrong; "" for none.
+        headers: of the response, such as ``retry-after``.
+        details: more fields of the error, JSON types.
     """
 
-    def __init__(self, message: str = "", *, status: int = 400) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 400,
+        code: str = "",
+        type: str = "",
+        param: str = "",
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.headers = dict(headers or {})
+        self.details = dict(details or {})
 
 
 class OwnerError(ConfigError):

@@ -64,7 +64,17 @@ def attributes_of(kind: type[Exception]) -> dict[str, Any]:
         (StreamTimeout, {"phase": "idle", "limit": 2.5}),
         (InvalidOutputError, {"problems": (Problem("total", "is required and missing"),), "text": "{}"}),
         (PackError, {"problems": (PackProblem("$.id", "required", "is missing"),)}),
-        (errors.RequestError, {"status": 413}),
+        (
+            errors.RequestError,
+            {
+                "status": 402,
+                "code": "insufficient_balance",
+                "type": "billing_error",
+                "param": "max_tokens",
+                "headers": {"retry-after": "3"},
+                "details": {"max": 10.0},
+            },
+        ),
         (errors.RenderError, {"code": "missing", "names": ("name",)}),
         (ProtocolError, {"excerpt": "<html>"}),
         (ToolError, {"call": ToolCall.of("c1", "weather", '{"city": "Oslo"}')}),

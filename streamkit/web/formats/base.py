@@ -158,9 +158,10 @@ class Format(ABC):
     def refusal(self, error: BaseException) -> Refusal:
         """Return the response for an error that came before the first chunk: a status, and the text as in a stream."""
         body = self.told(error).encode("utf-8", "replace")
-        return Refusal(
-            _status_of(error), {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}, body
-        )
+        headers = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
+        if isinstance(error, RequestError):
+            headers = {**error.headers, **headers}
+        return Refusal(_status_of(error), headers, body)
 
     def told(self, error: BaseException | None) -> str:
         """Return what the client is told of an error."""

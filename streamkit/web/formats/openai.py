@@ -210,12 +210,14 @@ class OpenAIFormat(Format):
         )
 
     def _error(self, error: BaseException | None) -> dict[str, Any]:
-        shown = error if isinstance(error, APIError) and self._show_errors is True else None
-        kind = (shown.type if shown else None) or (
-            "invalid_request_error" if isinstance(error, RequestError) else "server_error"
-        )
-        code = shown.code if shown else None
-        return {"error": {"message": self.told(error), "type": kind, "param": None, "code": code}}
+        shape: dict[str, Any] = {"message": self.told(error), "type": "server_error", "param": None, "code": None}
+        if isinstance(error, RequestError):
+            shape |= error.details
+            shape["type"] = error.type or _type_of(error.status)
+            shape["param"], shape["code"] = error.param or None, error.code or None
+        elif isinstance(error, APIError) and self._show_errors is True:
+            shape["type"], shape["code"] = error.type or shape["type"], error.code
+        return {"error": shape}
 
     @classmethod
     def decode_request(
@@ -223,6 +225,13 @@ class OpenAIFormat(Format):
     ) -> WebRequest:
         """Read the body of ``/v1/chat/completions``, whose client is a program: it may send instructions."""
         return read_openai_request(body, limits or Limits(), allow_system=allow_system)
+
+
+def _type_of(status: int) -> str:
+    """Return OpenAI's word for the kind of error that a status stands for."""
+    if status >= 500:
+        return "server_error"
+    return "rate_limit_error" if status == 429 else "invalid_request_error"
 
 
 def _usage_of(usage: Usage) -> dict[str, Any]:
