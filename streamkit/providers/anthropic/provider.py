@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from streamkit.providers.anthropic.decoder import AnthropicDecoder
 from streamkit.providers.anthropic.request import body_of
@@ -55,6 +56,7 @@ class Anthropic(KeyedProvider):
 
     result_media = frozenset({"image", "file"})
     output_words = OutputWords(serial=True)
+    events_format: ClassVar[str | None] = "anthropic"
 
     def __init__(
         self,

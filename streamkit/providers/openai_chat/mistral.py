@@ -49,6 +49,8 @@ class Mistral(ChatCompletions):
         ConfigError: the key or the URL cannot be one.
     """
 
+    events_format = None  # the content of a message may be a list of parts
+
     def __init__(self, api_key: str | None = None, base_url: str | None = None, *, name: str = "mistral") -> None:
         key, address = hidden(api_key), hidden(base_url)
         del api_key, base_url  # or they would stand in the clear among the locals of a traceback

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -74,6 +74,8 @@ class ChatCompletions(KeyedProvider):
     """
 
     output_words = OutputWords(serial=True, json_object=True)
+    #: The format of the events of its replies, for clients that speak it; ``None`` where they deviate.
+    events_format: ClassVar[str | None] = "openai"
 
     def __init__(
         self,

@@ -72,6 +72,8 @@ class OpenAICompletions(ChatCompletions):
     The prompt is the text of the call's single user message. ``extra_body={"prompt": ...}`` sends any other prompt.
     """
 
+    events_format = None
+
     def __init__(
         self,
         api_key: str | None = None,

@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11-2
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 from urllib.parse import quote
 
 import attrs
@@ -50,6 +51,7 @@ class OpenAIResponses(KeyedProvider):
 
     result_media = frozenset({"image", "file"})
     output_words = OutputWords(serial=True)
+    events_format: ClassVar[str | None] = "openai-responses"
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""A gateway: one address for models of many providers, with tokens, balances and a ledger."""

@@ -1,0 +1,60 @@
+"""A provider whose replies pass as they came: ``passing``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from streamkit.providers.call import ChatRequest
+from streamkit.providers.contract import Decoder, Provider
+from streamkit.providers.reply.passing import PassingDecoder
+
+__all__ = ["FORMATS", "passing"]
+
+_USAGE_OR_ERROR = r'"(?:usage|error)"\s*:\s*(?!null)'
+# What an event has that says more than the next piece of a reply, by the format. An event that only quotes such words
+# is decoded too, which does no harm. A word with an escape in it would be missed; no server writes one.
+FORMATS: dict[str, re.Pattern[str]] = {
+    "openai": re.compile(rf'{_USAGE_OR_ERROR}|"finish_reason"\s*:\s*(?!null)|"x_groq"|^[^{{]'),
+    "anthropic": re.compile(rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:message_\w+|error)"|^[^{{]'),
+    "openai-responses": re.compile(
+        rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed|done))"|^[^{{]'
+    ),
+}
+
+
+class _Passing:
+    """A provider that is in all as the one inside, but for the decoder of its replies.
+
+    Owner of the fields: they never change.
+    """
+
+    def __init__(self, inner: Provider, telling: re.Pattern[str]) -> None:
+        self._inner = inner
+        self._telling = telling
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_inner":  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def decoder(self, chat: ChatRequest) -> Decoder:
+        """Return a decoder for one stream, the answer to ``chat``."""
+        return PassingDecoder(self._inner.decoder(chat), self._telling)
+
+
+def passing(provider: Provider, format: str) -> Provider:
+    """Return the provider, whose events pass as they came where they are in a format.
+
+    Args:
+        provider: the provider.
+        format: that of the client: ``openai`` (chat completions), ``openai-responses`` or ``anthropic``.
+
+    Returns:
+        The provider itself where its events are in another format. Otherwise one whose chunks have a ``PassedEvent`` as
+        ``raw``; see ``PassingDecoder``.
+    """
+    if getattr(type(provider), "events_format", None) != format:
+        return provider
+    wrapped: Any = _Passing(provider, FORMATS[format])
+    return cast("Provider", wrapped)
