@@ -56,6 +56,11 @@ class ListPrice:
 # Whether ``load`` was called. Any thread may set it; calling ``load`` again does no harm.
 _loaded = False
 
+# Models that the price data does not have, such as those of one's own server, by provider and model, with the data that
+# was searched: all of it, each time. Each single operation on a dict is atomic, with and without the GIL.
+_missing: dict[tuple[str, str], object] = {}
+_MOST_MISSING = 1000
+
 
 def load() -> None:
     """Import the price data in this thread, where the extra is installed, so that no later price imports anything."""
@@ -108,9 +113,15 @@ def _find(provider: str, model: str) -> Any:
     library = _library()
     if library is None or provider not in _NAMES:
         return None
+    data = library.data_snapshot.get_snapshot()
+    if _missing.get((provider, model)) is data:
+        return None
     try:
-        return library.data_snapshot.get_snapshot().find_provider_model(model, None, _NAMES[provider], None)[1]
+        return data.find_provider_model(model, None, _NAMES[provider], None)[1]
     except LookupError:
+        if len(_missing) >= _MOST_MISSING:
+            _missing.clear()
+        _missing[provider, model] = data
         return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import sys
 
 import pytest
@@ -55,6 +57,19 @@ def test_unknown_is_none(provider: str, model: str, usage: Usage) -> None:
     """A model, a provider or tokens that nobody knows the price of cost None, and never 0."""
     reply = completion(provider, model, usage)
     assert (None, None) == (reply.cost, reply.cost_source)
+
+
+def test_newer_prices_are_looked_at() -> None:
+    """A model that the price data does not have is searched for again once there is other data."""
+    data = importlib.import_module("genai_prices.data_snapshot")
+    reply = completion("openai", "gpt-4o-mini", Usage(1, 1, 2))
+    (provider,) = (each for each in data.get_snapshot().providers if each.id == "openai")
+    data.set_custom_snapshot(data.DataSnapshot([dataclasses.replace(provider, models=[])], False))
+    try:
+        assert [None, None] == [reply.cost, reply.cost]
+    finally:
+        data.set_custom_snapshot(None)
+    assert reply.cost is not None
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
