@@ -238,6 +238,7 @@ class Hooked:
     _handshaking: socket.socket | None = None
     _identity: Identity = None  # of the socket's descriptor, from when it was connected
     _requests = 0  # begun on this connection
+    _unsent: list[bytes] | None = None  # the parts of a request that ``send`` collects; ``None``: it sends
     reused = False
 
     def connect(self) -> None:
@@ -247,7 +248,7 @@ class Hooked:
             self._requests, self.reused = 0, False
             super().connect()  # type: ignore[misc]
             self._identity = identity_of(self.sock)
-            hook.guard.register(self.sock)
+            hook.guard.register(self.sock, self._identity)
         finally:
             # Close it after the guard holds another socket: a closed descriptor's number may be reused by another file.
             if self._handshaking is not None:
@@ -291,20 +292,36 @@ class Hooked:
         if self._handshaking is not None:
             current_hook().guard.register(self._handshaking)
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request, its head and its body in one write.
+
+        Each system call releases the GIL, and with many streams the thread waits for it afterwards.
+        """
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+            parts = self._unsent or ()
+        finally:
+            self._unsent = None
+        self.send(b"".join(parts))
+
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        """Begin to send a request; connect first if there is no connection."""
+        """Begin a request, for ``request`` to send; connect first if there is no connection."""
         hook = current_hook()
         if self.sock is None:
             self.connect()
         else:
-            hook.guard.register(self.sock)
+            hook.guard.register(self.sock, self._identity)
         self.reused = self._requests > 0
         hook.sending(reused=self.reused)
         self._requests += 1
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
+        self._unsent = []
 
     def send(self, data: Any) -> None:
-        """Send bytes, bounded by the hook."""
+        """Send bytes, bounded by the hook; those of a request are collected first."""
+        if self._unsent is not None:
+            self._unsent.append(data)
+            return
         # A socket's time limit bounds one whole sendall(), not each write in it.
         self.sock.settimeout(current_hook().limit())
         super().send(data)  # type: ignore[misc]
@@ -326,6 +343,7 @@ class _HookedPool:
 
     QueueCls: Any = IdleConnections
     pool: IdleConnections | None  # None after ``close``
+    has_certificates = False  # whether the adapter has set the CA bundle
 
     def _make_request(self, conn: Any, *args: Any, **kwargs: Any) -> Any:
         """Send a request; close the idle connections if a reused connection proves to be dead.

@@ -36,10 +36,15 @@ class SocketGuard:
         self._identity: Identity = None
         self._shut = False
 
-    def register(self, sock: _CanShutDown) -> None:
-        """Hold this socket in place of the one before; shut it down at once if ``shut_down`` was called before."""
+    def register(self, sock: _CanShutDown, identity: Identity = None) -> None:
+        """Hold this socket in place of the one before; shut it down at once if ``shut_down`` was called before.
+
+        Args:
+            sock: the socket.
+            identity: of its descriptor, if the caller knows it; looking it up is a system call.
+        """
         with self._lock:
-            self._socket, self._identity = sock, identity_of(sock)
+            self._socket, self._identity = sock, identity or identity_of(sock)
             if self._shut:
                 self._shut_down_locked()
 

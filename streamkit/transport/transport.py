@@ -75,6 +75,15 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = SOCKS_POOL_CLASSES if socks else POOL_CLASSES
         return manager
 
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        return _pool_key(_origin(str(request.url)), verify)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Give a pool its CA bundle, once; requests would look for the file for each request."""
+        if not conn.has_certificates:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+            conn.has_certificates = True
+
     def pools(self) -> list[urllib3.HTTPConnectionPool]:
         """Return the existing pools, one per host."""
         found = []
@@ -83,6 +92,22 @@ class _Adapter(HTTPAdapter):
                 with suppress(KeyError):
                     found.append(manager.pools[key])
         return found
+
+
+def _origin(url: str) -> str:
+    """Return the scheme, host and port of a URL."""
+    return "/".join(url.split("/", 3)[:3])
+
+
+@lru_cache(maxsize=64)
+def _pool_key(origin: str, verify: bool | str) -> Any:
+    """Return the host and the TLS settings by which a pool manager finds a pool.
+
+    requests looks for the CA bundle, if the environment names one, so the result is cached.
+    """
+    request = requests.PreparedRequest()
+    request.url = origin
+    return HTTPAdapter().build_connection_pool_key_attributes(request, verify)
 
 
 @lru_cache(maxsize=64)
@@ -154,8 +179,7 @@ class Transport:
         proxies: dict[str, str] = {}
         try:
             prepared = _prepared(request)
-            origin = "/".join(request.url.split("/", 3)[:3])
-            verify, proxies = _environment(origin, request.direct, *map(os.environ.get, _ENVIRONMENT))
+            verify, proxies = _environment(_origin(request.url), request.direct, *map(os.environ.get, _ENVIRONMENT))
             with hooked(hook):
                 response = adapter.send(prepared, stream=True, timeout=None, verify=verify, proxies=proxies)
         except requests.exceptions.InvalidURL as error:
