@@ -154,7 +154,9 @@ def test_marks_of_the_cache_are_sent_where_they_stand() -> None:
         contents[0][1]["cache_control"],
         contents[0][2],
     )
-    assert (marked("I look"), [marked("18 C")]) == (contents[1][0], contents[2][0]["content"])
+    assert marked("I look") == contents[1][0]
+    result = {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "18 C"}]}
+    assert {**result, "cache_control": EPHEMERAL} == contents[2][0]  # inside of the result the API refuses it
     assert EPHEMERAL == sent["tools"][0]["cache_control"]
 
 

@@ -140,7 +140,7 @@ def _messages(name: str, conversation: Sequence[Turn]) -> list[dict[str, Any]]:
 def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
     content = [_block(name, turn, part) for part in turn.parts]
     if turn.role == "tool":
-        return [{"type": "tool_result", "tool_use_id": turn.call_id, "content": content}]
+        return [_result(turn, content)]
     calls = [
         {"type": "tool_use", "id": call_id_of(name, call), "name": call.name, "input": arguments_of(name, call)}
         for call in turn.calls
@@ -153,6 +153,18 @@ def _blocks(name: str, turn: Turn) -> list[dict[str, Any]]:
     if own and turn.role == "assistant":
         return _reply(turn, turn.text(name), calls, data)
     return [*[dict(datum) for datum in data if "layout" not in datum], *content, *calls]
+
+
+def _result(turn: Turn, content: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of a call; a mark of one of its parts is the result's, as inside of it Anthropic refuses marks.
+
+    Source: "cache_control may not be specified within `tool_result.content`. Instead, place it directly on
+    `tool_result`", router-for-me/CLIProxyAPI#5429, read 2026-11-27.
+    """
+    bare = [{name: value for name, value in block.items() if name != "cache_control"} for block in content]
+    result = {"type": "tool_result", "tool_use_id": turn.call_id, "content": bare}
+    marks = [part.cache_control for part in turn.parts if part.cache_control is not None]
+    return {**result, "cache_control": marks[-1]} if marks else result
 
 
 def _reply(
