@@ -7,6 +7,7 @@ from typing import Any
 
 from streamkit.errors import ConfigError, RequestError
 from streamkit.values.messages import Message
+from streamkit.web.formats.anthropic import AnthropicFormat
 from streamkit.web.formats.base import Format, Refusal
 from streamkit.web.formats.data import DataFormat
 from streamkit.web.formats.events import EventsFormat
@@ -16,6 +17,7 @@ from streamkit.web.formats.text import TextFormat
 from streamkit.web.formats.ui import UiFormat
 
 __all__ = [
+    "AnthropicFormat",
     "DataFormat",
     "EventsFormat",
     "Format",
@@ -37,6 +39,7 @@ _FORMATS: dict[str, type[Format]] = {
     "data": DataFormat,
     "openai": OpenAIFormat,
     "events": EventsFormat,
+    "anthropic": AnthropicFormat,
 }
 
 
