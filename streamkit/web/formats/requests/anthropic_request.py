@@ -26,7 +26,7 @@ Part = TextPart | ImagePart | FilePart | Mapping[str, Any]
 _FORMAT = "anthropic"  # of provider data
 _OWN = ("messages", "system", "model", "stream")
 # Blocks of a reply that go back to Anthropic as they came, besides thoughts and the results of its own tools.
-_KEPT = ("server_tool_use", "mcp_tool_use", "compaction")
+_KEPT = ("server_tool_use", "mcp_tool_use", "compaction", "fallback")
 _IMAGE_TYPE = re.compile(r"image/[\w.+-]+\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
@@ -51,7 +51,7 @@ def read_anthropic_request(
     stream = shape.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise RequestError("stream is neither true nor false")
-    last = messages[-1]
+    last = next(message for message in reversed(messages) if message.role != "system")
     return WebRequest(
         messages=messages,
         message=last if last.role == "user" else None,
@@ -63,23 +63,65 @@ def read_anthropic_request(
     )
 
 
-def without_anthropic_fields(request: WebRequest) -> WebRequest:
+def without_anthropic_fields(request: WebRequest, *, marks: bool = False) -> WebRequest:
     """Return the request as any provider takes it, for one that may go to another than Anthropic.
 
-    Without ``cache_control``, ``top_k``, ``metadata``, ``service_tier``, and without thinking and effort, as a model
-    that cannot think refuses them. The schema of the reply becomes a ``response_format``. The texts of one message
-    become one text, as many servers take no list of them.
+    Without ``top_k``, ``metadata``, ``service_tier``, and without thinking and effort, as a model that cannot think
+    refuses them. The schema of the reply becomes a ``response_format``. Where nothing is marked, the texts of one
+    message become one text, as many servers take no list of them. Instructions in mid-conversation become the user's,
+    in the tags that Claude Code puts around its own: many servers take instructions at the beginning only, and moved
+    there, each new one would change the beginning of the prompt, so that no prompt cache could be used.
+
+    Args:
+        request: as ``read_anthropic_request`` returns it.
+        marks: whether ``cache_control`` is kept, for a provider that has it, such as Bedrock.
     """
     ours = ("thinking", "top_k", "metadata", "service_tier", "cache_control", "output_config")
     params = {name: value for name, value in request.params.items() if name not in ours}
     if schema := request.params.get("output_config", {}).get("format", {}).get("schema"):
         params["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
-    if "tools" in params:
-        params["tools"] = [_unmarked(tool) for tool in params["tools"]]
-    messages = tuple(map(_plain, request.messages))
-    return attrs.evolve(
-        request, messages=messages, message=None if request.message is None else messages[-1], params=params
-    )
+    messages = _with_system_first(request.messages)
+    if not marks:
+        messages = [_plain(message) for message in messages]
+        if "tools" in params:
+            params["tools"] = [_unmarked(tool) for tool in params["tools"]]
+    last = messages[-1]
+    return attrs.evolve(request, messages=tuple(messages), message=last if last.role == "user" else None, params=params)
+
+
+def _with_system_first(messages: Iterable[Message]) -> list[Message]:
+    """Return messages whose first alone may be the system's; the later ones of the system are the user's."""
+    found: list[Message] = []
+    for message in messages:
+        last = found[-1] if found else None
+        if message.role != "system":
+            found.append(message)
+        elif last is None or last.role == "system":
+            found[-1:] = [_together(last, message)]
+        elif last.role == "user":
+            found[-1] = _together(last, _reminder(message))
+        else:
+            found.append(_reminder(message))
+    return found
+
+
+def _reminder(message: Message) -> Message:
+    parts = _parts_of(message)
+    text = TextPart("<system-reminder>\n" + "\n\n".join(filter(None, map(_text_of, parts))) + "\n</system-reminder>")
+    marks = [part["cache_control"] for part in parts if isinstance(part, Mapping)]
+    return Message("user", [_marked(text, marks[-1])] if marks else text.text)
+
+
+def _together(first: Message | None, second: Message) -> Message:
+    if first is None:
+        return second
+    parts = [*_parts_of(first), *_parts_of(second)]
+    return attrs.evolve(first, content=_joined(parts, "\n\n"))
+
+
+def _parts_of(message: Message) -> list[Part]:
+    content = message.content
+    return [TextPart(content)] if isinstance(content, str) else list(content or ())
 
 
 def _plain(message: Message) -> Message:
@@ -96,16 +138,16 @@ def _unmarked(shape: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _joined(parts: Sequence[Part], between: str) -> str | list[Part]:
-    """Return parts of text alone as one text, others as they are; a dict of a text that is marked is no text alone."""
-    texts = [part.text if isinstance(part, TextPart) else None for part in map(_part_of, parts)]
-    known = [text for text in texts if text is not None]
-    return between.join(known) if len(known) == len(texts) else list(parts)
+    """Return parts of nothing but text, of which none is marked, as one text; others as they are."""
+    texts = [text for text in map(_text_of, parts) if text is not None]
+    marked = any(isinstance(part, Mapping) and "cache_control" in part for part in parts)
+    return list(parts) if marked or len(texts) < len(parts) else between.join(texts)
 
 
-def _part_of(part: Part) -> Part:
-    if isinstance(part, Mapping) and part.keys() == {"type", "text"}:
-        return TextPart(part["text"])
-    return part
+def _text_of(part: Part) -> str | None:
+    if isinstance(part, Mapping):
+        return part["text"] if part["type"] == "text" else None
+    return part.text if isinstance(part, TextPart) else None
 
 
 class _Reading:
@@ -153,7 +195,8 @@ class _Reading:
     def _blocks(self, content: Any, where: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Yield the type, the place and the shape of each block; a text is one block."""
         if isinstance(content, str):
-            text_in({"content": content}, "content", where.rpartition(".")[0], self._limits.text)
+            if len(content) > self._limits.text:
+                raise RequestError(f"{where} has more than {self._limits.text} characters", status=413)
             yield "text", where, {"text": content}
             return
         for at, each in enumerate(list_of(content, where, self._limits.parts)):
@@ -281,7 +324,7 @@ class _Reading:
         calls: list[ToolCall] = []
         data: list[Mapping[str, Any]] = []
         before: list[list[Any]] = []  # text and calls since the last block of the provider's
-
+        unanswered: set[str] = set()  # calls of tools on Anthropic's side
         for kind, place, block in self._blocks(content, where):
             if kind == "text":
                 said = self._part(kind, block, place)
@@ -293,8 +336,14 @@ class _Reading:
             elif kept := self._own_block(kind, block, place):
                 data += [{_FORMAT: {"layout": before}}, {_FORMAT: kept}] if before else [{_FORMAT: kept}]
                 before = []
+                if kind.endswith("_tool_use"):
+                    unanswered.add(text_in(block, "id", place, self._limits.id))
+                elif kind.endswith("_tool_result"):
+                    unanswered.discard(text_in(block, "tool_use_id", place, self._limits.id))
         if data and before:
             data.append({_FORMAT: {"layout": before}})
+        if unanswered:  # Anthropic goes on with them: the client has them of a reply that was paused
+            data.append({_FORMAT: {"paused": True}})
         said_all = _joined(parts, "") or (None if calls else "")
         return Message("assistant", said_all, tool_calls=tuple(calls), provider_data=tuple(data))
 
