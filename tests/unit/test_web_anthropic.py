@@ -130,6 +130,13 @@ def test_an_empty_reply_is_a_message() -> None:
     assert [start, delta, stop] == events()
 
 
+def test_the_blocks_end_with_the_reply() -> None:
+    """Not only with the stream, which may have something to do first."""
+    made = AnthropicFormat()
+    made.encode(text("a"))
+    assert [{"type": "content_block_stop", "index": 0}] == shapes(made.encode(done()))
+
+
 def test_a_heartbeat_is_a_ping() -> None:
     """Also before the message begins, so that the tokens of the prompt can still be told at its start."""
     made = AnthropicFormat()
@@ -206,6 +213,9 @@ def test_reasoning_may_be_hidden() -> None:
     chunks = [Chunk("reasoning", reasoning="hm"), text("a", provider_data=(SIGNED, redacted)), done()]
     assert "thinking(hmc2ln) redacted_thinking() text(a)" == told(*chunks)
     assert "text(a)" == told(*chunks, reasoning=False)
+    between = [text("a"), text("b", provider_data=(redacted,)), done()]
+    assert "text(a) redacted_thinking() text(b)" == told(*between)
+    assert "text(ab)" == told(*between, reasoning=False)
 
 
 def test_thoughts_that_are_not_shown_keep_their_signature() -> None:

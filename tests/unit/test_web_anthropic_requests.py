@@ -431,6 +431,7 @@ def test_marks_may_be_kept() -> None:
         ({"messages": [said({**use(), "name": ""}, role="assistant")]}, 400, "name is empty"),
         ({"messages": [said({"type": "thinking", "signature": "s"}, role="assistant")]}, 400, "thinking is missing"),
         ({"messages": [said({"type": "redacted_thinking"}, role="assistant")]}, 400, "data is missing"),
+        ({"messages": [said({"type": "server_tool_use", "id": []}, role="assistant")]}, 400, "id is no text"),
         ({"messages": [said({"type": "image", "source": {"type": "file", "file_id": "f"}})]}, 400, "uploaded to Anth"),
         ({"messages": [said({"type": "document", "source": {"type": "file"}})]}, 400, "uploaded to Anthropic"),
         ({"messages": [said({"type": "image", "source": {"type": "s3"}})]}, 400, "source.type is not taken"),
@@ -560,7 +561,7 @@ BLOCKS = st.lists(st.dictionaries(st.sampled_from(KEYS), SHAPES | st.sampled_fro
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), SHAPES, max_size=4), SHAPES, BLOCKS, st.sampled_from(WORDS[:3]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json_is_read_or_refused(fields: Any, value: Any, blocks: Any, role: str) -> None:
     """No body makes another error than a `RequestError` with a 4xx, and what is read any provider could be given."""
     whole = {"max_tokens": 9, "messages": [HI, {"role": role, "content": blocks}, HI]}
