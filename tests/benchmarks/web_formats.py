@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from streamkit import Chunk, ToolCallDelta
 from streamkit.values.chunks import text_chunk
-from streamkit.web.formats import Format, UiFormat, format_of
+from streamkit.web.formats import AnthropicFormat, Format, UiFormat, format_of
 
 COUNT = 20_000  # chunks
 TEXTS = [f" word{number} with “quotes”" for number in range(COUNT)]
@@ -47,7 +47,7 @@ def main() -> None:
     calls += [Chunk("tool_call", tool_call=ToolCallDelta(0, arguments=text)) for text in TEXTS[1:]]
     limit = seconds_of(lambda: by_hand(TEXTS))
     print(f"{'json.dumps by hand':24} {limit / COUNT * 1e6:6.2f} µs a chunk of text")
-    for name in ("ui", "text", "data", "openai", "events"):
+    for name in ("ui", "text", "data", "openai", "anthropic", "events"):
         text, call = (seconds_of(lambda name=name, each=each: encode_all(name, each)) for each in (texts, calls))
         print(
             f"{name:24} {text / COUNT * 1e6:6.2f} µs a chunk of text, {text / limit:5.2f} times by hand; "
@@ -59,6 +59,12 @@ def main() -> None:
     read = seconds_of(lambda: UiFormat.decode_request(body))
     loads = seconds_of(lambda: json.loads(body))
     print(f"{'useChat, 1,001 messages':24} {read * 1e3:6.2f} ms, {read / loads:5.2f} times json.loads")
+    parts = [{"type": "text", "text": "a" * 500}]
+    asked = [{"role": ("user", "assistant")[at % 2], "content": parts} for at in range(1001)]
+    body = json.dumps({"model": "m", "max_tokens": 9, "messages": asked})
+    read = seconds_of(lambda: AnthropicFormat.decode_request(body))
+    loads = seconds_of(lambda: json.loads(body))
+    print(f"{'Anthropic, 1,001 messages':24} {read * 1e3:6.2f} ms, {read / loads:5.2f} times json.loads")
 
 
 if __name__ == "__main__":

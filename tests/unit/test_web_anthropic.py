@@ -137,6 +137,14 @@ def test_the_blocks_end_with_the_reply() -> None:
     assert [{"type": "content_block_stop", "index": 0}] == shapes(made.encode(done()))
 
 
+def test_the_model_is_the_one_that_answers_where_no_other_is_named() -> None:
+    """The name that the client asked for comes first."""
+    for asked, told_model in (("alias", "alias"), ("", "gpt-x-1")):
+        made = AnthropicFormat()
+        made.begin("msg_1", model=asked)
+        assert told_model == shapes(made.encode(text("a", model="gpt-x-1")))[0]["message"]["model"]
+
+
 def test_a_heartbeat_is_a_ping() -> None:
     """Also before the message begins, so that the tokens of the prompt can still be told at its start."""
     made = AnthropicFormat()
@@ -358,14 +366,14 @@ def test_thoughts_stand_in_their_places() -> None:
     ("error", "status", "type"),
     [
         (RequestError("x"), 400, "invalid_request_error"),
-        (RequestError("x", status=401), 401, "authentication_error"),
+        (RequestError("x", status=401, type="invalid_request_error"), 401, "authentication_error"),
         (RequestError("x", status=402), 402, "billing_error"),
         (RequestError("x", status=403), 403, "permission_error"),
         (RequestError("x", status=404), 404, "not_found_error"),
         (RequestError("x", status=408), 408, "timeout_error"),
         (RequestError("x", status=409), 409, "conflict_error"),
         (RequestError("x", status=413), 413, "request_too_large"),
-        (RequestError("x", status=422, type="invalid_request_error"), 422, "invalid_request_error"),
+        (RequestError("x", status=422), 422, "invalid_request_error"),
         (RequestError("x", status=429, type="tokens"), 429, "rate_limit_error"),
         (RequestError("x", status=529), 529, "overloaded_error"),
         (RateLimitError("x", status=429), 429, "rate_limit_error"),

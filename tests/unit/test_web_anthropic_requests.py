@@ -13,7 +13,7 @@ from streamkit import FilePart, ImagePart, Message, TextPart, ToolCall, assistan
 from streamkit.errors import RequestError
 from streamkit.providers import ChatRequest
 from streamkit.web.formats import AnthropicFormat, Limits, WebRequest
-from streamkit.web.formats.requests.anthropic_request import without_anthropic_fields
+from streamkit.web.formats.requests.any_provider import without_anthropic_fields
 from tests.conformance.formats import FORMATS, HELLO, decode_all, events_of
 from tests.conformance.recordings import Recording, recordings
 from tests.unit.test_web_requests import FEW, JSON, deep

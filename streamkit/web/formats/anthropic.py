@@ -15,6 +15,7 @@ from streamkit.values.chunks import Chunk, FinishReason, ToolCallDelta, Usage
 from streamkit.values.completion import Completion
 from streamkit.values.messages import ToolCall
 from streamkit.web.formats.anthropic_blocks import Block, Blocks, event_bytes
+from streamkit.web.formats.anthropic_words import error_type_of, stop_of, usage_of
 from streamkit.web.formats.base import Format, Refusal, ShowErrors
 from streamkit.web.formats.json_bytes import json_bytes, text_bytes
 from streamkit.web.formats.requests.anthropic_request import read_anthropic_request
@@ -25,32 +26,7 @@ __all__ = ["AnthropicFormat"]
 _FORMAT = "anthropic"  # of provider data
 _PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-# Anthropic has no word for a reply that was cancelled: "max_tokens" is the one that says that there would be more.
-_REASONS: dict[FinishReason | None, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "content_filter": "refusal",
-    "cancelled": "max_tokens",
-    "error": "max_tokens",
-}
-# Anthropic's own words that say more than ours; they are passed on from a provider that has them.
-_OWN_REASONS = ("stop_sequence", "pause_turn", "model_context_window_exceeded")
 _THOUGHTS = ("thinking", "redacted_thinking")
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 class AnthropicFormat(Format):
@@ -118,6 +94,7 @@ class AnthropicFormat(Format):
             return b"%b%b}}\n\n" % (before, text_bytes(chunk.text))
         if chunk.usage is not None:
             self._usage = chunk.usage
+        self._model = self._model or chunk.model
         data = self._begin()
         if chunk.index:
             return data
@@ -160,8 +137,8 @@ class AnthropicFormat(Format):
         word, raw = self._reason
         if word is None and status == "cancelled":
             word = "cancelled"
-        delta = _stop_of(word, raw, "".join(self._refusal), calls=bool(self._calls))
-        last = {"type": "message_delta", "delta": delta, "usage": _usage_of(usage, last=True)}
+        delta = stop_of(word, raw, "".join(self._refusal), calls=bool(self._calls))
+        last = {"type": "message_delta", "delta": delta, "usage": usage_of(usage, last=True)}
         return data + event_bytes("message_delta", last) + _STOP
 
     # -- the blocks --------------------------------------------------------------------------------------
@@ -227,7 +204,7 @@ class AnthropicFormat(Format):
         """
         self._id = id
         calls = bool(completion.tool_calls)
-        stop = _stop_of(completion.finish_reason, completion.raw_finish_reason, completion.refusal, calls=calls)
+        stop = stop_of(completion.finish_reason, completion.raw_finish_reason, completion.refusal, calls=calls)
         content = self._content(completion)
         return json_bytes(_message(id, model or completion.model, content, stop, completion.usage))
 
@@ -268,10 +245,9 @@ class AnthropicFormat(Format):
 
     def _error(self, error: BaseException | None) -> dict[str, Any]:
         status = 500 if error is None else super().refusal(error).status
-        kind, code, details = _type_of(status), "", {}
+        kind, code, details = error_type_of(status), "", {}
         if isinstance(error, RequestError):
             code, details = error.code, error.details
-            kind = error.type if error.type in _ERROR_TYPES.values() else kind
         elif isinstance(error, APIError) and self._show_errors is True:
             code = error.code or ""
         shape: dict[str, Any] = {**details, "type": kind, "message": self.told(error)}
@@ -307,7 +283,7 @@ def _message(
     id: str, model: str, content: list[Mapping[str, Any]], stop: Mapping[str, Any], usage: Usage
 ) -> dict[str, Any]:
     head = {"id": id, "type": "message", "role": "assistant", "model": model, "content": content}
-    return {**head, **stop, "usage": _usage_of(usage)}
+    return {**head, **stop, "usage": usage_of(usage)}
 
 
 def _thought(text: str, signature: str) -> dict[str, Any]:
@@ -316,53 +292,6 @@ def _thought(text: str, signature: str) -> dict[str, Any]:
 
 def _texts(text: str) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": text}] if text else []
-
-
-def _stop_of(reason: FinishReason | None, raw: str | None, refusal: str, *, calls: bool) -> dict[str, Any]:
-    """Return why a reply ended.
-
-    Args:
-        reason: in our words; where none of them says it, a reply with calls waits for their results.
-        raw: the provider's own word.
-        refusal: the text of a refusal, which is told as its explanation.
-        calls: whether there are any.
-    """
-    word = raw if raw in _OWN_REASONS else _REASONS.get(reason, "tool_use" if calls else "end_turn")
-    word = "refusal" if refusal else word
-    stop: dict[str, Any] = {"stop_reason": word, "stop_sequence": None}
-    if refusal:
-        stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
-    return stop
-
-
-def _type_of(status: int) -> str:
-    """Return Anthropic's word for the kind of error that a status stands for."""
-    return _ERROR_TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
-
-
-def _usage_of(usage: Usage, *, last: bool = False) -> dict[str, Any]:
-    """Return a usage in Anthropic's words, where the tokens of the prompt exclude the cached ones.
-
-    The format has to have both numbers in a message: what is unknown is 0.
-
-    Args:
-        usage: the usage.
-        last: whether it is the one at the end of a stream, where a number that is left out keeps its value.
-    """
-    read, written, given = usage.cached_tokens, usage.cache_write_tokens, usage.input_tokens
-    if given is not None and not usage.cached_apart:
-        given = max(0, given - (read or 0) - (written or 0))
-    shape: dict[str, Any] = {}
-    if given is not None or not last:
-        shape["input_tokens"] = given or 0
-    if written is not None:
-        shape["cache_creation_input_tokens"] = written
-    if read is not None:
-        shape["cache_read_input_tokens"] = read
-    shape["output_tokens"] = usage.output_tokens or 0
-    if usage.reasoning_tokens is not None:
-        shape["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
-    return shape
 
 
 def _plain(id: str) -> str:

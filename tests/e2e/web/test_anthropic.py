@@ -26,7 +26,7 @@ from streamkit.testing import (
     tool_call_reply,
 )
 from streamkit.web.formats import AnthropicFormat
-from streamkit.web.formats.requests.anthropic_request import without_anthropic_fields
+from streamkit.web.formats.requests.any_provider import without_anthropic_fields
 from streamkit.web.relay import relay
 from tests.conformance.formats import FORMATS, HELLO, decode_all, events_of
 from tests.conformance.recordings import Recording, recordings

@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from streamkit.errors import RequestError
+from streamkit.web.formats.requests.anthropic_parts import cache_mark, cache_marks
 from streamkit.web.formats.requests.request import Limits, list_of, mapping_of, text_in
 
-__all__ = ["cache_marks", "parameters_of"]
+__all__ = ["parameters_of"]
 
 _THINKING = ("enabled", "adaptive", "disabled", "between_tools")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -55,21 +56,6 @@ def parameters_of(
         params |= _tool_choice(mapping_of(given["tool_choice"], "tool_choice"), limits, bool(params.get("tools")))
     known = ("max_tokens", "output_format", "tools", "tool_choice", *_SERVER_SIDE, *_READERS)
     return {name: value for name, value in params.items() if value not in ({}, [])}, frozenset(known)
-
-
-def cache_marks(block: Mapping[str, Any], where: str) -> dict[str, Any] | None:
-    """Return the mark of how far a prompt is cached, without the fields that need a beta of Anthropic's.
-
-    Raises:
-        RequestError: it is no object.
-    """
-    marks = block.get("cache_control")
-    return None if marks is None else _mark(mapping_of(marks, f"{where}.cache_control"))
-
-
-def _mark(given: Mapping[str, Any]) -> dict[str, Any]:
-    ttl = given.get("ttl")
-    return {"type": "ephemeral", "ttl": ttl} if ttl in ("5m", "1h") else {"type": "ephemeral"}
 
 
 # -- numbers and words -----------------------------------------------------------------------------------
@@ -132,7 +118,7 @@ def _service_tier(value: Any, limits: Limits) -> str:
 
 
 def _cache_control(value: Any, limits: Limits) -> dict[str, Any]:
-    return _mark(mapping_of(value, "cache_control"))
+    return cache_mark(mapping_of(value, "cache_control"))
 
 
 def _output_config(value: Any, limits: Limits) -> dict[str, Any]:

@@ -10,18 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from streamkit.errors import RequestError
 from streamkit.values.messages import FilePart, ImagePart, Message, TextPart, ToolCall
 from streamkit.web.formats.json_bytes import json_bytes
-from streamkit.web.formats.requests.anthropic_parameters import cache_marks, parameters_of
+from streamkit.web.formats.requests.anthropic_parameters import parameters_of
+from streamkit.web.formats.requests.anthropic_parts import Part, cache_marks, joined, marked, unmarked
 from streamkit.web.formats.requests.request import Limits, WebRequest, body_of, list_of, mapping_of, text_in
 
-__all__ = ["read_anthropic_request", "without_anthropic_fields"]
-
-#: A part, or its dict in OpenAI's shape where it has ``cache_control``.
-Part = TextPart | ImagePart | FilePart | Mapping[str, Any]
+__all__ = ["read_anthropic_request"]
 
 _FORMAT = "anthropic"  # of provider data
 _OWN = ("messages", "system", "model", "stream")
@@ -38,8 +34,8 @@ def read_anthropic_request(
 ) -> WebRequest:
     """Return the request, with parameters as a provider of Anthropic's format takes them.
 
-    Fields that are not known here are in ``extra``, such as ``context_management``, which Claude Code sends to any
-    server.
+    ``without_anthropic_fields`` makes one for any provider of it. Fields that are not known here are in ``extra``, such
+    as ``context_management``, which Claude Code sends to any server.
 
     Raises:
         RequestError: it cannot be taken.
@@ -61,93 +57,6 @@ def read_anthropic_request(
         params=params,
         extra={name: value for name, value in shape.items() if name not in known and name not in _OWN},
     )
-
-
-def without_anthropic_fields(request: WebRequest, *, marks: bool = False) -> WebRequest:
-    """Return the request as any provider takes it, for one that may go to another than Anthropic.
-
-    Without ``top_k``, ``metadata``, ``service_tier``, and without thinking and effort, as a model that cannot think
-    refuses them. The schema of the reply becomes a ``response_format``. Where nothing is marked, the texts of one
-    message become one text, as many servers take no list of them. Instructions in mid-conversation become the user's,
-    in the tags that Claude Code puts around its own: many servers take instructions at the beginning only, and moved
-    there, each new one would change the beginning of the prompt, so that no prompt cache could be used.
-
-    Args:
-        request: as ``read_anthropic_request`` returns it.
-        marks: whether ``cache_control`` is kept, for a provider that has it, such as Bedrock.
-    """
-    ours = ("thinking", "top_k", "metadata", "service_tier", "cache_control", "output_config")
-    params = {name: value for name, value in request.params.items() if name not in ours}
-    if schema := request.params.get("output_config", {}).get("format", {}).get("schema"):
-        params["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
-    messages = _with_system_first(request.messages)
-    if not marks:
-        messages = [_plain(message) for message in messages]
-        if "tools" in params:
-            params["tools"] = [_unmarked(tool) for tool in params["tools"]]
-    last = messages[-1]
-    return attrs.evolve(request, messages=tuple(messages), message=last if last.role == "user" else None, params=params)
-
-
-def _with_system_first(messages: Iterable[Message]) -> list[Message]:
-    """Return messages whose first alone may be the system's; the later ones of the system are the user's."""
-    found: list[Message] = []
-    for message in messages:
-        last = found[-1] if found else None
-        if message.role != "system":
-            found.append(message)
-        elif last is None or last.role == "system":
-            found[-1:] = [_together(last, message)]
-        elif last.role == "user":
-            found[-1] = _together(last, _reminder(message))
-        else:
-            found.append(_reminder(message))
-    return found
-
-
-def _reminder(message: Message) -> Message:
-    parts = _parts_of(message)
-    text = TextPart("<system-reminder>\n" + "\n\n".join(filter(None, map(_text_of, parts))) + "\n</system-reminder>")
-    marks = [part["cache_control"] for part in parts if isinstance(part, Mapping)]
-    return Message("user", [_marked(text, marks[-1])] if marks else text.text)
-
-
-def _together(first: Message | None, second: Message) -> Message:
-    if first is None:
-        return second
-    parts = [*_parts_of(first), *_parts_of(second)]
-    return attrs.evolve(first, content=_joined(parts, "\n\n"))
-
-
-def _parts_of(message: Message) -> list[Part]:
-    content = message.content
-    return [TextPart(content)] if isinstance(content, str) else list(content or ())
-
-
-def _plain(message: Message) -> Message:
-    content = message.content
-    if content is None or isinstance(content, str):
-        return message
-    parts = [_unmarked(part) if isinstance(part, Mapping) else part for part in content]
-    # The texts of a reply are pieces of one text, by whose length the places of its thoughts are known.
-    return attrs.evolve(message, content=_joined(parts, "" if message.role == "assistant" else "\n\n"))
-
-
-def _unmarked(shape: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in shape.items() if name != "cache_control"}
-
-
-def _joined(parts: Sequence[Part], between: str) -> str | list[Part]:
-    """Return parts of nothing but text, of which none is marked, as one text; others as they are."""
-    texts = [text for text in map(_text_of, parts) if text is not None]
-    marked = any(isinstance(part, Mapping) and "cache_control" in part for part in parts)
-    return list(parts) if marked or len(texts) < len(parts) else between.join(texts)
-
-
-def _text_of(part: Part) -> str | None:
-    if isinstance(part, Mapping):
-        return part["text"] if part["type"] == "text" else None
-    return part.text if isinstance(part, TextPart) else None
 
 
 class _Reading:
@@ -180,7 +89,7 @@ class _Reading:
         if not self._allow_system:
             raise RequestError(f"{where}: instructions are not taken from a client")
         parts = [part for part in self._parts(content, where, ("text",)) if part != TextPart("")]
-        return [Message("system", _joined(parts, "\n\n"))] if parts else []
+        return [Message("system", joined(parts, "\n\n"))] if parts else []
 
     def _message(self, shape: Mapping[str, Any], where: str) -> list[Message]:
         role, content = shape.get("role"), shape.get("content")
@@ -215,7 +124,8 @@ class _Reading:
                 results.append(self._result(block, place))
             else:
                 parts += self._part(kind, block, place)
-        if not results and all(part == TextPart("") for part in parts):
+        parts = [part for part in parts if not isinstance(part, TextPart) or part.text.strip()]
+        if not results and not parts:
             raise RequestError(f"{where} is empty")
         if not parts:
             return results
@@ -229,9 +139,9 @@ class _Reading:
             parts = _failed(parts)
         marks = cache_marks(block, where)
         if parts and marks is not None:
-            parts[-1] = _marked(parts[-1], marks)
+            parts[-1] = marked(parts[-1], marks)
         id = text_in(block, "tool_use_id", where, self._limits.id)
-        return Message("tool", _joined(parts, "\n\n"), tool_call_id=id)
+        return Message("tool", joined(parts, "\n\n"), tool_call_id=id)
 
     def _parts(self, content: Any, where: str, kinds: Iterable[str] = ()) -> Iterator[Part]:
         for kind, place, block in self._blocks(content, where):
@@ -260,7 +170,7 @@ class _Reading:
             raise RequestError(f"{where}.type is not taken here")
         marks = cache_marks(block, where)
         if marks is not None and parts:
-            parts[-1] = _marked(parts[-1], marks)
+            parts[-1] = marked(parts[-1], marks)
         return parts
 
     def _image(self, source: Mapping[str, Any], where: str) -> ImagePart:
@@ -344,7 +254,7 @@ class _Reading:
             data.append({_FORMAT: {"layout": before}})
         if unanswered:  # Anthropic goes on with them: the client has them of a reply that was paused
             data.append({_FORMAT: {"paused": True}})
-        said_all = _joined(parts, "") or (None if calls else "")
+        said_all = joined(parts, "") or (None if calls else "")
         return Message("assistant", said_all, tool_calls=tuple(calls), provider_data=tuple(data))
 
     def _call(self, block: Mapping[str, Any], where: str) -> ToolCall:
@@ -364,7 +274,7 @@ class _Reading:
         if kind == "redacted_thinking":
             return {"type": kind, "data": text_in(block, "data", where, most)}
         if kind in _KEPT or (kind.endswith("_tool_result") and kind != "tool_result"):
-            return _unmarked(block)
+            return unmarked(block)
         raise RequestError(f"{where}.type is not taken here")
 
 
@@ -376,10 +286,6 @@ def _failed(parts: Sequence[Part]) -> list[Part]:
     if first is None:
         return [TextPart("The call failed.")]
     return [TextPart(_FAILED), *parts]
-
-
-def _marked(part: Part, marks: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**(part if isinstance(part, Mapping) else part.to_dict()), "cache_control": dict(marks)}
 
 
 def _unknown_source(kind: Any, where: str) -> RequestError:
