@@ -47,7 +47,7 @@ def main() -> None:
     calls += [Chunk("tool_call", tool_call=ToolCallDelta(0, arguments=text)) for text in TEXTS[1:]]
     limit = seconds_of(lambda: by_hand(TEXTS))
     print(f"{'json.dumps by hand':24} {limit / COUNT * 1e6:6.2f} µs a chunk of text")
-    for name in ("ui", "text", "data", "openai", "anthropic", "events"):
+    for name in ("ui", "text", "data", "openai", "responses", "anthropic", "events"):
         text, call = (seconds_of(lambda name=name, each=each: encode_all(name, each)) for each in (texts, calls))
         print(
             f"{name:24} {text / COUNT * 1e6:6.2f} µs a chunk of text, {text / limit:5.2f} times by hand; "

@@ -13,6 +13,7 @@ from streamkit.web.formats.data import DataFormat
 from streamkit.web.formats.events import EventsFormat
 from streamkit.web.formats.openai import OpenAIFormat
 from streamkit.web.formats.requests.request import Limits, WebRequest
+from streamkit.web.formats.responses import ResponsesFormat
 from streamkit.web.formats.text import TextFormat
 from streamkit.web.formats.ui import UiFormat
 
@@ -25,6 +26,7 @@ __all__ = [
     "OpenAIFormat",
     "Refusal",
     "RequestError",
+    "ResponsesFormat",
     "TextFormat",
     "UiFormat",
     "WebRequest",
@@ -40,6 +42,7 @@ _FORMATS: dict[str, type[Format]] = {
     "openai": OpenAIFormat,
     "events": EventsFormat,
     "anthropic": AnthropicFormat,
+    "responses": ResponsesFormat,
 }
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streamkit.errors import APIError, RequestError
 from streamkit.values.chunks import Chunk, FinishReason, Usage
 from streamkit.values.completion import Choice, Completion
 from streamkit.values.messages import ToolCall
 from streamkit.web.formats.base import Format, Refusal, ShowErrors
 from streamkit.web.formats.json_bytes import json_bytes, text_bytes
+from streamkit.web.formats.openai_words import openai_error, token_counts
 from streamkit.web.formats.requests.openai_request import read_openai_request
 from streamkit.web.formats.requests.request import Limits, WebRequest
 
@@ -210,14 +210,7 @@ class OpenAIFormat(Format):
         )
 
     def _error(self, error: BaseException | None) -> dict[str, Any]:
-        shape: dict[str, Any] = {"message": self.told(error), "type": "server_error", "param": None, "code": None}
-        if isinstance(error, RequestError):
-            shape |= error.details
-            shape["type"] = error.type or _type_of(error.status)
-            shape["param"], shape["code"] = error.param or None, error.code or None
-        elif isinstance(error, APIError) and self._show_errors is True:
-            shape["type"], shape["code"] = error.type or shape["type"], error.code
-        return {"error": shape}
+        return {"error": openai_error(error, self.told(error), shown=self._show_errors is True)}
 
     @classmethod
     def decode_request(
@@ -227,21 +220,12 @@ class OpenAIFormat(Format):
         return read_openai_request(body, limits or Limits(), allow_system=allow_system)
 
 
-def _type_of(status: int) -> str:
-    """Return OpenAI's word for the kind of error that a status stands for."""
-    if status >= 500:
-        return "server_error"
-    return "rate_limit_error" if status == 429 else "invalid_request_error"
-
-
 def _usage_of(usage: Usage) -> dict[str, Any]:
     """Return a usage in OpenAI's words, where the tokens of the prompt include the cached ones; {} if unknown."""
-    if usage.input_tokens is None and usage.output_tokens is None and usage.total_tokens is None:
+    counts = token_counts(usage)
+    if counts is None:
         return {}
-    given, answer = usage.input_tokens or 0, usage.output_tokens or 0
-    if usage.cached_apart:
-        given += (usage.cached_tokens or 0) + (usage.cache_write_tokens or 0)
-    total = usage.total_tokens if usage.total_tokens is not None and not usage.cached_apart else given + answer
+    given, answer, total = counts
     shape: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": answer, "total_tokens": total}
     if usage.cached_tokens is not None:
         shape["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}

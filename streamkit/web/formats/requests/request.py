@@ -67,6 +67,7 @@ class WebRequest:
         params: parameters of the request to the model, as ``client.stream`` takes them. None of its own options, such
             as headers, can be among them.
         extra: what else was in the body. It can be anything.
+        echo: what the reply repeats of the request, in the format's own shape, for formats whose replies do.
     """
 
     id: str = ""
@@ -82,6 +83,7 @@ class WebRequest:
     include_usage: bool = False
     params: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
+    echo: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
 
 
 def body_of(body: bytes | str | Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
