@@ -20,6 +20,7 @@ from streamkit.web.formats import ResponsesFormat, WebRequest
 from tests.conformance.formats import FORMATS, HELLO, events_of
 from tests.conformance.judge import framed
 from tests.conformance.recordings import Recording, recordings
+from tests.unit.response_events import check_events, events_in
 
 ALL = [(api, recording) for api in FORMATS for recording in recordings(api)]
 STREAMS = [(api, each) for api, each in ALL if each.content_type != "application/json"]
@@ -64,10 +65,6 @@ def encoded(got: Read, **options: Any) -> bytes:
     made = ResponsesFormat(**options)
     data = made.begin("resp_1", model="m", created=7) + b"".join(map(made.encode, got.chunks))
     return data + made.end("complete" if got.error is None else "error", got.error, got.completion)
-
-
-def events_in(data: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line[6:]) for line in data.split(b"\n") if line.startswith(b"data: ")]
 
 
 def usage_in_words(usage: Usage) -> tuple[int, ...] | None:
@@ -134,49 +131,7 @@ def test_a_whole_reply_says_what_the_stream_says(api: str, recording: Recording)
 @pytest.mark.parametrize(("api", "recording"), STREAMS, ids=name)
 def test_the_events_are_in_order(api: str, recording: Recording) -> None:
     """They are numbered from 0; each item and part begins before its pieces, which are the whole, and ends once."""
-    events = events_in(encoded(recorded(api, recording), request=ASKED))
-    assert list(range(len(events))) == [event["sequence_number"] for event in events]
-    assert ["response.created", "response.in_progress"] == [event["type"] for event in events[:2]]
-    last = events[-1]
-    assert last["type"] in ("response.completed", "response.incomplete", "response.failed")
-    check_items(events[2:-1])
-    if last["type"] != "response.failed":
-        done = [event for event in events if event["type"] == "response.output_item.done"]
-        in_order = sorted(done, key=lambda event: int(event["output_index"]))
-        assert last["response"]["output"] == [event["item"] for event in in_order]
-
-
-def check_items(events: Sequence[dict[str, Any]]) -> None:
-    """Check the events of items against a plain model of them."""
-    items: dict[int, str] = {}  # ids of those that are under way
-    texts: dict[tuple[int, Any], str] = {}
-    seen: set[str] = set()
-    for event in events:
-        kind, _, step = event["type"].removeprefix("response.").rpartition(".")
-        if event["type"] == "error":
-            return
-        index = event["output_index"]
-        part = index, event.get("content_index", event.get("summary_index", "call"))
-        if kind == "output_item":
-            id = event["item"]["id"]
-            if step == "added":
-                assert id not in seen
-                assert len(seen) == index
-                items[index] = id
-                seen.add(id)
-            else:
-                assert items.pop(index) == id
-            continue
-        assert items[index] == event["item_id"]
-        if kind in ("content_part", "reasoning_summary_part"):
-            assert (step == "added") is (part not in texts)
-            texts.setdefault(part, "")
-        elif step == "delta":
-            assert kind == "function_call_arguments" or part in texts
-            texts[part] = texts.get(part, "") + event["delta"]
-        else:
-            assert texts[part] == event.get("text", event.get("refusal", event.get("arguments")))
-    assert not items
+    check_events(events_in(encoded(recorded(api, recording), request=ASKED)))
 
 
 def history_of(output: list[Any]) -> list[Any]:
@@ -297,3 +252,40 @@ def without_summaries(items: list[Any]) -> list[Any]:
         else item
         for item in items
     ]
+
+
+def fields_of(events: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
+    """Return the fields of each kind of event, of each kind of item and part in it, and of a response."""
+    found: dict[str, set[str]] = {}
+    for event in events:
+        found.setdefault(event["type"], set()).update(event)
+        response = event.get("response", {})
+        found.setdefault("response", set()).update(response)
+        for item in (event.get("item"), *response.get("output", ())):
+            if item is not None:
+                found.setdefault(f"item {item['type']}", set()).update(item)
+        if "part" in event:
+            found.setdefault(f"part {event['part']['type']}", set()).update(event["part"])
+    return found
+
+
+def test_the_events_have_the_fields_that_openais_have() -> None:
+    """Of each event, item and part, all that OpenAI's recordings always have, and nothing else."""
+    theirs: list[dict[str, Any]] = []
+    ours: list[dict[str, Any]] = []
+    for recording in recordings("openai-responses"):
+        if recording.name.startswith("openai__"):
+            theirs += [json.loads(event.data) for event in events_of(recording)]
+            ours += events_in(encoded(recorded("openai-responses", recording), request=ASKED))
+    known, got = fields_of(theirs), fields_of(ours)
+    known["error"] |= {"code", "message", "param"}  # flat, as the API's description has them
+    assert "response.function_call_arguments.done" in got
+    assert "response.failed" in got
+    for name, fields in got.items():
+        assert fields <= known[name], name
+    always: dict[str, set[str]] = {}
+    for each in theirs:
+        if "sequence_number" in each:  # OpenAI's own, not of a proxy that drops fields
+            always[each["type"]] = always.get(each["type"], set(each)) & set(each)
+    for each in ours:
+        assert always[each["type"]] - {"obfuscation"} <= set(each), each["type"]  # which hides lengths from onlookers

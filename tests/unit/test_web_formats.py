@@ -11,7 +11,7 @@ from streamkit import Chunk, Completion, ConfigError, RateLimitError, ToolCall, 
 from streamkit.errors import ConnectError, OverloadedError, StreamTimeout
 from streamkit.web.formats import Format, OpenAIFormat, format_of
 
-NAMES = ["ui", "text", "data", "openai", "events", "anthropic"]
+NAMES = ["ui", "text", "data", "openai", "events", "anthropic", "responses"]
 USAGE = Usage(3, 2, 5)
 CHUNKS = [
     Chunk("reasoning", reasoning="hm"),

@@ -140,4 +140,9 @@ class CallItem(Item):
     @property
     def arguments(self) -> str:
         """The arguments as JSON text; a call without any has an empty object, as clients parse it."""
-        return self.call.text if self.call.text.strip() else "{}"
+        return self.call.text + self.missing
+
+    @property
+    def missing(self) -> str:
+        """What the model did not write of the arguments of a call without any."""
+        return "" if self.call.text.strip() else "{}"

@@ -255,6 +255,8 @@ class ResponsesFormat(Format):
             self._call_items[call.id] = self._open_calls[call.id] = item
             item.head = _head_of("response.function_call_arguments.delta", item.place)
             data += self._added(item, {**item.shape(), "arguments": ""})
+        elif chunk.type == "tool_approval":
+            return b""  # a question that is asked again
         if item.status != "in_progress" or not chunk.tool_call.arguments:
             return data  # a piece after the end of the arguments is in the last event alone
         return data + self._piece(item.head, chunk.tool_call.arguments)
@@ -311,7 +313,7 @@ class ResponsesFormat(Format):
     def _close_call(self, item: CallItem, status: Literal["completed", "incomplete"]) -> bytes:
         del self._open_calls[item.call.id]
         item.status = status
-        data = b"" if item.call.text else self._piece(item.head, item.arguments)
+        data = self._piece(item.head, item.missing) if item.missing else b""
         data += self._event("response.function_call_arguments.done", **item.place, arguments=item.arguments)
         return data + self._done(item)
 
