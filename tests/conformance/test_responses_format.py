@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from streamkit import APIError, Chunk, Completion, providers
+from streamkit import APIError, Chunk, Completion, Message, providers
 from streamkit.errors import StreamError
 from streamkit.providers import Decoder
 from streamkit.providers.call import ChatRequest
@@ -142,6 +142,17 @@ def history_of(output: list[Any]) -> list[Any]:
         if item["type"] == "function_call"
     ]
     return [{"role": "user", "content": "Hi"}, *output, *results, {"role": "user", "content": "And?"}]
+
+
+@pytest.mark.parametrize(("api", "recording"), WHOLE, ids=name)
+def test_a_reply_that_is_sent_back_is_the_message_that_it_was(api: str, recording: Recording) -> None:
+    """Its text in one piece and its calls, whatever items the client had them in; then the results of the calls."""
+    before = recorded(api, recording).completion
+    output = events_in(encoded(recorded(api, recording)))[-1]["response"]["output"]
+    _, *replies, _ = ResponsesFormat.decode_request({"input": history_of(output)}).messages
+    text = before.text + before.refusal
+    reply = [Message("assistant", text or None, tool_calls=before.tool_calls)] if text or before.tool_calls else []
+    assert [*reply, *(Message("tool", "ok", tool_call_id=call.id) for call in before.tool_calls)] == replies
 
 
 def kept_kinds(recording: Recording) -> set[str]:

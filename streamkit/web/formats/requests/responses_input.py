@@ -27,6 +27,7 @@ _INSTRUCTIONS = ("system", "developer")
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+_LONGEST_HEAD = 500  # characters of a data: URL before its content
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 
 
@@ -71,6 +72,7 @@ class _Turn:
 
     Attributes:
         layout: what came since the last reasoning: characters of text and numbers of calls, as the provider has it.
+        ends_in_text: whether the last item was a message.
     """
 
     def __init__(self) -> None:
@@ -78,13 +80,16 @@ class _Turn:
         self.calls: list[ToolCall] = []
         self.data: list[Mapping[str, Any]] = []
         self.layout: list[list[Any]] = []
+        self.ends_in_text = False
 
     def say(self, text: str) -> None:
         self.texts.append(text)
+        self.ends_in_text = True
         if text:
             self.layout.append(["text", len(text)])
 
     def call(self, call: ToolCall) -> None:
+        self.ends_in_text = False
         self.layout.append(["call", len(self.calls)])
         self.calls.append(call)
 
@@ -189,6 +194,7 @@ class _Reading:
         ]
         text_in(item, "id", where, self._limits.id, "")
         text_in(item, "encrypted_content", where, self._limits.text, "")
+        self._reply().ends_in_text = False
         if is_encrypted(item):
             self._reply().keep(from_client(item, summary))
 
@@ -211,8 +217,8 @@ class _Reading:
 
     def _said(self, item: Mapping[str, Any], where: str) -> None:
         text = self._text(item, where)
-        # A message after a call is a part of the reply that called; one after a message is a reply of its own.
-        if self._turn is not None and self._turn.texts and not self._turn.calls:
+        # A message after a call or reasoning is a part of the same reply; one after a message is a reply of its own.
+        if self._turn is not None and self._turn.ends_in_text and not self._turn.calls:
             self._end_turn()
         self._reply().say(text)
 
@@ -271,7 +277,7 @@ class _Reading:
     def _address(self, part: Mapping[str, Any], name: str, where: str) -> str:
         """Return an address that a provider can ask; others could be the operator's own files."""
         url = text_in(part, name, where, self._limits.file_bytes)
-        if not _ADDRESS.match(url) and not _DATA.match(url[: self._limits.id]):
+        if not _ADDRESS.match(url) and not _DATA.match(url[:_LONGEST_HEAD]):
             raise RequestError(
                 f"{where}.{name} is neither an address of http: or https:, nor a data: URL with a type and base64"
             )
