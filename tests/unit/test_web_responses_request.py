@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit import FilePart, ImagePart, Message, TextPart, ToolCall, user
+from streamkit import FilePart, ImagePart, Message, TextPart, ToolCall, providers, user
 from streamkit.errors import RequestError
+from streamkit.providers import ChatRequest
 from streamkit.web.formats import Limits, ResponsesFormat, WebRequest
+from streamkit.web.formats.requests.responses_request import native_params
 
 F = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "Does."}
 NESTED = {"type": "function", "function": {key: value for key, value in F.items() if key != "type"}}
@@ -226,6 +228,30 @@ def test_what_says_nothing_to_a_provider_is_apart() -> None:
     assert ({}, fields) == (got.params, got.extra)
 
 
+def test_what_a_provider_of_the_same_format_takes_besides() -> None:
+    """Summaries and encrypted reasoning where the client wants them; and it stores nothing."""
+    got = read(
+        store=True,
+        include=["reasoning.encrypted_content", "web_search_call.action.sources"],
+        reasoning={"effort": "low", "summary": "auto"},
+        truncation="auto",
+        prompt_cache_key="k",
+        api_key="x",
+    )
+    params = native_params(got)
+    assert params == {
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"summary": "auto"},
+        "truncation": "auto",
+        "prompt_cache_key": "k",
+    }
+    assert {"store": False} == native_params(read())
+    chat = ChatRequest("m", [message.to_dict() for message in got.messages], {**got.params, **params})
+    body = json.loads(providers.OpenAIResponses(api_key="k").request(chat).body)
+    assert ({"effort": "low", "summary": "auto"}, False) == (body["reasoning"], body["store"])
+
+
 @pytest.mark.parametrize(
     ("choice", "names", "expected"),
     [
@@ -346,6 +372,7 @@ def test_what_needs_state_or_a_host_is_a_clear_400(fields: dict[str, Any], param
         ({"stream_options": 5}, 400, "stream_options", "is no object"),
         ({"reasoning": "low"}, 400, "reasoning", "is no object"),
         ({"reasoning": {"effort": 5}}, 400, "reasoning.effort", "is no text"),
+        ({"reasoning": {"summary": {}}}, 400, "reasoning.summary", "is no text"),
         ({"text": "x"}, 400, "text", "is no object"),
         ({"text": {"verbosity": 5}}, 400, "text.verbosity", "is no text"),
         ({"text": {"format": {"type": "xml"}}}, 400, "text.format", "none of text"),
@@ -437,6 +464,7 @@ def test_any_body_is_read_or_refused(fields: dict[str, Any], items: list[Any], v
             assert all(isinstance(message, Message) for message in got.messages)
             made = ResponsesFormat(request=got)
             assert made.begin("resp_1") + made.end("complete")
+            assert native_params(got)["store"] is False
 
 
 def read_or_refused(body: Any) -> WebRequest | None:

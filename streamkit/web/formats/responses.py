@@ -20,14 +20,12 @@ from streamkit.web.formats.growing_calls import GrowingCalls
 from streamkit.web.formats.json_bytes import json_bytes, text_bytes
 from streamkit.web.formats.openai_words import openai_error, token_counts
 from streamkit.web.formats.requests.request import Limits, WebRequest
-from streamkit.web.formats.requests.responses_request import read_responses_request
+from streamkit.web.formats.requests.responses_request import ENCRYPTED, read_responses_request
 from streamkit.web.formats.response_items import CallItem, Item, MessageItem, ReasoningItem, TextPart
 from streamkit.web.formats.response_order import chunks_of
 
 __all__ = ["ResponsesFormat"]
 
-#: What asks for reasoning that only the provider can read, in ``include``.
-_ENCRYPTED = "reasoning.encrypted_content"
 _PREFIX = re.compile(r"\A[A-Za-z]+[_-]")  # of an id, such as resp_
 # Why a reply is not whole. Of these words OpenAI has the first two; clients take others for "other".
 _INCOMPLETE: dict[FinishReason | None, str] = {
@@ -91,7 +89,7 @@ class ResponsesFormat(Format):
         self._server_tools = server_tools
         self._reasoning = reasoning
         included = self._request.extra.get("include")
-        self._encrypted = reasoning and isinstance(included, (list, tuple)) and _ENCRYPTED in included
+        self._encrypted = reasoning and isinstance(included, (list, tuple)) and ENCRYPTED in included
         self._head = self._tail = b""  # of a response: what is the same in all events that have it
         self._unique = ""  # part of the ids of the items
         self._number = -1  # of the last event

@@ -29,8 +29,10 @@ from streamkit.testing import (
     error_in_stream_reply,
     error_reply,
     reply_in,
+    sse_event,
 )
 from streamkit.web.formats import Refusal, ResponsesFormat, WebRequest
+from streamkit.web.formats.requests.responses_request import native_params
 from streamkit.web.relay import relay
 from tests.e2e.web.browser import needs_clients, run_node
 from tests.e2e.web.support import needs_npm, run_client
@@ -132,7 +134,8 @@ class Gateway:
             asked = ResponsesFormat.decode_request(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
             self.requests.append(asked)
             made = ResponsesFormat(request=asked)
-            stream = self.client.stream(self.model, asked.messages, **asked.params)
+            native = native_params(asked) if self.model.startswith("openai-responses/") else {}
+            stream = self.client.stream(self.model, asked.messages, **asked.params, **native)
             if asked.stream:
                 answered = relay(stream, made, id="resp_1", model=asked.model, environ=environ, heartbeat=0.1)
                 return answered(environ, start_response)
@@ -309,6 +312,28 @@ def test_python_reads_errors(served: tuple[Provider, Gateway, str]) -> None:
             assert "Half of" == "".join(parts)
             with pytest.raises(openai.InternalServerError, match=MASKED):
                 create(model="m", input=question)
+
+
+def test_encrypted_reasoning_goes_round() -> None:
+    """A client that keeps its own history sends it back, and the provider gets its own item again."""
+    asked: list[dict[str, Any]] = []
+    kept = {"type": "reasoning", "id": "rs_theirs", "summary": [], "encrypted_content": "gAAA"}
+
+    def provider(request: Request) -> Reply:
+        asked.append(request.json())
+        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": TEXT}]}
+        last = {"id": "resp_0", "status": "completed", "output": [kept, message]}
+        return Reply([sse_event({"type": "response.completed", "response": last})])
+
+    with gateway(provider, format="openai-responses") as (_, address), client_of(address) as client:
+        options: dict[str, Any] = {"model": "m", "include": ["reasoning.encrypted_content"], "store": False}
+        items: list[Any] = [{"role": "user", "content": "hi"}]
+        first = client.responses.create(**options, input=items)
+        items += [item.to_dict() for item in first.output]
+        client.responses.create(**options, input=[*items, {"role": "user", "content": "and?"}])
+    assert [["reasoning.encrypted_content"]] * 2 == [body["include"] for body in asked]
+    assert ["message", "reasoning", "message", "message"] == [item["type"] for item in asked[1]["input"]]
+    assert kept == asked[1]["input"][1]
 
 
 def test_our_own_client_reads_it(served: tuple[Provider, Gateway, str]) -> None:

@@ -14,7 +14,10 @@ from streamkit.values.messages import Message
 from streamkit.web.formats.requests.request import Limits, WebRequest, body_of, list_of, mapping_of, text_in
 from streamkit.web.formats.requests.responses_input import naming, read_input
 
-__all__ = ["read_responses_request"]
+__all__ = ["ENCRYPTED", "native_params", "read_responses_request"]
+
+#: What asks for reasoning that only its provider can read, in ``include``.
+ENCRYPTED = "reasoning.encrypted_content"
 
 # What needs a memory of earlier replies, or a worker that goes on without the client.
 _STATE = {
@@ -51,6 +54,22 @@ def read_responses_request(
         RequestError: it cannot be taken; ``param`` says where.
     """
     return _Reading(body_of(body, limits), limits).request(allow_system)
+
+
+def native_params(request: WebRequest) -> dict[str, Any]:
+    """Return what a provider of the Responses format takes beside ``params``; others refuse it.
+
+    The provider stores nothing, whatever the client says, as nobody could ask for it here.
+    """
+    extra = request.extra
+    params: dict[str, Any] = {"store": False}
+    if ENCRYPTED in extra.get("include", ()):
+        params["include"] = [ENCRYPTED]
+    reasoning = extra.get("reasoning", {})
+    if summary := reasoning.get("summary") or reasoning.get("generate_summary"):
+        params["reasoning"] = {"summary": summary}
+    passed = ("prompt_cache_key", "safety_identifier", "truncation")
+    return params | {name: extra[name] for name in passed if extra.get(name)}
 
 
 class _Reading:
@@ -154,6 +173,9 @@ class _Reading:
             reasoning = mapping_of(self._shape.get("reasoning", {}), "reasoning")
         with naming("reasoning.effort"):
             effort = text_in(reasoning, "effort", "reasoning", self._limits.id, "")
+        for name in ("summary", "generate_summary"):
+            with naming(f"reasoning.{name}"):
+                text_in(reasoning, name, "reasoning", self._limits.id, "")
         return {"reasoning_effort": effort} if effort else {}
 
     def _form(self) -> dict[str, Any]:
