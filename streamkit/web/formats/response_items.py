@@ -89,14 +89,16 @@ class ReasoningItem(Item):
 
     Attributes:
         pieces: of the summary so far.
+        head: the bytes of its next ``delta`` event up to the number of the event.
         encrypted: the same for the provider alone; "" for none.
     """
 
-    __slots__ = ("encrypted", "pieces")
+    __slots__ = ("encrypted", "head", "pieces")
 
     def __init__(self, id: str, index: int) -> None:
         super().__init__(id, index)
         self.pieces: list[str] = []
+        self.head = b""
         self.encrypted = ""
 
     @property

@@ -223,12 +223,12 @@ class ResponsesFormat(Format):
         if not isinstance(self._open, ReasoningItem):
             data = self._close_open() + self._close_whole_calls() + self._begin_reasoning()
         assert isinstance(self._open, ReasoningItem)
-        place = {**self._open.place, "summary_index": 0}
         if not self._open.pieces:
-            part = {"type": "summary_text", "text": ""}
+            place, part = {**self._open.place, "summary_index": 0}, {"type": "summary_text", "text": ""}
             data += self._event("response.reasoning_summary_part.added", **place, part=part)
+            self._open.head = _head_of("response.reasoning_summary_text.delta", place)
         self._open.pieces.append(text)
-        return data + self._event("response.reasoning_summary_text.delta", **place, delta=text)
+        return data + self._piece(self._open.head, text)
 
     def _begin_reasoning(self) -> bytes:
         self._open = ReasoningItem(self._new_id("rs"), len(self._items))
