@@ -70,6 +70,7 @@ class Channel(Queue[T], Generic[T, Outcome]):
         self._senders: list[Waiter] = []
         self._receivers: list[Waiter] = []
         self._listeners: tuple[Callable[[], object], ...] = ()
+        self._sink: Callable[[Sequence[T]], object] | None = None
         self.peak = 0
 
     # -- the sending end ---------------------------------------------------------------------------------
@@ -105,10 +106,11 @@ class Channel(Queue[T], Generic[T, Outcome]):
 
     def _put_items(self, items: Sequence[T], size: int, deadline: float) -> float:
         with self.mutex:
-            if self._room_locked(size) >= len(items):
+            room, sink = self._room_locked(size), self._sink
+            if sink is None and room >= len(items):
                 self._add_locked(items, size)
                 return 0.0
-        return self._put_in_parts(items, size, deadline)
+        return self._put_in_parts(items, size, deadline) if sink is None else _timed(sink, items)
 
     def _put_in_parts(self, items: Sequence[T], size: int, deadline: float) -> float:
         waited = 0.0
@@ -117,11 +119,13 @@ class Channel(Queue[T], Generic[T, Outcome]):
             try:
                 with self.mutex:
                     self._senders.append(waiter)  # before the check for room, see Waiter
-                    room = self._room_locked(size)
-                    if room > 0:
+                    room, sink = self._room_locked(size), self._sink
+                    if sink is None and room > 0:
                         self._add_locked(items[:room], size)
                         items, size = items[room:], 0
                         continue
+                if sink is not None:
+                    return waited + _timed(sink, items)
                 began = time.monotonic()
                 if deadline <= began:
                     raise queue.Full
@@ -156,6 +160,28 @@ class Channel(Queue[T], Generic[T, Outcome]):
         if self._closed:  # by a signal handler or the garbage collector, in this thread, after the check for room
             self._drop_locked()
             raise ChannelClosed("the channel was closed")
+
+    def divert(self, sink: Callable[[Sequence[T]], object]) -> bool:
+        """Pass items to ``sink`` from now on, in the sender's thread, in place of keeping them for a receiver.
+
+        So each item costs no change of threads. The outcome still comes to the receiver, after the last call of
+        ``sink``. There may be only one sender.
+
+        Args:
+            sink: called with each batch. If it raises ``ChannelClosed``, the sender sees the channel as closed.
+
+        Returns:
+            Whether it is so from now on; not while items are inside, which the receiver has to take first.
+
+        Threads: any; never waits.
+        """
+        with self.mutex:
+            if self.queue:
+                return False
+            self._sink = sink
+            for waiter in self._senders:  # one that waits for room has items that come next
+                waiter.wake()
+            return True
 
     def finish(self, outcome: Outcome) -> None:
         """Put the outcome behind the last item. The first outcome counts, later ones are ignored.
@@ -333,6 +359,13 @@ class Channel(Queue[T], Generic[T, Outcome]):
     def __repr__(self) -> str:
         state = "closed" if self._closed else "finished" if self._finished else "open"
         return f"<Channel {state}, {self.qsize()} of {self.maxsize}>"
+
+
+def _timed(sink: Callable[[Sequence[T]], object], items: Sequence[T]) -> float:
+    """Pass items to a sink, and return the seconds that it took."""
+    began = time.monotonic()
+    sink(items)
+    return time.monotonic() - began
 
 
 def _deadline(block: bool, timeout: float | None) -> float:

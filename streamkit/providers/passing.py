@@ -7,18 +7,31 @@ from typing import Any, cast
 
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder, Provider
-from streamkit.providers.reply.passing import PassingDecoder
+from streamkit.providers.reply.passing import PassingDecoder, Telling
 
 __all__ = ["FORMATS", "passing"]
 
 _USAGE_OR_ERROR = r'"(?:usage|error)"\s*:\s*(?!null)'
-# What an event has that says more than the next piece of a reply, by the format. An event that only quotes such words
-# is decoded too, which does no harm. A word with an escape in it would be missed; no server writes one.
-FORMATS: dict[str, re.Pattern[str]] = {
-    "openai": re.compile(rf'{_USAGE_OR_ERROR}|"finish_reason"\s*:\s*(?!null)|"x_groq"|^[^{{]'),
-    "anthropic": re.compile(rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:message_\w+|error)"|^[^{{]'),
-    "openai-responses": re.compile(
-        rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed|done))"|^[^{{]'
+_ODD = ('"usage"', '"error"')
+#: What an event has that says more than the next piece of a reply, by the format. An event that only quotes such words
+#: is decoded too, which does no harm. A word with an escape in it would be missed; no server writes one.
+FORMATS: dict[str, Telling] = {
+    "openai": Telling(
+        re.compile(rf'{_USAGE_OR_ERROR}|"finish_reason"\s*:\s*(?!null)|"x_groq"|^[^{{]'),
+        usual='"finish_reason":null',
+        odd=(*_ODD, '"x_groq"'),
+    ),
+    "anthropic": Telling(
+        re.compile(rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:message_\w+|error)"|^[^{{]'),
+        usual='{"type":"content_block_delta"',
+        odd=_ODD,
+    ),
+    "openai-responses": Telling(
+        re.compile(
+            rf'{_USAGE_OR_ERROR}|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed|done))"|^[^{{]'
+        ),
+        usual='{"type":"response.output_text.delta"',
+        odd=_ODD,
     ),
 }
 
@@ -29,7 +42,7 @@ class _Passing:
     Owner of the fields: they never change.
     """
 
-    def __init__(self, inner: Provider, telling: re.Pattern[str]) -> None:
+    def __init__(self, inner: Provider, telling: Telling) -> None:
         self._inner = inner
         self._telling = telling
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,6 +79,21 @@ class ChunkStream(ABC):
         ``None`` says nothing about what ``take()`` will find.
         """
         return None
+
+    def divert(self, sink: Callable[[Sequence[Chunk]], object]) -> bool:
+        """Pass chunks to ``sink`` from now on, in the thread that reads them; ``take()`` returns the end alone.
+
+        So a chunk that is only written on costs no change of threads. The chunks count as delivered. For the library's
+        own use: ``sink`` runs in a thread of the library, and holds its reader up.
+
+        Args:
+            sink: called with each batch. If it raises ``ChannelClosed``, the stream is cancelled.
+
+        Returns:
+            Whether it is so from now on. Not while chunks have arrived that were not taken: take them, and ask again.
+            Streams that are made of others cannot do it.
+        """
+        return False
 
     @abstractmethod
     def poll(self) -> bool:

@@ -31,6 +31,7 @@ INTERRUPTED: dict[Status, FinishReason] = {
     "timeout": "error",
     "error": "error",
 }
+_FOLDED_AT_ONCE = 64  # chunks that were diverted
 _SHOWN = 40  # characters of the text's end in a note
 
 
@@ -59,7 +60,8 @@ class Cursor:
 class Delivery(Ending):
     """The receiving half of one stream: the current batch, the fold, the end.
 
-    Owner of the fields: ``_lock`` guards ``_fold`` and the replacement of ``cursor`` (by the consumer's thread alone);
+    Owner of the fields: ``_lock`` guards ``_fold``, ``_diverted``, ``_done_diverted`` and the replacement of ``cursor``
+    (by the consumer's thread alone);
     ``cursor`` may be read without a lock, by a single read. The stream's constructor sets ``on_settled`` before the
     worker runs; the thread that closes the stream sets ``closed_early``. The others never change, or are those of
     ``Ending``.
@@ -89,6 +91,8 @@ class Delivery(Ending):
         self._number = number
         self._part_of = part_of
         self._fold = Fold(*state.route, parse)
+        self._diverted: list[Chunk] = []  # delivered otherwise, and not folded yet
+        self._done_diverted = False
 
     @property
     def inherited(self) -> bool:
@@ -102,6 +106,18 @@ class Delivery(Ending):
             if self._end is None:
                 self.cursor = Cursor(batch, self.cursor.start + len(self.cursor.batch))
 
+    def delivered(self, batch: Sequence[Chunk]) -> None:
+        """Note a batch that was delivered otherwise than through ``cursor``, after all that came through it.
+
+        Threads: the reader's; see ``Stream.divert``.
+        """
+        with self._lock:
+            if self._end is None:
+                self._diverted += batch
+                self._done_diverted = batch[-1].finished
+                if len(self._diverted) >= _FOLDED_AT_ONCE:
+                    self._catch_up_locked()
+
     def _catch_up_locked(self) -> None:
         """Fold the chunks that were delivered since the last call."""
         cursor, folded = self.cursor, self._fold.count
@@ -110,6 +126,9 @@ class Delivery(Ending):
         delivered = min(cursor.position, len(cursor.batch))
         if cursor.start + delivered > folded:
             self._fold.add(cursor.batch[folded - cursor.start : delivered], folded)
+        if self._diverted:
+            diverted, self._diverted = self._diverted, []
+            self._fold.add(diverted)
 
     def completion(self) -> Completion:
         """Return the completion of the chunks delivered so far."""
@@ -165,7 +184,7 @@ class Delivery(Ending):
         """Whether the ``done`` chunk was delivered."""
         cursor = self.cursor
         last = cursor.batch[cursor.position - 1 : cursor.position] if cursor.position else ()
-        return bool(last) and last[0].finished
+        return self._done_diverted or (bool(last) and last[0].finished)
 
     def inherit(self) -> None:
         """Make this a forked child's copy, with locks of its own and nothing to deliver."""

@@ -233,6 +233,19 @@ class Stream(ChunkStream):
         cursor.position = position + 1
         return cursor.batch[position]
 
+    def divert(self, sink: Callable[[Sequence[Chunk]], object]) -> bool:
+        """Pass chunks to ``sink`` from now on, in the reader's thread; see ``ChunkStream.divert``."""
+        self._check_use()
+        cursor, delivery = self._delivery.cursor, self._delivery
+        if cursor.position < len(cursor.batch):
+            return False
+
+        def pass_on(batch: Sequence[Chunk]) -> None:
+            sink(batch)
+            delivery.delivered(batch)
+
+        return self._state.channel.divert(pass_on)
+
     def next_check(self) -> float:
         """Return the moment, on ``time.monotonic``, at which to call ``poll()`` even if the listener was not called."""
         return self._next_check()

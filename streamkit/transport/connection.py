@@ -19,6 +19,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from streamkit.concurrency.kernel_limits import let_kernel_limit
 from streamkit.errors import APIError
 from streamkit.transport.connecting import connect
 from streamkit.transport.descriptor import Identity, identity_of
@@ -106,7 +107,8 @@ class _Reader(io.RawIOBase):
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
-        self._sock.settimeout(min(limit, _LONGEST))
+        if not let_kernel_limit(self._sock, socket.SO_RCVTIMEO, min(limit, _LONGEST)):
+            self._sock.settimeout(min(limit, _LONGEST))
 
     def finish(self, file: io.BufferedReader) -> None:
         """Stop reading; shut the connection down if bytes after the end of the response have arrived.

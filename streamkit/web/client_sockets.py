@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import math
 import os
 import select
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from streamkit.concurrency.kernel_limits import let_kernel_limit
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.stop import ReentrantEvent
 
@@ -216,7 +218,9 @@ def bound_writes(environ: Mapping[str, Any], seconds: float) -> Callable[[], Non
     client = socket_in(environ)
     try:
         before = client.gettimeout()
-        client.settimeout(seconds)
+        limited = let_kernel_limit(client, socket.SO_SNDTIMEO, seconds)
+        if not limited:
+            client.settimeout(seconds)
     except (OSError, AttributeError):  # there is none, it is closed already, or is no socket of the system
         return _nothing
     with suppress(OSError, AttributeError):  # a socket of the file system; a system without it
@@ -224,6 +228,8 @@ def bound_writes(environ: Mapping[str, Any], seconds: float) -> Callable[[], Non
 
     def undo() -> None:
         with suppress(OSError):
+            if limited:
+                let_kernel_limit(client, socket.SO_SNDTIMEO, math.inf)
             client.settimeout(before)
 
     return undo

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from streamkit.errors import ConfigError, MisuseError, StreamkitError
+from streamkit.errors import ChannelClosed, ConfigError, MisuseError, RequestError, StreamkitError
 from streamkit.logs.following import FollowedStream
 from streamkit.settings import seconds_of, shown
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.values.completion import changed
 from streamkit.web.client_sockets import bound_writes, on_leaving
+from streamkit.web.direct_writer import DirectWriter
 from streamkit.web.formats import Format, format_of
 
-__all__ = ["Relay", "relay"]
+__all__ = ["Relay", "logged_error", "relay"]
 
 _log = logging.getLogger("streamkit")
 
@@ -91,7 +92,9 @@ class Relay:
         except (StreamkitError, MisuseError) as error:
             refusal = self._format.refusal(error)
             self._status, self._headers, self._whole = refusal.status, dict(refusal.headers), refusal.body
-            _log.warning("a reply failed before its first chunk, and %d was answered: %s", refusal.status, error)
+            _log.warning(
+                "a reply failed before its first chunk, and %d was answered: %s", refusal.status, logged_error(error)
+            )
             self._unwatch_client()
         except BaseException:
             self.close()
@@ -137,6 +140,73 @@ class Relay:
         """Return the next bytes, never none."""
         return next(self._bytes)
 
+    def write_to(
+        self, write: Callable[[bytes], object], *, before_end: Callable[[bytes], object] | None = None, most: int = 0
+    ) -> None:
+        """Write the whole reply by the function that ``start_response`` returns, in place of iterating it.
+
+        The thread that reads a chunk writes it, so that a chunk costs no change of threads: a third of the processor
+        time where many replies are open. This thread waits, and writes heartbeats and the end.
+
+        Args:
+            write: as PEP 3333 has it.
+            before_end: called with all bytes of the reply before the last of them are written.
+            most: bytes that are kept for ``before_end``, one write more where there are more.
+
+        Raises:
+            StreamError: the reply failed, and the format cannot tell it.
+
+        Threads: the server's thread of the request; it returns at the end of the reply.
+        """
+        self.begin()
+        if self._whole is not None:
+            write(self._whole)
+            return
+        unbound = self._bound_writes()
+        writer = DirectWriter(write, self._format, most if before_end is not None else 0)
+        try:
+            self._write_pieces(writer)
+            last = self._end(None)
+            if before_end is not None:
+                before_end(bytes(writer.written) + last)
+            writer.write(last)
+        except ChannelClosed:
+            pass  # the client has left
+        except (StreamkitError, MisuseError) as error:
+            _log.warning("a reply failed after it had begun: %s", logged_error(error))
+            last = self._end(error)
+            if before_end is not None:
+                before_end(bytes(writer.written) + last)
+            with suppress(ChannelClosed):
+                writer.write(last)
+            if not self._format.tells_errors:
+                raise
+        finally:
+            self.close()
+            writer.close()
+            unbound()
+
+    def _write_pieces(self, writer: DirectWriter) -> None:
+        """Write all but the end."""
+        format, stream = self._format, self.stream
+        writer.write(format.begin(self.id, **self._begin) + b"".join(map(format.encode_earlier, self._earlier)))
+        if self._first:
+            writer((self._first.pop(),))
+        else:
+            writer.write(format.heartbeat())
+        diverted = False
+        while True:
+            diverted = diverted or stream.divert(writer)
+            try:
+                chunk = stream.take(max(self._heartbeat - writer.silence, 0.01))
+            except queue.Empty:
+                if writer.silence >= self._heartbeat:
+                    writer.write(format.heartbeat())
+                continue
+            if chunk is None:
+                return
+            writer((chunk,))
+
     def close(self) -> None:
         """Cancel the reply if it is open. WSGI servers call it at the end, and when the client has left.
 
@@ -166,7 +236,7 @@ class Relay:
                 if data:  # some servers take no bytes for the end
                     yield data
         except (StreamkitError, MisuseError) as error:
-            _log.warning("a reply failed after it had begun: %s", error)
+            _log.warning("a reply failed after it had begun: %s", logged_error(error))
             last = self._end(error)
             if last:
                 yield last
@@ -209,7 +279,9 @@ class Relay:
 
     def _end(self, error: BaseException | None) -> bytes:
         stream = self.stream
-        status = stream.status if error is None or stream.status != "open" else "error"
+        status = stream.status
+        if error is not None and status in ("open", "complete"):  # complete: what comes behind its end has failed
+            status = "error"
         completion = stream.completion if self._usage else None
         first = stream.stats.time_to_first_chunk
         if self._spent is not None:
@@ -217,6 +289,13 @@ class Relay:
             if completion is not None:
                 completion = changed(completion, usage=summed([self._spent, completion.usage]))
         return self._format.end(status, error, completion, time_to_first_token=first)
+
+
+def logged_error(error: BaseException) -> object:
+    """Return what is logged of an error: the text of one that was made for a client may repeat what the client sent."""
+    if isinstance(error, RequestError):
+        return f"{type(error).__name__} {error.status} {error.code}".rstrip()
+    return error
 
 
 def relay(
@@ -249,8 +328,8 @@ def relay(
 
     Args:
         stream: a ``Stream``, a ``Run``, the stream of a conversation's turn, or any other ``ChunkStream``.
-        format: ``ui`` (the AI SDK's ``useChat``), ``text``, ``data`` (AI SDK 4), ``openai``, ``events`` (an
-            ``EventSource``), or a ``Format`` made for this reply.
+        format: ``ui`` (the AI SDK's ``useChat``), ``text``, ``data`` (AI SDK 4), ``openai`` (chat completions),
+            ``responses``, ``anthropic``, ``events`` (an ``EventSource``), or a ``Format`` made for this reply.
         heartbeat: seconds of silence before a heartbeat. Proxies close connections after 30 to 60 s of silence.
         wait: seconds to wait for the first chunk before the response begins without it.
         write_timeout: seconds that one write to the client may take; then the server gives up, and the model is

@@ -14,6 +14,7 @@ from streamkit.errors import MisuseError, RequestError, StreamkitError
 from streamkit.logs.log import Log
 from streamkit.logs.publishing import publish
 from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.web.relay import logged_error
 
 __all__ = ["Replies"]
 
@@ -80,7 +81,7 @@ class Replies:
         try:
             self._around(lambda: publish(stream, self._log, id))
         except (StreamkitError, MisuseError) as error:  # which its readers get as well
-            _log.warning("a reply failed: %s", error)
+            _log.warning("a reply failed: %s", logged_error(error))
         except Exception as error:
             _log.error("a reply failed: %s", type(error).__name__)
         finally:
