@@ -247,8 +247,12 @@ def _responses(said: _Said) -> Iterator[bytes]:
         yield from item({"id": "rs_test", "type": "reasoning", "summary": summary}, {"summary": []}, thoughts)
     if said.text:
         content = [{"type": "output_text", "text": "".join(said.text), "annotations": []}]
+        part: dict[str, Any] = {"content_index": 0, "part": {**content[0], "text": ""}}
         deltas: list[tuple[str, dict[str, Any]]] = [
-            ("response.output_text.delta", {"content_index": 0, "delta": piece}) for piece in said.text
+            ("response.content_part.added", part),
+            *(("response.output_text.delta", {"content_index": 0, "delta": piece}) for piece in said.text),
+            ("response.output_text.done", {"content_index": 0, "text": content[0]["text"]}),
+            ("response.content_part.done", {"content_index": 0, "part": content[0]}),
         ]
         message = {"id": "msg_test", "type": "message", "role": "assistant", "content": content}
         yield from item(message, {"content": []}, deltas)

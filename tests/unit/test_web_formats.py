@@ -172,6 +172,15 @@ def test_each_choice_has_a_role_and_an_end() -> None:
     ]
 
 
+def test_calls_whose_reason_has_no_word_wait_for_their_results() -> None:
+    """A client that goes by the finish reason makes the calls of a reply whose server gave none."""
+    chunks = [Chunk("tool_call", tool_call=ToolCallDelta(0, "c", "w", "{}")), Chunk("done", finish_reason="other")]
+    assert "tool_calls" == openai(*chunks)[-1]["choices"][0]["finish_reason"]
+    whole = Completion(tool_calls=(ToolCall.of("c", "w", "{}"),), finish_reason="other")
+    assert "tool_calls" == json.loads(OpenAIFormat().whole(whole, "c1"))["choices"][0]["finish_reason"]
+    assert "stop" == openai(Chunk("done", finish_reason="other"))[-1]["choices"][0]["finish_reason"]
+
+
 def test_an_error_of_openais_format_has_no_done() -> None:
     """The reply is not whole; a provider's own code is told only when errors are shown."""
     error = RateLimitError("slow down", status=429, code="rate_limited", type="requests")

@@ -47,7 +47,7 @@ _FORMATS: dict[str, type[Format]] = {
 
 
 def format_class(name: str) -> type[Format]:
-    """Return the class of a format: ``ui``, ``text``, ``data``, ``openai`` or ``events``.
+    """Return the class of a format: ``ui``, ``text``, ``data``, ``openai``, ``responses``, ``anthropic`` or ``events``.
 
     Raises:
         ConfigError: there is no such format.
@@ -63,7 +63,7 @@ def format_of(name: str, **options: Any) -> Format:
 
     Args:
         name: ``ui`` for ``useChat`` of the AI SDK from version 5 on, ``data`` for that of version 4, ``text``,
-            ``openai``, or ``events`` for an ``EventSource``.
+            ``openai``, ``responses``, ``anthropic``, or ``events`` for an ``EventSource``.
         options: of the format, such as ``show_errors=True``.
 
     Raises:

@@ -61,6 +61,7 @@ class OpenAIFormat(Format):
         self._text = b""  # all before the text of the first choice
         self._begun: set[int] = set()  # choices whose role was told
         self._ended: set[int] = set()  # choices whose finish reason was told
+        self._called: set[int] = set()  # choices that have calls
         self._waiting = 0  # calls of a run that the client is to make
         self._usage: Usage | None = None
 
@@ -109,6 +110,7 @@ class OpenAIFormat(Format):
         if call is None or (chunk.type == "tool_approval") is not self._server_tools:
             return {}
         index = call.index
+        self._called.add(chunk.index)
         if self._server_tools:
             index, self._waiting = self._waiting, self._waiting + 1
         function: dict[str, Any] = {"name": call.name} if call.name else {}
@@ -122,7 +124,7 @@ class OpenAIFormat(Format):
 
     def _finish(self, index: int, reason: FinishReason | None) -> bytes:
         self._ended.add(index)
-        return self._choice(index, {}, _REASONS.get(reason, "stop"))
+        return self._choice(index, {}, _reason_of(reason, calls=index in self._called))
 
     def _choice(self, index: int, delta: Mapping[str, Any], reason: str | None) -> bytes:
         choice = {"index": index, "delta": delta, "finish_reason": reason}
@@ -197,7 +199,7 @@ class OpenAIFormat(Format):
             "index": choice.index,
             "message": message,
             "logprobs": None,
-            "finish_reason": _REASONS.get(choice.finish_reason, "stop"),
+            "finish_reason": _reason_of(choice.finish_reason, calls=bool(choice.tool_calls)),
         }
 
     # -- errors and requests -----------------------------------------------------------------------------
@@ -218,6 +220,11 @@ class OpenAIFormat(Format):
     ) -> WebRequest:
         """Read the body of ``/v1/chat/completions``, whose client is a program: it may send instructions."""
         return read_openai_request(body, limits or Limits(), allow_system=allow_system)
+
+
+def _reason_of(reason: FinishReason | None, *, calls: bool) -> str:
+    """Return OpenAI's word for a finish reason; where none says it, a choice with calls waits for their results."""
+    return _REASONS.get(reason, "tool_calls" if calls else "stop")
 
 
 def _usage_of(usage: Usage) -> dict[str, Any]:
