@@ -18,7 +18,7 @@ from streamkit.concurrency.late_import import forks_wait
 from streamkit.errors import ConfigError
 from streamkit.values.chunks import Usage
 
-__all__ = ["ListPrice", "cost_of", "list_price", "load", "require"]
+__all__ = ["ListPrice", "cost_of", "has_list", "list_price", "load", "require"]
 
 # The name of each provider in genai-prices. Providers that are not listed here have no prices.
 _NAMES = {
@@ -77,6 +77,11 @@ def require() -> None:
     """Raise a ConfigError if the extra is not installed."""
     if _library() is None:
         raise ConfigError('prices need the extra "prices": python -m pip install "streamkit[prices]"')
+
+
+def has_list(provider: str) -> bool:
+    """Return whether there are prices for models of a provider, if the extra is installed."""
+    return provider in _NAMES
 
 
 def list_price(provider: str, model: str) -> ListPrice | None:
