@@ -1,1 +1,1 @@
-"""A gateway: one address for models of many providers, with tokens, balances and a ledger."""
+"""``streamkit serve``: one address that speaks OpenAI's and Anthropic's formats, with tokens, balances and a ledger."""
