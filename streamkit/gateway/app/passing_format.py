@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from streamkit.errors import RequestError
 from streamkit.providers.reply.passing import PassedEvent
 from streamkit.values.chunks import Chunk
 from streamkit.values.completion import Completion
@@ -13,7 +14,7 @@ from streamkit.web.formats.base import Format, Refusal
 from streamkit.web.formats.json_bytes import json_bytes
 from streamkit.wire.json import parse_json
 
-__all__ = ["PassingFormat"]
+__all__ = ["PassingFormat", "ended"]
 
 
 class PassingFormat(Format):
@@ -98,6 +99,8 @@ class PassingFormat(Format):
         reason: str = "",
     ) -> bytes:
         """Return the last bytes."""
+        if status == "cancelled":  # not by the client, or it would not read this
+            status, error = "error", ended()
         if self._passes and status == "complete":
             return self._last or self._terminator
         first = self._begun_bytes()
@@ -107,6 +110,11 @@ class PassingFormat(Format):
     def refusal(self, error: BaseException) -> Refusal:
         """Return the response for an error that came before the first chunk."""
         return self._inner.refusal(error)
+
+
+def ended() -> RequestError:
+    """Return what a client is told whose reply the gateway has cancelled."""
+    return RequestError("the gateway ends, and the reply with it; ask again", status=503, code="gateway_ends")
 
 
 def _written(event: str, data: str) -> bytes:

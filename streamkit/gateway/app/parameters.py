@@ -1,0 +1,96 @@
+"""Check the types of a request's parameters before anything is reserved: ``check_parameters``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streamkit.errors import RequestError
+
+__all__ = ["check_parameters"]
+
+_LARGEST = 10_000  # of a parameter that is a fraction; providers allow far less
+_MOST_TOOLS = 1024
+
+
+def check_parameters(params: Mapping[str, Any]) -> None:
+    """Check the types of parameters; their ranges are the provider's to judge.
+
+    Raises:
+        RequestError: one has a wrong type, or is no possible number.
+    """
+    for name, value in params.items():
+        check = _CHECKS.get(name)
+        if check is not None and not check[0](value):
+            raise RequestError(f"{name} is {check[1]}", param=name, code="invalid_type")
+
+
+def _is_number(value: Any) -> bool:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return known and math.isfinite(value) and abs(value) <= _LARGEST
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 1024
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) <= 64 and all(isinstance(each, str) for each in value)
+
+
+def _is_tool(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(value.get("type", "function"), str):
+        return False
+    function = value.get("function")
+    if function is None:
+        return bool(value.get("type", "function") != "function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+        return False
+    parameters = function.get("parameters")
+    return parameters is None or isinstance(parameters, Mapping)
+
+
+def _is_tools(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) <= _MOST_TOOLS and all(map(_is_tool, value))
+
+
+def _is_choice(value: Any) -> bool:
+    return isinstance(value, (str, Mapping))
+
+
+def _is_format(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("type"), str)
+
+
+_Check = tuple[Callable[[Any], bool], str]
+_NUMBER: _Check = (_is_number, "a number")
+_WHOLE: _Check = (_is_whole, "a whole number")
+_BOOL: _Check = (_is_bool, "true or false")
+_TEXT: _Check = (_is_text, "a text")
+_OBJECT: _Check = (_is_object, "an object")
+_TEXTS: _Check = (_is_texts, "a list of texts")
+
+_CHECKS: dict[str, _Check] = {
+    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), _NUMBER),
+    **dict.fromkeys(("seed", "top_k", "top_logprobs"), _WHOLE),
+    **dict.fromkeys(("logprobs", "parallel_tool_calls", "store"), _BOOL),
+    **dict.fromkeys(("user", "service_tier", "reasoning_effort", "verbosity"), _TEXT),
+    **dict.fromkeys(("logit_bias", "metadata", "prediction", "thinking"), _OBJECT),
+    **dict.fromkeys(("modalities", "stop_sequences"), _TEXTS),
+    "tools": (_is_tools, "a list of tools, each with a function that has a name"),
+    "tool_choice": (_is_choice, "a text or an object"),
+    "response_format": (_is_format, "an object with a type"),
+}
