@@ -19,6 +19,7 @@ import click
 
 from streamkit.cli.completing import complete_model, complete_tool
 from streamkit.cli.keeping import open_store
+from streamkit.cli.listening import listen, place_of
 from streamkit.cli.question import check
 from streamkit.cli.starting import system_of
 from streamkit.client import Client
@@ -131,7 +132,7 @@ def web(
         declared = {"tools": [tool.declaration for tool in tools]} if tools else {}
         check(client, model, [Message("user", "Hello")], declared)  # for a missing key, before anybody asks
         app = _app(client, model, as_word(system), tools, _store(path, no_store), title)
-        listener = ending.enter_context(_listener(host, port))
+        listener = ending.enter_context(listen(host, port))
         app.before_request(_guard(app, local, token))
         _serve(app, listener, _address(host, listener.getsockname()[1], token))
     return 0
@@ -255,29 +256,8 @@ def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
-    except socket.gaierror as error:
-        raise ConfigError(f"cannot listen on {host}: {error.strerror}; check --host") from error
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {why}; give another one with --port, 0 for any"
-        ) from error
-
-
 def _address(host: str, port: int, token: str | None) -> str:
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104  # all of this machine's
-        host = socket.gethostname()
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{place_of(host, port, everywhere=socket.gethostname())}/" + (f"?token={token}" if token else "")
 
 
 def _serve(app: Any, listener: socket.socket, address: str) -> None:

@@ -359,6 +359,17 @@ def test_the_list_of_commands_is_whole(columns: str) -> None:
     assert (0, False) == (done.returncode, "..." in done.stdout.replace("[ARGS]...", ""))
 
 
+def test_the_list_of_commands_is_right() -> None:
+    """What the list says of a command, which it does not import, is what the command says of itself."""
+    from streamkit.cli import root
+
+    context = root.root.make_context("streamkit", ["demo"])
+    for name, text in root._COMMANDS.items():
+        command = root.root.get_command(context, name)
+        assert command is not None
+        assert (name, text) == (command.name, command.short_help)
+
+
 def completed(line: str, cwd: Path | None = None, **environment: str) -> list[str]:
     """Return what the shell offers for the last word of a line."""
     words = line.split(" ")
@@ -380,9 +391,8 @@ def test_completion() -> None:
     assert ["mistral/"] == completed("streamkit chat -m mistr")
     assert [] == completed("streamkit chat -m mistral/")
     assert ["anthropic"] == completed("streamkit models -p an")
-    assert {"batch", "chat", "conversations", "demo", "doctor", "models", "pack", "record", "web"} == set(
-        completed("streamkit ")
-    )
+    commands = "batch chat conversations demo doctor ledger models pack record serve team token usage web"
+    assert set(commands.split()) == set(completed("streamkit "))
 
 
 # The doctor.
