@@ -1,0 +1,228 @@
+"""kill -9 of the gateway's workers, of all of it, while replies are under way: what its ledger says afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from streamkit.testing import DONE, Paced, Reply, Request, Server, chunk_event
+from tests.processes import Process, run_process
+
+__all__ = ["run_process"]  # a fixture
+
+pytest.importorskip("gunicorn", reason="needs gunicorn")
+pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy")
+pytest.importorskip("flask", reason="needs flask")
+pytest.importorskip("prometheus_client", reason="needs prometheus-client")
+
+SECONDS = 60.0
+KILLS = int(os.environ.get("STREAMKIT_GATEWAY_KILLS", "3"))  # 50 for a long run
+STREAMS = 20
+PIECES = 200
+EVERY = 0.02  # seconds between two pieces
+USAGE = {"prompt_tokens": 10, "completion_tokens": PIECES, "total_tokens": PIECES + 10}
+INPUT, OUTPUT = 1000, 10_000  # nano a token, as configured
+CONFIG = """
+[server]
+port = {port}
+workers = {workers}
+page = false
+[storage]
+database = "gateway.db"
+secret = "0123456789abcdef0123456789abcdef"
+[log]
+file = "requests.log"
+[providers.up]
+base_url = "{url}"
+key = "provider-key"
+[models.fast]
+routes = ["up/m"]
+input_price = 1
+output_price = 10
+"""
+
+
+@attrs.define(eq=False)
+class Asked:
+    """One request, and what its client has seen.
+
+    Attributes:
+        id: of the request.
+        pieces: of text.
+        done: whether [DONE] has come.
+    """
+
+    id: str = ""
+    pieces: int = 0
+    done: bool = False
+
+
+@pytest.fixture
+def upstream() -> Iterator[Server]:
+    """A provider whose replies take four seconds."""
+
+    def answer(request: Request) -> Reply:
+        pieces = [chunk_event(f" {number}") for number in range(PIECES)]
+        usage = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [], "usage": USAGE}
+        end = chunk_event(finish_reason="stop") + f"data: {json.dumps(usage)}\n\n".encode() + DONE
+        return Reply([Paced([*pieces, end], every=EVERY)])
+
+    with Server(answer) as server:
+        yield server
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def start(run_process: Callable[..., Process], folder: Path) -> Process:
+    process = run_process("streamkit", "serve", "--config", "gateway.toml", cwd=folder)
+    process.wait_for("Ctrl-C ends it")
+    return process
+
+
+def workers_of(process: Process) -> list[int]:
+    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+def ask(port: int, token: str, asked: Asked) -> None:
+    body = json.dumps({"model": "fast", "stream": True, "messages": [{"role": "user", "content": "count"}]})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    try:
+        connection.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        asked.id = response.headers["x-request-id"]
+        for line in response:
+            asked.pieces += b'"content":"' in line.replace(b'": "', b'":"')
+            asked.done = asked.done or line == b"data: [DONE]\n"
+    except (OSError, http.client.HTTPException):
+        pass  # it was killed
+    finally:
+        connection.close()
+
+
+def ledger_of(folder: Path) -> tuple[Any, Any]:
+    from streamkit.gateway.core.database import GatewayDatabase
+    from streamkit.gateway.core.ledger import Ledger
+
+    database = GatewayDatabase(f"sqlite:///{folder}/gateway.db")
+    return database, Ledger(database)
+
+
+@pytest.mark.parametrize("whom", ["a worker", "all"])
+def test_a_kill_in_the_middle(whom: str, upstream: Server, run_process: Callable[..., Process], tmp_path: Path) -> None:
+    """Afterwards each reply has one charge: whole ones their price, torn ones about what was delivered; sums hold."""
+    from streamkit.gateway.core.tokens import Tokens
+
+    port = free_port()
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(port=port, workers=2, url=upstream.url))
+    database, ledger = ledger_of(tmp_path)
+    made, text = Tokens(database, b"0123456789abcdef0123456789abcdef").create("test", by="test", balance="own")
+    ledger.top_up(f"token:{made.id}", 1000 * 10**9, id="first", by="test")
+    chance = random.Random(5)
+    everything: list[Asked] = []
+    process = start(run_process, tmp_path)
+    for _ in range(KILLS):
+        round_ = [Asked() for _ in range(STREAMS)]
+        threads = [threading.Thread(target=ask, args=(port, str.__str__(text), each)) for each in round_]
+        for thread in threads:
+            thread.start()
+        never = threading.Event()
+        deadline = time.monotonic() + SECONDS
+        while sum(each.pieces > 0 for each in round_) < STREAMS:
+            assert time.monotonic() < deadline, process.output
+            never.wait(0.01)
+        never.wait(chance.uniform(0.0, 1.5))
+        if whom == "all":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(chance.choice(workers_of(process)), signal.SIGKILL)
+        for thread in threads:
+            thread.join(SECONDS)
+        everything += round_
+        if whom == "all":
+            with suppress(Exception):
+                process.popen.wait(SECONDS)
+            process = start(run_process, tmp_path)
+    until_ended(ledger, made.id)
+    charges = {charge.request_id: charge for charge in ledger.charges()}
+    assert {each.id for each in everything} == set(charges)
+    torn = 0
+    for each in everything:
+        charge = charges[each.id]
+        if each.done:
+            assert ("settled", 10 * INPUT + PIECES * OUTPUT) == (charge.state, charge.amount)
+            continue
+        torn += 1
+        # What the provider has sent bounds what can be charged; nobody pays for what came after the kill.
+        assert 0 < charge.amount <= (each.pieces + PIECES // 4) * OUTPUT + 100 * INPUT
+        assert charge.estimated or charge.amount == 10 * INPUT + PIECES * OUTPUT
+    assert torn
+    balance = ledger.balance(f"token:{made.id}")
+    assert (0, sum(charge.amount for charge in charges.values())) == (balance.reserved, balance.spent)
+    assert [] == ledger.check()
+    assert [] == ledger.recover()
+    process.kill(signal.SIGTERM)
+    database.close()
+
+
+def test_workers_share_their_figures(upstream: Server, run_process: Callable[..., Process], tmp_path: Path) -> None:
+    """Whichever worker is asked, the figures are those of all, also of one that was killed; no file is left."""
+    from streamkit.gateway.core.tokens import Tokens
+
+    port = free_port()
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(port=port, workers=2, url=upstream.url))
+    database, _ = ledger_of(tmp_path)
+    _, text = Tokens(database, b"0123456789abcdef0123456789abcdef").create("poor", by="test", balance="own")
+    database.close()
+    process = start(run_process, tmp_path)
+    for _ in range(40):
+        asked = Asked()
+        ask(port, str.__str__(text), asked)  # refused, as it has no money
+        assert asked.id
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    never, deadline = threading.Event(), time.monotonic() + SECONDS
+    wanted = 'streamkit_requests_total{endpoint="/v1/chat/completions",model="fast",status="402"} 40.0'
+    for _ in range(10):
+        while wanted not in (found := figures(port)):
+            assert time.monotonic() < deadline, found
+            never.wait(0.05)
+    folders = set(Path("/dev/shm").glob("streamkit-figures-*"))
+    process.kill(signal.SIGTERM)
+    process.popen.wait(SECONDS)
+    assert len(folders) > len(set(Path("/dev/shm").glob("streamkit-figures-*")))
+
+
+def figures(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    try:
+        connection.request("GET", "/metrics", headers={"connection": "close"})
+        return connection.getresponse().read().decode()
+    except OSError:  # its worker was killed
+        return ""
+    finally:
+        connection.close()
+
+
+def until_ended(ledger: Any, id: str) -> None:
+    """Wait until nothing is reserved any more: the processes that live recover what the dead ones have left."""
+    deadline, never = time.monotonic() + SECONDS, threading.Event()
+    while ledger.balance(f"token:{id}").reserved:
+        assert time.monotonic() < deadline
+        never.wait(0.1)
