@@ -22,9 +22,11 @@ __all__ = ["redis_server", "run_process"]  # fixtures
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETTINGS = ".conf.py"  # ends the name of a file that a server reads, and that is no program
 PROGRAMS = {path.name: path for path in EXAMPLES.glob("*/*.py") if not path.name.endswith(SETTINGS)}
+CLIENTS = EXAMPLES / "gateway" / "clients"  # programs that need a gateway, and run where one is tested
 WITHOUT_PROGRAMS = [
     "coming_from/README.md",
     "deployment/README.md",
+    "gateway/README.md",
     *("notebooks/README.md", "notebooks/first_steps.ipynb", "notebooks/measuring.ipynb"),  # see test_notebooks
     "recipes/README.md",
     "testing/README.md",
@@ -261,7 +263,7 @@ def links_of(page: Path) -> list[str]:
 
 def test_every_example_is_tested_and_listed() -> None:
     """Each program has a test here, and its line in the README of its folder and in the index."""
-    programs = {path for path in EXAMPLES.rglob("*.py") if not path.name.endswith(SETTINGS)}
+    programs = {path for path in EXAMPLES.rglob("*.py") if not path.name.endswith(SETTINGS) and path.parent != CLIENTS}
     assert programs == set(PROGRAMS.values()), "a program belongs into the folder of a topic"
     assert {name for name in PROGRAMS if f"test_{name.removesuffix('.py')}" not in globals()} == set()
     folders = sorted({path.parent for path in PROGRAMS.values()})
