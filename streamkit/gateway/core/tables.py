@@ -16,6 +16,7 @@ __all__ = [
     "charges",
     "entries",
     "metadata",
+    "replaced",
     "replies",
     "reservations",
     "schema",
@@ -153,6 +154,15 @@ tokens = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double),
     sa.Column("revoked_at", sa.Double),
+)
+
+#: Texts that were replaced by a rotation, and are valid for a while.
+replaced = sa.Table(
+    "streamkit_gateway_replaced",
+    metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("token", _KEY, nullable=False, index=True),  # the id
+    sa.Column("until", sa.Double, nullable=False),
 )
 
 teams = sa.Table(

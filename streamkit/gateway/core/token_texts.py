@@ -1,4 +1,4 @@
-"""The texts of tokens: made, recognised, and the table of those that were replaced and live on for a while."""
+"""The texts of tokens: made, recognised, and those that were replaced and live on for a while."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ import secrets
 
 import sqlalchemy as sa
 
+from streamkit.gateway.core import tables
 from streamkit.gateway.core.keyed_hash import KeyedHash
-from streamkit.sql.database import SQLDatabase
-from streamkit.sql.versions import Steps, version_table
 from streamkit.wire.secrets import Masked
 
-__all__ = ["add_replaced", "forget_replaced", "is_text", "new_text", "prepare", "replaced_by_hash"]
+__all__ = ["add_replaced", "forget_replaced", "is_text", "new_text", "replaced_by_hash"]
 
 _BYTES = 32  # of randomness, 43 characters
 _HINT = 4  # characters
 _SHAPE = re.compile(r"sk-[A-Za-z0-9_-]{32,200}", re.ASCII)
 
-_tables = sa.MetaData()
-_schema = version_table("streamkit_gateway_replaced_schema", _tables)
-#: Texts that were replaced by a rotation, and are valid for a while.
-_replaced = sa.Table(
-    "streamkit_gateway_replaced",
-    _tables,
-    sa.Column("hash", sa.String(64), primary_key=True),
-    sa.Column("token", sa.String(255), nullable=False, index=True),  # the id
-    sa.Column("until", sa.Double, nullable=False),
-)
-_STEPS = Steps(_schema, [_tables.create_all])
+_replaced = tables.replaced
 
 
 def new_text(keyed: KeyedHash) -> tuple[Masked, dict[str, str]]:
@@ -40,17 +29,6 @@ def new_text(keyed: KeyedHash) -> tuple[Masked, dict[str, str]]:
 def is_text(text: str) -> bool:
     """Return whether a text may be one of a token; others need not be looked up."""
     return isinstance(text, str) and _SHAPE.fullmatch(text) is not None
-
-
-def prepare(database: SQLDatabase) -> None:
-    """Make the table, if no process has made it yet.
-
-    Raises:
-        ConfigError: it was made by a newer version.
-        StoreError: the database cannot be read or written.
-    """
-    while not database.read(lambda connection: _STEPS.are_done(connection, database.name)):
-        database.write(_STEPS.do_next)
 
 
 def add_replaced(connection: sa.Connection, token: str, hash: str, *, now: float, until: float) -> None:

@@ -23,7 +23,6 @@ from streamkit.gateway.core.token_texts import (
     forget_replaced,
     is_text,
     new_text,
-    prepare,
     replaced_by_hash,
 )
 from streamkit.gateway.core.token_values import (
@@ -537,14 +536,13 @@ class Tokens:
     # -- the database ------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make the tables, and check that the secret is that of the tokens; other methods do it where they need it.
+        """Check that the secret is that of the tokens; other methods do it where they need it.
 
         Raises:
             ConfigError: the tokens of this database were made with another secret.
             StoreError: the database cannot be read or written.
         """
         if not self._ready:
-            prepare(self._database)
             self._database.read(self._check_secret)
             with self._lock:
                 self._ready = True
