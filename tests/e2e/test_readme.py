@@ -151,7 +151,7 @@ def test_the_extras_to_install_exist() -> None:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     named = set(re.findall(r'pip install (?:-e )?"\.\[(\w+)\]"', README))
 
-    assert named == {"cli", "dev", "prices", "sql"}
+    assert named == {"cli", "dev", "prices", "serve", "sql"}
     assert named <= set(setup["options.extras_require"])
 
 
