@@ -81,6 +81,10 @@ class Listened(ChunkStream):
         while (chunk := self.take()) is not None:
             yield chunk
 
+    def divert(self, sink: Callable[[Sequence[Chunk]], object]) -> bool:
+        """Return ``False``: there is no reader that could call it."""
+        return False
+
     def listen(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` whenever there may be a chunk to take, and at the end, until ``unlisten``."""
         self._check_use()

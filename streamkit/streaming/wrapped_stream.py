@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from streamkit.observing.observers import Stats
@@ -46,6 +46,10 @@ class WrappedStream(ChunkStream):
     def peek(self) -> Chunk | None:
         """Return the next chunk if it has arrived and nothing else has to happen first; do not take it."""
         return self._inner.peek()
+
+    def divert(self, sink: Callable[[Sequence[Chunk]], object]) -> bool:
+        """Return ``False``: what is different here happens when chunks are taken."""
+        return False
 
     def poll(self) -> bool:
         """Return whether ``take()`` would not have to wait for the provider, without waiting."""

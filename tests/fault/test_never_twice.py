@@ -39,7 +39,8 @@ PROGRAM = """if True:
     url, folder, kept, decisions, stops, idempotent, parallel = json.loads(sys.argv[1])
 
     def say(*words):
-        print(*words, flush=True)
+        sys.stdout.write(" ".join(map(str, words)) + chr(10))  # one write, as two functions may run at once
+        sys.stdout.flush()
         if words[0] in stops or " ".join(words) in stops:
             sys.stdin.readline()
 

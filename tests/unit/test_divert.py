@@ -11,7 +11,12 @@ import pytest
 
 from streamkit import ChannelClosed, Chunk, Client, Retry, Stream, StreamError, TruncatedStreamError, providers
 from streamkit.concurrency.channel import Channel
+from streamkit.policies.cache import RecordingStream, WaitingStream
+from streamkit.policies.hedging import HedgedStream
+from streamkit.policies.middleware import ChangedStream
+from streamkit.policies.played import PlayedStream
 from streamkit.testing import DONE, Cut, Mark, Repeat, Reply, Server, Wait, WaitFor, chunk_event, text_reply
+from streamkit.validators.stream import ValidatedStream
 from streamkit.web.relay import relay
 from tests.unit.support import SOON
 
@@ -137,6 +142,14 @@ def test_items_inside_are_taken_first() -> None:
     sender.join(SOON)
     channel.put(5)
     assert [1, 2, 3, 4, 5] == seen
+
+
+def test_streams_that_are_made_of_others_are_not_diverted() -> None:
+    """A class that stands for a ``Stream`` has a method of its own: it has none of the fields."""
+    kinds = (ChangedStream, HedgedStream, PlayedStream, RecordingStream, ValidatedStream, WaitingStream)
+    for kind in kinds:
+        assert kind.divert is not Stream.divert, kind
+        assert not kind.divert(kind.__new__(kind), print)
 
 
 # The relay.

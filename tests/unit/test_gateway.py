@@ -317,6 +317,21 @@ def test_routes(tmp_path: Path) -> None:
             assert (COST, "up1") == (charge.amount, charge.provider)
 
 
+def test_a_hedged_route(tmp_path: Path) -> None:
+    """The first one to speak answers, streamed and whole; the other is left."""
+    with Server(Reply(before_head=[Wait(None)])) as slow, Server(text_reply("Quick", usage=USAGE)) as quick:
+        made = config(tmp_path, slow, quick)
+        both = ModelConfig("both", (("up0/m", 1), ("up1/m", 1)), hedge=0.05, **PRICES)
+        with served(config(tmp_path, slow, quick, models=(both,), upstreams=made.upstreams)) as gateway:
+            events = gateway.ask(chat(model="both", stream=True)).events()
+            text = "".join(event["choices"][0]["delta"].get("content") or "" for event in events[:-1])
+            assert ("Quick", "[DONE]") == (text, events[-1])
+            answer = gateway.ask(chat(model="both"))
+            assert "Quick" == answer.json()["choices"][0]["message"]["content"]
+            assert all(request.gone.wait(SOON) for request in list(slow.requests))
+            assert [COST] * 2 == [charge.amount for charge in gateway.charges()]
+
+
 def test_the_same_key_gives_the_same_reply(tmp_path: Path) -> None:
     """A repeated Idempotency-Key is answered with what was answered, and charged once; another body is refused."""
     with Server(text_reply("Hello", usage=USAGE)) as up, served(config(tmp_path, up)) as gateway:
