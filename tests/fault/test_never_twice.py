@@ -129,7 +129,8 @@ class Place:
     def killed_at(self, line: str, **settings: Any) -> None:
         """Resume in a program that is killed when it has told a line."""
         with self.program(line, **settings) as program:
-            until(program, line)
+            with bounded():
+                until(program, line)
             program.kill()
             program.wait(SOON)
 
