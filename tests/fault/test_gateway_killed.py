@@ -33,6 +33,7 @@ KILLS = int(os.environ.get("STREAMKIT_GATEWAY_KILLS", "3"))  # 50 for a long run
 STREAMS = 20
 PIECES = 200
 EVERY = 0.02  # seconds between two pieces
+LATE = 100  # pieces of two seconds, as a busy machine may be late
 USAGE = {"prompt_tokens": 10, "completion_tokens": PIECES, "total_tokens": PIECES + 10}
 INPUT, OUTPUT = 1000, 10_000  # nano a token, as configured
 CONFIG = """
@@ -170,9 +171,11 @@ def test_a_kill_in_the_middle(whom: str, upstream: Server, run_process: Callable
             assert ("settled", 10 * INPUT + PIECES * OUTPUT) == (charge.state, charge.amount)
             continue
         torn += 1
+        # What is delivered is written twice a second: a reply that was killed at its beginning may cost nothing.
+        assert max(0, each.pieces - LATE) * OUTPUT <= charge.amount
         # What the provider has sent bounds what can be charged; nobody pays for what came after the kill.
-        assert 0 < charge.amount <= (each.pieces + PIECES // 4) * OUTPUT + 100 * INPUT
-        assert charge.estimated or charge.amount == 10 * INPUT + PIECES * OUTPUT
+        assert charge.amount <= (each.pieces + PIECES // 4) * OUTPUT + 100 * INPUT
+        assert charge.estimated or charge.amount in (0, 10 * INPUT + PIECES * OUTPUT)
     assert torn
     balance = ledger.balance(f"token:{made.id}")
     assert (0, sum(charge.amount for charge in charges.values())) == (balance.reserved, balance.spent)
