@@ -708,3 +708,15 @@ def test_lines_of_some_files(text: str, lines: dict[tuple[str | int, ...], int])
     tree = parse(text)
     assert set(paths_in(tree)) == set(lines)
     assert lines == lines_of(text)
+
+
+def test_the_configuration_of_the_readme(tmp_path: Path) -> None:
+    """It has no mistake, once the keys are there."""
+    readme = Path(__file__).parents[2] / "README.md"
+    blocks = re.findall(r"^```toml\n(.*?)^```", readme.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        path = tmp_path / "gateway.toml"
+        path.write_text(block)
+        keys = {"OPENAI_API_KEY": "k" * 20, "ANTHROPIC_API_KEY": "k" * 20, "STREAMKIT_DATA": str(tmp_path)}
+        assert read_config(path, keys).models

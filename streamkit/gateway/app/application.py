@@ -125,7 +125,6 @@ class Gateway:
             token = self.tokens.find(exchange.presented())
         if token is None:
             raise RequestError("the token is not valid", status=401, code="invalid_token", type="authentication_error")
-        exchange.token = token
         exchange.record.token, exchange.record.team = token.id, token.team
         return token
 

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from streamkit.errors import RequestError
-from streamkit.gateway.core.tokens import Token
 from streamkit.web.formats.json_bytes import json_bytes
 
 __all__ = ["Exchange", "Record", "StartResponse"]
@@ -89,7 +88,6 @@ class Exchange:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         self.record = Record(f"req-{uuid.uuid4().hex}", given if _ID.fullmatch(given) else "")
         self.record.method = self.method
-        self.token: Token | None = None
         self._begun = False
         self.body_is_read = False  # or as far as it came
         self.extra: dict[str, str] = {}  # headers that each response to this request has
