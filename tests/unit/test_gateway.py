@@ -449,3 +449,16 @@ def test_the_page_asks_who_it_is_and_pays(tmp_path: Path) -> None:
         assert b"Hello page" in answer.body
         assert COST == ended(gateway).amount
         assert [] == gateway.gateway._payments.ledger.check()
+
+
+def test_the_page_keeps_a_reply_that_breaks_off(tmp_path: Path) -> None:
+    """What came of it is in the chat's history, and is charged."""
+    with Server(Reply([chunk_event("One two"), Cut()])) as up, served(config(tmp_path, up, page=True)) as gateway:
+        form = f"token={gateway.token}".encode()
+        cookie = gateway.ask(form, "/login", content_type="application/x-www-form-urlencoded").headers["set-cookie"]
+        cookie = cookie.partition(";")[0]
+        question = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]}
+        answer = gateway.ask(question, "/api/chat", cookie=cookie)
+        assert b"One two" in answer.body
+        assert ended(gateway).amount > 0
+        until(lambda: b"One two" in gateway.get("/api/chat/c1", cookie=cookie).body)
