@@ -357,8 +357,12 @@ class _HookedPool:
             return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]
         except BaseException:
             response: Any = last_response()
-            received_any = response is not None and response.reader.received_any
-            if conn.reused and not received_any and not current_hook().guard.shut and (idle := self.pool) is not None:
+            hook = current_hook()
+            if hook.guard.shut:  # by a cancel, or by a consumer that saw the limit before this thread did
+                silent = hook.timed_out() and not hook.answered
+            else:
+                silent = response is None or not response.reader.received_any
+            if conn.reused and silent and (idle := self.pool) is not None:
                 idle.close_all()
             raise
 

@@ -75,6 +75,10 @@ class Deadline:
         """Raise ``TimeIsUp`` if the deadline has passed."""
         self.before_read()
 
+    def timed_out(self) -> bool:
+        """Return whether the deadline has passed."""
+        return time.monotonic() >= self._until
+
     def count(self, received: int) -> None:
         """Do nothing: ``fetch`` bounds the size of the body."""
 

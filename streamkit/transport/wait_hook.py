@@ -38,6 +38,9 @@ class WaitHook(Protocol):
     def wait_timed_out(self) -> None:
         """Called after a wait in which no byte arrived: raise to end the request, return to wait again."""
 
+    def timed_out(self) -> bool:
+        """Return whether a limit has passed: then an error of the connection may be its effect."""
+
     def count(self, received: int) -> None:
         """Called with the number of decompressed bytes of the body that arrived."""
 

@@ -7,6 +7,7 @@ import queue
 import pytest
 
 from streamkit import Client, Retry, StreamTimeout, Timeout, providers
+from streamkit.streaming.stream_hook import StreamHook
 from streamkit.testing import Reply, Server, Wait, text_reply
 from streamkit.transport.idle_connections import MOST_IDLE_SECONDS, IdleConnections
 
@@ -127,3 +128,21 @@ def test_a_limit_on_a_used_connection_closes_the_idle_ones(reply: Reply, cancell
                 stream.close()
             client.complete("openai/m", "Hi")
             assert server.connections == connections
+
+
+def test_a_limit_that_the_consumer_saw_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes the idle connections as well, where the reader's thread did not get to run in time."""
+    before_read = StreamHook.before_read
+    with Server(*silent(Reply(before_head=[Wait(None)]), 2)) as server:
+        with Client([providers.OpenAI(api_key="k", base_url=server.url)], retry=Retry(1)) as client:
+            for stream in [client.stream("openai/m", "Hi") for _ in range(2)]:
+                stream.collect()
+                stream.close()
+            monkeypatch.setattr(StreamHook, "before_read", lambda hook: before_read(hook) + 60)
+            stream = client.stream("openai/m", "Hi", timeout=Timeout(first=0.3))
+            with pytest.raises(StreamTimeout, match="no chunk within"):
+                stream.collect()
+            stream.close()
+            monkeypatch.undo()
+            client.complete("openai/m", "Hi")
+            assert server.connections == 3
