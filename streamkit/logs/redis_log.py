@@ -52,6 +52,7 @@ _MOST_AT_ONCE = 500  # records in one command
 _BEHIND_ALL = 2**53  # the number of a record that no log has
 _NOTHING, _BEGUN = "0-0", "0-1"  # the ids of the entries before all, and of the mark that a writer has begun
 _LATE = 0.02  # seconds by which a reader looks late at a lease that has run out
+_STANDS_STILL = 0.05  # of the lease: an answer that is later than this is that of a Redis that was away
 
 
 @attrs.define(eq=False)
@@ -358,7 +359,7 @@ class RedisLog(Log):
         """Wait for entries of a Redis stream; return none if none came in time."""
         seconds = max(0.001, min(seconds, _LONGEST_BLOCK))  # 0 would be no limit
         command = ["XREAD", "COUNT", _MOST_AT_ONCE, "BLOCK", math.ceil(seconds * 1000), "STREAMS", key, place]
-        return _records(self._reach(lambda: self._call(command, seconds, halt), halt, deadline))
+        return _records(self._reach(lambda: self._call(command, seconds, halt), halt, deadline, seconds))
 
     def _call(self, command: Sequence[object], seconds: float, halt: StopEvent | None) -> Any:
         """Send a command for whose answer Redis may take some time, which ``halt`` ends."""
@@ -382,8 +383,16 @@ class RedisLog(Log):
             pool.release(connection)
         return answer
 
-    def _reach(self, call: Callable[[], _T], halt: StopEvent | None = None, deadline: float = math.inf) -> _T | None:
+    def _reach(
+        self, call: Callable[[], _T], halt: StopEvent | None = None, deadline: float = math.inf, takes: float = 0.0
+    ) -> _T | None:
         """Call Redis; if it is away, do so again until it is back.
+
+        Args:
+            call: calls Redis.
+            halt: ends it while Redis is away.
+            deadline: the same, on ``time.monotonic``.
+            takes: seconds for which Redis may wait before it answers.
 
         Returns:
             The answer; ``None`` if ``halt`` was set or the deadline passed while Redis was away.
@@ -393,6 +402,7 @@ class RedisLog(Log):
         """
         pause = _FIRST_PAUSE
         while True:
+            began = time.monotonic()
             try:
                 answer = call()
             except (self._redis.RedisError, OSError) as error:
@@ -400,8 +410,10 @@ class RedisLog(Log):
                     return None
                 self._fail(error)
             else:
-                if self._down_since is not None:
-                    self._down_since, self._up_since = None, time.monotonic()
+                now = time.monotonic()
+                # Where Redis stood still the answer is only late, and writers could not renew their leases meanwhile.
+                if self._down_since is not None or now - began > takes + self.lease * _STANDS_STILL:
+                    self._down_since, self._up_since = None, now
                 return answer
             if time.monotonic() >= deadline:
                 return None
