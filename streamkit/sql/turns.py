@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ __all__ = ["Turns"]
 class Turns:
     """The turns of the processes that write to a file.
 
-    Threads: one of each process. The others of a process would not wait for it.
+    Owner of the fields: ``_lock`` guards all, also during a turn.
+
+    Threads: any; one of each process has the turn.
 
     Args:
         path: of the file whose lock is taken. It is made if it is not there.
@@ -27,6 +30,7 @@ class Turns:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._file: int | None = None
         self._is_open = False
         _turns.add(self)
@@ -39,17 +43,18 @@ class Turns:
             return
         import fcntl
 
-        file = self._opened()
-        if file is None:
-            yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+        with self._lock:
+            file = self._opened_locked()
+            if file is None:
+                yield
+                return
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
-    def _opened(self) -> int | None:
+    def _opened_locked(self) -> int | None:
         if not self._is_open:
             self._is_open = True
             try:
@@ -59,13 +64,17 @@ class Turns:
         return self._file
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file once no thread has a turn; it is opened again when it is needed."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
         self._file, self._is_open = None, False
 
     def __del__(self) -> None:
-        self.close()
+        self._close()
 
 
 _turns: weakref.WeakSet[Turns] = weakref.WeakSet()
@@ -74,7 +83,8 @@ _turns: weakref.WeakSet[Turns] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     """Close the parent's file, whose lock would not end with the parent while a child has it open."""
     for turns in tuple(_turns):
-        turns.close()
+        turns._lock = threading.Lock()  # a thread of the parent may have the other one
+        turns._close()
 
 
 if hasattr(os, "register_at_fork"):

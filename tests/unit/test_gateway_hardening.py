@@ -12,6 +12,7 @@ import pytest
 
 from streamkit.errors import StoreError
 from streamkit.gateway.config.values import Config, ModelConfig, UpstreamConfig
+from streamkit.gateway.core.ledger import Ledger
 from streamkit.testing import (
     DONE,
     Mark,
@@ -240,6 +241,32 @@ def test_what_is_open_when_the_gateway_ends(path: str, stream: bool, tmp_path: P
         assert b"[DONE]" not in answer.body
         assert b"completed" not in answer.body
         assert 0 == gateway.gateway.open_replies
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_gateway_that_ends_waits_for_the_ledger(
+    stream: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``close`` returns when what was open is paid, and its client was told: the process may end then."""
+    go, begun = threading.Event(), threading.Event()
+    with Server(Reply([chunk_event("One"), Mark(begun), WaitFor(go), DONE])) as up:
+        with served(config(tmp_path, up)) as gateway:
+            settle = Ledger.settle
+
+            def slow(ledger: Ledger, *args: Any, **named: Any) -> Any:
+                threading.Event().wait(0.3)
+                return settle(ledger, *args, **named)
+
+            monkeypatch.setattr(Ledger, "settle", slow)
+            asked = Task(lambda: gateway.ask(chat(stream=stream)))
+            assert begun.wait(SOON)
+            payments = gateway.gateway._payments
+            until(lambda: any(each.output.pieces for each in list(payments._open.values())))
+            gateway.gateway.close()
+            assert 0 == gateway.gateway.open_replies
+            assert ["settled"] == [charge.state for charge in gateway.charges()]
+            go.set()
+            assert b"gateway_ends" in asked.result().body
 
 
 def test_the_page_asks_what_the_new_configuration_says(tmp_path: Path) -> None:

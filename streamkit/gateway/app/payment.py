@@ -32,6 +32,7 @@ _STATUSES = {"complete": 200, "suspended": 200, "cancelled": 499, "timeout": 504
 
 _MOST_TOKENS = 10**9  # of one reply
 _INTERVAL = 0.4  # seconds between two writings of what open replies have cost: a crash loses no more than this
+_ENDING = 2.0  # seconds that open replies get for their ends where the process closes
 _RECOVERY = 5.0  # seconds between two looks for replies whose process has crashed
 
 
@@ -40,14 +41,14 @@ class Payments:
 
     What the database did not take at the end of a reply is written here once it does.
 
-    Owner of the fields: ``_lock`` guards ``_open``, ``_unsettled``, ``_thread`` and ``_closed``.
+    Owner of the fields: ``_changed`` guards ``_open``, ``_unsettled``, ``_thread`` and ``_closed``.
 
     Threads: any.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._open: dict[str, Payment] = {}
         self._unsettled: dict[str, Callable[[], object]] = {}
         self._thread: threading.Thread | None = None
@@ -71,7 +72,7 @@ class Payments:
         """
         reservation = self.ledger.reserve(payer, request_id, quote.wanted, least=quote.least, about=about)
         payment = Payment(self, request_id, quote, reservation.amount, cost)
-        with self._lock:
+        with self._changed:
             self._open[request_id] = payment
             self._start_locked()
         return payment
@@ -83,14 +84,16 @@ class Payments:
 
     def ended(self, request_id: str) -> None:
         """Forget a reply that has its end in the ledger."""
-        with self._lock:
+        with self._changed:
             self._open.pop(request_id, None)
+            self._changed.notify_all()
 
     def later(self, request_id: str, write: Callable[[], object]) -> None:
         """Write the end of a reply once the database takes it."""
-        with self._lock:
+        with self._changed:
             self._unsettled[request_id] = write
             self._start_locked()
+            self._changed.notify_all()
 
     @property
     def count(self) -> int:
@@ -107,7 +110,7 @@ class Payments:
                 _log.exception("the ledger could not be tended")
 
     def _tend(self) -> None:
-        with self._lock:
+        with self._changed:
             unsettled = dict(self._unsettled)
             known = {id: payment.known() for id, payment in self._open.items()}
         if known:
@@ -119,7 +122,7 @@ class Payments:
                 raise  # the others would fail as well; the next time they are tried again
             except Exception:
                 _log.exception("the end of a reply could not be written; it is ended by its lease")
-            with self._lock:
+            with self._changed:
                 self._unsettled.pop(id, None)
                 self._open.pop(id, None)
         now = time.monotonic()
@@ -135,14 +138,18 @@ class Payments:
             StoreError: the database failed.
         """
         self.ledger.recover()
-        with self._lock:
+        with self._changed:
             if not self._closed:
                 self._start_locked()
 
     def close(self) -> None:
-        """Write what is known, and end the thread. Replies that are open are ended by their own threads before."""
-        with self._lock:
+        """Wait until the threads of the open replies have ended them, for 2 s at most; write what is left to write.
+
+        To be called when the streams are cancelled. What is open still is ended by its lease.
+        """
+        with self._changed:
             self._closed = True
+            self._changed.wait_for(lambda: not self._open.keys() - self._unsettled.keys(), _ENDING)
             thread = self._thread
         self._wake.set()
         if thread is not None and thread is not threading.current_thread():
