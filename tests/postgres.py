@@ -6,6 +6,7 @@ import getpass
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -64,6 +65,29 @@ def running(initdb: str, pg_ctl: str) -> Iterator[str]:
             run(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(query: str) -> None:
+    """Kill -9 the server that ``running`` has started."""
+    os.kill(int(Path(_folder(query), "data", "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def start_again(query: str, pg_ctl: str) -> None:
+    """Start a server that was killed; its children have to end first."""
+    folder = _folder(query)
+    log = Path(folder, "log")
+    command = [pg_ctl, "-D", f"{folder}/data", "-w", "start", "-o", f"-k {folder} -c listen_addresses=''"]
+    for _ in range(30):
+        with log.open("ab") as out:
+            user = account() if os.geteuid() == 0 else None
+            done = subprocess.run(command, stdout=out, stderr=out, user=user, cwd=folder, timeout=120, check=False)
+        if done.returncode == 0:
+            return
+    raise AssertionError(log.read_text("utf-8", "replace"))
+
+
+def _folder(query: str) -> str:
+    return query.partition("&")[0].removeprefix("host=")
 
 
 @pytest.fixture(scope="session")

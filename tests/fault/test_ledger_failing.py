@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -109,7 +107,6 @@ def test_postgresql_is_killed() -> None:
 
 def kill_server_while_spending(ledger: Ledger, number: int, query: str, pg_ctl: str) -> None:
     """Have 8 threads spend, 20 requests each; kill the server when some have failed no more, and start it again."""
-    folder = query.partition("&")[0].removeprefix("host=")
     some_done, is_killed = threading.Semaphore(0), threading.Event()
 
     def until_written(call: Callable[[], object]) -> None:
@@ -132,23 +129,11 @@ def kill_server_while_spending(ledger: Ledger, number: int, query: str, pg_ctl: 
     def kill() -> None:
         for _ in range(60):
             some_done.acquire()
-        os.kill(int(Path(folder, "data", "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        postgres.kill(query)
         assert is_killed.wait(60), "nobody noticed"
-        run_as_server(pg_ctl, "-D", f"{folder}/data", "-w", "start", "-o", f"-k {folder} -c listen_addresses=''")
+        postgres.start_again(query, pg_ctl)
 
     programs.in_threads(lambda at: kill() if at == 8 else spend(at), 9)
-
-
-def run_as_server(*command: str) -> None:
-    """Run a program as the account of the server, until it does its work: the killed server's children end first."""
-    for _ in range(30):
-        folder = Path(command[2]).parent
-        with Path(folder, "log").open("ab") as out:
-            user = postgres.account() if os.geteuid() == 0 else None
-            done = subprocess.run(command, stdout=out, stderr=out, user=user, cwd=folder, timeout=120, check=False)
-        if done.returncode == 0:
-            return
-    raise AssertionError(Path(folder, "log").read_text("utf-8", "replace"))
 
 
 def test_more_than_the_balance_is_not_reserved(url: str) -> None:
