@@ -30,6 +30,7 @@ from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 
 from streamkit.cli.failures import tell
+from streamkit.cli.processors import choose_processor
 from streamkit.cli.serve_worker import SPARE_THREADS, ServeWorker
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import StreamkitError
@@ -46,7 +47,7 @@ _QUICK_SECONDS = 5.0  # for the same after Ctrl-C
 _RETRY_SECONDS = 1.0  # between two tries to start a worker, where others serve
 _DESCRIPTORS = 4  # of a stream, counted generously: the client's socket, the provider's, two of the library
 # What the running processes keep; a new value takes effect after a restart.
-_FIXED = ("host", "port", "workers", "streams", "threads", "grace", "database", "secret")
+_FIXED = ("host", "port", "workers", "streams", "threads", "one_processor", "grace", "database", "secret")
 
 _FIGURES = "PROMETHEUS_MULTIPROC_DIR"  # as its library has it
 _START, _FAILED = "Worker failed to boot.", 3
@@ -193,7 +194,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
             "proc_name": "streamkit serve",
             "control_socket_disable": True,
             "forwarder_headers": "",  # gunicorn's own two let a client change the path behind a proxy's back
-            "pre_fork": _freeze,
+            "pre_fork": _prepare,
             "post_worker_init": self._started,
             "child_exit": _forget,
         }
@@ -234,10 +235,13 @@ def _shown(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _freeze(master: Any, worker: Any) -> None:
-    """Keep the garbage collector from writing into the pages that all processes share."""
+def _prepare(master: Any, worker: Any) -> None:
+    """Prepare a fork: the collector is not to write into the pages that all processes share."""
     gc.collect()
     gc.freeze()
+    if worker.config.one_processor:
+        others = [each.processor for each in master.WORKERS.values()]
+        worker.processor = choose_processor([each for each in others if each is not None])
 
 
 def _forget(master: Any, worker: Any) -> None:

@@ -15,6 +15,7 @@ What gunicorn's own (25.3 to 27) does not do:
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from streamkit.cli.failures import tell
+from streamkit.cli.processors import keep_to
 
 if TYPE_CHECKING:
     from streamkit.gateway.config import Config
@@ -49,6 +51,8 @@ _LINGER_SECONDS = 2.0  # for a client to close its side, once it was told that t
 _TURN_AWAY_BYTES = 1024 * 1024  # that are read of a request before it is turned away
 _TURN_AWAY_SECONDS = 1.0  # for them
 _DRAIN, _END = b"d", b"e"  # what signal handlers write
+_SWITCH_SECONDS = 0.02  # of the interpreter
+_FULL_COLLECTION = 100  # collections of young objects for one of all; 10 are usual
 _HEAD = struct.Struct("!I")
 _LATE = 0.0  # in place of a deadline: the client was told that it took too long
 _REFUSAL = re.compile(rb"HTTP/1\.1 (\d{3}) ([^\r]*)")
@@ -138,10 +142,12 @@ class ServeWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._closing = threading.Lock()
         self._lingering: deque[Any] = deque()  # connections whose end was sent
         self._stopped_at: float | None = None
+        self.processor: int | None = None  # the one that the process keeps to
         self._orders: tuple[int, int] = (-1, -1)
 
     def init_process(self) -> None:
         """Begin, in the new process."""
+        keep_to(self.processor)  # before there is another thread
         self.channel.keep_workers()
         self.config = self.app.config
         self._orders = os.pipe()
@@ -170,6 +176,7 @@ class ServeWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until the end."""
+        _suit_many_threads()
         threading.Thread(target=self._obey, name="streamkit-serve", daemon=True).start()
         super().run()
         self._close()
@@ -347,6 +354,17 @@ class ServeWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for conn in left:
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _suit_many_threads() -> None:
+    """Set the interpreter to hundreds of threads, each of which does little at a time."""
+    # A thread that waits for the interpreter wakes as often as this to ask for it. After any pause hundreds wait, and
+    # with the usual 5 ms that alone takes so much of a processor that there are ever more.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # What an open stream is made of has no cycles, and looking through it takes a tenth of a second.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTION)
 
 
 def _has_bytes(client: socket.socket) -> bool:

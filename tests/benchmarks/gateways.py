@@ -37,6 +37,8 @@ from gateway_peers import GATEWAYS, HERE, LONGEST_START, Gateway, Running, free_
 from gateway_report import Figures, show
 from gateway_tree import memory_mb, prefer, tree
 
+GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread over each beat
+
 
 class Direct(Gateway):
     """No gateway at all."""
@@ -156,7 +158,8 @@ class Bench:
                 "turns": ["gateway"],
                 "prompt": self.prompt(count, every),
                 "chunks": count,
-                "at": sizes.ramp * each / streams,
+                # Clients are not in step: a ramp that gave all streams one beat would measure a burst a beat.
+                "at": sizes.ramp * each / streams + each * GOLDEN % 1 * every / 1000,
             }
             for each in range(streams)
         ]

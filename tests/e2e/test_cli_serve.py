@@ -117,6 +117,28 @@ def test_several_workers(serving: Serve) -> None:
 # What cannot be.
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system keeps no process to a processor")
+@pytest.mark.parametrize("kept", [True, False])
+def test_processors(kept: bool, serving: Serve) -> None:
+    """Each process keeps to a processor that no other one has, as far as there are enough; or to none."""
+    allowed = os.sched_getaffinity(0)
+    workers = min(len(allowed), 4)
+    server = serving("--workers", str(workers), config=("" if kept else "[server]\none_processor = false\n") + GOOD)
+    assert os.sched_getaffinity(server.process.pid) == allowed
+    if not kept or len(allowed) == 1:
+        assert all(allowed == os.sched_getaffinity(each) for each in server.workers(workers))
+        return
+    for _ in range(2):
+        processors: set[int] = set()
+        for pid in (pids := server.workers(workers)):
+            (processor,) = os.sched_getaffinity(pid)
+            processors.add(processor)
+            tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+            assert all({processor} == os.sched_getaffinity(task) for task in tasks if Path(f"/proc/{task}").exists())
+        assert workers == len(processors)
+        os.kill(pids.pop(), signal.SIGKILL)  # the one in its place takes the processor that is free then
+
+
 def test_check(tmp_path: Path) -> None:
     """``--check`` names each mistake by its line and exits with 1, or says in a line what is served, with 0."""
     path = tmp_path / "gateway.toml"

@@ -125,6 +125,7 @@ def _server(table: Table, given: Mapping[str, Any]) -> dict[str, Any]:
         "workers": table.whole("workers", 1, most=_MOST_WORKERS),
         "streams": table.whole("streams", 1000, most=_MOST_STREAMS),
         "threads": table.whole("threads", None, most=_MOST_STREAMS),
+        "one_processor": table.flag("one_processor", True),
         "grace": table.seconds("grace_seconds", 30.0, least=0),
         "heartbeat": table.seconds("heartbeat_seconds", 5.0),
         "body_seconds": table.seconds("body_seconds", 15.0),

@@ -156,6 +156,7 @@ class Config:
         workers: processes.
         streams: replies at once, of all processes together.
         threads: replies that one process can hold. The server gives it some threads more, for short requests.
+        one_processor: whether each process keeps to one processor, which saves it much of its time.
         grace: seconds that replies have to end after SIGTERM, before they are cancelled.
         database: its URL.
         secret: the bytes with which tokens are hashed.
@@ -180,6 +181,7 @@ class Config:
     workers: int = 1
     streams: int = 1000
     threads: int = 1000
+    one_processor: bool = True
     grace: float = 30.0
     database: str
     secret: Secret

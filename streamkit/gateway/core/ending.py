@@ -112,7 +112,7 @@ def _end(sheet: Sheet, reservation: Open, amount: int, outcome: Settlement, stat
 
 
 def _outcome_fields(outcome: Settlement) -> dict[str, Any]:
-    fields = attrs.asdict(outcome)
+    fields = attrs.asdict(outcome, recurse=False)
     fields["provider_model"] = fields.pop("model")
     return fields
 
