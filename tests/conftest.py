@@ -55,6 +55,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each worker of pytest-xdist begin with its share of the slow tests: at the end one would run them alone."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    # Each worker gets an equal part of the list; one that is out of tests takes over some from the end of another's..
+    parts = [len(items) * (number + 1) // workers - len(items) * number // workers for number in range(workers)]
+    ordered: list[pytest.Item] = []
+    for number, size in enumerate(parts):
+        ordered += (first := slow[number::workers])
+        ordered += others[: size - len(first)]
+        del others[: size - len(first)]
+    items[:] = [*ordered, *others]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Begin each test without the keys of the one before."""
