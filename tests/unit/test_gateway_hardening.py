@@ -15,6 +15,7 @@ from streamkit.gateway.config.values import Config, ModelConfig, UpstreamConfig
 from streamkit.gateway.core.ledger import Ledger
 from streamkit.testing import (
     DONE,
+    Cut,
     Mark,
     Reply,
     Server,
@@ -357,6 +358,20 @@ def test_other_methods(path: str, tmp_path: Path) -> None:
             assert (405, "POST") == (answer.status, answer.headers["allow"])
             assert (method == "HEAD") == (not answer.body)
         assert 403 == gateway.get(path, method="OPTIONS", origin="http://evil.example").status
+
+
+def test_errors_in_anthropics_format_have_the_request_id(tmp_path: Path) -> None:
+    """As its clients show it: of a refusal, of an error in the middle of a reply, and of a request without a token."""
+    cut = Reply([chunk_event("One"), Cut()])
+    with Server(cut) as up, served(config(tmp_path, up)) as gateway:
+        body = {"model": "fast", "stream": True, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+        for answer in (
+            gateway.ask(body, "/v1/messages", x_request_id="mine"),
+            gateway.ask(body | {"max_tokens": -1}, "/v1/messages", x_request_id="mine"),
+            gateway.ask(body, "/v1/messages", token="sk-none", x_request_id="mine"),
+        ):
+            told = answer.events()[-1] if answer.status == 200 else answer.json()
+            assert ("error", "mine", "mine") == (told["type"], told["request_id"], answer.headers["request-id"])
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -33,7 +33,7 @@ class Api:
     events: str
     id: str
     _decode: Callable[[bytes, Limits], WebRequest]
-    _format: Callable[[WebRequest], Format]
+    _format: Callable[[WebRequest, str], Format]
     _terminator: bytes = b""
 
     def decode(self, body: bytes, limits: Limits) -> WebRequest:
@@ -44,10 +44,10 @@ class Api:
         """
         return self._decode(body, limits)
 
-    def format(self, request: WebRequest) -> Format:
+    def format(self, request: WebRequest, request_id: str) -> Format:
         """Return the encoder of one reply."""
         usage = request.include_usage or self.events != "openai"  # the other formats always tell it
-        return PassingFormat(self._format(request), usage=usage, terminator=self._terminator)
+        return PassingFormat(self._format(request, request_id), usage=usage, terminator=self._terminator)
 
     def suited(self, request: WebRequest, *, own: bool) -> WebRequest:
         """Return a request as the providers of its model take it.
@@ -64,13 +64,13 @@ class Api:
             return attrs.evolve(request, params={**request.params, **native_params(request)})
         return request
 
-    def plain(self) -> Format:
+    def plain(self, request_id: str) -> Format:
         """Return the encoder of an error."""
-        return self._format(WebRequest())
+        return self._format(WebRequest(), request_id)
 
     def whole(self, request: WebRequest, completion: Completion, id: str, created: int) -> bytes:
         """Return a reply as one piece of JSON."""
-        made = self._format(request)
+        made = self._format(request, "")
         assert isinstance(made, (OpenAIFormat, AnthropicFormat, ResponsesFormat))
         return made.whole(completion, id, model=request.model, created=created)
 
@@ -87,7 +87,7 @@ APIS = (
         "openai",
         "chatcmpl-",
         lambda body, limits: OpenAIFormat.decode_request(body, limits=limits),
-        lambda request: OpenAIFormat(include_usage=request.include_usage, show_errors=True),
+        lambda request, _id: OpenAIFormat(include_usage=request.include_usage, show_errors=True),
         b"data: [DONE]\n\n",
     ),
     Api(
@@ -95,7 +95,7 @@ APIS = (
         "openai-responses",
         "resp_",
         lambda body, limits: ResponsesFormat.decode_request(body, limits=limits),
-        lambda request: ResponsesFormat(request=request, show_errors=True),
+        lambda request, _id: ResponsesFormat(request=request, show_errors=True),
     ),
     Api(
         "/v1/messages",
@@ -103,6 +103,6 @@ APIS = (
         "msg_",
         lambda body, limits: AnthropicFormat.decode_request(body, limits=limits),
         # Without being asked for, thoughts are not shown: many clients take the first block for the answer.
-        lambda request: AnthropicFormat(show_errors=True, reasoning=_thinks(request)),
+        lambda request, told_id: AnthropicFormat(request_id=told_id, show_errors=True, reasoning=_thinks(request)),
     ),
 )

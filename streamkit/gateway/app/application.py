@@ -134,7 +134,7 @@ class Gateway:
             exchange.record.code = told.code
             if told.status == 500:
                 _log.error("a request failed: %s", _places(error))
-        refusal = (api or APIS[0]).plain().refusal(told)
+        refusal = (api or APIS[0]).plain(exchange.told_id).refusal(told)
         return exchange.answer(refusal.status, refusal.body, refusal.headers)
 
     def _ended(self, exchange: Exchange) -> None:

@@ -102,6 +102,11 @@ class Exchange:
         """Of the request, below where the application is mounted."""
         return str(self.environ.get("PATH_INFO", "")) or "/"
 
+    @property
+    def told_id(self) -> str:
+        """The id of the request that its client is told: its own, where it sent one."""
+        return self.record.client_id or self.record.request_id
+
     def header(self, name: str) -> str:
         """Return a header of the request, "" where it has none."""
         return str(self.environ.get(f"HTTP_{name.upper().replace('-', '_')}", ""))
@@ -130,9 +135,8 @@ class Exchange:
     def begin(self, status: int, headers: Mapping[str, str]) -> Callable[[bytes], object]:
         """Send the status and the headers, and those that each response has; return what sends bytes."""
         self.record.status = status
-        id = self.record.client_id or self.record.request_id
         # By the second name the clients of Anthropic's API find it.
-        shown = {**headers, **self.extra, **self._cors(), "x-request-id": id, "request-id": id}
+        shown = {**headers, **self.extra, **self._cors(), "x-request-id": self.told_id, "request-id": self.told_id}
         phrase = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else "Unknown"
         again = [sys.exc_info()] if self._begun else []  # it failed after the head of a reply, and nothing was sent
         self._begun = True

@@ -161,7 +161,7 @@ class Replying:
         exchange, config = asked.exchange, asked.models.config
         relayed = relay(
             stream,
-            asked.api.format(asked.request),
+            asked.api.format(asked.request, exchange.told_id),
             heartbeat=config.heartbeat,
             wait=config.heartbeat,
             write_timeout=config.write_seconds,
