@@ -361,7 +361,8 @@ def _suit_many_threads() -> None:
     # A thread that waits for the interpreter wakes as often as this to ask for it. After any pause hundreds wait, and
     # with the usual 5 ms that alone takes so much of a processor that there are ever more.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # What an open stream is made of has no cycles, and looking through it takes a tenth of a second.
+    # Open streams are made of many objects, and hardly one is ever garbage: to look through all of them, as a full
+    # collection does, takes a tenth of a second, in which no thread runs.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTION)
