@@ -424,3 +424,36 @@ def test_choices_with_tools(stream: bool, tmp_path: Path) -> None:
             }
         assert {at: f'{{"a":{at}}}' for at in range(3)} == found
         assert 3 == up.requests[0].json()["n"]
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"service_tier": "priority"}, "service_tier"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]}, "tools[1].type"),
+    ],
+)
+def test_what_costs_more_than_its_tokens(params: dict[str, Any], param: str, tmp_path: Path) -> None:
+    """It is refused before anything is reserved: what it would cost is in no price by the token."""
+    with Server(text_reply("Hello", usage=USAGE)) as up, served(config(tmp_path, up)) as gateway:
+        answer = gateway.ask(chat(**params))
+        error = answer.json()["error"]
+        assert (400, "unsupported_parameter", param) == (answer.status, error["code"], error["param"])
+        assert [] == list(up.requests) == gateway.charges()
+        fine = {"service_tier": "flex", "modalities": ["text"], "tools": [{"type": "custom", "custom": {"name": "f"}}]}
+        assert 200 == gateway.ask(chat(**fine)).status
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
+def test_a_dearer_tier_in_other_formats(path: str, tmp_path: Path) -> None:
+    """The same holds for the other formats, where the model's provider would be told of it."""
+    with Server(text_reply("Hello", usage=USAGE)) as up:
+        kind = "openai-responses" if "responses" in path else "anthropic"
+        made = config(tmp_path, up)
+        upstream = attrs.evolve(made.upstreams[0], kind=kind)
+        with served(attrs.evolve(made, upstreams=(upstream,), models=made.models[:1])) as gateway:
+            body = {"model": "fast", "max_tokens": 9, "service_tier": "priority"}
+            body |= {"input": "Hi"} if kind == "openai-responses" else {"messages": [{"role": "user", "content": "Hi"}]}
+            assert 400 == gateway.ask(body, path).status
+            assert [] == list(up.requests)

@@ -1,9 +1,9 @@
-"""Check the types of a request's parameters before anything is reserved: ``check_parameters``."""
+"""Check a request's parameters before anything is reserved: ``check_parameters``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from streamkit.errors import RequestError
@@ -12,18 +12,34 @@ __all__ = ["check_parameters"]
 
 _LARGEST = 10_000  # of a parameter that is a fraction; providers allow far less
 _MOST_TOOLS = 1024
+# What the list price pays, or more than it costs. Others, such as "priority", cost more.
+_TIERS = ("auto", "default", "standard", "standard_only", "flex")
+_TOOLS = ("function", "custom")  # that the client runs
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:
-    """Check the types of parameters; their ranges are the provider's to judge.
+    """Check the types of parameters, and that prices by the token say what they cost; ranges are the provider's matter.
 
     Raises:
-        RequestError: one has a wrong type, or is no possible number.
+        RequestError: one has a wrong type, is no possible number, or asks for what costs more than its tokens.
     """
     for name, value in params.items():
         check = _CHECKS.get(name)
         if check is not None and not check[0](value):
             raise RequestError(f"{name} is {check[1]}", param=name, code="invalid_type")
+    for name, text in _unpriced(params):
+        raise RequestError(f"{text}: what it costs is not known here", param=name, code="unsupported_parameter")
+
+
+def _unpriced(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the parameters that make a reply dearer than its tokens by the list, and what to say of each."""
+    if params.get("service_tier", _TIERS[0]) not in _TIERS:
+        yield "service_tier", f"service_tier is one of {', '.join(_TIERS)}"
+    if set(params.get("modalities", ())) - {"text"}:
+        yield "modalities", "modalities other than text are not served"
+    for number, tool in enumerate(params.get("tools", ())):
+        if tool.get("type", _TOOLS[0]) not in _TOOLS:
+            yield f"tools[{number}].type", "tools that run on the provider's side are not served"
 
 
 def _is_number(value: Any) -> bool:
