@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": PIECES, "total_tokens": PIECE
 INPUT, OUTPUT = 1000, 10_000  # nano a token, as configured
 CONFIG = """
 [server]
-port = {port}
+port = 0
 workers = {workers}
 page = false
 [storage]
@@ -86,16 +85,11 @@ def upstream() -> Iterator[Server]:
         yield server
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def start(run_process: Callable[..., Process], folder: Path) -> Process:
+def start(run_process: Callable[..., Process], folder: Path) -> tuple[Process, int]:
+    """Start the gateway; return it with its port, which each start chooses: an earlier one may be in use by now."""
     process = run_process("streamkit", "serve", "--config", "gateway.toml", cwd=folder)
     process.wait_for("Ctrl-C ends it")
-    return process
+    return process, int(process.wait_for(r"http://127\.0\.0\.1:(\d+)"))
 
 
 def workers_of(process: Process) -> list[int]:
@@ -164,14 +158,13 @@ def kill_in_the_middle(
 ) -> None:
     from streamkit.gateway.core.tokens import Tokens
 
-    port = free_port()
-    (tmp_path / "gateway.toml").write_text(CONFIG.format(port=port, workers=2, url=upstream.url, database=url))
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(workers=2, url=upstream.url, database=url))
     database, ledger = ledger_of(url)
     made, text = Tokens(database, b"0123456789abcdef0123456789abcdef").create("test", by="test", balance="own")
     ledger.top_up(f"token:{made.id}", 1000 * 10**9, id="first", by="test")
     chance = random.Random(5)
     everything: list[Asked] = []
-    process = start(run_process, tmp_path)
+    process, port = start(run_process, tmp_path)
     for _ in range(kills):
         round_ = [Asked() for _ in range(STREAMS)]
         threads = [threading.Thread(target=ask, args=(port, str.__str__(text), each)) for each in round_]
@@ -196,7 +189,7 @@ def kill_in_the_middle(
         if whom == "all":
             with suppress(Exception):
                 process.popen.wait(SECONDS)
-            process = start(run_process, tmp_path)
+            process, port = start(run_process, tmp_path)
     until_ended(ledger, made.id)
     torn = check(everything, ledger, made.id)
     assert torn or whom != "all"  # one worker may have had no reply
@@ -232,13 +225,12 @@ def test_workers_share_their_figures(upstream: Server, run_process: Callable[...
     """Whichever worker is asked, the figures are those of all, also of one that was killed; no file is left."""
     from streamkit.gateway.core.tokens import Tokens
 
-    port = free_port()
     url = f"sqlite:///{tmp_path}/gateway.db"
-    (tmp_path / "gateway.toml").write_text(CONFIG.format(port=port, workers=2, url=upstream.url, database=url))
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(workers=2, url=upstream.url, database=url))
     database, _ = ledger_of(url)
     _, text = Tokens(database, b"0123456789abcdef0123456789abcdef").create("poor", by="test", balance="own")
     database.close()
-    process = start(run_process, tmp_path)
+    process, port = start(run_process, tmp_path)
     for _ in range(40):
         asked = Asked()
         ask(port, str.__str__(text), asked)  # refused, as it has no money
