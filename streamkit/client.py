@@ -20,9 +20,9 @@ from streamkit.providers.known import KnownProviders, listed
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.providers.request.post import hidden_headers
 from streamkit.settings import Retry, Timeout, shown
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream, drain
 from streamkit.streaming.gates import Gate
+from streamkit.streaming.job import Job
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.transport.transport import Transport
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from streamkit.conversation.window import Window
     from streamkit.models.catalog import Catalog
     from streamkit.policies.middleware import Middleware
-    from streamkit.policies.route import Route
+    from streamkit.policies.route import Model
     from streamkit.policies.routing import Routing
     from streamkit.tools.claims import Claims
     from streamkit.tools.decisions import Decision
@@ -64,14 +64,13 @@ else:
 
 
 if not TYPE_CHECKING:  # for ``typing.get_type_hints``, without importing what most programs do not use
-    Route = Validator = Any
+    Model = Validator = Any
 
 __all__ = ["Client", "complete", "default_client", "extract", "stream"]
 
 T = TypeVar("T")
 Prompt = TypeVar("Prompt")
 Messages = str | Iterable[Message | MessageDict]
-Model = str | Sequence[str] | Route
 Stop = StopEvent | threading.Event
 
 
@@ -695,8 +694,10 @@ class Client:
         started: Batch[Prompt] = late_import("streamkit.batch.batch").start(self, model, prompts, settings, given)
         return started
 
-    def portable_settings(self) -> dict[str, Any]:
-        """Return the arguments that make an equal client in another process, which reads the keys from its environment.
+    def portable(self) -> Callable[[], Client]:
+        """Return what makes an equal client in another process, which reads the keys from its environment.
+
+        It can be pickled.
 
         Raises:
             ConfigError: this client has providers, which may have keys, observers or policies; these cannot go there.
@@ -711,13 +712,14 @@ class Client:
                 f"this client has {what} of its own, and neither keys nor these travel to other processes: have "
                 "factory= make the clients there, by a function at the top of a module"
             )
-        return {
-            "timeout": self._timeout,
-            "retry": self._retry,
-            "buffer": self._buffer,
-            "buffer_bytes": self._buffer_bytes,
-            "arrivals": self._arrivals,
-        }
+        return partial(
+            Client,
+            timeout=self._timeout,
+            retry=self._retry,
+            buffer=self._buffer,
+            buffer_bytes=self._buffer_bytes,
+            arrivals=self._arrivals,
+        )
 
     def _rounds_of(self, model: Model, options: Mapping[str, Any]) -> Callable[..., Stream]:
         def stream_of(

@@ -4,39 +4,56 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from streamkit.batch.requests import BatchRequest, models_of
-from streamkit.client import Client, Model
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ConfigError
 from streamkit.providers.call import ChatRequest, messages_of
+from streamkit.providers.contract import Provider
 from streamkit.providers.request.openai_shape import check_parameters
 from streamkit.values.completion import Completion
 from streamkit.wire.secrets import Unshown
 
-__all__ = ["Asker", "Outcome", "check"]
+if TYPE_CHECKING:
+    from streamkit.policies.route import Model
+
+__all__ = ["AsksPrompts", "Asker", "Outcome", "check"]
 
 #: A whole reply, or an error; neither, if it was cancelled.
 Outcome = tuple["Completion | None", "Exception | None"]
 
 # Clients that this process made for askers that came from another one, the newest last. Each single operation on a dict
 # is atomic, with and without the GIL.
-_made: dict[str, Client] = {}
+_made: dict[str, AsksPrompts] = {}
 _MOST_MADE = 8
+
+
+class AsksPrompts(Protocol):
+    """What a batch needs of a ``Client``."""
+
+    @property
+    def complete(self) -> Callable[..., Completion]:
+        """See ``Client.complete``."""
+
+    def resolve(self, model: str, /) -> tuple[Provider, str]:
+        """See ``Client.resolve``."""
+
+    def portable(self) -> Callable[[], AsksPrompts]:
+        """See ``Client.portable``."""
 
 
 class Asker:
     """Asks prompts, with the client and the options of a batch.
 
-    In the process that made it, it uses the client itself. Pickled, it has the client's settings, or the factory, and
-    the process that receives it makes a client of these. Keys are never pickled: that process reads them from its own
-    environment, or its factory knows them.
+    In the process that made it, it uses the client itself. Pickled, it has a factory, by which the process that
+    receives it makes a client. Keys are never pickled: that process reads them from its own environment, or its factory
+    knows them.
 
     Args:
         client: of this process.
-        factory: makes the client of another process; ``None`` for the settings of this one's.
+        factory: makes the client of another process; ``None`` for one with the settings of this one.
         model: that is asked.
         options: arguments of ``Client.complete``.
         stop: ends what is asked in this process.
@@ -46,18 +63,17 @@ class Asker:
 
     def __init__(
         self,
-        client: Client,
-        factory: Callable[[], Client] | None,
+        client: AsksPrompts,
+        factory: Callable[[], AsksPrompts] | None,
         model: Model,
         options: Mapping[str, Any],
         stop: StopEvent,
     ) -> None:
-        self._client: Client | None = client
+        self._client: AsksPrompts | None = client
         self._factory = factory
         self._model = model
         self._options = Unshown(options)
         self._stop: StopEvent | None = stop
-        self._settings: Mapping[str, Any] = {}
         self._id = uuid.uuid4().hex
 
     def __call__(self, request: BatchRequest) -> Outcome:
@@ -79,21 +95,23 @@ class Asker:
                 "extra_headers may hold keys, which do not travel to other processes; "
                 "have factory= make a client whose providers send them"
             )
-        settings = self._settings  # where it came from another process, and goes on to a third
-        if self._factory is None and self._client is not None:
-            settings = self._client.portable_settings()
-        return {**vars(self), "_client": None, "_stop": None, "_settings": settings}
+        factory = self._factory
+        if factory is None:
+            assert self._client is not None  # in another process there is a factory
+            factory = self._client.portable()
+        return {**vars(self), "_client": None, "_stop": None, "_factory": factory}
 
-    def _client_here(self) -> Client:
+    def _client_here(self) -> AsksPrompts:
         client = _made.get(self._id)
         if client is None:
-            client = _made.setdefault(self._id, self._factory() if self._factory else Client(**self._settings))
+            assert self._factory is not None
+            client = _made.setdefault(self._id, self._factory())
             for id in list(_made)[:-_MOST_MADE]:
                 _made.pop(id, None)
         return client
 
 
-def check(client: Client, model: Model, params: Mapping[str, Any], extra_body: Any, extra_headers: Any) -> None:
+def check(client: AsksPrompts, model: Model, params: Mapping[str, Any], extra_body: Any, extra_headers: Any) -> None:
     """Raise the ConfigError that any prompt would, such as for a missing key."""
     given = {name: value for name, value in params.items() if value is not None}
     if "response_format" in given:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import attrs
 
-from streamkit.batch.asking import Asker, check
+from streamkit.batch.asking import Asker, AsksPrompts, check
 from streamkit.batch.json_lines import JsonLines
 from streamkit.batch.pools import ExecutorPool, Pool, Threads
 from streamkit.batch.progress import bar_for
@@ -21,7 +21,6 @@ from streamkit.batch.requests import BatchRequest, Key, digest_of, digest_of_cal
 from streamkit.batch.saving import ResultFile
 from streamkit.batch.state import BatchState, BatchTask
 from streamkit.batch.values import BatchResult, BatchTotals
-from streamkit.client import Client, Model
 from streamkit.concurrency.late_import import late_import
 from streamkit.concurrency.own_thread import OwnThread
 from streamkit.concurrency.plain_events import on_set
@@ -30,6 +29,9 @@ from streamkit.errors import ConfigError
 from streamkit.settings import shown
 from streamkit.values.completion import parse_by
 from streamkit.wire.secrets import Unshown
+
+if TYPE_CHECKING:
+    from streamkit.policies.route import Model
 
 __all__ = ["Batch", "BatchSettings", "start"]
 
@@ -49,7 +51,7 @@ class BatchSettings:
     save: str | os.PathLike[str] | None = None
     key: Key | None = None
     executor: Executor | None = None
-    factory: Callable[[], Client] | None = None
+    factory: Callable[[], AsksPrompts] | None = None
     progress: bool | None = None
     max_cost: float | None = None
     max_failures: int | None = None
@@ -97,7 +99,7 @@ class Batch(Generic[P]):
 
     def __init__(
         self,
-        client: Client,
+        client: AsksPrompts,
         model: Model,
         prompts: Iterable[P],
         settings: BatchSettings,
@@ -366,7 +368,7 @@ class Batch(Generic[P]):
 
 
 def start(
-    client: Client, model: Model, prompts: Iterable[P], settings: Mapping[str, Any], options: Mapping[str, Any]
+    client: AsksPrompts, model: Model, prompts: Iterable[P], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Batch[P]:
     """Return the batch that ``Client.map`` was asked for."""
     return Batch(client, model, prompts, BatchSettings(**settings), options)

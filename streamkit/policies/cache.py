@@ -22,9 +22,9 @@ from streamkit.observing.status import Status
 from streamkit.policies.middleware import CallOptions, Middleware, Next, Request, digest_of
 from streamkit.policies.played import Kept, Listened, PlayedStream, on_stop, wake_by
 from streamkit.settings import seconds_of, shown
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.deadlines import Deadlines
+from streamkit.streaming.job import Job
 from streamkit.streaming.redelivery import Received
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput

@@ -15,8 +15,8 @@ import attrs
 from streamkit.errors import ConfigError
 from streamkit.observing.status import Status
 from streamkit.settings import shown
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
+from streamkit.streaming.job import Job
 from streamkit.streaming.redelivery import Redelivery
 from streamkit.streaming.stream import Stream
 from streamkit.streaming.typed_output import TypedOutput

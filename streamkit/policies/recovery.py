@@ -13,9 +13,9 @@ from streamkit.policies.overlap import Overlap
 from streamkit.providers.contract import Decoder
 from streamkit.providers.request.continuing import Continuation, Resumes, continuable, continuation_of
 from streamkit.settings import shown
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
-from streamkit.streaming.recovering import Part, Recoverer, broke_off
+from streamkit.streaming.job import Job, Recoverer
+from streamkit.streaming.recovering import Part, broke_off
 from streamkit.values.chunks import Chunk, Usage, summed
 from streamkit.wire.http import HttpRequest
 

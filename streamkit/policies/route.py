@@ -14,11 +14,11 @@ from streamkit.errors import ConfigError
 from streamkit.models import prices
 from streamkit.policies.checks import renew_after_fork
 from streamkit.settings import seconds_of, shown
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.gates import Call, Gate, Result, Wait
+from streamkit.streaming.job import Job
 from streamkit.values.text import estimate_tokens
 
-__all__ = ["Choose", "Route", "Speeds", "name_of", "ordered", "route_of"]
+__all__ = ["Choose", "Model", "Route", "Speeds", "name_of", "ordered", "route_of"]
 
 Choose = Literal["order", "weighted", "cheapest", "fastest"]
 
@@ -83,6 +83,10 @@ class Route:
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
                 raise ConfigError(f"a weight is a number above 0, not {shown(weight)}")
         self.__attrs_init__(names, choose, seconds_of(hedge, "Route(hedge=...)"), weights)
+
+
+#: What is asked: a model, several in the order in which they are tried, or a route.
+Model = str | Sequence[str] | Route
 
 
 def route_of(model: Any) -> Route:

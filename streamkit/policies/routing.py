@@ -9,7 +9,7 @@ import attrs
 
 from streamkit.policies.hedging import Start, hedged
 from streamkit.policies.route import Speeds, ordered, route_of
-from streamkit.streaming.attempt import Job
+from streamkit.streaming.job import Job
 from streamkit.streaming.stream import Stream
 
 __all__ = ["Routing"]

@@ -6,39 +6,32 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-import attrs
-
 from streamkit.errors import (
     APIError,
     BrokenStreamError,
     ConfigError,
     ConnectError,
-    NotFoundError,
     ProtocolError,
     StreamError,
     StreamTimeout,
     TruncatedStreamError,
 )
-from streamkit.providers.call import ChatRequest
-from streamkit.providers.contract import Decoder, Provider, class_of
-from streamkit.providers.registry import is_own
-from streamkit.providers.reply.remedies import remedy_for, unexpected
-from streamkit.settings import Retry, Timeout
-from streamkit.streaming.gates import Call, Gate, Passing
-from streamkit.streaming.recovering import Part, Recoverer
+from streamkit.providers.contract import Decoder, class_of
+from streamkit.providers.reply.remedies import unexpected
+from streamkit.streaming.gates import Passing
+from streamkit.streaming.job import Job
+from streamkit.streaming.recovering import Part
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached, StreamHook, TimedHook
 from streamkit.transport import sse
 from streamkit.transport.framing import Frame, aws_frames, framing_of, server_sent
 from streamkit.transport.small_requests import redirected
-from streamkit.transport.transport import Reply, Transport
+from streamkit.transport.transport import Reply
 from streamkit.values.chunks import Chunk
-from streamkit.wire.http import HttpRequest
 from streamkit.wire.json import parse_json
-from streamkit.wire.messages import Subject, explain
 from streamkit.wire.secrets import MAX_ERROR_BODY
 
-__all__ = ["Attempt", "Job"]
+__all__ = ["Attempt"]
 
 _MAX_WHOLE_BODY = sse.MAX_EVENT
 _DRAIN_BYTES = 16 * 1024
@@ -51,48 +44,6 @@ _DOUBT_SECONDS = 30.0
 # A pooled connection that ends without a byte, so soon after the request began to go out, counts as closed before it.
 # Hardly any server acts on a request and fails within this time. After a longer time it may have acted on it.
 _DEAD_SECONDS = 0.05
-
-
-@attrs.frozen
-class Job:
-    """The work of one stream: its request, and how to send it."""
-
-    chat: ChatRequest
-    request: HttpRequest
-    provider: Provider
-    transport: Transport
-    timeout: Timeout
-    retry: Retry
-    gates: tuple[Gate, ...] = ()
-    recoverer: Recoverer | None = None
-
-    def call(self) -> Call:
-        """Return what the gates are told of it."""
-        return Call(self.provider.name, self.chat, self.request.secrets)
-
-    @property
-    def route(self) -> tuple[str, str]:
-        """The names of the provider and the model."""
-        return self.provider.name, self.chat.model
-
-    def subject(self) -> Subject:
-        """Return the request as an error's message names it."""
-        request = self.request
-        return Subject.of(self.provider.name, self.chat.model, request.url, request.secrets)
-
-    def explain(self, error: StreamError, note: str) -> None:
-        """Add the provider, the model, the address, a note and what to do to a masked error's message."""
-        provider, subject = self.provider, self.subject()
-        variable = getattr(provider, "key_variable", None)
-        remedy = remedy_for(
-            error,
-            subject.provider,
-            subject.model,
-            subject.address,
-            key_variable=variable if isinstance(variable, str) else None,
-            listed=isinstance(error, NotFoundError) and is_own(provider.name),
-        )
-        explain(error, subject, note=note, remedy=remedy)
 
 
 class Attempt:

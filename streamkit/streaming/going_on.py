@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from streamkit.errors import StreamError
-from streamkit.streaming.attempt import Attempt, Job
-from streamkit.streaming.recovering import Part, Recoverer, broke_off
+from streamkit.streaming.attempt import Attempt
+from streamkit.streaming.job import Job, Recoverer
+from streamkit.streaming.recovering import Part, broke_off
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
 from streamkit.wire.secrets import mask

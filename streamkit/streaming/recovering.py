@@ -1,19 +1,15 @@
-"""What goes on with a reply that broke off: ``Recoverer``, and ``Part``, the decoder of one part of such a reply."""
+"""The decoder of one part of a reply that broke off and goes on: ``Part``; and whether one did: ``broke_off``."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from streamkit.errors import BrokenStreamError, ServerError, StreamError, StreamTimeout, TruncatedStreamError
 from streamkit.providers.contract import Decoder, Event
 from streamkit.values.chunks import Chunk
 
-if TYPE_CHECKING:
-    from streamkit.streaming.attempt import Job
-
-__all__ = ["Part", "Recoverer", "broke_off"]
+__all__ = ["Part", "broke_off"]
 
 
 def broke_off(error: StreamError) -> bool:
@@ -112,29 +108,3 @@ class Part:
     def _changed(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         """Return what is delivered for chunks of the decoder inside."""
         return chunks
-
-
-class Recoverer(ABC):
-    """Says how replies go on that broke off. One object serves many streams, and holds nothing of them.
-
-    Threads: the methods are called in the threads that read streams.
-
-    Attributes:
-        attempts: how many requests may be sent to go on with one reply.
-    """
-
-    attempts: int
-
-    @abstractmethod
-    def first(self, job: Job, decoder: Decoder) -> Part:
-        """Return the decoder of a reply's first part."""
-
-    @abstractmethod
-    def following(self, job: Job, part: Part, error: StreamError) -> tuple[Job, Part] | None:
-        """Return how a reply goes on, ``None`` where it cannot.
-
-        Args:
-            job: of the first part.
-            part: the last one that has given a chunk, or the first.
-            error: that ended it.
-        """

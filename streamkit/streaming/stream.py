@@ -19,9 +19,9 @@ from streamkit.concurrency.stop import StopEvent
 from streamkit.errors import ChannelClosed, StreamError, StreamkitError
 from streamkit.observing.observers import Observer, Stats
 from streamkit.observing.status import Status
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.chunk_stream import ChunkStream
 from streamkit.streaming.delivery import Delivery
+from streamkit.streaming.job import Job
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.typed_output import TypedOutput
 from streamkit.streaming.worker import read

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 
 from streamkit.errors import APIError, ConfigError, ConnectError, StreamError, StreamkitError
 from streamkit.providers.contract import Provider, class_of
-from streamkit.streaming.attempt import Attempt, Job
+from streamkit.streaming.attempt import Attempt
 from streamkit.streaming.going_on import go_on
+from streamkit.streaming.job import Job
 from streamkit.streaming.shared_state import Outcome, StreamState
 from streamkit.streaming.stream_hook import Halted, LimitReached
 from streamkit.transport.failures import forget_origin

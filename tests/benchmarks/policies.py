@@ -17,8 +17,8 @@ from pathlib import Path
 
 from streamkit import Breaker, RateLimit, Retry, Stream, Timeout, Usage, providers
 from streamkit.providers.call import ChatRequest, messages_of
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.gates import Call, Gate, Result, Wait
+from streamkit.streaming.job import Job
 from streamkit.transport.transport import Transport
 
 HERE = Path(__file__).parent

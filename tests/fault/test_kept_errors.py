@@ -30,7 +30,8 @@ from streamkit import (
     providers,
 )
 from streamkit.providers.call import ChatRequest
-from streamkit.streaming.attempt import Attempt, Job
+from streamkit.streaming.attempt import Attempt
+from streamkit.streaming.job import Job
 from streamkit.testing import (
     Cut,
     Raw,

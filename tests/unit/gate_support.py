@@ -10,8 +10,8 @@ from typing import Any
 
 from streamkit import Retry, Stream, Timeout, providers
 from streamkit.providers.call import ChatRequest, messages_of
-from streamkit.streaming.attempt import Job
 from streamkit.streaming.gates import Call, Gate, Wait
+from streamkit.streaming.job import Job
 from streamkit.streaming.stream_hook import Halted
 from streamkit.testing import Server
 from streamkit.transport.transport import Transport
