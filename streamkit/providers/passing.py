@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
+from streamkit.errors import APIError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder, Provider
 from streamkit.providers.reply.passing import PassingDecoder, Telling
+from streamkit.wire.http import HttpRequest, ResponseInfo
 
 __all__ = ["FORMATS", "passing"]
 
@@ -36,8 +38,10 @@ FORMATS: dict[str, Telling] = {
 }
 
 
-class _Passing:
+class _Passing(Provider):
     """A provider that is in all as the one inside, but for the decoder of its replies.
+
+    It has the methods of a ``Provider`` itself: since Python 3.12 ``isinstance`` does not ask ``__getattr__``.
 
     Owner of the fields: they never change.
     """
@@ -50,6 +54,19 @@ class _Passing:
         if name == "_inner":  # of a copy that is being made
             raise AttributeError(name)
         return getattr(self._inner, name)
+
+    @property
+    def name(self) -> str:
+        """See ``Provider``."""
+        return self._inner.name
+
+    def request(self, chat: ChatRequest) -> HttpRequest:
+        """See ``Provider``."""
+        return self._inner.request(chat)
+
+    def error(self, info: ResponseInfo, body: bytes) -> APIError:
+        """See ``Provider``."""
+        return self._inner.error(info, body)
 
     def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
@@ -69,5 +86,4 @@ def passing(provider: Provider, format: str) -> Provider:
     """
     if getattr(type(provider), "events_format", None) != format:
         return provider
-    wrapped: Any = _Passing(provider, FORMATS[format])
-    return cast("Provider", wrapped)
+    return _Passing(provider, FORMATS[format])
