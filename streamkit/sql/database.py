@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 import weakref
@@ -25,6 +26,7 @@ _T = TypeVar("_T")
 
 _TRIES = 5  # to make the tables, as other processes may do so at the same moment
 _IN_THE_WAY = ("40001", "40P01")  # PostgreSQL rolled a transaction back for another one: serialization, deadlock
+_MOST_ROLLED_BACK = 4  # times that a transaction is done again for that
 _PAUSE = 0.02  # seconds between two tries to take a lock for which the database does not wait by itself
 
 
@@ -88,7 +90,7 @@ class SQLDatabase:
         """
         with self._errors("read"):
             self._prepare()
-            return self._twice(work, writes=False)
+            return self._repeated(work, writes=False)
 
     def write(self, work: Callable[[sa.Connection], _T], *, durable: bool = True) -> _T:
         """Do ``work`` in one transaction, and return its result.
@@ -107,18 +109,28 @@ class SQLDatabase:
         with self._errors("written"):
             self._prepare()
             try:
-                return self._twice(work, writes=True, durable=durable)
+                return self._repeated(work, writes=True, durable=durable)
             except exc.IntegrityError as error:
                 taken = error
         raise taken
 
-    def _twice(self, work: Callable[[sa.Connection], _T], *, writes: bool, durable: bool = True) -> _T:
-        try:
-            return self._once(work, writes=writes, durable=durable)
-        except exc.DBAPIError as error:
-            if not error.connection_invalidated and _sqlstate(error) not in _IN_THE_WAY:
-                raise
-        return self._once(work, writes=writes, durable=durable)
+    def _repeated(self, work: Callable[[sa.Connection], _T], *, writes: bool, durable: bool = True) -> _T:
+        """Do a transaction; once more where the connection was lost, some times more where another was in the way."""
+        lost, rolled_back = 0, 0
+        while True:
+            try:
+                return self._once(work, writes=writes, durable=durable)
+            except exc.DBAPIError as error:
+                if error.connection_invalidated:
+                    lost += 1
+                elif _sqlstate(error) in _IN_THE_WAY:
+                    rolled_back += 1
+                else:
+                    raise
+                if lost > 1 or rolled_back > _MOST_ROLLED_BACK:
+                    raise
+            # Of two in a deadlock both may have been rolled back: they are not to meet again.
+            time.sleep(random.uniform(0, _PAUSE * rolled_back))
 
     def _once(self, work: Callable[[sa.Connection], _T], *, writes: bool, durable: bool) -> _T:
         forks = forks_wait_for_writes() if writes and self.is_sqlite else nullcontext()
@@ -172,9 +184,11 @@ class SQLDatabase:
         tries_left = _TRIES
         while not self._ready:
             try:
-                self._ready = self._twice(lambda connection: self._steps.are_done(connection, self.name), writes=False)
+                self._ready = self._repeated(
+                    lambda connection: self._steps.are_done(connection, self.name), writes=False
+                )
                 if not self._ready:
-                    self._twice(self._steps.do_next, writes=True)
+                    self._repeated(self._steps.do_next, writes=True)
             except exc.DBAPIError as error:  # perhaps as another process makes them; a lock was waited for already
                 tries_left -= 1
                 if not tries_left or "locked" in str(error):

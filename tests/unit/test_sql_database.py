@@ -189,7 +189,7 @@ class TestTransactions:
                 )  # type: ignore[misc]
 
     def test_what_postgresql_rolls_back_is_done_again(self, make_postgres: Callable[[], str]) -> None:
-        """Of two transactions in a deadlock one is rolled back; it is done again, and both are written."""
+        """Of two transactions in a deadlock one is rolled back, or both; they are done again, and both are written."""
         with closing(database_of(make_postgres())) as database:
             for id in "ab":
                 database.write(add(id))
@@ -215,7 +215,34 @@ class TestTransactions:
                 thread.join(SOON)
             assert [] == errors
             assert [("a", 2), ("b", 2)] == database.read(rows)
-            assert 3 == len(tries)
+            assert len(tries) >= 3
+
+    @pytest.mark.parametrize(("failures", "done"), [(4, True), (5, False)])
+    def test_rolled_back_again_and_again(
+        self, failures: int, done: bool, make_postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A transaction that others are in the way of is done again a few times, and then it is an error."""
+        with closing(database_of(make_postgres())) as database:
+            once, tries = database._once, []
+
+            def in_the_way(work: Any, **options: Any) -> Any:
+                tries.append(work)
+                if options["writes"] and len(tries) <= failures:
+                    return once(lambda connection: connection.exec_driver_sql(DEADLOCK), **options)
+                return once(work, **options)
+
+            database.write(add("a"))
+            monkeypatch.setattr(database, "_once", in_the_way)
+            if done:
+                database.write(add("b"))
+            else:
+                with pytest.raises(StoreError, match="cannot be written: made up"):
+                    database.write(add("b"))
+            assert 5 == len(tries)
+            assert [("a", 0), ("b", 0)][: 1 + done] == database.read(rows)
+
+
+DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '40P01'; END $$"
 
 
 class TestStatements:
