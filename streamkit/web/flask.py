@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from streamkit.web.chat import Answer, Chat
 from streamkit.web.formats import EventsFormat, Format, Limits, UiFormat, format_class
 from streamkit.web.formats.base import ShowErrors
 from streamkit.web.formats.json_bytes import json_bytes
+from streamkit.web.formats.requests.request import WebRequest
+from streamkit.web.model_choice import ModelChoice, Offer
 from streamkit.web.relay import relay
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def chat_blueprint(
     client: Client,
     *,
     model: str | None = None,
+    models: Sequence[str] | Callable[[Any, str], Sequence[str]] | None = None,
     pack: str | Path | Pack | None = None,
     prompt: str = "",
     store: Store | None = None,
@@ -86,6 +89,7 @@ def chat_blueprint(
     options_for: Callable[[Any, str], Mapping[str, Any]] | None = None,
     page: bool = False,
     title: str = "Chat",
+    sign_out: str = "",
     show_errors: ShowErrors = False,
     limits: Limits | None = None,
     heartbeat: float = 15.0,
@@ -109,6 +113,7 @@ def chat_blueprint(
     GET     /api/chat/<id>/stream   the reply that is on its way, from its beginning; 204 where there is none
     POST    /api/chat/<id>/stop     stops it, wherever it runs
     GET     /api/chat/<id>/events   ``?prompt=...&message=<unique id>`` for an ``EventSource``; it may connect again
+    GET     /api/models             ``{"models": [...], "default": ...}`` to choose from; only with ``models``
     GET     /                       the page, with ``page=True``
     ======  ======================  ================================================================================
 
@@ -120,16 +125,27 @@ def chat_blueprint(
     Args:
         client: asks the model.
         model: to ask.
-        pack: a pack, by whose ``prompt`` the conversations are; see ``open_pack``.
+        models: names of models from which the user chooses, for each question, or a function that takes the Flask
+            request and the owner and returns them. A client sends its choice as ``model`` beside the messages, as
+            ``useChat`` does with ``sendMessage(message, {body: {model}})``, or as ``&model=...`` for an
+            ``EventSource``; another name is answered with 403, and so is everything where the function returns no
+            name. Without a choice ``model`` is asked if it is among them, otherwise the first one; a fixed list must
+            have it. A reply that waits for decisions goes on with the model that began it. Without ``models`` a client
+            chooses nothing.
+        pack: a pack, by whose ``prompt`` the conversations are; see ``open_pack``. With ``models``, the chosen one is
+            asked in place of the pack's default model, with the parameters that the prompt has for it.
         prompt: the key of the prompt in the pack.
         store: where conversations are kept; by default in the memory of this process.
         log: where replies are written while they come; by default in the memory of this process.
         authorize: takes the Flask request, and returns whose conversations it may see, such as the id of the user, or
             ``None`` for nobody, which is answered with 401. By default who knows the id of a chat may see it.
         options_for: takes the Flask request and the owner, and returns options of the conversation for this request,
-            such as ``model``, ``variables`` or ``context``.
+            such as ``model``, ``variables`` or ``context``. With ``models``, its ``model`` takes the place of the
+            argument ``model``.
         page: whether the page is served at ``/``.
         title: of the page.
+        sign_out: an address, relative to that of the page, to which the page's button "Sign out" sends a POST; the
+            page then goes where that is redirected. "" for no button.
         show_errors: see ``Format``.
         limits: of a request.
         heartbeat: see ``relay``.
@@ -148,8 +164,8 @@ def chat_blueprint(
     flask = _flask()
     if not isinstance(client, Client):
         raise ConfigError(f"chat_blueprint() takes a Client, not {shown(client)}")
-    if (pack is None) == (model is None) and options_for is None:
-        raise ConfigError("chat_blueprint() takes model=..., or pack=... and prompt=...")
+    if (pack is None) == (model is None) and options_for is None and models is None:
+        raise ConfigError("chat_blueprint() takes model=..., models=..., or pack=... and prompt=...")
     for which, value, kind in (("store", store, Store), ("log", log, Log)):
         if value is not None and not isinstance(value, kind):
             raise ConfigError(f"chat_blueprint({which}=...) must be a {kind.__name__}, not {shown(value)}")
@@ -157,6 +173,8 @@ def chat_blueprint(
 
     def open_conversation(id: str, owner: str, **changes: Any) -> Conversation:
         given = {"model": model, **options, **changes, "store": kept, "id": id, "owner": owner}
+        if isinstance(given["model"], Offer):  # nothing is asked, or nothing was chosen
+            given["model"] = given["model"].default
         if pack is not None:
             return open_pack(pack, prompt, client=client, **given)
         return client.conversation(given.pop("model"), **given)
@@ -177,10 +195,13 @@ def chat_blueprint(
     blueprint: Blueprint = flask.Blueprint(name, __name__, url_prefix=url_prefix)
     app_of_blueprint: list[Any] = []
     blueprint.record(lambda state: app_of_blueprint.insert(0, state.app))
-    routes = _Routes(chat, authorize, options_for, limits or Limits(), heartbeat, show_errors, frozenset(origins))
+    choice = None if models is None else ModelChoice(models, model)
+    routes = _Routes(
+        chat, authorize, options_for, choice, limits or Limits(), heartbeat, show_errors, frozenset(origins)
+    )
     routes.add_to(blueprint)
     if page:
-        late_import("streamkit.web.page").add_page(blueprint, title=title)
+        late_import("streamkit.web.page").add_page(blueprint, title=title, models=choice is not None, sign_out=sign_out)
     return blueprint
 
 
@@ -195,6 +216,7 @@ class _Routes:
         chat: Chat,
         authorize: Callable[[Any], str | None] | None,
         options_for: Callable[[Any, str], Mapping[str, Any]] | None,
+        choice: ModelChoice | None,
         limits: Limits,
         heartbeat: float,
         show_errors: ShowErrors,
@@ -204,6 +226,7 @@ class _Routes:
         self._chat = chat
         self._authorize = authorize
         self._options_for = options_for
+        self._choice = choice
         self._limits = limits
         self._heartbeat = heartbeat
         self._show_errors = show_errors
@@ -220,6 +243,7 @@ class _Routes:
             (f"{one}/stream", self.resume, "GET"),
             (f"{one}/stop", self.stop, "POST"),
             (f"{one}/events", self.events, "GET"),
+            ("/api/models", self.models, "GET"),
         ):
             blueprint.add_url_rule(address, view.__name__, self._guarded(view), methods=[method])
         blueprint.after_request(self._allow_origin)
@@ -233,6 +257,8 @@ class _Routes:
                 self._check_site(request)
                 owner = self._owner(request)
                 given = {} if self._options_for is None else dict(self._options_for(request, owner))
+                if self._choice is not None:
+                    given["model"] = self._choice.offer(request, owner, given.get("model"))
                 return view(request, owner, given, **arguments)
             except (StreamkitError, MisuseError) as error:
                 refused = UiFormat(show_errors=self._show_errors).refusal(error)
@@ -289,7 +315,18 @@ class _Routes:
         if request.mimetype != "application/json":
             raise RequestError("the body must be application/json", status=415)
         asked = UiFormat.decode_request(self._body(request), limits=self._limits)
-        return self._response(self._chat.ask(asked, owner, **options))
+        return self._response(self._ask(asked, owner, options, asked.extra.get("model")))
+
+    def _ask(self, asked: WebRequest, owner: str, options: Mapping[str, Any], chosen: object) -> Answer:
+        """Ask the model that the client has chosen.
+
+        Raises:
+            RequestError: it may not be asked; nothing was sent or stored.
+        """
+        offer = options.get("model")
+        if not isinstance(offer, Offer):
+            return self._chat.ask(asked, owner, **options)
+        return self._chat.ask(asked, owner, offer.names, **{**options, "model": offer.chosen(chosen)})
 
     def _body(self, request: Any) -> bytes:
         most = self._limits.bytes
@@ -336,7 +373,14 @@ class _Routes:
         answer = None
         if not asked.message_id:  # the browser has not heard of the reply yet, and asks again
             answer = self._chat.asking(id, owner, query["prompt"], **options)
-        return self._response(answer or self._chat.ask(asked, owner, **options), "events")
+        return self._response(answer or self._ask(asked, owner, options, request.args.get("model")), "events")
+
+    def models(self, request: Any, owner: str, options: Mapping[str, Any]) -> Any:
+        """GET /api/models."""
+        offer = options.get("model")
+        if not isinstance(offer, Offer):
+            raise RequestError("there is no model to choose without chat_blueprint(models=...)", status=404)
+        return self._json({"models": offer.names, "default": offer.default})
 
     def _next_events(self, request: Any, owner: str, options: Mapping[str, Any], id: str) -> Any:
         stream_id, _, number = request.headers["Last-Event-ID"].rpartition(".")

@@ -451,6 +451,79 @@ def test_the_page_asks_who_it_is_and_pays(tmp_path: Path) -> None:
         assert [] == gateway.gateway._payments.ledger.check()
 
 
+def signed_in(gateway: Any, token: str | None = None) -> str:
+    """Return the cookie of who is signed in on the page."""
+    form = f"token={token or gateway.token}".encode()
+    answer = gateway.ask(form, "/login", content_type="application/x-www-form-urlencoded")
+    return str(answer.headers["set-cookie"].partition(";")[0])
+
+
+def on_page(id: str, **more: Any) -> dict[str, Any]:
+    message = {"id": f"m-{id}", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
+    return {"id": id, "messages": [message], **more}
+
+
+def test_the_page_offers_the_models_of_the_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those that the token may use, without patterns; the chosen one is asked, paid and logged."""
+    caplog.set_level(logging.INFO, "streamkit.gateway.requests")
+    models = (
+        ModelConfig("dear", (("up1/n", 1),), input_price=USD, output_price=100 * USD),
+        ModelConfig("fast", (("up0/m", 1),), **PRICES),
+        ModelConfig("other", (("up0/o", 1),), **PRICES),
+        ModelConfig("any/*", (("up0/*", 1),), **PRICES),
+    )
+    with Server(text_reply("Cheap", usage=USAGE)) as up, Server(text_reply("Dear", usage=USAGE)) as second:
+        with served(
+            config(tmp_path, up, second, page=True, models=models), models=("fast", "dear", "any/*")
+        ) as gateway:
+            assert 401 == gateway.get("/api/models").status
+            cookie = signed_in(gateway)
+            offered = gateway.get("/api/models", cookie=cookie).json()
+            assert {"models": ["dear", "fast"], "default": "dear"} == offered
+            assert b"Cheap" in gateway.ask(on_page("c1", model="fast"), "/api/chat", cookie=cookie).body
+            cheap = ended(gateway)
+            assert ("fast", "m", COST) == (cheap.model, cheap.provider_model, cheap.amount)
+            answer = gateway.ask(on_page("c2"), "/api/chat", cookie=cookie)
+            assert b"Dear" in answer.body
+            assert b"up1" not in answer.body
+            until(lambda: len(gateway.charges()) == 2)
+            [dear] = [charge for charge in gateway.charges() if charge.model == "dear"]
+            assert ("n", 100 * 1000 + 10 * 100_000) == (dear.provider_model, dear.amount)
+            for wrong in ("other", "any/m", "up0/m", "any/*"):
+                refused = gateway.ask(on_page("c3", model=wrong), "/api/chat", cookie=cookie)
+                assert 403 == refused.status, wrong
+                assert b"may not be asked" in refused.body
+            lines = [json.loads(each.getMessage()) for each in caplog.records if each.name.endswith("gateway.requests")]
+            assert ["fast", "dear"] == [line["model"] for line in lines if "model" in line]
+            assert [1, 1] == [len(up.requests), len(second.requests)]
+            assert [] == gateway.gateway._payments.ledger.check()
+
+
+def test_a_token_of_the_page_loses_a_model(tmp_path: Path) -> None:
+    """Then it is refused and offered no more, whatever the page still shows; and who has none left is told so."""
+    with Server(text_reply("Hi", usage=USAGE)) as up, served(config(tmp_path, up, page=True)) as gateway:
+        cookie, tokens = signed_in(gateway), gateway.gateway.tokens
+        id = tokens.find(gateway.token).id
+        assert ["both", "fast"] == gateway.get("/api/models", cookie=cookie).json()["models"]
+        tokens.set(id, by="test", models=("fast",))
+        assert 403 == gateway.ask(on_page("c1", model="both"), "/api/chat", cookie=cookie).status
+        assert {"models": ["fast"], "default": "fast"} == gateway.get("/api/models", cookie=cookie).json()
+        tokens.set(id, by="test", models=("none",))
+        assert 403 == gateway.ask(on_page("c1"), "/api/chat", cookie=cookie).status
+        assert 403 == gateway.get("/api/models", cookie=cookie).status
+        assert [] == list(up.requests)
+
+
+def test_the_page_signs_out(tmp_path: Path) -> None:
+    """The page names the address of its button, and that takes the cookie back."""
+    with Server(text_reply("Hi")) as up, served(config(tmp_path, up, page=True)) as gateway:
+        cookie = signed_in(gateway)
+        assert b'data-to="logout"' in gateway.get("/", cookie=cookie).body
+        out = gateway.ask(b"", "/logout", cookie=cookie)
+        assert (302, "login") == (out.status, out.headers["location"])
+        assert "streamkit-gateway=;" in out.headers["set-cookie"]
+
+
 def test_the_page_keeps_a_reply_that_breaks_off(tmp_path: Path) -> None:
     """What came of it is in the chat's history, and is charged."""
     with Server(Reply([chunk_event("One two"), Cut()])) as up, served(config(tmp_path, up, page=True)) as gateway:

@@ -363,12 +363,16 @@ def test_5_no_header_goes_round_the_check(tmp_path: Path) -> None:
             if shape.get("security") != []
         ]
         assert {("GET", "/api/balance"), ("POST", "/v1/messages")} < set(protected)
-        for method, path in [*protected, ("POST", "/api/chat"), ("GET", "/api/chat")]:
+        for method, path in [*protected, ("POST", "/api/chat"), ("GET", "/api/chat"), ("GET", "/api/models")]:
             sent = [{"Host": host} for host in HOSTS] + [{"Host": "x", **each} for each in ROUND]
             for headers in sent:
                 status = raw(gateway.port, method, path, headers)
                 # The page refuses other sites, and some names of hosts, before it looks who asks.
-                assert status in ((400, 401, 403) if path == "/api/chat" else (401,)), (method, path, headers)
+                assert status in ((400, 401, 403) if path in ("/api/chat", "/api/models") else (401,)), (
+                    method,
+                    path,
+                    headers,
+                )
             assert 401 == raw(
                 gateway.port, method, f"{path}?token={gateway.token}&api_key={gateway.token}", {"Host": "x"}
             )

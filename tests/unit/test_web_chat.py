@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -13,7 +14,19 @@ import attrs
 import pytest
 
 import streamkit
-from streamkit import Client, LogError, MemoryStore, Message, Retry, SQLStore, Tool, providers, publish
+from streamkit import (
+    Client,
+    ConfigError,
+    LogError,
+    MemoryStore,
+    Message,
+    Retry,
+    SQLStore,
+    Tool,
+    load_pack,
+    providers,
+    publish,
+)
 from streamkit.conversation import owners
 from streamkit.conversation.owners import this_process
 from streamkit.conversation.turns import ConversationState, Turn
@@ -459,6 +472,176 @@ def events_of(body: bytes) -> list[tuple[str, str, str]]:
         if fields:
             found.append((fields.get("id", ""), fields.get("event", "message"), fields.get("data", "")))
     return found
+
+
+MODELS = ["openai/m", "openai/n"]
+
+
+def asked_models(browser: Any) -> list[str]:
+    return [request.json()["model"] for request in browser.server.requests]
+
+
+def test_a_model_is_chosen(chat: Any) -> None:
+    """A question, an edit and another reply ask the model that the client names; without a name the first is asked."""
+    browser = chat(*[text_reply(word) for word in ("One.", "Two.", "Three.", "Four.")], model=None, models=MODELS)
+    assert {"models": MODELS, "default": "openai/m"} == browser.http.get("/api/models").json
+    browser.send("a")
+    browser.messages.append(question("u2", "b"))
+    assert "openai/n" == browser.post(model="openai/n")["metadata"]["model"]
+    same(browser)
+    del browser.messages[-1]
+    browser.post(trigger="regenerate-message", model="openai/m")
+    browser.messages[0:] = [question("u0", "c")]
+    browser.post(messageId="u0", model="openai/n")
+    same(browser)
+    assert ["m", "n", "m", "n"] == asked_models(browser)
+
+
+def test_the_default_of_several_models(chat: Any) -> None:
+    """``model`` is asked where nothing is chosen, and so is what ``options_for`` says; null and "" choose nothing."""
+    replies = [text_reply("Hi.") for _ in range(4)]
+    browser = chat(*replies, model="openai/n", models=MODELS)
+    browser.send("a")
+    for none in (None, ""):
+        browser.messages.append(question(f"u-{none}", "b"))
+        browser.post(model=none)
+    assert ["n", "n", "n"] == asked_models(browser)
+    other = chat(server=browser.server, model="openai/n", models=MODELS, options_for=lambda *_: {"model": "openai/m"})
+    other.id = "chat-2"
+    other.send("a")
+    assert "m" == asked_models(browser)[-1]
+    assert "openai/m" == other.http.get("/api/models").json["default"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"), [("openai/other", 403), ("OPENAI/M", 403), ("openai/m ", 403), (5, 400), (["openai/m"], 400)]
+)
+def test_a_model_that_is_not_among_them(chat: Any, wrong: Any, status: int) -> None:
+    """It is refused before anything is asked or stored, and its name is not repeated."""
+    browser = chat(text_reply("Hi."), models=MODELS)
+    browser.messages = [question("u0", "a")]
+    refused = browser.http.post("/api/chat", json=browser.body(model=wrong))
+    assert (status, "text/plain") == (refused.status_code, refused.mimetype)
+    assert "other" not in refused.text
+    assert 404 == browser.http.get("/api/chat/chat-1").status_code
+    assert [] == list(browser.server.requests)
+
+
+def test_the_models_of_an_owner(chat: Any) -> None:
+    """A function says what each user may ask, anew for each request; who may ask none is refused."""
+    may = {"ada": ["openai/m", "openai/n"], "bob": ["openai/n"], "eve": []}
+    options: dict[str, Any] = {
+        "authorize": lambda request: request.headers.get("X-User"),
+        "models": lambda request, owner: may[owner],
+        "model": "openai/m",
+    }
+    browser = chat(text_reply("Hi."), text_reply("Ho."), **options)
+    ada, bob, eve = (UiClient(browser.http, f"of-{name}", **{"X-User": name}) for name in may)
+    bob.send("a")
+    ada.messages = [question("u0", "a")]
+    ada.post(model="openai/n")
+    assert ["n", "n"] == asked_models(browser)
+    for user, wanted in ((bob, {"model": "openai/m"}), (eve, {}), (eve, {"model": "openai/m"})):
+        body = {**user.body(**wanted), "messages": [question("u9", "b")]}
+        assert 403 == browser.http.post("/api/chat", json=body, headers=user.headers).status_code
+    assert 403 == browser.http.get("/api/models", headers=eve.headers).status_code
+    assert 401 == browser.http.get("/api/models").status_code
+    foreign = {**ada.headers, "Sec-Fetch-Site": "cross-site"}
+    assert 403 == browser.http.get("/api/models", headers=foreign).status_code
+    may["ada"] = ["openai/m"]
+    assert ["openai/m"] == browser.http.get("/api/models", headers=ada.headers).json["models"]
+    assert 2 == len(browser.server.requests)
+
+
+def test_a_decision_goes_on_with_the_model_of_its_reply(chat: Any) -> None:
+    """Whatever is chosen meanwhile; a name that is not offered is refused, and so is a model that is no more."""
+    may = [*MODELS]
+    replies = [tool_call_reply("refund", {"order": "A1"}), text_reply("Done.")]
+    browser = chat(*replies, tools=TOOLS, models=lambda request, owner: may)
+    browser.messages = [question("u0", "Refund A1")]
+    part = browser.post(model="openai/n")["parts"][-1]
+    part.update(state="approval-responded", approval={**part["approval"], "approved": True})
+    assert 403 == browser.http.post("/api/chat", json=browser.body(model="openai/other")).status_code
+    may.remove("openai/n")
+    assert 403 == browser.http.post("/api/chat", json=browser.body()).status_code
+    assert "suspended" == browser.history()["status"]
+    may.append("openai/n")
+    assert "Done." == browser.post(model="openai/m")["parts"][-1]["text"]
+    assert ["n", "n"] == asked_models(browser)
+
+
+def test_an_event_source_chooses_a_model(chat: Any) -> None:
+    """``&model=`` names it; one that is not offered is refused, and a reply that is read again needs none."""
+    browser = chat(text_reply("Hi."), models=MODELS)
+    address = "/api/chat/chat-1/events"
+    asked = {"prompt": "Hi", "message": "m1"}
+    accepts = {"Accept": "text/event-stream"}
+    refused = browser.http.get(address, query_string={**asked, "model": "openai/other"}, headers=accepts)
+    assert 403 == refused.status_code
+    assert [] == list(browser.server.requests)
+    chosen = {**asked, "model": "openai/n"}
+    ids = [
+        line[4:]
+        for line in browser.http.get(address, query_string=chosen, headers=accepts).text.splitlines()
+        if line[:3] == "id:"
+    ]
+    assert ["n"] == asked_models(browser)
+    again = browser.http.get(address, query_string=chosen, headers={**accepts, "Last-Event-ID": ids[0]})
+    assert 200 == again.status_code
+    assert 1 == len(browser.server.requests)
+
+
+def test_without_models_a_name_is_passed_over(chat: Any) -> None:
+    """Whatever the body names, the program's model is asked, and there is no list."""
+    browser = chat(text_reply("Hi."), text_reply("Ho."))
+    browser.messages = [question("u0", "a")]
+    browser.post(model="openai/other")
+    browser.messages.append(question("u1", "b"))
+    browser.post(model=["no", "name"])
+    assert ["m", "m"] == asked_models(browser)
+    assert 404 == browser.http.get("/api/models").status_code
+
+
+def test_models_with_a_pack(chat: Any) -> None:
+    """A prompt of a pack is asked with the chosen model, and with its parameters of that model."""
+    prompt = {
+        "system_template": "Be brief.",
+        "parameters": {"temperature": 0.5},
+        "model_overrides": {"openai/n": {"parameters": {"temperature": 0.25}}},
+    }
+    pack = load_pack(json.dumps({"id": "p", "prompts": {"x": prompt}}))
+    browser = chat(text_reply("Hi."), text_reply("Ho."), model=None, pack=pack, prompt="x", models=MODELS)
+    browser.send("a")
+    browser.messages.append(question("u1", "b"))
+    browser.post(model="openai/n")
+    asked = [request.json() for request in browser.server.requests]
+    assert [("m", 0.5), ("n", 0.25)] == [(each["model"], each["temperature"]) for each in asked]
+    assert "Be brief." == asked[1]["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"models": "openai/m"}, "a list of names"),
+        ({"models": []}, "empty"),
+        ({"models": ["openai/m", 5]}, "5 is no name"),
+        ({"models": {"openai/m": 1}}, "a list of names"),
+        ({"models": ["openai/n"]}, "not among"),
+    ],
+)
+def test_models_that_cannot_be(wrong: dict[str, Any], why: str) -> None:
+    """A list that offers nothing, or not what is asked by default, is told at once."""
+    with Server() as server, client_of(server) as client, pytest.raises(ConfigError, match=why):
+        chat_blueprint(client, model=MODEL, **wrong)
+
+
+def test_a_function_that_returns_no_models(chat: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the program's mistake: the log says which, the browser is told nothing."""
+    browser = chat(models=lambda request, owner: "openai/m")
+    answer = browser.http.get("/api/models")
+    assert 500 == answer.status_code
+    assert "openai" not in answer.text
+    assert "must return a list of names" in caplog.text
 
 
 def test_an_event_source(chat: Any) -> None:

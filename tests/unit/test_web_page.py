@@ -93,6 +93,15 @@ def test_a_title_is_text() -> None:
     assert html.unescape(re.findall(r"<title>(.*?)</title>", page)[0]) == title
 
 
+def test_an_address_is_text() -> None:
+    """The address of the sign-out is in the page as it was given, and cannot leave its attribute."""
+    app = flask.Flask("test")
+    add_page(app, sign_out='"><b>{{title}}')
+    page = app.test_client().get("/").text
+    assert "<b>" not in page
+    assert 'data-to="&quot;&gt;&lt;b&gt;{{title}}"' in page
+
+
 def test_what_comes_from_others_is_named() -> None:
     """The README of vendor/ names each file, and the version that stands in it; each package has its licence there."""
     vendor = FILES / "vendor"

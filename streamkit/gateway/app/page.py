@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -72,8 +72,7 @@ class _Paying(Middleware):
 
     def request(self, request: Request, next: Next) -> ChunkStream:
         params = dict(request.params)
-        token, name = params.pop(_WHO)
-        return self._page.paid(request, params, token, name, next)
+        return self._page.paid(request, params, params.pop(_WHO), next)
 
 
 class Page:
@@ -125,12 +124,14 @@ class Page:
         app.config["MAX_CONTENT_LENGTH"] = config.limits.bytes
         blueprint = late_import("streamkit.web.flask").chat_blueprint(
             client,
-            options_for=self._options,
+            models=self._names,
+            options_for=lambda request, owner: {_WHO: owner},
             authorize=self._owner,
             limits=config.limits,
             heartbeat=config.heartbeat,
             page=True,
             title="streamkit gateway",
+            sign_out="logout",
             **self._places,
         )
         app.register_blueprint(blueprint)
@@ -142,7 +143,9 @@ class Page:
     @staticmethod
     def serves(path: str) -> bool:
         """Return whether an address is one of the page's."""
-        return path in ("/", "/login", "/logout", "/api/chat") or path.startswith(("/api/chat/", "/chat-page/"))
+        return path in ("/", "/login", "/logout", "/api/chat", "/api/models") or path.startswith(
+            ("/api/chat/", "/chat-page/")
+        )
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request as a WSGI application."""
@@ -192,24 +195,24 @@ class Page:
         response.delete_cookie(_COOKIE)
         return response
 
-    def _options(self, request: Any, owner: str) -> Mapping[str, Any]:
-        """Return the options of a conversation: the model, and who pays."""
-        models, token = self._models(), self._token(request)
+    def _names(self, request: Any, owner: str) -> Sequence[str]:
+        """Return the models that a token may choose from, as ``GET /v1/models`` lists them."""
+        tokens, token = self._replying.tokens, self._token(request)
         assert token is not None  # as there is an owner
-        name = next((each for each in models.names() if self._replying.tokens.allows(token, each)), None)
-        if name is None:
-            raise RequestError("this token may use no model", status=403, code="model_not_allowed")
-        return {"model": models.find(name).target, _WHO: (token.id, name)}
+        return [name for name in self._models().names() if tokens.allows(token, name)]
 
     # -- replies -----------------------------------------------------------------------------------------
 
-    def paid(self, request: Request, params: dict[str, Any], token_id: str, name: str, next: Next) -> PaidTurn:
+    def paid(self, request: Request, params: dict[str, Any], token_id: str, next: Next) -> PaidTurn:
         """Return the stream of a request, paid by a token.
+
+        The model of a conversation is the name that the person has chosen. Here it becomes what a provider is asked,
+        so that no other model is paid for than the one that is asked.
 
         Raises:
             RequestError: it is refused.
         """
-        replying, models = self._replying, self._models()
+        replying, models, name = self._replying, self._models(), str(request.model)
         token = replying.tokens.identified(token_id)
         if token is None:
             raise RequestError("the token is not valid", status=401, code="invalid_token")
@@ -234,7 +237,7 @@ class Page:
             self._ended(record)
 
         try:
-            inner = next(attrs.evolve(request, params=capped(asked, priced, payment)))
+            inner = next(attrs.evolve(request, model=model.target, params=capped(asked, priced, payment)))
         except BaseException as error:
             replying.metrics.ended()
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +32,7 @@ _ANY = "any"  # the id of a reply that there is not
 _REPLY = "reply-"  # stands before the id of a question: the id of the message with its reply
 _BUSY = "a reply of this chat is on its way: wait for its end, or stop it"
 _WAITS = "calls of the last reply wait for a decision: decide on them, or ask the last question again"
+_MODEL_GONE = "the model of this reply may not be asked any more: ask the last question again"
 _NO_CHAT = "there is no such chat"
 _NOTHING_WAITS = "nothing in this chat waits for this decision: it was decided already, or the chat went on"
 
@@ -101,7 +102,7 @@ class Chat:
 
     # -- replies -----------------------------------------------------------------------------------------
 
-    def ask(self, request: WebRequest, owner: str, **options: Any) -> Answer:
+    def ask(self, request: WebRequest, owner: str, models: Collection[str] | None = None, /, **options: Any) -> Answer:
         """Do what a request asks for: a new turn, a reply once more, or what a person decided.
 
         A question that was asked already, by the same message id, is not asked again: its reply is followed.
@@ -109,10 +110,12 @@ class Chat:
         Args:
             request: as a format read it.
             owner: of the conversation.
+            models: that the owner may ask; ``None`` for any. A reply that waits for decisions goes on with the model
+                that began it, which has to be among them still.
             options: of the conversation.
 
         Raises:
-            RequestError: it cannot be done; ``status`` is 400, 404, 409 or 503. Nothing was sent.
+            RequestError: it cannot be done; ``status`` is 400, 403, 404, 409 or 503. Nothing was sent.
             ConfigError, StreamError, StoreError, LogError: as ``Conversation.stream`` raises them.
         """
         conversation, active = self._load(request.id, owner, options, new=True)
@@ -126,7 +129,7 @@ class Chat:
         self._replies.check_room()
         self._log.status(_ANY)  # a log that is away is an error before anybody is asked
         try:
-            stream, calls = _start(conversation, request)
+            stream, calls = _start(conversation, request, models)
         except StoreConflictError:
             # Somebody else was quicker: the same request once more, or another tab.
             known = self._known(self._conversation(request.id, owner, options, new=True), request)
@@ -373,21 +376,23 @@ class Chat:
         self._replies.close()
 
 
-def _start(conversation: Conversation, request: WebRequest) -> tuple[TurnStream, tuple[ToolCall, ...]]:
+def _start(
+    conversation: Conversation, request: WebRequest, models: Collection[str] | None
+) -> tuple[TurnStream, tuple[ToolCall, ...]]:
     """Start the stream that a request asks for.
 
     Returns:
         The stream; the calls of a suspended turn with which it goes on.
 
     Raises:
-        RequestError: it cannot be, as the conversation is; ``status`` is 409.
+        RequestError: it cannot be, as the conversation is; ``status`` is 409. Or, 403, by the models.
     """
     status = conversation.status
     try:
         if request.trigger == "regenerate":
             return conversation.retry(_turn_id(conversation, request.replaces)), ()
         if request.message is None:
-            return _resumed(conversation, request.decisions)
+            return _resumed(conversation, request.decisions, models)
         id = request.message_id or None
         if request.replaces:
             replaced = _turn_id(conversation, request.replaces)
@@ -409,7 +414,9 @@ def _turn_id(conversation: Conversation, message_id: str) -> str | None:
     return message_id or None
 
 
-def _resumed(conversation: Conversation, decisions: Mapping[str, Decision]) -> tuple[TurnStream, tuple[ToolCall, ...]]:
+def _resumed(
+    conversation: Conversation, decisions: Mapping[str, Decision], models: Collection[str] | None
+) -> tuple[TurnStream, tuple[ToolCall, ...]]:
     suspension, external = conversation.suspension, conversation.external_tools
     waiting = {} if suspension is None else {call.id: call for call in suspension.waiting}
     # A decision is on a call that waits. And what a function of the program returns is not the browser's to say.
@@ -420,6 +427,8 @@ def _resumed(conversation: Conversation, decisions: Mapping[str, Decision]) -> t
     }
     if not taken:
         raise RequestError(_NOTHING_WAITS, status=409)
+    if models is not None and suspension is not None and suspension.model not in models:
+        raise RequestError(_MODEL_GONE, status=403, code="model_not_allowed")
     return conversation.resume(taken), tuple(waiting.values())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -54,7 +55,7 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
+def add_page(blueprint: Blueprint, *, title: str = "Chat", models: bool = False, sign_out: str = "") -> None:
     """Add the chat page to a blueprint that has the routes of the chat: ``/``, and its files under ``/chat-page/``.
 
     All addresses in the page are relative to its own, so it works below any prefix, also one that a proxy takes away.
@@ -62,9 +63,11 @@ def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
     Args:
         blueprint: a Flask blueprint, or an app.
         title: what the page is called.
+        models: whether the chat has models to choose from.
+        sign_out: the address to which the button "Sign out" sends a POST; "" for no button.
     """
     flask = late_import("flask")
-    made = _page(title)
+    made = _page(title=title, models="yes" if models else "", sign_out=sign_out)
     tag = hashlib.sha256(made).hexdigest()[:32]
 
     def answer(body: bytes, kind: str, etag: str, caching: str) -> Response:
@@ -89,9 +92,11 @@ def add_page(blueprint: Blueprint, *, title: str = "Chat") -> None:
         return answer(body, _TYPES[name.rpartition(".")[2]], etag, caching)
 
 
-def _page(title: str) -> bytes:
+def _page(**given: str) -> bytes:
+    given["files"] = f"{_FOLDER}/{_version()}"
     text = _files()["index.html"][0].decode()
-    return text.replace("{{files}}", f"{_FOLDER}/{_version()}").replace("{{title}}", html.escape(title)).encode()
+    # In one pass, as a title may have braces.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: html.escape(given[found[1]]), text).encode()
 
 
 @cache

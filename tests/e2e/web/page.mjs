@@ -299,6 +299,95 @@ const actions = {
     return page.locator(".mine img").evaluate((image) => [image.alt, image.naturalWidth]);
   },
 
+  async picks({ page, address }) {
+    await page.goto(address);
+    const select = page.getByRole("combobox", { name: "Model" });
+    await select.waitFor();
+    const models = await select.locator("option").allInnerTexts();
+    const values = [await select.inputValue()];
+    await select.focus();
+    await page.keyboard.press("ArrowDown");
+    values.push(await select.inputValue());
+    await sendAndWait(page, "a");
+    await said(page, "One.").waitFor();
+    await page.reload();
+    await said(page, "One.").waitFor();
+    await select.waitFor();
+    values.push(await select.inputValue());
+    await select.selectOption({ index: 0 });
+    await page.getByRole("button", { name: "Ask for another reply" }).click();
+    await said(page, "Two.").waitFor();
+    await ready(page);
+    await select.selectOption({ index: 1 });
+    await page.locator(".mine").first().hover();
+    await page.getByRole("button", { name: "Edit and ask again" }).first().click();
+    await page.getByRole("textbox", { name: "Edit your question" }).fill("b");
+    await page.getByRole("button", { name: "Ask again", exact: true }).click();
+    await said(page, "Three.").waitFor();
+    await ready(page);
+    const costs = await texts(page, ".cost");
+    return { ...(await seen(page)), models, values, costs };
+  },
+
+  async picksUnkept({ page, address, given }) {
+    await page.addInitScript((kept) => {
+      const refuse = () => {
+        throw new DOMException("no storage", "SecurityError");
+      };
+      if (kept) localStorage.setItem("streamkit model /desk/", kept);
+      else Object.defineProperty(window, "localStorage", { get: refuse });
+    }, given.kept ?? "");
+    await page.goto(address);
+    const select = page.locator("#model");
+    await sendAndWait(page, "a");
+    const shown = await select.isVisible();
+    const first = await select.inputValue();
+    if (given.pick) {
+      await select.selectOption(given.pick);
+      await sendAndWait(page, "b");
+    }
+    return { shown, first };
+  },
+
+  async picksRefused({ page, address, ask }) {
+    await page.goto(address);
+    await page.locator("#model").selectOption("openai/n");
+    await ask("take away");
+    await send(page, "a");
+    await page.locator(".failure").waitFor();
+    const failure = await page.locator(".failure").innerText();
+    await page.waitForFunction(() => document.querySelector("#model").options.length === 2);
+    const left = await page.locator("#model option").allInnerTexts();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await said(page, "One.").waitFor();
+    await ready(page);
+    return { failure, left, bodies: await texts(page, ".body") };
+  },
+
+  async decidesPicking({ page, address }) {
+    await page.goto(address);
+    await page.locator("#model").selectOption("openai/n");
+    await send(page, "Pay");
+    await page.locator(".decision form").first().waitFor();
+    await page.locator("#model").selectOption("openai/m");
+    await page.getByRole("button", { name: "Approve" }).click();
+    await said(page, "All done.").waitFor();
+    await ready(page);
+  },
+
+  async signsOut({ page, address, given }) {
+    await page.goto(address);
+    await page.getByLabel("Your token").fill(given.token);
+    await page.keyboard.press("Enter");
+    await page.locator("#model").selectOption("fast");
+    await sendAndWait(page, "Hi");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("Your token").waitFor();
+    const left = page.url();
+    await page.goto(address);
+    return { left, again: page.url() };
+  },
+
   async chats({ page, address }) {
     await page.goto(address);
     await page.locator("#bar .none").waitFor();
@@ -366,13 +455,15 @@ const actions = {
     await page.keyboard.press("Escape");
     await page.setViewportSize({ width: 390, height: 800 });
     await page.evaluate(() => (document.querySelector("#scroller").scrollTop = 0));
+    await page.locator("#model").selectOption({ index: 2 });
     await look("phone");
+    const send = await page.getByRole("button", { name: "Send" }).boundingBox();
     await page.getByRole("button", { name: "Chats" }).click();
     await page.locator("#chats a").first().waitFor();
     await look("phone-chats");
     await page.keyboard.press("Escape");
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    return { found, wide };
+    return { found, wide: Math.max(wide, Math.ceil(send.x + send.width) - 390) };
   },
 };
 

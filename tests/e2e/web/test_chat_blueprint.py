@@ -200,6 +200,31 @@ def test_errors(served: Callable[..., Any]) -> None:
     assert [["Hi"]] * 3 == [[each["content"] for each in asked.json()["messages"]] for asked in server.requests]
 
 
+def test_a_model_is_chosen(served: Callable[..., Any]) -> None:
+    """``body`` of a message, of an edit and of a new reply names the model; a name that is not offered is an error."""
+    replies = [text_reply(word) for word in ("One.", "Two.", "Three.", "Four.")]
+    clients, server = served(*replies, models=[MODEL, "openai/n"])
+    clients.open()
+    other = {"body": {"model": "openai/n"}}
+    clients.call("sendMessage", {"text": "a"}, other)
+    done = clients.over()
+    assert "openai/n" == done["messages"][1]["metadata"]["model"]
+    clients.call("regenerate")
+    clients.over(2)
+    clients.call("regenerate", other)
+    clients.over(3)
+    clients.call("sendMessage", {"text": "b", "messageId": done["messages"][0]["id"]}, other)
+    done = clients.over(4)
+    assert ["b", "Four."] == texts(done)
+    check_history(clients, done)
+    assert ["n", "m", "n", "n"] == [request.json()["model"] for request in server.requests]
+    clients.call("sendMessage", {"text": "c"}, {"body": {"model": "openai/other"}})
+    refused = clients.over(5)
+    assert 403 == refused["statuses"][-1]
+    assert "may not be asked" in refused["error"]
+    assert 4 == len(server.requests)
+
+
 def test_regenerate_and_edit(served: Callable[..., Any]) -> None:
     """A reply once more, an earlier one once more, and an edited question: each takes the place of what was there."""
     clients, server = served(*[text_reply(word) for word in ("One.", "Two.", "Three.", "Four.", "Five.")])

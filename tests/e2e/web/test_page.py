@@ -20,6 +20,7 @@ import streamkit
 from streamkit import Tool
 from streamkit.testing import Cut, Reply, Server, Wait, WaitFor, chunk_event, error_reply, text_reply, tool_call_reply
 from tests.e2e.web.browser import Outcome, flask_server, needs_browser, run_browser
+from tests.unit.gateway_server import config, served
 from tests.unit.run_support import MODEL, client_of
 from tests.unit.support import SOON
 
@@ -330,6 +331,77 @@ def test_without_a_list_and_with_an_unknown_chat() -> None:
     assert got["url"].startswith(f"{page.address}#")
 
 
+MODELS = ["openai/m", "openai/n", "openai/a-model-whose-name-is-longer-than-any-telephone-is-wide-2026-11-27"]
+
+
+def models_asked(page: Desk) -> list[str]:
+    return [request.json()["model"] for request in page.server.requests]
+
+
+def test_a_model_is_chosen() -> None:
+    """By the keyboard too; it is asked for the question, another reply and an edit, and is still chosen afterwards."""
+    with desk(*[text_reply(word) for word in ("One.", "Two.", "Three.")], model=None, models=MODELS) as page:
+        got = page.does("picks").result
+        assert ["n", "m", "n"] == models_asked(page)
+    assert MODELS == got["models"]
+    assert ["openai/m", "openai/n", "openai/n"] == got["values"]
+    assert ["openai/n"] == [cost.partition(" ")[0] for cost in got["costs"]]
+    assert [] == got["violations"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "models", "first"),
+    [
+        ("openai/n", MODELS, "openai/n"),
+        ("openai/gone", MODELS, "openai/m"),
+        ("openai/n", MODELS[:1], "openai/m"),
+        ("openai/n", None, ""),
+    ],
+)
+def test_an_earlier_choice(kept: str, models: list[str] | None, first: str) -> None:
+    """It is asked again at once where it is still offered. Where there is one model or none, nothing is offered."""
+    with desk(text_reply("Hi."), models=models) as page:
+        got = page.does("picksUnkept", kept=kept).result
+        assert [(first or MODEL).removeprefix("openai/")] == models_asked(page)
+    assert {"shown": models is MODELS, "first": first} == got
+
+
+def test_a_choice_without_storage() -> None:
+    """Where a browser keeps nothing and throws, a choice holds for as long as the page is open."""
+    with desk(text_reply("Hi."), text_reply("Ho."), models=MODELS) as page:
+        assert page.does("picksUnkept", pick="openai/n").result["shown"]
+        assert ["m", "n"] == models_asked(page)
+
+
+def test_a_model_is_taken_away() -> None:
+    """The page says that it may not be asked, offers what there is, and asks that when one tries again."""
+    may = [*MODELS]
+    with desk(text_reply("One."), models=lambda request, owner: may) as page:
+        got = page.does("picksRefused", {"take away": lambda _: may.remove("openai/n")}).result
+        assert ["m"] == models_asked(page)
+    assert "may not be asked" in got["failure"]
+    assert [MODELS[0], MODELS[2]] == got["left"]
+    assert ["a", "One."] == got["bodies"]
+
+
+def test_a_decision_keeps_the_model() -> None:
+    """A reply that waited goes on with the model that began it, whatever is chosen by then."""
+    asking = tool_call_reply("pay", {"to": "Ada", "amount": 5})
+    with desk(asking, text_reply("All done."), tools=[pay], models=MODELS) as page:
+        page.does("decidesPicking")
+        assert ["n", "n"] == models_asked(page)
+
+
+def test_the_page_of_the_gateway(tmp_path: Path) -> None:
+    """Somebody signs in, asks the model that they chose, and signs out: then the page asks for the token again."""
+    with Server(text_reply("Hello.")) as server, served(config(tmp_path, server, page=True)) as gateway:
+        address = f"http://127.0.0.1:{gateway.port}/"
+        outcome = run_browser("page.mjs", address, {"does": "signsOut", "token": gateway.token})
+        assert ["fast"] == [charge.model for charge in gateway.charges()]
+    assert not outcome.errors
+    assert {"left": f"{address}login", "again": f"{address}login"} == outcome.result
+
+
 SAMPLE = Path(__file__).with_name("page_sample.md").read_text("utf-8")
 
 
@@ -343,7 +415,7 @@ def test_everybody_can_use_it() -> None:
         return {"quay": quay, "free": [12]}
 
     replies = [first, text_reply(SAMPLE), tool_call_reply("pay", {"to": "the harbour", "amount": 80}), error_reply(500)]
-    with desk(*replies, tools=[look, pay], title="Harbour desk") as page:
+    with desk(*replies, tools=[look, pay], title="Harbour desk", models=MODELS, sign_out="logout") as page:
         outcome = page.does("looks", folder=SCREENSHOTS)
     assert {} == {name: wrong for name, wrong in outcome.result["found"].items() if wrong}
     assert outcome.result["wide"] <= 0

@@ -1,6 +1,7 @@
 /** The routes of the chat, and what to do about their errors. */
 
 const ROOT = new URL("api/chat", document.baseURI).href;
+const MODELS = new URL("api/models", document.baseURI).href;
 
 /** An answer of the server that is no success, or none at all. */
 export class ChatError extends Error {
@@ -40,6 +41,12 @@ export async function list() {
     return (await response.json()).chats;
 }
 
+/** Return the models to choose from, and the one that is asked without a choice; `null` where none are offered. */
+export async function models() {
+    const response = await ask(MODELS, {}, [403, 404, 405]);
+    return response.ok ? response.json() : null;
+}
+
 /** Return a chat, or `null` where there is none. */
 export async function load(id, signal) {
     const response = await ask(addressOf(id), { signal }, [404]);
@@ -64,7 +71,7 @@ export async function stop(id) {
 const ADVICE = {
     400: ["", "Change your question and try again.", false],
     401: ["You are not signed in.", "Sign in, then reload this page.", false],
-    403: ["This is not allowed.", "Reload this page, or sign in as somebody else.", false],
+    403: ["This is not allowed.", "Choose another model if you can, or sign in as somebody else, then try again."],
     404: ["This chat is not there any more.", "Begin a new one.", false],
     409: ["A reply in this chat is still being written.", "Wait for its end, or stop it."],
     413: ["This is too long.", "Shorten the text, or attach fewer or smaller files.", false],

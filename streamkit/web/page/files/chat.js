@@ -14,13 +14,15 @@ export class Chat {
     /**
      * @param places  elements: {list, failure, notice}
      * @param speaker
+     * @param chosen  returns, in time, the model to ask; `undefined` for the server's own
      * @param changed  called when the status or the chat has changed
      * @param moved  called with the id when a chat has got its first message
      * @param giveBack  called with the text and the files of a question that was not taken
      */
-    constructor(places, speaker, { changed, moved, giveBack }) {
+    constructor(places, speaker, { chosen, changed, moved, giveBack }) {
         this.places = places;
         this.speaker = speaker;
+        this.chosen = chosen;
         this.changed = changed;
         this.moved = moved;
         this.giveBack = giveBack;
@@ -244,13 +246,17 @@ export class Chat {
         this.live = this.reply(message);
         this.refresh();
         try {
-            const response = await api.post({ id: this.id, ...body }, turn.signal);
+            // A reply that waited for a decision goes on with the model that began it.
+            const model = message ? undefined : await this.chosen();
+            if (turn !== this.turn) return;
+            const response = await api.post({ id: this.id, ...body, model }, turn.signal);
             this.others.postMessage({ type: "turn", id: this.id });
             if (this.stopping) api.stop(this.id).catch(() => {});
             await this.read(response, turn, 0);
         } catch (error) {
             if (turn !== this.turn) return;
             if (error.status === 409) return await this.showOther(body, turn, error);
+            if (error.status === 403) this.changed("refused");
             this.dropEmptyReply();
             this.failed(error, turn, () => this.again(body, message));
         }

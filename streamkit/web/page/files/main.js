@@ -4,6 +4,7 @@ import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { icon } from "./dom.js";
 import { frames } from "./frames.js";
+import { ModelPicker } from "./model_picker.js";
 import { Sidebar } from "./sidebar.js";
 import { Speaker } from "./speaking.js";
 
@@ -29,6 +30,8 @@ const composer = new Composer(find("#composer"), {
     tell,
 });
 
+const picker = new ModelPicker(find("#model"));
+
 const sidebar = new Sidebar(
     { bar: find("#bar"), list: find("#chats"), toggle: find("#toggle"), veil: find("#veil") },
     {
@@ -43,7 +46,9 @@ const chat = new Chat(
     { list: find("#messages"), failure: find("#failure"), notice: find("#notice") },
     speaker,
     {
+        chosen: () => picker.chosen(),
         changed(what) {
+            if (what === "refused") picker.reload();
             composer.setBusy(!chat.idle && chat.status !== "loading", chat.stopping);
             document.body.dataset.status = chat.status;
             if (what === "end" || what === "turn" || chat.status === "streaming") sidebar.refresh();
@@ -145,7 +150,22 @@ for (const example of document.querySelectorAll(".example")) {
     });
 }
 
+// -- signing out --
+
+const signOut = find("#sign-out");
+signOut.hidden = !signOut.dataset.to;
+signOut.addEventListener("click", async () => {
+    try {
+        const response = await fetch(new URL(signOut.dataset.to, document.baseURI), { method: "POST" });
+        if (!response.ok) throw new Error(`status ${response.status}`);
+        location.assign(response.url);
+    } catch {
+        tell("You are not signed out. Check your connection, then try again.");
+    }
+});
+
 composer.setBusy(false, false);
+picker.load();
 sidebar.refresh();
 show(idInAddress());
 if (!idInAddress()) composer.focus();
