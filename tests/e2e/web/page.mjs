@@ -150,6 +150,17 @@ const actions = {
     return [await texts(page, ".body"), await texts(other, ".body")];
   },
 
+  async tells({ page, address, context }) {
+    await page.goto(address); // its address has no chat yet, that of the other one has
+    await sendAndWait(page, "First");
+    const other = await context.newPage();
+    await other.goto(page.url());
+    await said(other, "The first reply").waitFor();
+    await sendAndWait(page, "Second");
+    await said(other, "The second reply").waitFor();
+    return texts(other, ".body");
+  },
+
   async meets({ page, address, ask }) {
     await page.goto(address);
     await sendAndWait(page, "First");

@@ -192,6 +192,12 @@ def test_a_reload_and_a_second_tab_go_on() -> None:
     assert 2 == len(page.server.requests)
 
 
+def test_a_tab_that_was_opened_later_is_told() -> None:
+    """The addresses of two tabs on one chat may differ: one was opened before the chat had an address."""
+    with desk(text_reply("The first reply."), text_reply("The second reply.")) as page:
+        assert ["First", "The first reply.", "Second", "The second reply."] == page.does("tells").result
+
+
 def test_somebody_else_was_quicker() -> None:
     """A question that meets another one is given back, and the other one's reply is shown."""
     more = threading.Event()

@@ -29,7 +29,7 @@ export class Chat {
         this.views = [];
         this.turn = new AbortController();
         this.clear();
-        this.others = new BroadcastChannel(`streamkit ${document.baseURI}`);
+        this.others = new BroadcastChannel(`streamkit ${new URL(".", document.baseURI)}`);
         this.others.onmessage = ({ data }) => {
             if (data.id === this.id && data.type === "turn") this.catchUp();
             this.changed(data.type);
