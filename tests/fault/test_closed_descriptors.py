@@ -64,6 +64,6 @@ def test_descriptors_that_belong_to_other_files(way: str, printed: str) -> None:
         return text_reply("Hello", pause=0.05 if b"together" in request.body else 0)
 
     with Server(answer) as server:
-        command = [sys.executable, "-c", PROGRAM, server.url, way]
+        command = [sys.executable, "-W", "ignore:This process", "-c", PROGRAM, server.url, way]
         run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (printed, "", 0) == (run.stdout, run.stderr, run.returncode)

@@ -305,5 +305,7 @@ print("hangs" if not ended[0] else ended[1])
 )
 def test_a_fork_while_another_thread_imports(module: str) -> None:
     """A fork waits for an import that another thread makes for the package, so that the child can import the same."""
-    run = subprocess.run([sys.executable, "-c", FORK, module], capture_output=True, text=True, timeout=90)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore:This process", "-c", FORK, module], capture_output=True, text=True, timeout=90
+    )
     assert ("0\n", "") == (run.stdout, run.stderr)

@@ -45,14 +45,15 @@ def test_a_signal_handler_that_raises_while_it_starts(monkeypatch: pytest.Monkey
     class Alarm(Exception):
         pass
 
-    begun, start = threading.Event(), threading._start_new_thread  # type: ignore[attr-defined]
+    named = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"  # of the standard library
+    begun, start = threading.Event(), getattr(threading, named)
 
-    def start_and_raise(*args: object) -> None:
-        start(*args)
+    def start_and_raise(*args: object, **options: object) -> None:
+        start(*args, **options)
         assert begun.wait(SOON)
         raise Alarm
 
-    monkeypatch.setattr(threading, "_start_new_thread", start_and_raise)
+    monkeypatch.setattr(threading, named, start_and_raise)
     with pytest.raises(Alarm):
         OwnThread(begun.set, (), "streamkit-test").start()
 
