@@ -48,6 +48,7 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 Examples:
   streamkit web
   streamkit web -m openai/gpt-4o-mini -s "Be brief."
+  streamkit web -m openai/gpt-4o-mini -m anthropic/claude-sonnet-5
   streamkit web --tool weather:forecast
   streamkit web --host 0.0.0.0 --token
 """,
@@ -55,11 +56,14 @@ Examples:
 @click.option(
     "-m",
     "--model",
+    "named",
     metavar="MODEL",
+    multiple=True,
     envvar="STREAMKIT_MODEL",
     show_envvar=True,
     shell_complete=complete_model,
-    help=f"The model, as provider/model. By default one of the first provider that has a key, or {_DEMO_MODEL}.",
+    help="The model, as provider/model; given more than once, the page lets you choose. By default one of the first "
+    f"provider that has a key, or {_DEMO_MODEL}.",
 )
 @click.option("-s", "--system", metavar="SYSTEM", default="", help="The system prompt.")
 @click.option(
@@ -97,7 +101,7 @@ Examples:
 @click.option("-y", "--yes", is_flag=True, help="Call the functions of --tool without asking.")
 @click.option("--title", metavar="TITLE", default="streamkit", show_default=True, help="What the page is called.")
 def web(
-    model: str | None,
+    named: tuple[str, ...],
     system: str,
     port: int,
     host: str,
@@ -124,14 +128,15 @@ def web(
         raise click.UsageError("--no-store keeps nothing, and --store says where to: give one of them")
     if yes and not names:
         raise click.UsageError("--yes is for the calls of --tool, and there is no --tool")
-    model = _model(model)
+    models = list(dict.fromkeys(_model(each) for each in named or (None,)))
     tools = _tools(names, yes)
     token = _token() if with_token else None
     with ExitStack() as ending:
         client = ending.enter_context(Client())
         declared = {"tools": [tool.declaration for tool in tools]} if tools else {}
-        check(client, model, [Message("user", "Hello")], declared)  # for a missing key, before anybody asks
-        app = _app(client, model, as_word(system), tools, _store(path, no_store), title)
+        for model in models:
+            check(client, model, [Message("user", "Hello")], declared)  # for a missing key, before anybody asks
+        app = _app(client, models, as_word(system), tools, _store(path, no_store), title)
         listener = ending.enter_context(listen(host, port))
         app.before_request(_guard(app, local, token))
         _serve(app, listener, _address(host, listener.getsockname()[1], token))
@@ -198,7 +203,7 @@ def _store(path: str | None, no_store: bool) -> Store | None:
     return store
 
 
-def _app(client: Client, model: str, system: str, tools: list[Tool], store: Store | None, title: str) -> Any:
+def _app(client: Client, models: list[str], system: str, tools: list[Tool], store: Store | None, title: str) -> Any:
     from streamkit.web.flask import chat_blueprint
 
     options: dict[str, Any] = {"tools": tools} if tools else {}
@@ -206,7 +211,8 @@ def _app(client: Client, model: str, system: str, tools: list[Tool], store: Stor
         options |= {"system": system_of(system), "variables": {"system": system}}
     blueprint = chat_blueprint(
         client,
-        model=model,
+        model=models[0],
+        models=models if len(models) > 1 else None,
         store=store,
         authorize=lambda request: _OWNER,
         page=True,

@@ -60,6 +60,22 @@ def test_a_chat_that_is_kept(start: Start, tmp_path: Path) -> None:
         end(process)
 
 
+def test_models_to_choose_from(start: Start) -> None:
+    """With several models the page lets a person choose; the first one is asked without a choice."""
+    names = ["demo/storyteller", "demo/assistant"]
+    process = start("web", "--port", "0", "--no-store", "-m", names[0], "-m", names[1], "-m", names[0])
+    address = address_of(process)
+    assert {"models": names, "default": names[0]} == requests.get(f"{address}api/models", timeout=SECONDS).json()
+    with requests.Session() as http:
+        for model in (None, *names):
+            message = {"id": uuid.uuid4().hex, "role": "user", "parts": [{"type": "text", "text": "Hello"}]}
+            body = {"id": f"of {model}", "message": message, "model": model}
+            assert 200 == http.post(f"{address}api/chat", json=body, timeout=SECONDS).status_code
+        body = {"id": "other", "message": message, "model": "demo/other"}
+        assert 403 == http.post(f"{address}api/chat", json=body, timeout=SECONDS).status_code
+    end(process)
+
+
 def test_other_names_are_refused(start: Start) -> None:
     """A page of another site that points its own name to this machine gets nothing."""
     process = start("web", "--port", "0", "--no-store")
