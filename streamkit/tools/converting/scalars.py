@@ -186,7 +186,8 @@ def _seconds(value: Any) -> dt.timedelta:
 
 
 def _base64(value: Any) -> bytes:
-    return base64.b64decode(_string(value), validate=True) if _is_whole_base64(value) else _refuse()
+    text = _string(value)
+    return base64.b64decode(text, validate=True) if _is_whole_base64(text) else _refuse()
 
 
 def _repaired_base64(value: Any) -> bytes:
@@ -199,7 +200,7 @@ def _is_whole_base64(text: str) -> bool:
     """Return whether nothing is lost: the last character may have bits that belong to no byte."""
     try:
         return binascii.b2a_base64(binascii.a2b_base64(text[-4:]), newline=False) == text[-4:].encode()
-    except (ValueError, TypeError):
+    except ValueError:
         return False
 
 
