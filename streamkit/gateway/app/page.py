@@ -198,7 +198,8 @@ class Page:
     def _names(self, request: Any, owner: str) -> Sequence[str]:
         """Return the models that a token may choose from, as ``GET /v1/models`` lists them."""
         tokens, token = self._replying.tokens, self._token(request)
-        assert token is not None  # as there is an owner
+        if token is None:  # it was revoked since the owner was looked up
+            return []
         return [name for name in self._models().names() if tokens.allows(token, name)]
 
     # -- replies -----------------------------------------------------------------------------------------
