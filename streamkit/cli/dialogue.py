@@ -173,6 +173,8 @@ class Dialogue:
             with start() as stream:
                 asked = True
                 self._starter.show(stream, self._to, at_once=self._at_once)
+        except KeyboardInterrupt:  # just as it began or ended, where Ctrl-C does not cancel the stream
+            self._to.end(interrupted=True)
         except StoreConflictError:
             self._refresh("the answer is not kept" if asked else "nothing was sent: ask again, or not")
         except StreamkitError as error:

@@ -855,6 +855,40 @@ def test_a_question_without_an_answer_is_taken_back(serve: Serve) -> None:
     assert [("user", "short")] == messages(server.requests[2])
 
 
+EARLY = """\
+import signal
+from streamkit.cli import starting
+from streamkit.__main__ import main
+
+show = starting.show
+
+def interrupted(*given, **more):
+    starting.show = show
+    signal.raise_signal(signal.SIGINT)
+    return show(*given, **more)
+
+starting.show = interrupted
+main()
+"""
+
+
+def test_ctrl_c_as_an_answer_begins(serve: Serve) -> None:
+    """It stops the answer, as it does a moment later, and is no first step towards the end of the dialogue."""
+    server = serve(text_reply("fine"), text_reply("fine"))
+    with Terminal("chat", command=["-c", EARLY], **at(server)) as terminal:
+        terminal.expect("> ")
+        terminal.type("slow\n")
+        terminal.expect("> ")
+        terminal.type("short\n")
+        terminal.expect("fine")
+        terminal.expect("> ")
+        terminal.type(CTRL_D)
+
+        assert 0 == terminal.wait()
+    assert [("user", "short")] == messages(server.requests[-1])
+    assert "once more" not in terminal.shown
+
+
 def test_an_answer_that_failed_midway_is_remembered(serve: Serve) -> None:
     """The partial answer before an error stays in the history, and the dialogue continues."""
     server = serve(text_reply("one two").first(2).then(Cut()), text_reply("fine"))

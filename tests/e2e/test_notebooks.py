@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,11 +32,21 @@ client = streamkit.Client([streamkit.providers.OpenAI(api_key='k', base_url={url
 CODE = {"display": "client.stream('openai/m', 'Hi').display()", "magic": "%%ask openai/m\nHi"}
 
 
+@pytest.fixture(scope="session")
+def fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """matplotlib's list of fonts. Whoever has none waits for it, and where that takes long, is told so in the cell."""
+    folder = tmp_path_factory.mktemp("matplotlib")
+    command = [sys.executable, "-c", "import matplotlib.font_manager"]
+    subprocess.run(command, env={**os.environ, "MPLCONFIGDIR": str(folder)}, capture_output=True, check=False)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path: Path, fonts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of the kernels."""
-    for name in ("HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
+    for name in ("HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("MPLCONFIGDIR", str(fonts))
 
 
 def html_in(cell: Any) -> str:
