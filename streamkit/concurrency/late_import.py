@@ -36,7 +36,7 @@ def late_import(name: str) -> ModuleType:
 
     Threads: any except a reader thread; waits for late imports of other threads.
     """
-    with forks_wait():
+    with _lock:
         return import_module(name)
 
 

@@ -36,8 +36,8 @@ __all__ = ["Stream"]
 _GRACE = 0.1
 _JOIN = 0.25  # seconds that close() waits for the worker, which needs milliseconds
 
+# next() of it is one atomic operation, with and without the GIL. A lock could be left held by an interrupt.
 _numbers = itertools.count(1)
-_numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal handler may start a stream
 # The open streams of this process, for a forked child to find those that it inherited. Each single operation on a dict
 # is atomic, with and without the GIL, and only a forked child, which has one thread, iterates it.
 _open: dict[int, weakref.ref[Stream]] = {}
@@ -79,8 +79,7 @@ class Stream(ChunkStream):
         job, round = jobs[0], part_of[1] if part_of else 0
         self._state = state = StreamState(buffer, buffer_bytes, job.timeout, job.route, plain, round, arrivals=arrivals)
         state.name(job.subject())
-        with _numbers_lock:
-            self._number = number = next(_numbers)
+        self._number = number = next(_numbers)
         parse = None if output is None else output.parsed
         self._delivery = Delivery(state, number, observers, part_of, parse)
         self._typed = output
@@ -346,8 +345,6 @@ class Stream(ChunkStream):
 
 def _mark_inherited() -> None:
     """Mark the inherited streams in a forked child: it has no worker, and the sockets are the parent's."""
-    global _numbers_lock
-    _numbers_lock = threading.RLock()  # a thread of the parent may have held the old one
     for reference in list(_open.values()):
         stream = reference()
         if stream is not None:

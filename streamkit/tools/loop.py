@@ -45,8 +45,7 @@ __all__ = ["Loop"]
 _NOTHING: Any = object()  # what a step yields where nothing came until the deadline
 _ITERATED = "this run is being iterated already, by another thread or around the function that runs"
 _RAISED = ("exception", "invalid arguments", "unknown tool", "cut off")
-_numbers = itertools.count(1)
-_numbers_lock = threading.RLock()  # guards _numbers; reentrant, as a signal handler may start a run
+_numbers = itertools.count(1)  # next() of it is one atomic operation, with and without the GIL
 
 
 class _News(ReentrantEvent):
@@ -97,8 +96,7 @@ class Loop(Ending):
         self._plan = plan
         self._id = id
         self._pid = os.getpid()
-        with _numbers_lock:
-            self.number = next(_numbers)
+        self.number = next(_numbers)
         self._started_at = time.monotonic()
         self._ended_at: float | None = None
         self.halted = False
