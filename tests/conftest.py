@@ -42,7 +42,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> Non
     for name in list(os.environ):
         if PROVIDERS.fullmatch(name) or name.lower() in PROXIES:
             monkeypatch.delenv(name)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # meant for this run of pytest, not for one inside a test
+    for name in ("PYTEST_ADDOPTS", "STREAMKIT_FAILED_TESTS"):  # meant for this run of pytest, not for one inside a test
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
@@ -70,6 +71,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ordered += others[: size - len(first)]
         del others[: size - len(first)]
     items[:] = [*ordered, *others]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the names of the tests that failed into the file that the environment names, for a second run of these."""
+    path = os.environ.get("STREAMKIT_FAILED_TESTS")
+    if path:
+        reports = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+        Path(path).write_text("".join(f"{name}\n" for name in sorted({report.nodeid for report in reports})), "utf-8")
 
 
 @pytest.hookimpl(wrapper=True)
