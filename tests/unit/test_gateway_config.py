@@ -301,6 +301,26 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "models.fast.max_output",
         "from 1 to 10000000",
     ),
+    "a parameter that has to stay": (
+        f'[models.fast]\nroutes = ["demo/assistant"]\ndrop = ["seed", "max_tokens"] {HERE}\n',
+        "models.fast.drop",
+        "'max_tokens' cannot be left out; known are frequency_penalty, ",
+    ),
+    "a parameter that there is not": (
+        f'[models.fast]\nroutes = ["demo/assistant"]\ndrop = ["temprature"] {HERE}\n',
+        "models.fast.drop",
+        "'temprature' cannot be left out; did you mean temperature?",
+    ),
+    "a field of the format": (
+        f'[models.fast]\nroutes = ["demo/assistant"]\nfields = ["top_k", "seed"] {HERE}\n',
+        "models.fast.fields",
+        "seed is a field of the format",
+    ),
+    "a field with blanks": (
+        f'[models.fast]\nroutes = ["demo/assistant"]\nfields = ["top k"] {HERE}\n',
+        "models.fast.fields",
+        "'top k' is no name of a field",
+    ),
     "no time": (
         f'[models.fast]\nroutes = ["demo/assistant"]\nfirst_seconds = 0 {HERE}\n',
         "models.fast.first_seconds",
@@ -418,6 +438,8 @@ output_price = "0.6"
 cached_price = 0
 max_output = 100
 first_seconds = 20
+drop = ["seed", "stop"]
+fields = ["top_k"]
 
 [models.cheaper]
 routes = "cheap"
@@ -461,6 +483,8 @@ def test_a_whole_file(tmp_path: Path) -> None:
         0,
         100,
         Timeout(first=20),
+        ("seed", "stop"),
+        ("top_k",),
     )
     assert cheap == models["cheap"]
     assert attrs.evolve(cheap, name="cheaper", max_output=50) == models["cheaper"]

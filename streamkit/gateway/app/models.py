@@ -4,7 +4,7 @@ again; open replies keep theirs."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -143,9 +143,9 @@ class Models:
             code="model_not_found",
         )
 
-    def is_all(self, model: Model, format: str) -> bool:
-        """Return whether all providers of a model speak a format."""
-        return all(self._formats.get(provider) == format for provider, _ in model.routes)
+    def formats(self, model: Model) -> Collection[str | None]:
+        """Return the formats of the events of a model's providers, ``None`` for one that clients do not speak."""
+        return {self._formats.get(provider) for provider, _ in model.routes}
 
     def names(self) -> Sequence[str]:
         """Return the names that are listed: those of aliases, not of patterns."""

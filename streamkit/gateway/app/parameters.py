@@ -1,4 +1,4 @@
-"""Check a request's parameters before anything is reserved: ``check_parameters``."""
+"""A request's parameters before anything is reserved: ``configured``, then ``check_parameters``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,48 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from streamkit.errors import RequestError
+import attrs
 
-__all__ = ["check_parameters"]
+from streamkit.errors import RequestError
+from streamkit.gateway.config.values import ModelConfig
+from streamkit.web.formats.requests.request import WebRequest
+
+__all__ = ["check_parameters", "configured"]
 
 _LARGEST = 10_000  # of a parameter that is a fraction; providers allow far less
 _MOST_TOOLS = 1024
 # What the list price pays, or more than it costs. Others, such as "priority", cost more.
 _TIERS = ("auto", "default", "standard", "standard_only", "flex")
 _TOOLS = ("function", "custom")  # that the client runs
+# Fields of OpenAI's format without which a reply would be another one. What else is not known is left out.
+_NOT_SERVED = {
+    "functions": "send tools instead",
+    "function_call": "send tool_choice instead",
+    "web_search_options": "let the client search, and send what it found",
+}
 
 
-def check_parameters(params: Mapping[str, Any]) -> None:
+def configured(request: WebRequest, model: ModelConfig) -> WebRequest:
+    """Return the request without the parameters that its model drops, and with the fields that it lets through."""
+    dropped = {"stop_sequences" if name == "stop" else name for name in model.drop}
+    params = {name: value for name, value in request.params.items() if name not in dropped}
+    fields = {name: request.extra[name] for name in model.fields if request.extra.get(name) is not None}
+    if fields:
+        params["extra_body"] = fields
+    return attrs.evolve(request, params=params)
+
+
+def check_parameters(request: WebRequest) -> None:
     """Check the types of parameters, and that prices by the token say what they cost; ranges are the provider's matter.
 
     Raises:
-        RequestError: one has a wrong type, is no possible number, or asks for what costs more than its tokens.
+        RequestError: one has a wrong type, is no possible number, asks for what costs more than its tokens, or for
+            something that is not served.
     """
+    params = request.params
+    for name, why in _NOT_SERVED.items():
+        if request.extra.get(name) and name not in params.get("extra_body", ()):
+            raise RequestError(f"{name} is not served: {why}", param=name, code="unsupported_parameter")
     for name, value in params.items():
         check = _CHECKS.get(name)
         if check is not None and not check[0](value):

@@ -19,7 +19,7 @@ from streamkit.gateway.app.failures import client_error
 from streamkit.gateway.app.metrics import Metrics
 from streamkit.gateway.app.models import Model, Models
 from streamkit.gateway.app.paid_stream import PaidStream
-from streamkit.gateway.app.parameters import check_parameters
+from streamkit.gateway.app.parameters import check_parameters, configured
 from streamkit.gateway.app.passing_format import ended
 from streamkit.gateway.app.payment import Payment, Payments
 from streamkit.gateway.app.pricing import Quote, quote
@@ -72,10 +72,11 @@ class Replying:
             raise
         exchange.body_is_read = True
         request = api.decode(body, config.limits)
-        check_parameters(request.params)
         record.stream = bool(request.stream)
         model = models.find(request.model)
-        request = api.suited(request, own=models.is_all(model, api.events))
+        request = configured(request, model.config)
+        check_parameters(request)
+        request = api.suited(request, models.formats(model))
         record.model, record.configured = model.name, model.config.name
         self.tokens.check(token, model.name)
         priced = quote(model.config, model.priced, request)

@@ -11,12 +11,13 @@ import attrs
 
 from streamkit.errors import ConfigError
 from streamkit.gateway.config.places import Path
-from streamkit.gateway.config.tables import Document, Table, written
+from streamkit.gateway.config.tables import Document, Table, near, written
 from streamkit.gateway.config.upstreams import upstream_of
 from streamkit.gateway.config.values import ModelConfig, UpstreamConfig
 from streamkit.models import prices
 from streamkit.providers import registry
 from streamkit.settings import Timeout
+from streamkit.web.formats.requests.openai_request import OPENAI_FIELDS
 
 __all__ = ["DEMO_MODELS", "demo_model", "read_models"]
 
@@ -29,6 +30,13 @@ _MOST_ROUTES = 32  # as a Route has
 _MOST_WEIGHT = 1_000_000
 _MOST_TOKENS = 10_000_000
 _LONGEST_NAME = 200
+# What a reply costs at most has to be known before, and so do its messages, tools and shape: they are not left out.
+_DROPPED = (
+    *("frequency_penalty", "logit_bias", "logprobs", "metadata", "modalities", "parallel_tool_calls", "prediction"),
+    *("presence_penalty", "reasoning_effort", "seed", "service_tier", "stop", "store", "temperature", "thinking"),
+    *("top_k", "top_logprobs", "top_p", "user", "verbosity"),
+)
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _NAME = re.compile(r"[!-~]+")  # visible characters of ASCII, no blanks: it stands in JSON, URLs and logs
 
 
@@ -105,12 +113,32 @@ def _entry(document: Document, name: str, table: Table, short: bool) -> _Entry:
         table.price("cached_price"),
         table.whole("max_output", 4096, most=_MOST_TOKENS),
         Timeout(**limits),
+        _drop(table),
+        _fields(table),
     )
     table.done()
     return _Entry(_with_whole_prices(table, model), places, frozenset(table.keys()))
 
 
 _TIMEOUT = Timeout()
+
+
+def _drop(table: Table) -> tuple[str, ...]:
+    names = table.texts("drop")
+    for name in names:
+        if name not in _DROPPED:
+            table.add("drop", f"{name!r:.{_LONGEST_NAME}} cannot be left out{near(name, _DROPPED)}")
+    return names
+
+
+def _fields(table: Table) -> tuple[str, ...]:
+    names = table.texts("fields")
+    for name in names:
+        if not _FIELD.fullmatch(name):
+            table.add("fields", f"{name!r:.{_LONGEST_NAME}} is no name of a field of a request")
+        elif name in OPENAI_FIELDS:
+            table.add("fields", f"{name} is a field of the format: it is passed on where the provider has it")
+    return names
 
 
 def _with_whole_prices(table: Table, model: ModelConfig) -> ModelConfig:
@@ -303,5 +331,5 @@ class _Models:
 def _attributes(keys: frozenset[str]) -> list[str]:
     """Return the attributes of a model that keys of its table have set; another name for a model keeps the others."""
     timeout = ["timeout"] if any(key.endswith("_seconds") for key in keys) else []
-    own = ("choose", "hedge", "input_price", "output_price", "cached_price", "max_output")
+    own = ("choose", "hedge", "input_price", "output_price", "cached_price", "max_output", "drop", "fields")
     return [*(key for key in own if key in keys), *timeout]

@@ -109,6 +109,8 @@ class ModelConfig:
             with prices of one's own for ``input_price``.
         max_output: tokens of a reply, where the client names no limit.
         timeout: of a request to a provider.
+        drop: parameters of requests that are left out, for providers that lack or refuse them.
+        fields: of a request's body beyond those of its format, which go to the provider as they are.
     """
 
     name: str
@@ -120,6 +122,8 @@ class ModelConfig:
     cached_price: int | None = None
     max_output: int = 4096
     timeout: Timeout = attrs.field(factory=Timeout)
+    drop: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from streamkit.errors import ConfigError, RequestError
 from streamkit.values.messages import Message
 from streamkit.web.formats.requests.request import Limits, WebRequest, body_of, list_of, mapping_of, text_in
 
-__all__ = ["read_openai_request"]
+__all__ = ["OPENAI_FIELDS", "read_openai_request"]
 
 # Only these become keyword arguments of client.stream: it has others, such as extra_headers, that are not the client's.
 _PARAMS = frozenset(
@@ -21,6 +21,8 @@ _PARAMS = frozenset(
     "tools top_logprobs top_p user verbosity".split()
 )
 _OWN = ("messages", "model", "stream", "stream_options", "stop")
+#: The fields of a request that are understood.
+OPENAI_FIELDS = frozenset({*_PARAMS, *_OWN})
 _LONGEST_ERROR = 200  # characters
 _INSTRUCTIONS = ("system", "developer")
 _FILE_KEYS = {"image_url": "url", "file": "file_data", "input_audio": "data", "video_url": "url"}
