@@ -159,6 +159,8 @@ def _tell_ready(config: Any, address: str, gateway: Any) -> None:
     token = gateway.demo_token()
     names = ", ".join(model.name for model in config.models[:3]) + (", ..." if len(config.models) > 3 else "")
     lines = [f"the gateway is at {address}/v1 with {names}"]
+    if config.shows_page:
+        lines.append(f"a chat page for whoever has a token: {address}/")
     if token is None:
         lines.append("a token for it: streamkit token create NAME")
     else:

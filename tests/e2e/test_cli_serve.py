@@ -77,6 +77,7 @@ def test_the_printed_line_works(serving: Serve) -> None:
     assert 0 == done.returncode, done.stderr
     assert "data: first\n\ndata: [DONE]\n\n" == done.stdout
     assert f"a token for it: {TOKEN}\n" in server.process.output
+    assert f"a chat page for whoever has a token: http://127.0.0.1:{server.port}/\n" in server.process.output
     assert ["demo/storyteller", "demo/assistant"] == server.health()["models"]
     server.process.kill(signal.SIGINT)
     assert 0 == server.process.wait()

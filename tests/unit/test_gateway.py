@@ -463,6 +463,14 @@ def on_page(id: str, **more: Any) -> dict[str, Any]:
     return {"id": id, "messages": [message], **more}
 
 
+def test_the_page_where_processes_share_nothing(tmp_path: Path) -> None:
+    """It is not served, and says why."""
+    with Server(text_reply("Hi")) as up, served(config(tmp_path, up, page=True, workers=2)) as gateway:
+        answer = gateway.get("/")
+        assert 404 == answer.status
+        assert "with redis in [storage]" in answer.json()["error"]["message"]
+
+
 def test_the_page_offers_the_models_of_the_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those that the token may use, without patterns; the chosen one is asked, paid and logged."""
     caplog.set_level(logging.INFO, "streamkit.gateway.requests")

@@ -564,8 +564,8 @@ def test_notes(tmp_path: Path) -> None:
         '[server]\nworkers = 2\ncors = ["*"]\n[providers.openai]\nkey = "$A_KEY"\n[log]\ncontent = "words.log"\n' + GOOD
     )
     notes = read(tmp_path, text).notes
-    assert 4 == len(notes)
-    for told in ("for itself", "any site", "words.log", "no route goes to the provider openai"):
+    assert 5 == len(notes)
+    for told in ("for itself", "chat page", "any site", "words.log", "no route goes to the provider openai"):
         assert any(told in note for note in notes), told
 
 

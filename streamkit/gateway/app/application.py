@@ -70,9 +70,7 @@ class Gateway:
         self._replying = Replying(self.tokens, self._rates, Replies(self.database), self._payments, self._metrics)
         self._information = Information(ledger, self.tokens, self.database, self._metrics)
         self._log = RequestLog()
-        # Where several processes serve, a browser that comes back finds its reply only by a log that they share.
-        shared = config.workers == 1 or config.redis is not None
-        self._page = Page(self._replying, lambda: self._models, self._finished) if config.page and shared else None
+        self._page = Page(self._replying, lambda: self._models, self._finished) if config.shows_page else None
         self._closed = False
         self._payments.recover()
 

@@ -49,7 +49,9 @@ class Information:
         name = path.removeprefix("/v1/models/") if path.startswith("/v1/models/") else None
         known = {"/v1/models", "/api/balance", "/api/usage", "/healthz", "/readyz", "/metrics", "/openapi.json"}
         if path not in known and name is None:
-            raise RequestError("there is nothing at this address", status=404, code="not_found")
+            hidden = path == "/" and models.config.page and not models.config.shows_page
+            told = "several workers serve the chat page only with redis in [storage] of the configuration"
+            raise RequestError(told if hidden else "there is nothing at this address", status=404, code="not_found")
         record.endpoint = "/v1/models/{model}" if name is not None else path
         if exchange.method not in ("GET", "HEAD"):
             raise RequestError(

@@ -250,6 +250,8 @@ def _notes(config: Config) -> list[str]:
             f"each of the {config.workers} workers counts requests and tokens a minute for itself; with redis in "
             "[storage] they count together"
         )
+        if config.page:
+            found.append(f"the chat page is not served by {config.workers} workers without redis in [storage]")
     if "*" in config.cors:
         found.append("pages of any site may use the gateway from a browser that has a token")
     if config.log.content is not None:

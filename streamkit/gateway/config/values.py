@@ -170,7 +170,7 @@ class Config:
         write_seconds: for a client to take one piece of a reply.
         limits: of a request's body.
         cors: origins of pages that may use the gateway; ``*`` for any.
-        page: whether the chat page is served.
+        page: whether the chat page is to be served; see ``shows_page``.
         log: what is logged.
         models: what clients can ask for.
         upstreams: the providers of the routes.
@@ -201,3 +201,11 @@ class Config:
     upstreams: tuple[UpstreamConfig, ...] = ()
     authorize: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def shows_page(self) -> bool:
+        """Whether the chat page is served.
+
+        A browser that comes back to another process finds its reply only by a log that the processes share.
+        """
+        return self.page and (self.workers == 1 or self.redis is not None)
