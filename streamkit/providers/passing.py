@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from streamkit.errors import APIError
 from streamkit.providers.call import ChatRequest
 from streamkit.providers.contract import Decoder, Provider
 from streamkit.providers.reply.passing import PassingDecoder, Telling
-from streamkit.wire.http import HttpRequest, ResponseInfo
+from streamkit.providers.wrapped import WrappedProvider
 
 __all__ = ["FORMATS", "passing"]
 
@@ -38,39 +36,16 @@ FORMATS: dict[str, Telling] = {
 }
 
 
-class _Passing(Provider):
-    """A provider that is in all as the one inside, but for the decoder of its replies.
-
-    It has the methods of a ``Provider`` itself: since Python 3.12 ``isinstance`` does not ask ``__getattr__``.
-
-    Owner of the fields: they never change.
-    """
+class _Passing(WrappedProvider):
+    """A provider that is in all as the one inside, but for the decoder of its replies."""
 
     def __init__(self, inner: Provider, telling: Telling) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._telling = telling
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_inner":  # of a copy that is being made
-            raise AttributeError(name)
-        return getattr(self._inner, name)
-
-    @property
-    def name(self) -> str:
-        """See ``Provider``."""
-        return self._inner.name
-
-    def request(self, chat: ChatRequest) -> HttpRequest:
-        """See ``Provider``."""
-        return self._inner.request(chat)
-
-    def error(self, info: ResponseInfo, body: bytes) -> APIError:
-        """See ``Provider``."""
-        return self._inner.error(info, body)
 
     def decoder(self, chat: ChatRequest) -> Decoder:
         """Return a decoder for one stream, the answer to ``chat``."""
-        return PassingDecoder(self._inner.decoder(chat), self._telling)
+        return PassingDecoder(super().decoder(chat), self._telling)
 
 
 def passing(provider: Provider, format: str) -> Provider:

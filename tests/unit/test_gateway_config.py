@@ -316,6 +316,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "models.fast.fields",
         "seed is a field of the format",
     ),
+    "a field that holds a prompt": (
+        f'[models.fast]\nroutes = ["demo/assistant"]\nfields = ["options"] {HERE}\n',
+        "models.fast.fields",
+        "options may hold a prompt or the length of a reply",
+    ),
     "a field with blanks": (
         f'[models.fast]\nroutes = ["demo/assistant"]\nfields = ["top k"] {HERE}\n',
         "models.fast.fields",

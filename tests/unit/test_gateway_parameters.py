@@ -33,7 +33,6 @@ IDLE: dict[str, Any] = {
     "user": "ada",
     "verbosity": "medium",
 }
-KINDS = ["anthropic", "bedrock", "cohere", "gemini", "gemini-interactions", "ollama", "openai-responses"]
 
 
 @contextmanager
@@ -57,20 +56,27 @@ def names_in(value: Any) -> set[str]:
     return {name for each in value for name in names_in(each)} if isinstance(value, list) else set()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+#: Of these, what each kind of provider has words for, and gets.
+HAS: dict[str, dict[str, Any]] = {
+    "anthropic": {"metadata": {"user_id": "ada"}, "service_tier": "auto"},
+    "bedrock": {"requestMetadata": {"run": "7"}},
+    "cohere": {"logprobs": False, "frequency_penalty": 0, "presence_penalty": 0.0},
+    "gemini": {"store": False},
+    "gemini-interactions": {"store": False},
+    "ollama": {},
+    "openai-responses": {"store": False, "user": "ada", "metadata": {"run": "7"}, "parallel_tool_calls": True},
+}
+
+
+@pytest.mark.parametrize("kind", HAS)
 def test_what_asks_for_nothing_is_left_out(kind: str, tmp_path: Path) -> None:
-    """Where a provider has no word for it; each alone, and all at once."""
+    """Where a provider has no word for it; each alone, and all at once. It gets what it has a word for."""
     with behind(tmp_path, kind) as (gateway, up):
         for params in ({}, *({name: value} for name, value in IDLE.items()), IDLE):
             answer = gateway.ask(chat(**params))
             assert (200, "Hello") == (answer.status, answer.json()["choices"][0]["message"]["content"]), params
-        plain, whole = up.requests[0].json(), up.requests[-1].json()
-        allowed = {"store", "user", "user_id", "metadata", "service_tier", "parallel_tool_calls", "top_logprobs"}
-        assert names_in(whole) - names_in(plain) <= allowed | {"text", "verbosity", "run", "format", "type"} | {
-            "candidateCount"
-        }
-        if kind == "anthropic":
-            assert {"user_id": "ada"} == whole["metadata"]
+        sent = up.requests[-1].json()
+        assert HAS[kind] == {name: sent.get(name) for name in HAS[kind]}
 
 
 def test_a_provider_of_the_same_format_gets_what_was_sent(tmp_path: Path) -> None:
@@ -82,13 +88,29 @@ def test_a_provider_of_the_same_format_gets_what_was_sent(tmp_path: Path) -> Non
 
 
 def test_routes_to_several_formats(tmp_path: Path) -> None:
-    """The same request goes to each of them."""
+    """Each of them gets what it has a word for."""
     with Server(error_reply(503)) as first, Server(reply_in("anthropic", "Hello")) as second:
         made = config(tmp_path, first, second)
         upstreams = (made.upstreams[0], attrs.evolve(made.upstreams[1], kind="anthropic"))
         with served(attrs.evolve(made, upstreams=upstreams)) as gateway:
             assert 200 == gateway.ask(chat(**{**IDLE, "model": "both"})).status
-        assert [1, 1] == [len(first.requests), len(second.requests)]
+        one, other = first.requests[0].json(), second.requests[0].json()
+        assert IDLE == {name: one.get(name) for name in IDLE}
+        assert ({"user_id": "ada"}, None) == (other["metadata"], other.get("store"))
+
+
+@pytest.mark.parametrize("kind", ["gemini-interactions", "openai-responses"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_a_provider_keeps_nothing_unless_it_is_asked_to(kind: str, path: str, tmp_path: Path) -> None:
+    """Where its own format keeps each reply by default, it is told not to; chat completions may ask for it."""
+    with behind(tmp_path, kind) as (gateway, up):
+        body = {"model": "fast", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+        body = {"model": "fast", "input": "Hi"} if "responses" in path else body
+        for given, sent in (({}, False), ({"store": False}, False), ({"store": True}, "chat" in path)):
+            if path == "/v1/messages" and given:
+                continue
+            assert 200 == gateway.ask({**body, **given}, path).status
+            assert sent is up.requests[-1].json()["store"], given
 
 
 @pytest.mark.parametrize(
@@ -96,7 +118,9 @@ def test_routes_to_several_formats(tmp_path: Path) -> None:
     [
         ("anthropic", {"seed": 7}, "up0 has no seed: its replies cannot be made to repeat; leave it out"),
         ("anthropic", {"frequency_penalty": 0.5}, "up0 has no parameter frequency_penalty; leave it out"),
-        ("gemini", {"store": True}, "up0 has no parameter store; leave it out"),
+        ("bedrock", {"store": True}, "up0 has no parameter store; leave it out"),
+        ("bedrock", {"seed": 7}, "up0 has no seed: it differs by model; leave it out"),
+        ("openai-responses", {"stop_sequences": ["x"], "seed": 7}, "up0 has no seed: "),
         ("ollama", {"verbosity": "low"}, "up0 has no parameter verbosity; leave it out"),
         ("compatible", {"functions": [{"name": "f"}]}, "functions is not served: send tools instead"),
         (
@@ -111,8 +135,9 @@ def test_what_asks_for_something_is_refused(kind: str, params: Any, words: str, 
     with behind(tmp_path, kind) as (gateway, up):
         answer = gateway.ask(chat(**params))
         error = answer.json()["error"]
-        assert (400, "unsupported_parameter", *params) == (answer.status, error["code"], error["param"])
+        assert (400, "unsupported_parameter", [*params][-1]) == (answer.status, error["code"], error["param"])
         assert error["message"].startswith(words)
+        assert "=" not in error["message"]
         assert [] == list(up.requests)
         assert not any(charge.amount for charge in gateway.charges())
 
@@ -142,6 +167,47 @@ def test_fields_that_a_model_lets_through(stream: bool, tmp_path: Path) -> None:
             name: sent[name] for name in sent if name not in gateway_fields()
         }
         assert "x-a" not in request.headers
+
+
+def test_fields_are_paid_for(tmp_path: Path) -> None:
+    """What they send counts as input, for which a token has to have money."""
+    with behind(tmp_path, "compatible", fields=("documents",)) as (gateway, up):
+        answer = gateway.ask(chat(documents=["x" * 2_000_000], max_tokens=5))
+        assert (402, []) == (answer.status, list(up.requests))
+        assert 200 == gateway.ask(chat(documents=["x"], max_tokens=5)).status
+
+
+@pytest.mark.parametrize("content", ["Hi", [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]])
+def test_errors_about_messages(content: Any, tmp_path: Path) -> None:
+    """They say what to do once, and name no parameter."""
+    with behind(tmp_path, "cohere") as (gateway, _):
+        body = chat()
+        body["messages"] = [{"role": "user", "content": content, "name": "bob"}]
+        error = gateway.ask(body).json()["error"]
+        assert ("unsupported_parameter", None) == (error["code"], error["param"])
+        assert 1 >= error["message"].count("leave it out")
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "frequency_penalty"])
+def test_a_number_that_no_float_can_be(name: str, tmp_path: Path) -> None:
+    """It is refused like any other that is too large."""
+    with behind(tmp_path, "compatible") as (gateway, _):
+        assert (400, name) == ((answer := gateway.ask(chat(**{name: 10**400}))).status, answer.json()["error"]["param"])
+
+
+def test_thinking_is_dropped_in_each_format(tmp_path: Path) -> None:
+    """Also under the names that it has in formats of its own."""
+    for kind, path, body in (
+        ("anthropic", "/v1/messages", {"max_tokens": 9, "output_config": {"effort": "high"}, "messages": HI}),
+        ("openai-responses", "/v1/responses", {"input": "Hi", "reasoning": {"effort": "high", "summary": "auto"}}),
+    ):
+        (folder := tmp_path / kind).mkdir()
+        with behind(folder, kind, drop=("reasoning_effort", "thinking")) as (gateway, up):
+            assert 200 == gateway.ask({"model": "fast", **body, "thinking": {"type": "adaptive"}}, path).status
+            assert not names_in(up.requests[0].json()) & {"effort", "reasoning", "summary", "thinking"}
+
+
+HI = [{"role": "user", "content": "Hi"}]
 
 
 def gateway_fields() -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import attrs
 
@@ -11,7 +11,7 @@ from streamkit.values.completion import Completion
 from streamkit.web.formats.anthropic import AnthropicFormat
 from streamkit.web.formats.base import Format
 from streamkit.web.formats.openai import OpenAIFormat
-from streamkit.web.formats.requests.any_provider import without_anthropic_fields, without_idle_parameters
+from streamkit.web.formats.requests.any_provider import without_anthropic_fields
 from streamkit.web.formats.requests.request import Limits, WebRequest
 from streamkit.web.formats.requests.responses_request import native_params
 from streamkit.web.formats.responses import ResponsesFormat
@@ -49,20 +49,18 @@ class Api:
         usage = request.include_usage or self.events != "openai"  # the other formats always tell it
         return PassingFormat(self._format(request, request_id), usage=usage, terminator=self._terminator)
 
-    def suited(self, request: WebRequest, formats: Collection[str | None]) -> WebRequest:
+    def suited(self, request: WebRequest, *, own: bool) -> WebRequest:
         """Return a request as the providers of its model take it.
 
         Args:
             request: as it was read.
-            formats: of the events of each provider, ``None`` for one that clients do not speak.
+            own: whether all of them speak this format.
         """
-        if {*formats} != {self.events}:
-            if self.events == "anthropic":
-                plain = without_anthropic_fields(request)
-                # Thoughts that were asked for are shown, whichever model has them.
-                request = attrs.evolve(plain, extra={**plain.extra, "thinking": request.params.get("thinking")})
-            return without_idle_parameters(request, formats)
-        if self.events == "openai-responses":
+        if self.events == "anthropic" and not own:
+            plain = without_anthropic_fields(request)
+            # Thoughts that were asked for are shown, whichever model has them.
+            return attrs.evolve(plain, extra={**plain.extra, "thinking": request.params.get("thinking")})
+        if self.events == "openai-responses" and own:
             return attrs.evolve(request, params={**request.params, **native_params(request)})
         return request
 

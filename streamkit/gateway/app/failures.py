@@ -49,9 +49,9 @@ _OURS = re.compile(
     r"|\b[0-9a-f]{32,}\b"
     r"|\b(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{32,}"
 )
-# What the library says of a parameter, and its advice to a programmer, who can write extra_body=.
-_LACKS = re.compile(r"\S+ has no (?:parameter )?(\w+)")
-_ADVICE = re.compile(r"; if the server does, pass it in extra_body=$")
+# What the library says of a parameter, and its advice to a programmer, who can write another one.
+_LACKS = re.compile(r"\S+ has no (?:parameter (\w+)|(\w+)(?=: ))")
+_ADVICE = re.compile(r"(?:; if the server does, pass it in extra_body=|; pass \w+=.*)$")
 # A provider's statuses that are about the client's request.
 _THE_CLIENTS = (400, 404, 405, 408, 409, 413, 415, 422)
 _OUR_QUOTA = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
@@ -101,8 +101,10 @@ _TOLD: tuple[tuple[tuple[type[Exception], ...], int, str, str], ...] = (
 def _of_parameter(text: str) -> RequestError:
     """Return the error for what a model's provider cannot have."""
     found = _LACKS.match(text)
-    advised = f"{_ADVICE.sub('', text)}; leave it out" if found else text
-    return RequestError(advised, status=400, param=found[1] if found else "", code="unsupported_parameter")
+    if found is None:
+        return RequestError(text, status=400, code="unsupported_parameter")
+    told = f"{_ADVICE.sub('', text)}; leave it out"
+    return RequestError(told, status=400, param=found[1] or found[2], code="unsupported_parameter")
 
 
 def _of_provider(error: APIError) -> RequestError:

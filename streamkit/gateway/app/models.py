@@ -4,7 +4,7 @@ again; open replies keep theirs."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from streamkit.client import Client
 from streamkit.concurrency.late_import import late_import
 from streamkit.errors import APIError, ConfigError, RequestError
 from streamkit.gateway.app.content_log import ContentLog
+from streamkit.gateway.app.lenient import lenient
 from streamkit.gateway.app.pricing import cost_of
 from streamkit.gateway.config.upstreams import provider_of
 from streamkit.gateway.config.values import Config, ModelConfig
@@ -109,11 +110,13 @@ class Models:
         self.gates += [RateLimit(streams=each.streams, of=each.name) for each in config.upstreams if each.streams]
         # A client has tries of its own, and is told when to try again; the routes of a model are tried in one request.
         self.once = Retry(attempts=1)
-        self._plain = Client(self.providers, policies=self.gates, retry=self.once)
-        self._passing = {format: self._passing_client(format) for format in _FORMATS}
+        self._plain = self._client(None)
+        self._passing = {format: self._client(format) for format in _FORMATS}
 
-    def _passing_client(self, format: str) -> Client:
-        return Client([passing(each, format) for each in self.providers], policies=self.gates, retry=self.once)
+    def _client(self, format: str | None) -> Client:
+        made = [each if format is None else passing(each, format) for each in self.providers]
+        made = [lenient(each, self._kinds[each.name]) for each in made]
+        return Client(made, policies=self.gates, retry=self.once)
 
     def client(self, format: str | None) -> Client:
         """Return the client for a format whose events may pass as they came, ``None`` for decoded chunks."""
@@ -143,9 +146,9 @@ class Models:
             code="model_not_found",
         )
 
-    def formats(self, model: Model) -> Collection[str | None]:
-        """Return the formats of the events of a model's providers, ``None`` for one that clients do not speak."""
-        return {self._formats.get(provider) for provider, _ in model.routes}
+    def is_all(self, model: Model, format: str) -> bool:
+        """Return whether all providers of a model speak a format."""
+        return all(self._formats.get(provider) == format for provider, _ in model.routes)
 
     def names(self) -> Sequence[str]:
         """Return the names that are listed: those of aliases, not of patterns."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,10 +30,15 @@ def configured(request: WebRequest, model: ModelConfig) -> WebRequest:
     """Return the request without the parameters that its model drops, and with the fields that it lets through."""
     dropped = {"stop_sequences" if name == "stop" else name for name in model.drop}
     params = {name: value for name, value in request.params.items() if name not in dropped}
+    extra = request.extra
+    if "reasoning_effort" in dropped:  # where the formats of Anthropic and of Responses have it as well
+        extra = {name: value for name, value in extra.items() if name != "reasoning"}
+        if "output_config" in params:
+            params["output_config"] = {key: value for key, value in params["output_config"].items() if key != "effort"}
     fields = {name: request.extra[name] for name in model.fields if request.extra.get(name) is not None}
     if fields:
         params["extra_body"] = fields
-    return attrs.evolve(request, params=params)
+    return attrs.evolve(request, params=params, extra=extra)
 
 
 def check_parameters(request: WebRequest) -> None:
@@ -68,8 +72,7 @@ def _unpriced(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _is_number(value: Any) -> bool:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return known and math.isfinite(value) and abs(value) <= _LARGEST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_whole(value: Any) -> bool:

@@ -47,7 +47,7 @@ def count_input(request: WebRequest) -> Counted:
     for message in request.messages:
         text, inside = _sizes(message)
         size, files = size + text, files + inside
-    for name in ("tools", "response_format"):
+    for name in ("tools", "response_format", "extra_body"):
         if name in request.params:
             size += len(write_json(request.params[name]))
     around = _A_MESSAGE * (len(request.messages) + 1) + _A_FILE * files

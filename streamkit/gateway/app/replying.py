@@ -76,7 +76,7 @@ class Replying:
         model = models.find(request.model)
         request = configured(request, model.config)
         check_parameters(request)
-        request = api.suited(request, models.formats(model))
+        request = api.suited(request, own=models.is_all(model, api.events))
         record.model, record.configured = model.name, model.config.name
         self.tokens.check(token, model.name)
         priced = quote(model.config, model.priced, request)

@@ -36,6 +36,12 @@ _DROPPED = (
     *("presence_penalty", "reasoning_effort", "seed", "service_tier", "stop", "store", "temperature", "thinking"),
     *("top_k", "top_logprobs", "top_p", "user", "verbosity"),
 )
+# Under these, formats have the prompt, or the length of a reply: what they ask for would not be paid for before.
+_PAID = (
+    *("best_of", "contents", "generationConfig", "generation_config", "inferenceConfig", "input", "instructions"),
+    *("max_new_tokens", "max_output_tokens", "n_predict", "num_predict", "options", "prompt", "system"),
+    *("systemInstruction", "system_instruction"),
+)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _NAME = re.compile(r"[!-~]+")  # visible characters of ASCII, no blanks: it stands in JSON, URLs and logs
 
@@ -136,6 +142,10 @@ def _fields(table: Table) -> tuple[str, ...]:
     for name in names:
         if not _FIELD.fullmatch(name):
             table.add("fields", f"{name!r:.{_LONGEST_NAME}} is no name of a field of a request")
+        elif name in _PAID:
+            table.add(
+                "fields", f"{name} may hold a prompt or the length of a reply, which are paid for by other fields"
+            )
         elif name in OPENAI_FIELDS:
             table.add("fields", f"{name} is a field of the format: it is passed on where the provider has it")
     return names

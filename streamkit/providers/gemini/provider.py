@@ -93,7 +93,7 @@ class Gemini(KeyedProvider):
         model = chat.model if "/" in chat.model else f"models/{chat.model}"
         url = f"{self.base_url}/{quote(model)}:streamGenerateContent?alt=sse"
         return post(
-            url, body_of(self.name, self._asked(chat), ids=not self._vertex), chat, headers=headers, key=self._key
+            url, body_of(self.name, self._asked(chat), vertex=self._vertex), chat, headers=headers, key=self._key
         )
 
     def structured_output(self, chat: ChatRequest) -> OutputWay:

@@ -54,13 +54,13 @@ _RESOLUTIONS = ("low", "medium", "high", "ultra_high")
 _NO_SIGNATURE = "skip_thought_signature_validator"
 
 
-def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
+def body_of(name: str, chat: ChatRequest, *, vertex: bool) -> dict[str, Any]:
     """Return the body for a streamed reply.
 
     Args:
         name: the provider's, for errors.
         chat: the call.
-        ids: whether the server knows ids of function calls.
+        vertex: whether Vertex AI is asked, which knows no ids of function calls, and lets nobody say what it keeps.
 
     Raises:
         ConfigError: the call has something that Gemini does not support.
@@ -68,7 +68,7 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     parameters = Parameters(name, chat)
     system, conversation = system_text(turns_for(name, chat, "detail"), name)
     refuse_empty(name, conversation, chat, "contents")
-    contents = _contents(name, chat.model, begun_by_user(conversation), ids)
+    contents = _contents(name, chat.model, begun_by_user(conversation), not vertex)
     if is_recent(chat.model):
         _sign(contents)
     body: dict[str, Any] = {"contents": contents}
@@ -79,6 +79,10 @@ def body_of(name: str, chat: ChatRequest, *, ids: bool) -> dict[str, Any]:
     if generation:
         body["generationConfig"] = generation
     parameters.copy(body, safetySettings="safety_settings", cachedContent="cached_content", labels="labels")
+    # Source: https://ai.google.dev/gemini-api/docs/logs-datasets, read 2026-11-27.
+    if vertex:
+        parameters.refuse("store", "what it keeps is a setting of the project")
+    parameters.copy(body, "store")
     parameters.refuse("parallel_tool_calls", "it calls as many tools at once as it wants to")
     parameters.refuse("user", "its requests name no user")
     parameters.finish()

@@ -1,9 +1,8 @@
-"""Make of a request for one provider one that others take."""
+"""Make of a request for Anthropic one that any provider takes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -11,49 +10,7 @@ from streamkit.values.messages import Message, TextPart
 from streamkit.web.formats.requests.anthropic_parts import Part, joined, marked, text_of, unmarked
 from streamkit.web.formats.requests.request import WebRequest
 
-__all__ = ["without_anthropic_fields", "without_idle_parameters"]
-
-# Values that ask for nothing but what happens without them. Many programs send them with each request.
-_IDLE: Mapping[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "modalities": (["text"],),
-    "parallel_tool_calls": (True,),
-    "presence_penalty": (0,),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "top_logprobs": (0,),
-    "verbosity": ("medium",),
-}
-# Whatever their value, they are for the provider's records, and the model is not told.
-_RECORDED = ("metadata", "user")
-# Those of both kinds that formats have; OpenAI's chat completions have all.
-_HAS: Mapping[str | None, Collection[str]] = {
-    "openai": (*_IDLE, *_RECORDED),
-    "openai-responses": (
-        *("metadata", "parallel_tool_calls", "service_tier", "store", "top_logprobs", "user", "verbosity"),
-    ),
-    "anthropic": ("parallel_tool_calls", "user"),
-}
-
-
-def without_idle_parameters(request: WebRequest, formats: Collection[str | None]) -> WebRequest:
-    """Return the request without parameters that its providers lack and that change nothing in the reply.
-
-    Those that ask for something stay, and are refused.
-
-    Args:
-        request: of any format.
-        formats: of the providers that it may go to: ``events_format`` of each.
-    """
-    lacking = {name for name in (*_IDLE, *_RECORDED) for each in formats if name not in _HAS.get(each, ())}
-    params = {
-        name: value
-        for name, value in request.params.items()
-        if name not in lacking or not (name in _RECORDED or value in _IDLE[name])
-    }
-    return request if len(params) == len(request.params) else attrs.evolve(request, params=params)
+__all__ = ["without_anthropic_fields"]
 
 
 def without_anthropic_fields(request: WebRequest, *, marks: bool = False) -> WebRequest:
