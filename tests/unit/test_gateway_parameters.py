@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import attrs
 import pytest
 
 from streamkit.gateway.config.values import UpstreamConfig
+from streamkit.providers.call import ChatRequest
 from streamkit.testing import Server, error_reply
 from streamkit.testing.provider_replies import reply_in
 from streamkit.wire.secrets import Masked
@@ -213,6 +215,14 @@ HI = [{"role": "user", "content": "Hi"}]
 def gateway_fields() -> set[str]:
     """What is sent of a plain question."""
     return {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+
+
+def test_the_page_asks_the_same_providers(tmp_path: Path) -> None:
+    """It has no request that could say what is to be kept."""
+    with behind(tmp_path, "openai-responses") as (gateway, _):
+        (provider,) = gateway.gateway._models.providers
+        request = provider.request(ChatRequest("m", HI))
+        assert json.loads(request.body)["store"] is False
 
 
 def test_drop_holds_in_each_format(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ again; open replies keep theirs."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,6 +20,7 @@ from streamkit.gateway.config.values import Config, ModelConfig
 from streamkit.policies.breaker import Breaker
 from streamkit.policies.rate_limit import RateLimit
 from streamkit.policies.route import Route
+from streamkit.providers.contract import Provider
 from streamkit.providers.passing import passing
 from streamkit.settings import Retry
 from streamkit.streaming.gates import Call, Result
@@ -103,20 +104,25 @@ class Models:
         self._by_name = {model.name: model for model in config.models if "*" not in model.name}
         self._patterns = [model for model in config.models if "*" in model.name]
         self._kinds = {upstream.name: upstream.kind for upstream in config.upstreams}
-        self.providers = [provider_of(upstream) for upstream in config.upstreams]
-        self._formats = {each.name: getattr(type(each), "events_format", None) for each in self.providers}
+        self._plain_providers = [provider_of(upstream) for upstream in config.upstreams]
+        self._formats = {each.name: getattr(type(each), "events_format", None) for each in self._plain_providers}
+        self.providers = self._lenient(self._plain_providers)
         # Shared by all clients: what one format's requests find out about a provider holds for the others.
         self.gates: list[Any] = [_AwayBreaker(failures=20, within=30.0, pause=5.0)]
         self.gates += [RateLimit(streams=each.streams, of=each.name) for each in config.upstreams if each.streams]
         # A client has tries of its own, and is told when to try again; the routes of a model are tried in one request.
         self.once = Retry(attempts=1)
-        self._plain = self._client(None)
-        self._passing = {format: self._client(format) for format in _FORMATS}
+        self._plain = self._client(self.providers)
+        self._passing = {
+            format: self._client(self._lenient(passing(each, format) for each in self._plain_providers))
+            for format in _FORMATS
+        }
 
-    def _client(self, format: str | None) -> Client:
-        made = [each if format is None else passing(each, format) for each in self.providers]
-        made = [lenient(each, self._kinds[each.name]) for each in made]
-        return Client(made, policies=self.gates, retry=self.once)
+    def _lenient(self, providers: Iterable[Provider]) -> list[Provider]:
+        return [lenient(each, self._kinds[each.name]) for each in providers]
+
+    def _client(self, providers: Sequence[Provider]) -> Client:
+        return Client(providers, policies=self.gates, retry=self.once)
 
     def client(self, format: str | None) -> Client:
         """Return the client for a format whose events may pass as they came, ``None`` for decoded chunks."""
