@@ -276,6 +276,8 @@ def _name(hint: Any) -> str:
         return f"list_of_{_name(element)}"
     hint = _bare(hint)
     kind = get_origin(hint) or hint
+    if kind is Any:  # no class before Python 3.11
+        return "Any"
     return kind.__name__ if isinstance(kind, type) and kind not in (Union, types.UnionType) else ""
 
 
