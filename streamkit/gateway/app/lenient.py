@@ -72,11 +72,11 @@ class _Lenient(WrappedProvider):
         params = dict(chat.params)
         if self._kind in _KEEPING:
             params.setdefault("store", False)
-        if self._kind == "anthropic":  # its metadata are a user_id, its tiers auto and standard_only
-            if {*(params.get("metadata") or ())} - {"user_id"}:
-                del params["metadata"]
-            if params.get("service_tier") == "default":
-                del params["service_tier"]
+        format, tier = getattr(self._inner, "events_format", None), params.get("service_tier")
+        if (format is None and tier in _IDLE["service_tier"]) or (format == "anthropic" and tier == "default"):
+            del params["service_tier"]  # tiers have other names there
+        if format == "anthropic" and {*(params.get("metadata") or ())} - {"user_id"}:
+            del params["metadata"]  # which are a user_id there
         return attrs.evolve(chat, params=params)
 
     def _takes(self, chat: ChatRequest) -> bool:
