@@ -55,7 +55,8 @@ RELEASES = [
 def releases(code: CodeType) -> frozenset[int]:
     """Return where the bytecodes are between the end of a ``with`` block and the release of its lock.
 
-    There the interpreter handles no signal: an interrupt would leave the lock held.
+    There the interpreter handles no signal: an interrupt would leave the lock held. Locks of one stream are released
+    by ``free``; those that all streams of a process share would have every later test hang.
     """
     made = list(dis.get_instructions(code))
     found: set[int] = set()
@@ -199,16 +200,26 @@ def test_an_interrupt_at_any_bytecode(
             assert [stream.status] == [report.status for report in told.ended], number
             assert [kept] == [report.completion.text for report in told.ended], number
             assert kept == stream.completion.text
+            if not by_signals:
+                free(stream)
         assert len(told.started) == len(set(told.started))
         gc.collect()
         join_readers()
 
 
+def free(stream: Stream) -> None:
+    """Release the locks for which a bytecode was struck that would have released them."""
+    for lock in (stream._state.channel.mutex, stream._state.guard._lock):
+        with suppress(RuntimeError):
+            while True:
+                lock.release()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in the finalizer of a generator
 @pytest.mark.parametrize("kind", ["stream", "run"])
 def test_other_threads_go_on(kind: str) -> None:
-    """An interrupt anywhere in the start of a stream or a run leaves no lock that all streams of a process share."""
-    number, total, step = 0, 1, 3  # a lock would be left at any of five bytecodes in a row
+    """An interrupt wherever signals are handled, as a stream or a run begins, leaves no lock that all of them share."""
+    number, total = 0, 1
     with Server(text_reply(WORDS)) as server:
 
         def begin(client: Client) -> None:
@@ -219,15 +230,15 @@ def test_other_threads_go_on(kind: str) -> None:
 
         while number < total:
             with client_of(server) as client:
-                with interrupted_at(number, by_signals=False) as count, suppress(KeyboardInterrupt):
+                with interrupted_at(number, by_signals=True) as count, suppress(KeyboardInterrupt):
                     begin(client)
-                total = total if number else min(count[0], 4_000)
-                number += step
+                total = total if number else min(count[0], 1_000)
+                number += 1
         with client_of(server) as client:
             Task(lambda: begin(client)).result()
         gc.collect()
         join_readers()
-    assert total > 300
+    assert total > 50
 
 
 def by_merge(stream: Stream, seen: list[Chunk]) -> None:

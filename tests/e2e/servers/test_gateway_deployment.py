@@ -41,7 +41,7 @@ def test_the_example_has_no_mistakes(tmp_path: Path) -> None:
     config = read_config(EXAMPLE / "gateway.toml", keys)
     names = ["gpt-4o-mini", "claude-*", "default", "practice", "careful", "cheap"]
     assert names == [model.name for model in config.models]
-    assert 1 == len(config.notes), config.notes
+    assert 2 == len(config.notes), config.notes
 
     (tmp_path / "my_company").mkdir()
     text = (EXAMPLE / "gateway.toml").read_text().replace("/var/log/streamkit/", "")

@@ -5,7 +5,7 @@ const text = (locator) => locator.innerText();
 async function react({ page, address }) {
   await page.goto(address);
   const state = page.getByRole("status");
-  const ready = () => page.waitForFunction(() => document.querySelector("[role=status]").textContent === "ready");
+  const ready = () => page.waitForFunction(() => document.querySelector("[role=status]")?.textContent === "ready");
   const send = async (words) => {
     await page.getByLabel("Message").fill(words);
     await page.getByRole("button", { name: "Send" }).click();
