@@ -19,20 +19,20 @@ __all__ = ["ReentrantEvent", "StopEvent"]
 class ReentrantEvent(threading.Event):
     """A ``threading.Event`` that a signal handler or the garbage collector may set at any point.
 
-    ``threading.Event`` has a lock that is not reentrant: a signal handler that interrupts ``set()`` or ``wait()`` and
-    calls ``set()`` itself would wait for its own thread for ever.
+    ``threading.Event`` has a lock. A signal handler that interrupts ``set()`` or ``wait()`` and calls ``set()`` itself
+    would wait for its own thread for ever. With a reentrant lock it could still wait for another thread, which holds
+    what the handler wants, such as the lock of a channel, while it waits for this event's. So there is no lock here.
 
-    Owner of the fields: ``_lock``, reentrant, guards ``_flag`` and ``_waiters``; ``is_set`` reads ``_flag`` without it.
+    Owner of the fields: any thread changes ``_flag``, and ``_waiters`` by single operations on a dict, which are atomic
+    with and without the GIL.
 
     Threads: any thread may call any method.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.RLock()
         self._flag = False
-        self._waiters: list[Waiter] = []
-        _remember(self)
+        self._waiters: dict[Waiter, None] = {}
 
     def is_set(self) -> bool:
         """Return whether the event is set."""
@@ -40,15 +40,13 @@ class ReentrantEvent(threading.Event):
 
     def set(self) -> None:
         """Set the event, and wake all waiting threads."""
-        with self._lock:
-            self._flag = True
-            for waiter in self._waiters:
-                waiter.wake()
+        self._flag = True
+        for waiter in list(self._waiters):  # one that registers later sees the flag
+            waiter.wake()
 
     def clear(self) -> None:
         """Reset the event."""
-        with self._lock:
-            self._flag = False
+        self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set or the timeout passes; return whether it is set.
@@ -64,18 +62,11 @@ class ReentrantEvent(threading.Event):
             return True
         waiter = Waiter()
         try:
-            with self._lock:
-                self._waiters.append(waiter)  # before the check, see Waiter
+            self._waiters[waiter] = None  # before the check, see Waiter
             # Only set() wakes it. That counts even if the event is cleared before this thread runs.
             return self.is_set() or waiter.wait(math.inf if seconds is None else seconds) or self.is_set()
         finally:
-            with self._lock:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-
-    def _after_fork_in_child(self) -> None:
-        """Make a new lock: a thread of the parent may have held the old one, and does not run in the child."""
-        self._lock = threading.RLock()  # the waiters stay: one is this thread's, if a signal handler forked in a wait
+            self._waiters.pop(waiter, None)
 
 
 class StopEvent(ReentrantEvent):
@@ -85,15 +76,17 @@ class StopEvent(ReentrantEvent):
     an event that is already set ends before it sends anything. The library never clears an event; after ``clear()``
     you can pass it to new streams.
 
-    Owner of the fields: ``_lock`` of ``ReentrantEvent`` guards ``_callbacks`` and ``_keys`` too.
+    Owner of the fields: ``_lock``, reentrant, guards ``_callbacks`` and ``_keys``.
 
     Threads: any thread may call any method; ``set()`` never waits for a stream to end.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self._lock = threading.RLock()
         self._callbacks: dict[int, tuple[Callable[[], object], ...]] = {}
         self._keys = itertools.count()
+        _remember(self)
 
     def set(self) -> None:
         """Set the event and cancel every stream that was started with it."""
@@ -162,16 +155,20 @@ class StopEvent(ReentrantEvent):
 
         return unsubscribe
 
+    def _after_fork_in_child(self) -> None:
+        """Make a new lock: a thread of the parent may have held the old one, and does not run in the child."""
+        self._lock = threading.RLock()
+
     def __repr__(self) -> str:
         return f"<StopEvent {'set' if self.is_set() else 'clear'}, {len(self._callbacks)} streams>"
 
 
-# All events of the process, for a forked child to reset. Each single operation on a dict is atomic, with and without
-# the GIL, and only a forked child, which has one thread, iterates it. A lock could be locked at the time of the fork.
-_events: dict[int, weakref.ref[ReentrantEvent]] = {}
+# All stop events of the process, for a forked child to reset. Each single operation on a dict is atomic, with and
+# without the GIL, and only a forked child, which has one thread, iterates it. A lock could be locked at the fork.
+_events: dict[int, weakref.ref[StopEvent]] = {}
 
 
-def _remember(event: ReentrantEvent) -> None:
+def _remember(event: StopEvent) -> None:
     key, events = id(event), _events
     events[key] = weakref.ref(event, partial(events.pop, key))
 

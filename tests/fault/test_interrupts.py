@@ -6,6 +6,7 @@ import dis
 import functools
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,10 @@ import pytest
 
 import streamkit
 from streamkit import Chunk, Client, MisuseError, Observer, Report, Stream
+from streamkit.concurrency.stop import ReentrantEvent
 from streamkit.testing import Server, text_reply
 from tests.fault.support import client_of, join_readers
-from tests.unit.support import Task, bounded
+from tests.unit.support import SOON, Task, bounded
 
 PACKAGE = str(Path(streamkit.__file__).parent)
 WORDS = "one two three four five six seven"
@@ -239,6 +241,35 @@ def test_other_threads_go_on(kind: str) -> None:
         gc.collect()
         join_readers()
     assert total > 50
+
+
+def test_a_handler_that_waits_for_a_thread_that_sets_the_event() -> None:
+    """At any bytecode of a wait, a handler may want a lock that is held by a thread that is setting the event.
+
+    So it is where a handler cancels a stream of a ``merge``, as its reader tells of a chunk.
+    """
+    number, total = 0, 1
+    while number < total:
+        event, lock = ReentrantEvent(), threading.Lock()
+
+        def handle(event: ReentrantEvent = event, lock: threading.Lock = lock) -> None:
+            inside = threading.Event()
+
+            def tell() -> None:
+                with lock:
+                    inside.set()
+                    event.set()
+
+            task = Task(tell)
+            inside.wait(SOON)
+            with lock:
+                task.result()
+
+        with bounded(), interrupted_at(number, by_signals=False, handler=handle) as count:
+            event.wait(0.001)
+        total = total if number else count[0]
+        number += 1
+    assert total > 30
 
 
 def by_merge(stream: Stream, seen: list[Chunk]) -> None:
